@@ -1,0 +1,1 @@
+"""polytask: one BERT-family encoder trained jointly on many sentence-level tasks."""

@@ -1,0 +1,81 @@
+"""The exception tree, by the remedy that the reader has.
+
+PolytaskError                 anything that is the user's to mend; the command line exits with 2
+├── ConfigError               a setting: a typo, a wrong value, a combination that cannot work
+│   └── UnknownName           a name that is not registered (the nearest ones are told)
+├── DataError                 a data file: missing, malformed, a label out of range
+├── RunError                  a run folder: not one, of another config, cut short
+│   └── CheckpointError       weights or state that cannot be read
+├── MissingExtra              an optional package is not installed (the pip command is told)
+├── StorageError              the disk refused: full, read-only, gone
+└── TrainingStopped           training ended early with its state saved
+    ├── Interrupted           Ctrl-C or SIGTERM
+    └── Diverged              a loss that is not finite
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PolytaskError(Exception):
+    """Anything that the user can mend. Its text is one sentence a mistake."""
+
+
+class ConfigError(PolytaskError):
+    """A setting is wrong. ``problems`` holds one sentence for each mistake found."""
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class UnknownName(ConfigError):
+    """A name that no registered component has."""
+
+
+class DataError(PolytaskError):
+    """A data file cannot be used as the config says."""
+
+
+class RunError(PolytaskError):
+    """A folder is not the run that it should be."""
+
+
+class CheckpointError(RunError):
+    """Weights or training state that cannot be read back."""
+
+
+class MissingExtra(PolytaskError):
+    """An optional dependency is absent."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f'{purpose} needs an extra: pip install "polytask[{extra}]"')
+
+
+class StorageError(PolytaskError):
+    """The disk did not take what was to be saved."""
+
+
+class TrainingStopped(PolytaskError):
+    """Training ended before its time; what was reached is saved."""
+
+
+class Interrupted(TrainingStopped):
+    """Ctrl-C or SIGTERM arrived; the state was saved first."""
+
+
+class Diverged(TrainingStopped):
+    """A loss was not finite; the last checkpoint is intact."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return '; did you mean "x"?' for the known name closest to `name`, or ''."""
+    match = get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f'; did you mean "{match[0]}"?' if match else ""
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return names as '"a", "b", "c"' for a message."""
+    return ", ".join(f'"{name}"' for name in names)

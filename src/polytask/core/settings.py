@@ -1,0 +1,138 @@
+"""Settings: frozen, keyword-only dataclasses that refuse unknown keys and tell all mistakes at once.
+
+A settings class is pydantic's dataclass with one addition: a key it does not know is reported with
+the nearest one it does, and beside it every other mistake of the same table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from polytask.core.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+# A list in TOML is a tuple here, and `arbitrary` admits protocols and tensors as field types.
+_CONFIG = ConfigDict(
+    extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+)
+
+
+def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def validate(value: Any, inner: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return inner(value)
+        known = [field.name for field in dataclasses.fields(cls)]
+        errors = [_unknown(key, known) for key in value if key not in known]
+        try:
+            made = inner({key: value[key] for key in value if key in known})
+        except ValidationError as error:
+            errors += [_again(each) for each in error.errors(include_url=False)]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return made
+
+    return core_schema.no_info_wrap_validator_function(validate, handler(source))
+
+
+def _unknown(key: str, known: list[str]) -> InitErrorDetails:
+    hint = nearest(key, known) or f"; expected one of {', '.join(known)}"
+    return _custom(f"is not a setting{hint}", (key,), None)
+
+
+def _again(error: Any) -> InitErrorDetails:
+    """Turn one of pydantic's errors into ours, its location kept."""
+    if error["type"] == "polytask":
+        return _custom(error["msg"], error["loc"], error["input"])
+    if error["type"] == "missing":
+        return _custom("is missing", error["loc"], None)
+    said = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    if said == error["msg"].removeprefix("Value error, "):
+        return _custom(said, error["loc"], error["input"])
+    hint = ""
+    if error["type"] == "literal_error":
+        allowed = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
+        hint = nearest(str(error["input"]), allowed.split(", "))
+    return _custom(f"found {error['input']!r}, expected {said}{hint}", error["loc"], error["input"])
+
+
+def _custom(text: str, loc: tuple[int | str, ...], value: Any) -> InitErrorDetails:
+    return InitErrorDetails(
+        type=PydanticCustomError("polytask", "{text}", {"text": text}), loc=loc, input=value
+    )
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """Make `cls` a settings class: frozen, keyword-only, validated, unknown keys refused."""
+    cls.__get_pydantic_core_schema__ = classmethod(_schema)  # type: ignore[attr-defined]
+    made: Any = pydantic_dataclass(cls, config=_CONFIG, kw_only=True, frozen=True)
+    plain_init = made.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        known = [field.name for field in dataclasses.fields(made)]
+        if strange := [_unknown(key, known) for key in kwargs if key not in known]:
+            raise tell(ValidationError.from_exception_data(made.__name__, strange), cls.__name__)
+        try:
+            plain_init(self, *args, **kwargs)
+        except ValidationError as error:
+            raise tell(error, cls.__name__) from None
+
+    made.__init__ = __init__
+    return made  # type: ignore[no-any-return]
+
+
+def problem(text: str) -> PydanticCustomError:
+    """Return an error to raise inside a validator; its location is added by pydantic."""
+    return PydanticCustomError("polytask", "{text}", {"text": text})
+
+
+def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
+    """Turn pydantic's errors into one sentence each: "where: dotted.key what"."""
+    sentences = []
+    for each in error.errors(include_url=False):
+        entry = each if each["type"] == "polytask" else _said(each)
+        loc = tuple(part for part in each["loc"] if not str(part).startswith("function-"))
+        path = ".".join(str(part) for part in ((root, *loc) if root else loc))
+        sentences.append(f"{where}: {path} {entry['msg']}" if path else f"{where}: {entry['msg']}")
+    return ConfigError(sentences)
+
+
+def _said(error: Any) -> Any:
+    made = ValidationError.from_exception_data("x", [_again(error)])
+    return made.errors(include_url=False)[0]
+
+
+def from_table(cls: type[T], table: Mapping[str, Any], where: str, root: str = "") -> T:
+    """Build settings of `cls` from a table; raise `ConfigError` that tells every mistake."""
+    try:
+        return TypeAdapter(cls).validate_python(dict(table))
+    except ValidationError as error:
+        raise tell(error, where, root) from None
+
+
+def to_table(value: Any) -> Any:
+    """Return settings as plain tables, lists and scalars; fields that are None are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        own = getattr(value, "table", None)
+        if callable(own):
+            return own()
+        table = {"type": value.name} if hasattr(type(value), "name") else {}
+        for field in dataclasses.fields(value):
+            entry = to_table(getattr(value, field.name))
+            if entry is not None:
+                table[field.name] = entry
+        return table
+    if isinstance(value, Mapping):
+        return {str(key): to_table(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list | tuple):
+        return [to_table(entry) for entry in value]
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    return value

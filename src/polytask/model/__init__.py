@@ -1,0 +1,1 @@
+"""The network: encoder, pooling, pairing, heads, adapters. Knows nothing of files or training."""
