@@ -28,7 +28,7 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
     def validate(value: Any, inner: Any) -> Any:
         if not isinstance(value, Mapping):
             return inner(value)
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = keys_of(cls)
         errors = [_unknown(key, known) for key in value if key not in known]
         try:
             made = inner({key: value[key] for key in value if key in known})
@@ -76,7 +76,7 @@ def settings(cls: type[T]) -> type[T]:
     plain_init = made.__init__
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        known = [field.name for field in dataclasses.fields(made)]
+        known = keys_of(made)
         if strange := [_unknown(key, known) for key in kwargs if key not in known]:
             raise tell(ValidationError.from_exception_data(made.__name__, strange), cls.__name__)
         try:
@@ -86,6 +86,16 @@ def settings(cls: type[T]) -> type[T]:
 
     made.__init__ = __init__
     return made  # type: ignore[no-any-return]
+
+
+def key_of(cls: Any, name: str) -> str:
+    """Return the key of a field in tables: its alias where it has one (a method has the name)."""
+    return cls.__pydantic_fields__[name].alias or name
+
+
+def keys_of(cls: Any) -> list[str]:
+    """Return the keys that a settings class knows."""
+    return [key_of(cls, field.name) for field in dataclasses.fields(cls) if field.init]
 
 
 def problem(text: str) -> PydanticCustomError:
@@ -127,7 +137,7 @@ def to_table(value: Any) -> Any:
         for field in dataclasses.fields(value):
             entry = to_table(getattr(value, field.name))
             if entry is not None:
-                table[field.name] = entry
+                table[key_of(type(value), field.name)] = entry
         return table
     if isinstance(value, Mapping):
         return {str(key): to_table(entry) for key, entry in value.items() if entry is not None}

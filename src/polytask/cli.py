@@ -1,0 +1,161 @@
+"""The verbs. Each imports what it needs when it is called, so that `--help` imports no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from polytask.core.errors import Interrupted, PolytaskError
+
+app = typer.Typer(
+    name="polytask",
+    help="One BERT-family encoder trained jointly on many sentence-level tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Set = Annotated[Optional[list[str]], typer.Option(
+    "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; may be repeated.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@app.command(epilog="Example: `polytask init data/reviews-train.csv data/reviews-dev.csv > my.toml`")
+def init(
+    data: Annotated[list[Path], typer.Argument(help="Data files; x-train and x-dev are one task.")],
+    out: Annotated[Optional[Path], typer.Option(help="Write here instead of printing.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="The encoder to start from.")] = "minilm",
+) -> None:
+    """Write a config scaffolded from the files' own columns."""
+    from polytask.tasks.scaffold import scaffold
+
+    text = scaffold(data, checkpoint=checkpoint)
+    if out is None:
+        print(text, end="")
+        return
+    if out.exists():
+        raise PolytaskError(f"{out}: is there already; give another --out")
+    from polytask.core.disk import write_file
+
+    write_file(out, text)
+    print(f"{out} written; look it over, then: polytask check {out}")
+
+
+@app.command(epilog="Example: `polytask check three.toml --set data.root=../data`")
+def check(
+    config: Annotated[Path, typer.Argument(help="A config (TOML).")],
+    assignments: Set = None,
+    time_steps: Annotated[int, typer.Option(help="Steps timed for the estimate; 0 for none.")] = 5,
+    quiet: Quiet = False,
+) -> None:
+    """Read the data, show what is wrong with them, and the plan of the first epoch."""
+    from polytask.checking import check_run
+    from polytask.run import Run
+
+    for line in check_run(Run.from_toml(config, assignments or ()), time_steps, quiet):
+        print(line)
+
+
+@app.command(epilog="Example: `polytask train three.toml --out runs/first --set train.epochs=5`")
+def train(
+    config: Annotated[Path, typer.Argument(help="A config (TOML).")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    assignments: Set = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run that is there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the tasks of a config together; the result is a run folder."""
+    from polytask.run import Run
+
+    result = Run.from_toml(config, assignments or ()).train(
+        out, resume=resume, quiet=quiet, again=f"polytask train {config} --out {out} --resume"
+        + "".join(f" --set '{each}'" for each in assignments or ()))
+    print(result)
+
+
+@app.command(epilog="Example: `polytask evaluate runs/first --split test`")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "dev",
+    data: Annotated[Optional[Path], typer.Option(help="Another labelled file, for --task.")] = None,
+    task: Annotated[Optional[str], typer.Option(help="Only this task.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    assignments: Set = None,
+) -> None:
+    """Score a run on one of its splits or on another file."""
+    from polytask.scoring import evaluate_run
+
+    result = evaluate_run(run, split, data, task, assignments or ())
+    print(result.to_json() if as_json else result)
+
+
+@app.command(epilog="Example: `echo 'A gem.' | polytask predict runs/first --task sst`")
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run or model folder.")],
+    task: Annotated[str, typer.Option(help="The task to answer.")],
+    file: Annotated[Optional[Path], typer.Argument(
+        help="CSV, TSV or JSONL with the task's text columns; absent: lines from standard input "
+        "(pairs: two fields separated by a tab).")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Write here instead of printing.")] = None,
+    format: Annotated[str, typer.Option(help="csv, jsonl or cs224n.")] = "csv",
+    quiet: Quiet = False,
+) -> None:
+    """Predict a task for the rows of a file."""
+    from polytask.ship.files import predict_file
+
+    predict_file(run, task, file, out, format, quiet)
+
+
+@app.command("list", epilog="Example: `polytask list objectives`")
+def list_(
+    family: Annotated[Optional[str], typer.Argument(help="A family, such as objectives.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """List the components that a config can name, with their fields."""
+    from polytask.catalogue import catalogue, table
+
+    if as_json:
+        import json
+
+        print(json.dumps(catalogue(family), indent=2))
+    else:
+        table(family)
+
+
+@app.command(epilog="Example: `polytask show runs/first`")
+def show(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    config: Annotated[bool, typer.Option("--config", help="Print the resolved config alone.")] = False,
+) -> None:
+    """Show the settings and scores of a run."""
+    from polytask.scoring import show_run
+
+    for line in show_run(run, config):
+        print(line)
+
+
+def main() -> None:
+    """Run the command line; the user's mistakes are one line each and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        raise SystemExit(130) from None
+    except PolytaskError as error:
+        print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

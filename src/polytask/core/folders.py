@@ -1,0 +1,101 @@
+"""A run is a folder: where its parts lie, who may open it, and one writer at a time.
+
+    config.toml      the resolved settings          model/            best by the overall score
+    events.jsonl     what happened                  best/<task>/      best of each task, where asked
+    predictions/     <task>-<split>.csv             checkpoints/last/ exact state of the training
+    report.html      plots/                         data.json         what the data gate found
+"""
+
+from __future__ import annotations
+
+import fcntl
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polytask.core.disk import recover, storing, write_file
+from polytask.core.errors import RunError
+
+
+class RunFolder:
+    """The paths of a run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.events = self.path / "events.jsonl"
+        self.model = self.path / "model"
+        self.best = self.path / "best"
+        self.state = self.path / "checkpoints" / "last"
+        self.predictions = self.path / "predictions"
+        self.results = self.path / "results.json"
+        self.data = self.path / "data.json"
+        self.report = self.path / "report.html"
+        self.plots = self.path / "plots"
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Return an existing run; raise `RunError` if `path` is none."""
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise RunError(f"{path}: there is no such folder; expected a run")
+        if not folder.config.is_file():
+            raise RunError(f"{path}: is no run, it has no config.toml")
+        recover(folder.model)
+        recover(folder.state)
+        return folder
+
+    @classmethod
+    def create(cls, path: str | Path, config: str) -> RunFolder:
+        """Make a run of a config; raise `RunError` if something is there already."""
+        folder = cls(path)
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            what = "a run is" if folder.config.is_file() else "files are"
+            raise RunError(f"{path}: {what} there already; go on with --resume, or give another --out")
+        with storing(folder.path):
+            folder.path.mkdir(parents=True, exist_ok=True)
+        write_file(folder.config, config)
+        return folder
+
+    @classmethod
+    def resume(cls, path: str | Path, config: str) -> RunFolder:
+        """Return the run at `path`, made if it is not there; `RunError` if it has another config."""
+        folder = cls(path)
+        if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
+            return cls.create(path, config)
+        folder = cls.open(path)
+        held, given = tomllib.loads(folder.config.read_text()), tomllib.loads(config)
+        if difference := first_difference(held, given):
+            key, was, now = difference
+            raise RunError(f"{path}: the run belongs to another config, {key} was {was!r} and is now "
+                           f"{now!r}; give another --out, or the config it was started with")
+        return folder
+
+    def settings(self) -> dict[str, Any]:
+        """Return the resolved settings as a table."""
+        return tomllib.loads(self.config.read_text())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for writing; `RunError` if another process trains in it."""
+        with storing(self.path):
+            file = (self.path / ".lock").open("w")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path}: another process is training in this folder") from None
+            yield
+
+
+def first_difference(held: Any, given: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """Return the first dotted key at which two tables differ, with both values."""
+    if isinstance(held, dict) and isinstance(given, dict):
+        for key in [*held, *(key for key in given if key not in held)]:
+            inner = first_difference(held.get(key), given.get(key), f"{path}.{key}" if path else key)
+            if inner:
+                return inner
+        return None
+    return None if held == given else (path, held, given)

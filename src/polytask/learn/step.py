@@ -1,0 +1,304 @@
+"""The gradients of one update: forward, objectives, weighting, surgery, regularizers.
+
+Without surgery the tasks of a step share one forward and one backward. With it (or where a task's
+own gradient is asked for) each task has its own, which costs what the joint pass costs. The
+weighting acts on numbers: with losses l and weighted losses f(l), the gradient of task t is
+a_t g_t, where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not
+wait for the other tasks' losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polytask.core.labels import Labels
+from polytask.learn.conflict import Gradient, cosines, gramian, recombine
+from polytask.learn.moment import Moment
+from polytask.learn.state import random_state, set_random_state
+from polytask.learn.surgery import Surgery
+from polytask.model.batch import TokenBatch
+from polytask.model.multitask import MultiTask
+from polytask.model.output import Output
+
+Rows = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Rows of one task; `share` is the part that they are of the draw they were cut from."""
+
+    task: str
+    rows: Rows
+    share: float = 1.0
+
+
+Draws = list[Draw]
+
+
+class Material(Protocol):
+    """The training rows of all tasks."""
+
+    rows: Mapping[str, int]
+    labels: Mapping[str, Labels]
+
+    def batch(self, draws: Sequence[tuple[str, Rows]]) -> tuple[TokenBatch, list[Tensor]]:
+        """Return the flat batch of some draws and the target of each."""
+
+    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
+        """Return the weighted sum of a task's objectives."""
+
+
+@dataclass
+class Record:
+    """What one update saw: for the events, and for what learns from losses."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    penalties: dict[str, float] = field(default_factory=dict)
+    cosines: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    raw: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Step:
+    """Fills the gradients of all trainable parameters for the draws of one update."""
+
+    def __init__(
+        self,
+        model: MultiTask,
+        material: Material,
+        weighting: nn.Module,
+        surgery: Surgery | None = None,
+        regularizers: Sequence[Any] = (),
+        accumulate: int = 1,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        pooled: Mapping[str, Tensor] | None = None,
+        scales: Mapping[str, Mapping[nn.Parameter, float]] | None = None,
+        generator: torch.Generator | None = None,
+        tasks: Sequence[str] | None = None,
+    ) -> None:
+        self.model, self.material, self.weighting = model, material, weighting
+        self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
+        self.autocast = autocast
+        self.scales = scales or {}
+        self.generator = generator or torch.Generator().manual_seed(0)
+        self.task_penalties = [each for each in regularizers if each.scope == "task"]
+        self.step_penalties = [each for each in regularizers if each.scope == "step"]
+        reached = model.shared_parameters(list(tasks or material.rows))
+        self.shared = [p for p in reached if p.requires_grad]
+        self._shared_ids = {id(p) for p in self.shared}
+        self._operated = self._layers_of(surgery)
+        self.device = next(model.parameters()).device
+
+    def __call__(self, draws: Draws, number: int, want_cosines: bool = False) -> Record:
+        """Compute the gradients of one update; `number` counts updates from 0."""
+        record = Record(rows=_counted(draws))
+        operate = self.surgery is not None and number % self.surgery.every == 0
+        several = len(record.rows) > 1
+        if several and (operate or want_cosines or self.scales):
+            self._task_by_task(draws, record, operate)
+        else:
+            self._jointly(draws, record)
+        for each in self.step_penalties:
+            penalty = each.weight * each.module.penalty(self._moment(None))
+            penalty.backward()
+            record.penalties[each.name] = float(penalty.detach())
+        return record
+
+    # ---- one pass for all tasks
+
+    def _jointly(self, draws: Draws, record: Record) -> None:
+        parts = _parts(draws, self.accumulate)
+        for part in parts:
+            losses = self._losses(part, record)
+            # The weighting is affine in the losses: f(M l / n) / M summed over the M parts is f(l).
+            scaled = {task: loss * len(parts) for task, loss in losses.items()}
+            weighted = self.weighting(scaled)
+            torch.stack([each.float() for each in weighted.values()]).sum().div(len(parts)).backward()
+        self._note(record)
+        if self.scales and len(record.rows) == 1:
+            self._scale(next(iter(record.rows)), [(p, p.grad) for p in self.shared if p.grad is not None])
+
+    # ---- a pass for each task
+
+    def _task_by_task(self, draws: Draws, record: Record, operate: bool) -> None:
+        tasks = list(record.rows)
+        gradients: list[list[Gradient]] = []
+        private: dict[str, list[nn.Parameter]] = {}
+        seen: set[int] = set()
+        for task in tasks:
+            for part in _parts([draw for draw in draws if draw.task == task], self.accumulate):
+                torch.stack(list(self._losses(part, record).values())).sum().backward()
+            own = [p for p in self.model.parameters()
+                   if p.grad is not None and id(p) not in self._shared_ids and id(p) not in seen]
+            seen.update(id(p) for p in own)
+            private[task] = own
+            taken = [(p, p.grad) for p in self.shared]
+            self._scale(task, [(p, g) for p, g in taken if g is not None])
+            gradients.append([g for _, g in taken])
+            for p in self.shared:
+                p.grad = None
+        self._note(record)
+        factors = self._factors(record)
+        for task, factor in zip(tasks, factors.tolist(), strict=True):
+            for p in private[task]:
+                p.grad.mul_(factor)  # type: ignore[union-attr]
+        self._combine(tasks, gradients, factors, record, operate)
+
+    def _factors(self, record: Record) -> Tensor:
+        """Return a_t = df/dl_t, and leave the weighting's own gradients behind."""
+        leaves = {task: loss.detach().float().requires_grad_() for task, loss in record.raw.items()}
+        weighted = self.weighting(leaves)
+        torch.stack([each.float() for each in weighted.values()]).sum().backward()
+        return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
+
+    def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
+                 record: Record, operate: bool) -> None:
+        inner = gramian([[g[i] for i in self._operated] for g in gradients])
+        record.cosines = cosines(tasks, inner)
+        weights = factors
+        combined: list[Gradient] | None = None
+        if operate and self.surgery is not None:
+            if self.surgery.uses_gramian:
+                scaled = factors[:, None].double() * inner * factors[None, :].double()
+                weights = factors * self.surgery.weights(scaled, self.generator).to(factors)
+            else:
+                combined = self._through_matrix(gradients, factors)
+        operated = set(self._operated)
+        chosen = [[g if i in operated else None for i, g in enumerate(each)] for each in gradients]
+        others = [[None if i in operated else g for i, g in enumerate(each)] for each in gradients]
+        if combined is None:
+            combined = recombine(weights.tolist(), chosen)
+        rest = recombine(factors.tolist(), others) if len(operated) < len(self.shared) else []
+        for index, p in enumerate(self.shared):
+            p.grad = combined[index] if index in operated else rest[index]
+
+    def _through_matrix(self, gradients: list[list[Gradient]], factors: Tensor) -> list[Gradient]:
+        """Combine by a rule that needs the gradients themselves: (T, P) -> (P,)."""
+        assert self.surgery is not None
+        shapes = [self.shared[i] for i in self._operated]
+        rows = [torch.cat([(torch.zeros_like(p) if g[i] is None else g[i]).flatten()  # type: ignore[union-attr]
+                           for i, p in zip(self._operated, shapes, strict=True)]) * a
+                for g, a in zip(gradients, factors.tolist(), strict=True)]
+        flat = self.surgery.combine(torch.stack(rows), self.generator)
+        pieces = flat.split([p.numel() for p in shapes])
+        made: list[Gradient] = [None] * len(self.shared)
+        for index, p, piece in zip(self._operated, shapes, pieces, strict=True):
+            made[index] = piece.view_as(p)
+        return made
+
+    # ---- losses
+
+    def _losses(self, draws: Draws, record: Record) -> dict[str, Tensor]:
+        """Return the loss of each task: its draws' objectives summed, and its own penalties."""
+        perturbed = {draw.task for draw in draws if self._perturbs(draw.task)}
+        groups = [[draw for draw in draws if draw.task not in perturbed]]
+        groups += [[draw] for draw in draws if draw.task in perturbed]
+        losses: dict[str, Tensor] = {}
+        for group in groups:
+            if group:
+                for task, loss in self._forward(group, record):
+                    losses[task] = losses[task] + loss if task in losses else loss
+        for task, loss in losses.items():
+            value = loss.detach()
+            record.raw[task] = record.raw[task] + value if task in record.raw else value
+        return losses
+
+    def _forward(self, group: Draws, record: Record) -> list[tuple[str, Tensor]]:
+        batch, targets = self.material.batch([(draw.task, draw.rows) for draw in group])
+        batch = batch.to(self.device)
+        record.tokens += batch.num_tokens
+        with self.autocast():
+            outputs, embeddings, before = self._outputs(group, batch)
+        made = []
+        for draw, output, target, span in zip(group, outputs, targets, batch.spans, strict=True):
+            task, target = draw.task, target.to(self.device)
+            loss = self.material.loss(task, output, target)
+            for each in self.task_penalties:
+                if each.acts_on(task):
+                    moment = self._moment(task, batch.narrow(span) if len(group) > 1 else batch,
+                                          embeddings, output, target, before)
+                    penalty = each.weight * each.module.penalty(moment)
+                    key = f"{each.name}/{task}"
+                    record.penalties[key] = record.penalties.get(key, 0.0) + float(penalty.detach())
+                    loss = loss + penalty
+            made.append((task, loss if draw.share == 1.0 else loss * draw.share))
+        return made
+
+    def _outputs(self, group: Draws, batch: TokenBatch) -> tuple[Sequence[Output], Tensor | None, Any]:
+        if self.pooled is not None:
+            made = [self.model.from_pooled(draw.task, self._cached(draw)) for draw in group]
+            return made, None, None
+        if not self._perturbs(group[0].task):
+            return self.model(batch), None, None
+        before = random_state()
+        embeddings = self.model.encoder.embed(batch)
+        return self.model(batch, embeddings), embeddings, before
+
+    def _perturbs(self, task: str) -> bool:
+        return any(each.perturbs and each.acts_on(task) for each in self.task_penalties)
+
+    def _cached(self, draw: Draw) -> Tensor:
+        assert self.pooled is not None
+        vectors = self.pooled[draw.task]  # (rows, sequences, width)
+        return vectors[torch.from_numpy(draw.rows)].flatten(0, 1).to(self.device)
+
+    def _moment(self, task: str | None, batch: TokenBatch | None = None, embeddings: Tensor | None = None,
+                output: Output | None = None, target: Tensor | None = None, before: Any = None) -> Moment:
+        def again(perturbed: Tensor) -> Output:
+            """The pass again from other embeddings, with the dropout masks of the clean pass."""
+            assert batch is not None
+            after = random_state()
+            set_random_state(before)
+            with self.autocast():
+                (made,) = self.model(batch, perturbed)
+            set_random_state(after)
+            return made
+
+        return Moment(task=task, labels=self.material.labels[task] if task else None, batch=batch,
+                      embeddings=embeddings, output=output, target=target, forward=again,
+                      model=self.model)
+
+    # ---- small things
+
+    def _note(self, record: Record) -> None:
+        values = torch.stack([loss.float() for loss in record.raw.values()]).tolist()
+        record.losses = dict(zip(record.raw, values, strict=True))
+
+    def _scale(self, task: str, pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
+        for p, gradient in pairs:
+            factor = self.scales.get(task, {}).get(p, 1.0)
+            if factor != 1.0:
+                gradient.mul_(factor)
+
+    def _layers_of(self, surgery: Surgery | None) -> list[int]:
+        """Return the indices of the shared parameters that surgery acts on."""
+        if surgery is None or surgery.layers is None:
+            return list(range(len(self.shared)))
+        encoder = self.model.encoder
+        layer = {id(p): encoder.layer_of(name) - 1 for name, p in encoder.named_parameters()
+                 if not name.startswith("adapter")}
+        return [i for i, p in enumerate(self.shared) if layer.get(id(p)) in surgery.layers]
+
+
+def _counted(draws: Draws) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for draw in draws:
+        counts[draw.task] = counts.get(draw.task, 0) + len(draw.rows)
+    return counts
+
+
+def _parts(draws: Draws, number: int) -> list[Draws]:
+    """Cut every draw into `number` parts of about one size; empty ones are left out."""
+    if number == 1:
+        return [draws]
+    cut = [[Draw(draw.task, piece, len(piece) / len(draw.rows)) for draw in draws
+            if len(piece := np.array_split(draw.rows, number)[n])] for n in range(number)]
+    return [part for part in cut if part]

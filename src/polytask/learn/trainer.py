@@ -1,0 +1,285 @@
+"""The loop: which rows, one update, what comes between updates. It names no method.
+
+`Trainer.run` is a generator of events. It stands still at every event, and its state between two
+events is complete: who consumes the events may save it at any of them and go on later, exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from polytask.core.errors import Diverged
+from polytask.learn.average import Average
+from polytask.learn.events import Event
+from polytask.learn.feeds import Feed
+from polytask.learn.optimizers import Optimizer
+from polytask.learn.plan import Train
+from polytask.learn.rates import rate
+from polytask.learn.regularizers import Attached, attach
+from polytask.learn.state import random_state, set_random_state
+from polytask.learn.step import Draw, Draws, Material, Record, Step
+from polytask.model.multitask import MultiTask
+
+# Seconds between checkpoints where the config does not count steps.
+SAVE_SECONDS = 300.0
+
+
+@dataclass
+class Score:
+    """What an evaluation says: a number a task and one overall; higher is better."""
+
+    overall: float
+    tasks: dict[str, float]
+    event: Event = field(default_factory=dict)
+
+
+@dataclass
+class Position:
+    """Where training is: enough, with the seed, to find every later step again."""
+
+    phase: int = 0
+    epoch: int = 0
+    index: int = 0      # steps of this epoch that are done
+    step: int = 0       # updates done in this phase
+    total: int = 0      # updates done in all phases
+    evaluated: int = -1  # `total` at the last evaluation
+    since_best: int = 0
+    best: float | None = None
+    best_of: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    tokens: int = 0
+
+
+class Trainer:
+    """Trains a model on the material of several tasks.
+
+    `evaluate(epoch)` scores the model as it stands; `keep(where)` saves it ("model", "best/<task>").
+    Both are handed in, so that learning knows neither metrics nor folders.
+    """
+
+    def __init__(self, model: MultiTask, material: Material, train: Train, seed: int,
+                 evaluate: Callable[[], Score], keep: Callable[[str], None],
+                 pooled: Mapping[str, torch.Tensor] | None = None) -> None:
+        self.model, self.material, self.seed = model, material, seed
+        self.evaluate, self.keep, self.pooled = evaluate, keep, pooled
+        self.phases = train.resolved()
+        self.at = Position()
+        self.saved_at = time.monotonic()
+        self._enter(self.phases[0], None)
+
+    # ---- building a phase
+
+    def _enter(self, phase: Train, before: torch.optim.Optimizer | None) -> None:
+        """Build what a phase trains with: feeds, weighting, optimizer, step."""
+        tasks = list(phase.tasks or self.material.rows)
+        self.phase, self.tasks = phase, tasks
+        self.rows = {task: self.material.rows[task] for task in tasks}
+        self.sizes = phase.batch_sizes(self.rows)
+        continues = phase.schedule.feed == "continues"
+        seed = self.seed + 1_000_003 * self.at.phase
+        self.feeds = {task: Feed(self.rows[task], seed, task, continues) for task in tasks}
+        kinds = {task: self.material.labels[task].kind for task in tasks}
+        device = next(self.model.parameters()).device
+        self.weighting = phase.weighting.build(tasks, kinds).to(device)
+        self.penalties: list[Attached] = [attach(each, self.model) for each in phase.regularizers]
+        self.surgery_random = torch.Generator().manual_seed(seed)
+        if before is None or not phase.keep_optimizer:
+            self.optimizer = self._optimizer(phase.optimizer, phase.weighting.lr)
+        self.epochs = phase.schedule.num_epochs(tasks, phase.epochs)
+        self.num_steps = self._count_steps()
+        self.average = Average(self.model, phase.ema) if phase.ema else None
+        self.compute = Step(
+            self.model, self.material, self.weighting, phase.surgery, self.penalties,
+            phase.accumulate, self._autocast(phase.precision), self.pooled,
+            phase.optimizer.gradient_scales(self.model, tasks), self.surgery_random,
+            tasks=tasks,
+        )
+
+    def _optimizer(self, settings: Optimizer, weighting_lr: float | None) -> torch.optim.Optimizer:
+        groups = settings.groups(self.model)
+        if learned := [p for p in self.weighting.parameters() if p.requires_grad]:
+            groups.append({"params": learned, "lr": weighting_lr or settings.lr, "weight_decay": 0.0})
+        made = settings.build(groups)
+        for group in made.param_groups:
+            group["peak"] = group["lr"]
+        return made
+
+    def _autocast(self, precision: str) -> Callable[[], AbstractContextManager[Any]]:
+        device = next(self.model.parameters()).device.type
+        able = device == "cuda" and torch.cuda.is_bf16_supported()
+        if precision == "bf16" or (precision == "auto" and able):
+            return partial(torch.autocast, device, torch.bfloat16)
+        return nullcontext
+
+    def plan(self, epoch: int) -> Iterator[dict[str, list[int]]]:
+        """Yield the steps of an epoch of this phase, the same at every call."""
+        chance = random.Random(f"{self.seed}/{self.at.phase}/{epoch}")
+        return self.phase.schedule.plan(self.rows, self.sizes, epoch, self.epochs, chance)
+
+    def _count_steps(self) -> int:
+        steps = sum(1 for epoch in range(self.epochs) for _ in self.plan(epoch))
+        return min(steps, self.phase.max_steps or steps)
+
+    # ---- the loop
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end; yield an event after each step, evaluation and need to save."""
+        for number in range(self.at.phase, len(self.phases)):
+            if number > self.at.phase:
+                self._next_phase(number)
+            yield from self._phase()
+        yield {"event": "save", "why": "end"}
+        yield {"event": "end", "step": self.at.total, "seconds": self.at.seconds,
+               "tokens": self.at.tokens, "best": self.at.best}
+
+    def _next_phase(self, number: int) -> None:
+        kept = Position(phase=number, total=self.at.total, evaluated=self.at.evaluated,
+                        best=self.at.best, best_of=self.at.best_of, seconds=self.at.seconds,
+                        tokens=self.at.tokens)
+        self.at = kept
+        self._enter(self.phases[number], self.optimizer)
+
+    def _phase(self) -> Iterator[Event]:
+        while self.at.epoch < self.epochs and not self._over():
+            if self.at.index == 0:
+                for feed in self.feeds.values():
+                    feed.begin(self.at.epoch)
+            for step in itertools.islice(self.plan(self.at.epoch), self.at.index, None):
+                yield from self._evaluation(due=self._evaluation_due())
+                if self._over():
+                    return
+                yield self._update(step)
+                if self._save_due():
+                    yield {"event": "save", "why": "time"}
+            last = self.at.evaluated != self.at.total
+            yield from self._evaluation(due=last and self.phase.evaluate_every is None)
+            self.at.epoch, self.at.index = self.at.epoch + 1, 0
+            yield {"event": "save", "why": "epoch"}
+        yield from self._evaluation(due=self.at.evaluated != self.at.total)
+
+    def _over(self) -> bool:
+        patience = self.phase.early_stopping
+        return self.at.step >= self.num_steps or (
+            patience is not None and self.at.since_best >= patience)
+
+    def _update(self, step: Mapping[str, list[int]]) -> Event:
+        began = time.perf_counter()
+        self.model.train()
+        draws: Draws = [Draw(task, self.feeds[task].take(size))
+                        for task, sizes in step.items() for size in sizes]
+        every = self.phase.gradient_cosines
+        record = self.compute(draws, self.at.step, bool(every and self.at.step % every == 0))
+        self._finite(record)
+        norm = self._clip()
+        scale = rate(self.phase.optimizer, self.at.step, self.num_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * scale
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.weighting.after_step(record.raw)  # type: ignore[operator]
+        for each in self.penalties:
+            each.module.after_step()
+        if self.average:
+            self.average.update()
+        self.at.index, self.at.step, self.at.total = (
+            self.at.index + 1, self.at.step + 1, self.at.total + 1)
+        spent = time.perf_counter() - began
+        self.at.seconds, self.at.tokens = self.at.seconds + spent, self.at.tokens + record.tokens
+        return self._event(record, norm, scale, spent)
+
+    def _event(self, record: Record, norm: float | None, scale: float, spent: float) -> Event:
+        event: Event = {"event": "step", "step": self.at.total, "phase": self.at.phase,
+                        "epoch": self.at.epoch, "losses": record.losses, "rows": record.rows,
+                        "lr": self.phase.optimizer.lr * scale, "tokens": record.tokens,
+                        "seconds": spent}
+        event |= {key: value for key, value in self.weighting.report().items()}  # type: ignore[operator]
+        optional = {"penalties": record.penalties, "cosines": record.cosines, "gradient_norm": norm}
+        return event | {key: value for key, value in optional.items() if value}
+
+    def _finite(self, record: Record) -> None:
+        for task, loss in record.losses.items():
+            if not abs(loss) < float("inf"):
+                raise Diverged(
+                    f'step {self.at.total + 1}: the loss of task "{task}" is {loss}; training stopped '
+                    "and the last checkpoint is intact (a lower train.optimizer.lr or "
+                    "train.optimizer.clip = 1.0 often helps)")
+
+    def _clip(self) -> float | None:
+        limit = self.phase.optimizer.clip
+        if limit is None:
+            return None
+        held = [p for group in self.optimizer.param_groups for p in group["params"]
+                if p.grad is not None]
+        return float(nn.utils.clip_grad_norm_(held, limit, foreach=True))
+
+    # ---- between updates
+
+    def _evaluation_due(self) -> bool:
+        every = self.phase.evaluate_every
+        return bool(every and self.at.step and self.at.step % every == 0
+                    and self.at.evaluated != self.at.total)
+
+    def _save_due(self) -> bool:
+        if self.phase.save_every:
+            return self.at.step % self.phase.save_every == 0
+        return time.monotonic() - self.saved_at > SAVE_SECONDS
+
+    def _evaluation(self, due: bool) -> Iterator[Event]:
+        if not due:
+            return
+        self.model.eval()
+        with self.average.applied() if self.average else nullcontext():
+            score = self.evaluate()
+            self.at.since_best += 1
+            if self.at.best is None or score.overall > self.at.best:
+                self.at.best, self.at.since_best = score.overall, 0
+                self.keep("model")
+            for task, value in score.tasks.items():
+                if value > self.at.best_of.get(task, float("-inf")):
+                    self.at.best_of[task] = value
+                    if self.phase.best_per_task:
+                        self.keep(f"best/{task}")
+        self.at.evaluated = self.at.total
+        yield {"event": "evaluation", "step": self.at.total, "phase": self.at.phase,
+               "epoch": self.at.epoch, **score.event}
+
+    # ---- state
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on."""
+        self.saved_at = time.monotonic()
+        return {
+            "position": asdict(self.at), "random": random_state(),
+            "surgery_random": self.surgery_random.get_state(),
+            "model": dict(self.model.state_dict()), "optimizer": self.optimizer.state_dict(),
+            "weighting": dict(self.weighting.state_dict()),
+            "penalties": [dict(each.module.state_dict()) for each in self.penalties],
+            "feeds": {task: feed.state() for task, feed in self.feeds.items()},
+            "average": self.average.state() if self.average else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+        self.at = Position(**state["position"])
+        self._enter(self.phases[self.at.phase], None)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.weighting.load_state_dict(state["weighting"])
+        for each, held in zip(self.penalties, state["penalties"], strict=True):
+            each.module.load_state_dict(held)
+        for task, held in state["feeds"].items():
+            self.feeds[task].restore(held)
+        if self.average and state["average"] is not None:
+            self.average.restore(state["average"])
+        self.surgery_random.set_state(state["surgery_random"])
+        set_random_state(state["random"])

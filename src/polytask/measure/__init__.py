@@ -1,0 +1,1 @@
+"""Looking at results: evaluation, analysis, reports, studies. Does not import learning or shipping."""

@@ -1,0 +1,137 @@
+"""The composition root: the settings of one training, and what is built from them.
+
+    run = pk.Run.from_toml("three.toml")
+    result = run.train("runs/first")
+    model = pk.load("runs/first")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from polytask.core.config import override, read_toml, write_toml
+from polytask.core.errors import ConfigError, nearest
+from polytask.core.settings import from_table, problem, settings, to_table
+from polytask.learn.plan import Train
+from polytask.model.adapters import Adapter, adapter
+from polytask.model.pooling import Pooling, pooling
+from polytask.tasks.metrics import check_formula
+from polytask.tasks.task import Task
+
+
+@settings
+class Data:
+    """Where the data are and how they become tokens."""
+
+    root: str = "."
+    """Folder that the paths of the tasks are relative to."""
+    max_length: Annotated[int, Field(ge=8)] = 128
+    """Tokens of a sequence at most, special ones included; longer ones are cut, longest text first."""
+    cache: str | None = None
+    """Folder of the token cache; absent: POLYTASK_CACHE, or the user's cache folder."""
+
+
+@settings
+class Encoder:
+    """The shared encoder and what of it is trained."""
+
+    checkpoint: str
+    """A hub name, a folder, a run of polytask, or "minilm" (offline, with polytask[minilm])."""
+    revision: str | None = None
+    """The revision of a hub name."""
+    pooling: Annotated[Pooling, pooling] | None = None
+    """How hidden states become a vector; absent: what the checkpoint was trained with."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout in the encoder; absent: the checkpoint's own."""
+    trainable: Literal["full", "frozen"] | tuple[int, ...] = "full"
+    """What of the encoder is trained: all, nothing, or the layers listed (counted from 0)."""
+    adapter: Annotated[Adapter, adapter] | None = None
+    """Task-specific or low-rank pieces inside the encoder."""
+
+
+@settings
+class Run:
+    """Everything that one training is."""
+
+    seed: int = 11711
+    """Seeds the initialisation, the order of rows, dropout, and what is drawn."""
+    data: Data = Data()
+    encoder: Encoder
+    tasks: Annotated[dict[str, Task], Field(min_length=1)]
+    training: Train = Field(default=Train(), alias="train")
+    """`[train]`; `train` itself is the method."""
+
+    def __post_init__(self) -> None:
+        for name in self.tasks:
+            if not name.replace("-", "_").isidentifier():
+                raise problem(f'tasks."{name}": a task is named in letters, digits, "_" and "-"')
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], where: str = "config") -> Run:
+        """Read a table; raise `ConfigError` with a sentence for every mistake in it."""
+        run = from_table(cls, table, where)
+        if problems := list(conflicts(run)):
+            raise ConfigError(f"{where}: {said}" for said in problems)
+        return run
+
+    @classmethod
+    def from_toml(cls, path: str | Path, assignments: Iterable[str] = ()) -> Run:
+        """Read a TOML file, with "dotted.key=value" assignments over it."""
+        return cls.from_table(override(read_toml(path), assignments), str(path))
+
+    def to_toml(self) -> str:
+        """Return the run as TOML, every default written out."""
+        return write_toml(to_table(self))
+
+    def train(self, out: str | Path, resume: bool = False, **options: Any) -> Any:
+        """Train in the folder `out`; `resume=True` goes on with what is there."""
+        from polytask.training import train
+
+        return train(self, out, resume=resume, **options)
+
+
+def conflicts(run: Run) -> Iterable[str]:
+    """Yield a sentence for each combination of settings that cannot work."""
+    for number, phase in enumerate(run.training.resolved()):
+        at = f"train.phases.{number}" if run.training.phases else "train"
+        yield from _phase_conflicts(run, phase, at)
+    if said := check_formula(run.training.score, {name: task.metrics for name, task in run.tasks.items()}):
+        yield f"train.score: {said}"
+    if run.encoder.trainable == "frozen":
+        if run.encoder.adapter is not None:
+            yield 'encoder.adapter: an adapter needs an encoder that is run; set trainable = "full"'
+        for name, task in run.tasks.items():
+            if task.chosen_pairing.name == "twin":  # type: ignore[attr-defined]
+                yield (f'tasks.{name}.pairing: "twin" needs the dropout of a trained encoder, but '
+                       'encoder.trainable is "frozen"')
+
+
+def _phase_conflicts(run: Run, phase: Train, at: str) -> Iterable[str]:
+    for task in phase.tasks or ():
+        if task not in run.tasks:
+            yield f'{at}.tasks: "{task}" is no task{nearest(task, run.tasks)}'
+    if phase.tasks is not None and not phase.tasks:
+        yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
+    if isinstance(phase.batch_size, dict):
+        for task in phase.batch_size:
+            if task not in run.tasks:
+                yield f'{at}.batch_size.{task}: is no task{nearest(task, run.tasks)}'
+    tasks = list(phase.tasks or run.tasks)
+    if said := phase.weighting.problem(tasks):
+        yield f"{at}.weighting: {said}"
+    widest = phase.schedule.widest(tasks)
+    if phase.surgery is not None and len(tasks) > 1 and widest < 2:
+        yield (f'{at}.surgery: "{phase.surgery.name}" compares the gradients of several tasks, but '  # type: ignore[attr-defined]
+               f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '  # type: ignore[attr-defined]
+               '"batch_round_robin"')
+    for number, each in enumerate(phase.regularizers):
+        if run.encoder.trainable == "frozen" and each.perturbs:
+            yield (f'{at}.regularizers.{number}: "{each.name}" perturbs the encoder\'s input, but '  # type: ignore[attr-defined]
+                   'encoder.trainable is "frozen"')
+        for task in each.tasks or ():
+            if task not in run.tasks:
+                yield f'{at}.regularizers.{number}.tasks: "{task}" is no task{nearest(task, run.tasks)}'

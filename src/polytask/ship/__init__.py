@@ -1,0 +1,1 @@
+"""Putting a trained model to work. Does not import the trainer."""

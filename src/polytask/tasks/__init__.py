@@ -1,0 +1,1 @@
+"""Tasks: their files, labels, tokens, batches, objectives and metrics."""

@@ -1,0 +1,194 @@
+"""A task: a name, its data, pairing, pooling, head, objective and metrics.
+
+`Task` is what the user says; `resolve` completes it with what the data say (`Labels`) and refuses
+combinations that cannot work, each in one sentence with its dotted key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from polytask.core.errors import ConfigError, nearest
+from polytask.core.labels import Kind, Labels
+from polytask.core.settings import problem, settings, to_table
+from polytask.model.heads import Head, Linear, head
+from polytask.model.pairing import Packed, Pairing, Single, pairing
+from polytask.model.pooling import Pooling, pooling
+from polytask.tasks.metrics import DEFAULT_METRICS, METRICS
+from polytask.tasks.objectives import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    MeanSquaredError,
+    Objective,
+    objective,
+)
+
+
+def _several(value: Any) -> Any:
+    """Let one name or table stand for a list of one."""
+    return (value,) if isinstance(value, str | Mapping) or not isinstance(value, Sequence) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
+Objectives = Annotated[
+    tuple[Annotated[Objective, objective], ...], BeforeValidator(_several), Field(min_length=1)
+]
+
+
+@settings
+class Task:
+    """One task as the config says it. Its name is its key in `[tasks]`."""
+
+    train: str
+    """File of the training rows (CSV, TSV, JSONL, Parquet), or a hub data set `hf://name:split`."""
+    dev: str | float | None = None
+    """File of the dev rows, or the fraction of the training rows to carve; absent: 0.1."""
+    test: str | None = None
+    """File of the test rows; they may lack labels."""
+    text: Texts
+    """The column of the sentence, or the two columns of a pair."""
+    label: str
+    """The column of the label; rows where it is empty are skipped for this task and counted."""
+    id: str | None = None
+    """A column copied into the predictions."""
+    kind: Kind | None = None
+    """classes, binary, ordinal, regression or multi-label; absent: told from the labels."""
+    classes: tuple[str, ...] | None = None
+    """The classes in their order; absent: those of the training rows."""
+    range: tuple[float, float] | None = None
+    """The lowest and highest label of a regression; absent: those of the training rows."""
+    label_scale: Literal["unit", "raw"] = "unit"
+    """Whether a regression objective sees labels mapped to [0, 1] or as they stand."""
+    limit: Annotated[int, Field(gt=0)] | None = None
+    """Training rows used, drawn with the seed; absent: all."""
+    dev_limit: Annotated[int, Field(gt=0)] | None = None
+    """Dev rows used, drawn with the seed; absent: all."""
+    pairing: Annotated[Pairing, pairing] | None = None
+    """How the sentences meet the encoder; absent: `single`, or `packed` for a pair."""
+    pooling: Annotated[Pooling, pooling] | None = None
+    """Overrides the encoder's pooling for this task."""
+    head: Annotated[Head, head] = Linear()
+    """What turns the vector of a row into its logits or score."""
+    objective: Objectives | None = None
+    """The loss, or a list whose weighted sum is the loss; absent: what the kind asks for."""
+    metrics: tuple[str, ...] | None = None
+    """The metrics reported; the first is the task's score. Absent: what the kind asks for."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.dev, float | int) and not 0 < self.dev < 1:
+            raise problem(f"dev: found {self.dev}, expected a file or a fraction between 0 and 1")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise problem(f"range: found {list(self.range)}, expected [lowest, highest]")
+        texts = self.chosen_pairing.texts
+        if len(self.text) != texts:
+            raise problem(
+                f'pairing "{self.chosen_pairing.name}" takes {texts} text column'  # type: ignore[attr-defined]
+                f"{'s' if texts > 1 else ''}, but text names {len(self.text)}"
+            )
+        for name in self.metrics or ():
+            if name not in METRICS:
+                raise problem(f'metrics: "{name}" is no metric{nearest(name, METRICS)}')
+
+    @property
+    def chosen_pairing(self) -> Pairing:
+        return self.pairing or (Single() if len(self.text) == 1 else Packed())
+
+
+@dataclass(frozen=True)
+class ResolvedTask:
+    """A task with nothing left open: what a model and an evaluation are built from."""
+
+    name: str
+    text: tuple[str, ...]
+    label: str
+    labels: Labels
+    pairing: Pairing
+    pooling: Pooling | None
+    head: Head
+    objectives: tuple[Objective, ...]
+    outputs: int
+    metrics: tuple[str, ...]
+    max_length: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `tasks.json` keeps of the task."""
+        return {
+            "text": list(self.text), "label": self.label, "labels": self.labels.to_json(),
+            "pairing": to_table(self.pairing), "pooling": to_table(self.pooling),
+            "head": to_table(self.head), "objective": to_table(self.objectives),
+            "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
+        }
+
+    @classmethod
+    def from_json(cls, name: str, table: Mapping[str, Any]) -> ResolvedTask:
+        """Read a task back from `tasks.json`."""
+        return cls(
+            name=name, text=tuple(table["text"]), label=table["label"],
+            labels=Labels.from_json(table["labels"]), pairing=pairing.read(table["pairing"]),
+            pooling=pooling.read(table["pooling"]) if table.get("pooling") else None,
+            head=head.read(table["head"]),
+            objectives=tuple(objective.read(entry) for entry in table["objective"]),
+            outputs=table["outputs"], metrics=tuple(table["metrics"]),
+            max_length=table["max_length"],
+        )
+
+
+def default_objective(kind: str) -> Objective:
+    """Return the objective of a kind of labels (DESIGN §7)."""
+    return {"regression": MeanSquaredError(), "binary": BinaryCrossEntropy(),
+            "multi-label": BinaryCrossEntropy()}.get(kind, CrossEntropy())  # type: ignore[return-value]
+
+
+def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
+            max_length: int) -> ResolvedTask:
+    """Complete a task with its labels; `counts` are the training rows of each class.
+
+    Raises `ConfigError` for an objective, head and pairing that do not fit one another.
+    """
+    at = f"tasks.{name}"
+    pairing_ = task.chosen_pairing
+    objectives = task.objective or (default_objective(labels.kind),)
+    problems = [f"{at}.objective: {said}" for each in objectives if (said := each.problem(labels))]
+    if task.head.needs == "pair" and pairing_.sequences == 1:
+        problems.append(
+            f'{at}.head: "{task.head.name}" compares two vectors, but pairing '  # type: ignore[attr-defined]
+            f'"{pairing_.name}" gives one; set pairing = "separate"'  # type: ignore[attr-defined]
+        )
+    given = {"vector", "u", task.head.gives(labels.kind)}
+    given |= {"v", "pair"} if pairing_.sequences == 2 else set()
+    problems += [said for each in objectives if not each.problem(labels)
+                 and (said := _lacking(at, each, given, pairing_, task.head))]
+    if problems:
+        raise ConfigError(problems)
+    ready = tuple(each.prepared(labels, counts) for each in objectives)
+    return ResolvedTask(
+        name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
+        pooling=task.pooling, head=task.head, objectives=ready,
+        outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
+        max_length=max_length,
+    )
+
+
+def _lacking(at: str, each: Objective, given: set[str], pairing_: Pairing, head_: Head) -> str | None:
+    if each.needs in given:
+        return None
+    if each.needs in ("pair", "v"):
+        return (f'{at}.objective: "{each.name}" needs two vectors a row, but pairing '  # type: ignore[attr-defined]
+                f'"{pairing_.name}" gives one; set pairing = "separate"')  # type: ignore[attr-defined]
+    gives = ", ".join(sorted(given & {"logits", "score"}))
+    return (f'{at}.objective: "{each.name}" needs {each.needs}, but head '  # type: ignore[attr-defined]
+            f'"{head_.name}" gives {gives} for these labels')  # type: ignore[attr-defined]
+
+
+def _outputs(at: str, objectives: Sequence[Objective], labels: Labels) -> int:
+    asked = {n for each in objectives if (n := each.outputs(labels)) is not None}
+    if len(asked) > 1:
+        raise ConfigError(f"{at}.objective: the list asks for heads of {sorted(asked)} outputs; "
+                          "use objectives that agree")
+    if asked:
+        return asked.pop()
+    return default_objective(labels.kind).outputs(labels) or 1
