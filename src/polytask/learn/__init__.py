@@ -1,0 +1,1 @@
+"""How tasks are trained together: schedules, weightings, surgery, regularizers and the loop."""

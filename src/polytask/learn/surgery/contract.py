@@ -1,0 +1,54 @@
+"""What surgery is: the tasks' gradients of the shared parameters in, one gradient out.
+
+Most rules need only the inner products of the gradients, so they are functions from the (T, T)
+Gramian to T weights and know nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+from torch import Generator, Tensor
+
+from polytask.core.registry import Family
+
+
+class Surgery:
+    """What every surgery offers."""
+
+    every: int = Field(default=1, ge=1, description="Steps from one surgery to the next; "
+                       "the others sum the gradients.")
+    layers: tuple[int, ...] | None = Field(
+        default=None, description="Layers operated on (0 the embeddings, then 1, 2, …); "
+        "absent: every shared parameter.")
+
+    name = ""
+    uses_gramian = True
+
+    def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
+        """Return a weight for each task's gradient: (T, T) -> (T,)."""
+        raise NotImplementedError
+
+    def combine(self, matrix: Tensor, generator: Generator) -> Tensor:
+        """Return the gradient that is stepped with: (T, P) -> (P,)."""
+        gramian = matrix.double() @ matrix.double().T
+        return self.weights(gramian, generator).to(matrix) @ matrix
+
+    def build(self, tasks: Sequence[str]) -> Surgery:
+        """Return what operates on these tasks: itself, or a copy that remembers between steps."""
+        return self
+
+    def problem(self, tasks: Sequence[str]) -> str | None:
+        """Return why the surgery cannot serve these tasks, in one sentence, or None."""
+        return None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what is remembered between steps."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what was remembered."""
+
+
+surgery = Family("surgery", "surgeries", methods=(), base=Surgery)
