@@ -1,0 +1,114 @@
+"""One encoder and a branch for every task: the whole network.
+
+    tokens of all tasks of a step ─► encoder, once ─► each task's span ─► pooling ─► pairing ─► head
+
+What two tasks share lies in `encoder` and `shared`; what is a task's own in `branches.<task>` and
+`encoder.adapter.tasks.<task>`. `shared_parameters` tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from polytask.core.errors import ConfigError
+from polytask.core.labels import Labels
+from polytask.model.batch import Span, TokenBatch
+from polytask.model.heads import Head
+from polytask.model.output import Output
+from polytask.model.pairing import Pairing
+from polytask.model.pooling import Pooling
+
+
+class Branch(nn.Module):
+    """What is one task's own: pooled vectors → Output. `fills` is the field that the head fills."""
+
+    def __init__(self, pooling: Pooling, pairing: nn.Module, head: nn.Module, fills: str,
+                 shares: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.pooling, self.pairing, self.head = pooling, pairing, head
+        self.fills, self.shares = fills, frozenset(shares)
+
+    def forward(self, pooled: Tensor) -> Output:
+        output: Output = self.pairing(pooled)  # pooled: (rows·sequences, width)
+        return output.with_values(self.fills, self.head(output))
+
+
+def build_branch(encoder: Any, pooling: Pooling, pairing: Pairing, head: Head, labels: Labels,
+                 outputs: int, shared: nn.ModuleDict) -> Branch:
+    """Build the branch of a task; a layer that it shares is taken from `shared`, or put there."""
+    said = pooling.problem(encoder) or head.problem(labels)
+    if said is None and head.needs == "pair" and pairing.sequences == 1:
+        said = (f'head "{head.name}" compares two vectors, but pairing "{pairing.name}" gives one; '
+                'set pairing = "separate"')
+    if said:
+        raise ConfigError(said)
+    module = head.build(pairing.width(encoder.width), outputs, shared)
+    return Branch(pooling, pairing.build(encoder.width), module, head.gives(labels.kind),
+                  shares=[layer] if (layer := getattr(head, "layer", None)) else [])
+
+
+class MultiTask(nn.Module):
+    """The network of a run. `encoder` is a `Bert`, or anything with its surface."""
+
+    def __init__(self, encoder: nn.Module, branches: Mapping[str, Branch],
+                 shared: nn.ModuleDict | None = None) -> None:
+        super().__init__()
+        self.encoder: Any = encoder
+        for task in branches:
+            if not task or "." in task or hasattr(nn.ModuleDict(), task):
+                raise ConfigError(f'tasks: "{task}" cannot be the name of a task, because torch has '
+                                  "its own use of it; call it otherwise")
+        self.branches = nn.ModuleDict(branches)
+        self.shared = nn.ModuleDict() if shared is None else shared
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(self.branches)
+
+    def branch(self, task: str) -> Branch:
+        """Return the branch of a task."""
+        found = self.branches[task]
+        assert isinstance(found, Branch)
+        return found
+
+    def forward(self, batch: TokenBatch, embeddings: Tensor | None = None) -> tuple[Output, ...]:
+        """Run the encoder once over the batch; return the output of each of `batch.spans`."""
+        return self.heads(self.encoder(batch, embeddings), batch)
+
+    def heads(self, hidden: Tensor, batch: TokenBatch) -> tuple[Output, ...]:
+        """Return the output of each of `batch.spans` from given hidden states (tokens, width)."""
+        return tuple(self.from_pooled(span.task, self.pooled(hidden, batch, span))
+                     for span in batch.spans)
+
+    def pooled(self, hidden: Tensor, batch: TokenBatch, span: Span) -> Tensor:
+        """Return the pooled vectors of one span: (rows·sequences, width)."""
+        pooling = self.branch(span.task).pooling
+        return pooling.pool(hidden[span.tokens], batch.narrow(span), self.encoder)
+
+    def from_pooled(self, task: str, pooled: Tensor) -> Output:
+        """Return the output of rows whose pooled vectors are known: a frozen encoder's are cached."""
+        output: Output = self.branch(task)(pooled)
+        return output
+
+    def reached_by(self, name: str, tasks: Iterable[str]) -> frozenset[str]:
+        """Return those of `tasks` whose output a parameter of this network bears on."""
+        place, _, rest = name.partition(".")
+        if place == "branches":
+            return frozenset(tasks) & {rest.partition(".")[0]}
+        if place == "shared":
+            layer = rest.partition(".")[0]
+            return frozenset(task for task in tasks if layer in self.branch(task).shares)
+        if rest.startswith("adapter.tasks."):
+            return frozenset(tasks) & {rest.split(".")[2]}
+        if rest.startswith("pooler."):
+            return frozenset(task for task in tasks if self.branch(task).pooling.trains_pooler)
+        return frozenset(tasks)
+
+    def shared_parameters(self, tasks: Iterable[str]) -> list[nn.Parameter]:
+        """Return the parameters that two or more of `tasks` reach, in the network's order."""
+        tasks = tuple(tasks)
+        return [parameter for name, parameter in self.named_parameters()
+                if len(self.reached_by(name, tasks)) > 1]
