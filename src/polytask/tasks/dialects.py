@@ -1,0 +1,175 @@
+"""How a delimited file is written: its delimiter, its quotes, its header. Told by its content.
+
+Files named .csv are tab separated, and files full of quotation marks may quote nothing: whichever
+reading leaves the fewest records of a wrong width is taken.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+Record = tuple[int, list[str]]
+Quotes = Literal["csv", "none", "each"]
+
+DELIMITERS = ("\t", ",", ";", "|")
+_SAMPLE = 200
+_BLOCK = 4096
+# A field longer than this is a quote that nobody closed.
+_FIELD_LIMIT = 1 << 24
+_QUOTED = re.compile(r'"(?:[^"]|"")*"\Z')
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """`quotes`: "csv" as RFC 4180, "none" characters like any other, "each" field by field.
+
+    "each" is a file that quotes its fields, but with a stray quote somewhere, so that every line
+    is a record and fields are unquoted one at a time. `shift`: the header lacks the index column.
+    """
+
+    delimiter: str
+    quotes: Quotes
+    header: tuple[str, ...]
+    shift: bool = False
+
+    def records(self, lines: Iterable[str]) -> Iterator[Record]:
+        """Yield (line number, fields) of every record after the header."""
+        quotes: Literal["csv", "none"] = "csv" if self.quotes == "csv" else "none"
+        found = islice(split(lines, self.delimiter, quotes), 1, None)
+        if self.quotes != "each":
+            return found
+        return ((line, [unquoted(field) for field in fields]) for line, fields in found)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the fields of a record; an index column that has no name is ''."""
+        return ("", *self.header) if self.shift else self.header
+
+
+def unquoted(field: str) -> str:
+    """Return a field without its CSV quotes, or as it stands where they are not."""
+    return field[1:-1].replace('""', '"') if len(field) > 1 and _QUOTED.match(field) else field
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    before = csv.field_size_limit(_FIELD_LIMIT)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def split(lines: Iterable[str], delimiter: str, quotes: Literal["csv", "none"],
+          strict: bool = False) -> Iterator[Record]:
+    """Yield (number of its first line, fields) of every record that is not a blank line.
+
+    A record that csv cannot read comes as one field, so that its width tells it is wrong.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, strict=strict,
+                        quoting=csv.QUOTE_MINIMAL if quotes == "csv" else csv.QUOTE_NONE)
+    while block := _block(reader, strict):
+        yield from (record for record in block if record[1])
+
+
+def _block(reader: Any, strict: bool) -> list[Record]:
+    """Read some records; csv's limit of a field's length is raised meanwhile only."""
+    block: list[Record] = []
+    with _long_fields():
+        while len(block) < _BLOCK:
+            first = reader.line_num + 1
+            try:
+                block.append((first, next(reader)))
+            except StopIteration:
+                break
+            except csv.Error:
+                if strict:
+                    raise
+                block.append((first, ["unreadable"]))
+    return block
+
+
+def survey(open_lines: Callable[[], Iterable[str]]) -> Dialect | None:
+    """Return how a file is written, or None if it has no header line."""
+    sample = list(islice(open_lines(), _SAMPLE))
+    delimiter = _delimiter(sample)
+    header = next((fields for _, fields in split(sample, delimiter, "csv")), None)
+    if header is None:
+        return None
+    names = tuple(name.strip() for name in header)
+    shift = any(_shifted([len(fields) for _, fields in split(sample, delimiter, quotes)])
+                for quotes in ("csv", "none"))
+    return Dialect(delimiter, _quotes(open_lines, delimiter, len(names) + shift), names, shift)
+
+
+def _delimiter(sample: list[str]) -> str:
+    """Return the delimiter under which most records are as wide as the header."""
+    def agreement(delimiter: str) -> float:
+        widths = [len(fields) for _, fields in split(sample, delimiter, "csv")]
+        plain = [len(fields) for _, fields in split(sample, delimiter, "none")]
+        return max(_share(widths), _share(plain))
+
+    return max(DELIMITERS, key=agreement)  # the first of equals: a tab before a comma
+
+
+def _share(widths: list[int]) -> float:
+    """The share of records as wide as the header; 0 if the header is one column."""
+    if not widths or widths[0] < 2:
+        return 0.0
+    if _shifted(widths):
+        return 1.0
+    return sum(each == widths[0] for each in widths) / len(widths)
+
+
+def _shifted(widths: list[int]) -> bool:
+    """Whether every record has one field more than the header, as R writes its row names."""
+    return len(widths) > 1 and all(each == widths[0] + 1 for each in widths[1:])
+
+
+@dataclass
+class _Tally:
+    """What one way of reading a file gives: records of a wrong width, and of several lines."""
+
+    ragged: int = 0
+    records: int = 0
+    last: int = 0
+
+    def count(self, records: Iterable[Record], width: int) -> _Tally:
+        for line, fields in records:
+            self.ragged += len(fields) != width
+            self.records += 1
+            self.last = line
+        return self
+
+
+def _quotes(open_lines: Callable[[], Iterable[str]], delimiter: str, width: int) -> Quotes:
+    """Return which quotes a file has. Only a file with something odd is read more than once."""
+    try:
+        quoted = _Tally().count(split(open_lines(), delimiter, "csv", strict=True), width)
+        if width == 1 or (quoted.ragged == 0 and quoted.last <= quoted.records):
+            return "csv"
+    except csv.Error:
+        quoted = _Tally().count(split(open_lines(), delimiter, "csv"), width)
+    plain = _Tally().count(split(open_lines(), delimiter, "none"), width)
+    if plain.ragged > quoted.ragged:
+        return "csv"
+    return "each" if _mostly_quoted(open_lines(), delimiter) else "none"
+
+
+def _mostly_quoted(lines: Iterable[str], delimiter: str) -> bool:
+    """Whether nine in ten of the fields that begin with a quote are quoted as CSV says."""
+    proper = improper = 0
+    for _, fields in split(lines, delimiter, "none"):
+        for field in fields:
+            if field.startswith('"'):
+                if _QUOTED.match(field):
+                    proper += 1
+                else:
+                    improper += 1
+    return proper >= 9 * max(improper, 1) or (proper > 0 and improper == 0)
