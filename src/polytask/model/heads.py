@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
@@ -94,18 +93,20 @@ def _value(values: NDArray[np.float64], labels: Labels) -> Decision:
 
 
 def _choice(logits: Tensor, labels: Labels, threshold: float | None) -> Decision:
+    cut = 0.5 if threshold is None else threshold
     if labels.kind == "multi-label":
         each = _array(logits.sigmoid())
-        return Decision((each >= (0.5 if threshold is None else threshold)).astype(np.int64), each, each)
+        return Decision((each >= cut).astype(np.int64), each, each)
     if logits.ndim == 1:
         positive = _array(logits.sigmoid())
-        chosen = positive >= (0.5 if threshold is None else threshold)
-        return Decision(chosen.astype(np.int64), positive, np.stack([1 - positive, positive], 1))
+        both = np.stack([1 - positive, positive], 1)
+        return Decision((positive >= cut).astype(np.int64), positive, both)
     probabilities = _array(logits.softmax(-1))
     best = probabilities.argmax(-1)
     if labels.kind == "binary":
         positive = probabilities[:, 1]
-        best = best if threshold is None else (positive >= threshold).astype(np.int64)
+        if threshold is not None:
+            best = (positive >= threshold).astype(np.int64)
         return Decision(best, positive, probabilities)
     return Decision(best, probabilities.max(-1), probabilities)
 
@@ -222,9 +223,10 @@ class Tied(nn.Module):
 class Shared(Head):
     """Two linear layers, the first one and the same in every task that names it.
 
-    Formula: W₂·dropout(σ(W₁·dropout(x) + b₁)) + b₂, with W₁ and b₁ common to the tasks of one `layer`
+    Formula: W₂·dropout(σ(W₁·dropout(x) + b₁)) + b₂, W₁ and b₁ common to the tasks of one `layer`
 
-    Inputs: vector (rows, width), as wide in all tasks that share; gives (rows, outputs), or (rows,).
+    Inputs: vector (rows, width), equally wide in all tasks of a layer; gives (rows, outputs), or
+    (rows,) for one output.
 
     Source: M-12 (paraphrase and STS over u, v, |u − v| and their cosine), S-15.
 
@@ -254,8 +256,8 @@ class Shared(Head):
         if (first.in_features, first.out_features) != (width, self.hidden):
             raise ConfigError(
                 f'head "shared": layer "{self.layer}" takes {first.in_features} numbers and gives '
-                f"{first.out_features}, but this task needs {width} and {self.hidden}; give the tasks "
-                "the same pairing features and hidden, or the layers different names"
+                f"{first.out_features}, but this task needs {width} and {self.hidden}; give the "
+                "tasks the same pairing features and hidden, or the layers different names"
             )
         between = self.dropout if self.hidden_dropout is None else self.hidden_dropout
         rest = nn.Sequential(_ACTIVATIONS[self.activation](), Dropout(between),
@@ -317,4 +319,5 @@ class Cosine(Head):
         score = _array(output.field("score"))
         if labels.is_regression:
             return _value(labels.low + score * (labels.high - labels.low), labels)
-        return Decision((score >= (0.5 if threshold is None else threshold)).astype(np.int64), score)
+        cut = 0.5 if threshold is None else threshold
+        return Decision((score >= cut).astype(np.int64), score)

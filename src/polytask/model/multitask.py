@@ -59,8 +59,8 @@ class MultiTask(nn.Module):
         self.encoder: Any = encoder
         for task in branches:
             if not task or "." in task or hasattr(nn.ModuleDict(), task):
-                raise ConfigError(f'tasks: "{task}" cannot be the name of a task, because torch has '
-                                  "its own use of it; call it otherwise")
+                raise ConfigError(f'tasks: "{task}" cannot be the name of a task, torch has its '
+                                  "own use of it; use another name")
         self.branches = nn.ModuleDict(branches)
         self.shared = nn.ModuleDict() if shared is None else shared
 
@@ -89,7 +89,7 @@ class MultiTask(nn.Module):
         return pooling.pool(hidden[span.tokens], batch.narrow(span), self.encoder)
 
     def from_pooled(self, task: str, pooled: Tensor) -> Output:
-        """Return the output of rows whose pooled vectors are known: a frozen encoder's are cached."""
+        """Return the output of rows whose pooled vectors are known, as a frozen encoder's are."""
         output: Output = self.branch(task)(pooled)
         return output
 

@@ -24,7 +24,7 @@ class Pairing:
         name: ClassVar[str]
 
         def build(self, encoder_width: int) -> nn.Module:
-            """Return a module: pooled (rows·sequences, width) -> Output with u (and v) and vector."""
+            """Return a module: pooled (rows·sequences, width) -> Output of u (and v) and vector."""
             raise NotImplementedError
 
     def width(self, encoder_width: int) -> int:
@@ -130,8 +130,8 @@ class Separate(Pairing):
     Inputs: pooled (2·rows, width), u and v in turn; gives u, v (rows, width) and vector (rows,
     width for each of u, v, abs_diff, product, and 1 for cosine).
 
-    Source: Reimers & Gurevych 2019, Sentence-BERT, §3; M-8 (u, v, abs_diff), M-12 (and cosine), T-15
-    and S-4 (u, v), P-2.
+    Source: Reimers & Gurevych 2019, Sentence-BERT, §3; M-8 (u, v, abs_diff), M-12 (and cosine),
+    T-15 and S-4 (u, v), P-2.
 
     Departs: the cosine's denominator is max(‖u‖·‖v‖, 1e-8), as torch's, where M-12 adds its ε.
     """

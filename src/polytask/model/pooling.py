@@ -1,7 +1,7 @@
 """Poolings: the hidden states of a sequence → one vector.
 
-A flat batch has no padding, so no pooling can see any. What is computed does not depend on the other
-sequences of the batch or on the number of threads.
+A flat batch has no padding, so no pooling can see any. What is computed does not depend on the
+other sequences of the batch or on the number of threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Pooling:
         name: ClassVar[str]
 
         def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
-            """Return the vector of each sequence of `batch`: (tokens, width) -> (sequences, width)."""
+            """Return the vector of each sequence: (tokens, width) -> (sequences, width)."""
             raise NotImplementedError
 
     def problem(self, encoder: Any) -> str | None:
@@ -42,7 +42,7 @@ class Pooler(Pooling):
 
     Inputs: hidden (tokens, width); gives (sequences, width).
 
-    Source: Devlin et al. 2019, BERT; the vector that all five reports classify from (M-2, G-1, T-2).
+    Source: Devlin et al. 2019, BERT; what the five reports classify from (M-2, G-1, T-2).
     """
 
     trains_pooler = True
@@ -80,8 +80,8 @@ class Mean(Pooling):
 
     Inputs: hidden (tokens, width); gives (sequences, width).
 
-    Source: Reimers & Gurevych 2019, Sentence-BERT, §3; "mean pooling weighted by the attention mask"
-    of practices (P-4): without padding there is nothing to weigh.
+    Source: Reimers & Gurevych 2019, Sentence-BERT, §3; P-4 ("weighted by the attention mask": here
+    no token is padding, so that there is nothing to weigh).
     """
 
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:

@@ -34,7 +34,8 @@ def _unit(target: Tensor, seen: tuple[float, float]) -> Tensor:
 class CosineEmbedding(Objective):
     """Rows above a threshold are pulled together, the others pushed apart.
 
-    Formula: 1 − cos(u, v) where the label is at least the threshold, max(0, cos(u, v) − margin) elsewhere
+    Formula: 1 − cos(u, v) where the label is at least the threshold, elsewhere
+    max(0, cos(u, v) − margin)
 
     Inputs: u, v (rows, width), target (rows,): 0 or 1, or a number.
 
@@ -70,12 +71,12 @@ class CosineEmbedding(Objective):
     def __call__(self, output: Output, target: Tensor) -> Tensor:
         similar = _unit(target, self.range) >= self.threshold
         sign = torch.where(similar, 1.0, -1.0)
-        return functional.cosine_embedding_loss(output.field("u").float(), output.field("v").float(),
-                                                sign, margin=self.margin)
+        u, v = output.field("u").float(), output.field("v").float()
+        return functional.cosine_embedding_loss(u, v, sign, margin=self.margin)
 
 
 class InBatch(Objective):
-    """What `multiple_negatives` and `sim_cse` have in common: which rows are positives, and the loss.
+    """What `multiple_negatives` and `sim_cse` have in common: the positive rows, and the loss.
 
     The positives of the draw are one another's negatives; fewer than two have none, and the loss is
     0 with a gradient.
@@ -101,16 +102,22 @@ class InBatch(Objective):
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
         if self.rows != "all" and labels.kind == "binary" and counts and counts[1] < 2:
             raise ConfigError(
-                f'objective "{self.name}" needs rows of class "{labels.classes[1]}" but the training '
-                f"file has {counts[1]}; use objective \"binary_cross_entropy\""
+                f'objective "{self.name}" needs rows of class "{labels.classes[1]}" but of the '
+                f'training rows {counts[1]} are; use objective "binary_cross_entropy"'
             )
         return replace(self, range=_seen(labels))  # type: ignore[type-var]
+
+    def positives(self, target: Tensor) -> Tensor:
+        """Return which rows' labels make them positive: (rows,) bool."""
+        if target.is_floating_point():
+            return _unit(target, self.range) >= self.positive
+        return target == 1
 
     def contrast(self, output: Output, target: Tensor, scale: float) -> Tensor:
         """Return the mean over positives i of −log softmax_j(scale·cos(u_i, v_j))_i."""
         u, v = output.field("u").float(), output.field("v").float()
         if self.rows != "all":
-            chosen = _unit(target, self.range) >= self.positive if target.is_floating_point() else target == 1
+            chosen = self.positives(target)
             u, v = u[chosen], v[chosen]
         if len(u) < 2:
             return (u.sum() + v.sum()) * 0
@@ -136,7 +143,7 @@ class MultipleNegatives(InBatch):
     positive: Share = 0.8
     """The least label, as a share of its range, of a positive row of a regression."""
     rows: Rows | None = None
-    """Which rows are positives; absent: "all" with pairing "twin", else those whose label says so."""
+    """Which rows are positives; absent: "all" with pairing "twin", else "positive" by label."""
     range: tuple[float, float] = _UNIT
     """The range of the labels as they come; taken from the task."""
 
@@ -164,7 +171,7 @@ class SimCSE(InBatch):
     positive: Share = 0.8
     """The least label, as a share of its range, of a positive row of a regression."""
     rows: Rows | None = None
-    """Which rows are positives; absent: "all" with pairing "twin", else those whose label says so."""
+    """Which rows are positives; absent: "all" with pairing "twin", else "positive" by label."""
     range: tuple[float, float] = _UNIT
     """The range of the labels as they come; taken from the task."""
 

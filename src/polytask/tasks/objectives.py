@@ -98,7 +98,8 @@ class CrossEntropy(Objective):
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
-            raise problem(f"label_smoothing: found {self.label_smoothing}, expected a share in [0, 1)")
+            raise problem(f"label_smoothing: found {self.label_smoothing}, expected a share in "
+                          "[0, 1)")
 
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes
@@ -124,7 +125,8 @@ class CrossEntropy(Objective):
         logits = output.field("logits").float()
         assert self.class_weights != "balanced", "class weights are filled in by `prepared`"
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
-        return functional.cross_entropy(logits, target, weights, label_smoothing=self.label_smoothing)
+        return functional.cross_entropy(logits, target, weights,
+                                        label_smoothing=self.label_smoothing)
 
 
 def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
@@ -165,8 +167,9 @@ class OrdinalLogLoss(Objective):
             return kind_problem(self.name, labels, "one class a row",
                                 'use objective "binary_cross_entropy"')
         if labels.kind == "classes" and not all(map(_is_number, labels.classes)):
-            return (f'objective "{self.name}" needs classes in their order but {labels.classes[0]!r} is '
-                    'a name; set kind = "ordinal" and classes = [...] from the lowest to the highest')
+            return (f'objective "{self.name}" needs classes in their order but '
+                    f'{", ".join(labels.classes[:3])} have none; set kind = "ordinal" and '
+                    "classes = [...] from the lowest to the highest")
         return None
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
@@ -190,7 +193,7 @@ class BinaryCrossEntropy(Objective):
 
     Formula: −(w·y·log σ(z) + (1 − y)·log(1 − σ(z)))
 
-    Inputs: logits (rows,), target (rows,) of 0 and 1; or, multi-label, logits and target (rows, classes).
+    Inputs: logits and target (rows,), 0 or 1; multi-label: logits and target (rows, classes).
 
     Source: M-8, T-3, G-2.
     """
@@ -212,8 +215,8 @@ class BinaryCrossEntropy(Objective):
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
         logits = output.field("logits").float()
-        weight = None if self.positive_weight is None else logits.new_tensor(self.positive_weight)
-        return functional.binary_cross_entropy_with_logits(logits, target.float(), pos_weight=weight)
+        w = None if self.positive_weight is None else logits.new_tensor(self.positive_weight)
+        return functional.binary_cross_entropy_with_logits(logits, target.float(), pos_weight=w)
 
 
 @objective
@@ -238,8 +241,8 @@ class MeanSquaredError(Objective):
         if labels.kind in ("regression", "binary"):
             return None
         remedy = "binary_cross_entropy" if labels.kind == "multi-label" else "cross_entropy"
-        return (f'objective "{self.name}" needs a score but a head for {labels.num_classes} classes '
-                f'gives logits; use objective "{remedy}", or kind = "regression"')
+        return (f'objective "{self.name}" needs a score but a head for {labels.num_classes} '
+                f'classes gives logits; use objective "{remedy}", or kind = "regression"')
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
         return functional.mse_loss(output.field("score").float(), target.float())

@@ -1,49 +1,16 @@
-"""Metrics: what was decided against what is right, two arrays → one number.
-
-A metric that is not defined for its rows (the correlation of a constant, say) is 0.0, and `measure`
-says so; without rows it is None. `overall` makes one number of those of all tasks.
-"""
+"""The metrics themselves: predicted and true labels, two arrays → one number."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from polytask.core.errors import ConfigError, listed, nearest
-from polytask.core.labels import Labels
-
-Array = NDArray[Any]
-Value = float | None | dict[str, float | None]
+from polytask.tasks.metrics.registry import Array, metric
 
 _CHOICES = frozenset({"classes", "binary", "ordinal"})
 _ORDERED = frozenset({"binary", "ordinal"})
 _NUMBERS = frozenset({"regression"})
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric.
-
-    `function(predicted, true)` takes arrays of labels: indices of classes, numbers, or 0/1 rows.
-    `kinds` are the kinds of labels it serves. `unit` maps its value to [0, 1], larger being better.
-    """
-
-    name: str
-    doc: str
-    function: Callable[[Array, Array], float]
-    kinds: frozenset[str]
-    direction: Literal["higher", "lower"] = "higher"
-    unit: Callable[[float], float] = float
-    undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None
-
-
-METRICS: dict[str, Metric] = {}
-"""Every metric by its name."""
 
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "classes": ("accuracy", "balanced_accuracy", "macro_f1", "per_label_accuracy"),
@@ -54,23 +21,6 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "multi-label": ("macro_f1", "accuracy", "per_label_accuracy"),
 }
 """The metrics of a kind of labels; the first is the task's own score (DESIGN §7)."""
-
-
-def metric(
-    *kinds: str,
-    direction: Literal["higher", "lower"] = "higher",
-    unit: Callable[[float], float] = float,
-    undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None,
-) -> Callable[[Callable[[Array, Array], Any]], Callable[[Array, Array], Any]]:
-    """Register a function of two arrays, predicted and true, under its name."""
-
-    def register(function: Callable[[Array, Array], Any]) -> Callable[[Array, Array], Any]:
-        doc = (function.__doc__ or "").strip().partition("\n")[0]
-        METRICS[function.__name__] = Metric(function.__name__, doc, function, frozenset(kinds),
-                                            direction, unit, undefined)
-        return function
-
-    return register
 
 
 def _halved(value: float) -> float:
@@ -173,7 +123,7 @@ def rounded_accuracy(predicted: Array, true: Array) -> float:
     return float((np.round(predicted) == np.round(true)).mean())
 
 
-@metric(*_CHOICES, *_NUMBERS, "multi-label")
+@metric(*_CHOICES, *_NUMBERS, "multi-label", scalar=False)
 def per_label_accuracy(predicted: Array, true: Array) -> dict[Any, float]:
     """Share right among the rows of each label; numbers are rounded half to even."""
     if true.ndim > 1:
@@ -182,58 +132,3 @@ def per_label_accuracy(predicted: Array, true: Array) -> dict[Any, float]:
     if np.issubdtype(true.dtype, np.floating):
         predicted, true = np.round(predicted), np.round(true)
     return {int(each): float((predicted[true == each] == each).mean()) for each in np.unique(true)}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The values of some metrics, and a sentence for each that is not defined for its rows."""
-
-    values: dict[str, Value]
-    notes: tuple[str, ...] = ()
-
-
-def measure(names: Iterable[str], predicted: Array, true: Array, labels: Labels) -> Measured:
-    """Return the metrics of some rows; `predicted` is `Decision.labels`."""
-    values: dict[str, Value] = {}
-    notes = []
-    predicted, true = np.asarray(predicted), np.asarray(true)
-    for name in names:
-        found = find_metric(name)
-        if not len(true):
-            values[name] = None
-            notes.append(f"{name}: there are no rows")
-        elif why := found.undefined(predicted, true):
-            values[name] = 0.0
-            notes.append(f"{name}: {why}, so it is not defined and counts as 0")
-        else:
-            values[name] = _named(found.function(predicted, true), labels)
-    return Measured(values, tuple(notes))
-
-
-def _named(value: Any, labels: Labels) -> Value:
-    """Name the entries of a metric by the labels' classes; what is not finite is None."""
-    if isinstance(value, Mapping):
-        names = {key: labels.classes[key] if labels.classes else str(key) for key in value}
-        return {names[key]: _finite(each) for key, each in value.items()}
-    return _finite(value)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def find_metric(name: str) -> Metric:
-    """Return the metric of a name."""
-    if name not in METRICS:
-        raise ConfigError(f'"{name}" is no metric{nearest(name, METRICS)} '
-                          f"(there are {listed(METRICS)})")
-    return METRICS[name]
-
-
-def metrics_problem(names: Iterable[str], labels: Labels) -> str | None:
-    """Say which of the metrics cannot serve these labels, or None."""
-    for name in names:
-        if labels.kind not in find_metric(name).kinds:
-            able = [each.name for each in METRICS.values() if labels.kind in each.kinds]
-            return f'metric "{name}" does not serve {labels.kind} labels; there are {listed(able)}'
-    return None
