@@ -44,7 +44,7 @@ class Moment:
 
 
 def repeat(
-    model: nn.Module,
+    trained: nn.Module,
     batch: TokenBatch,
     before: dict[str, Any],
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -55,12 +55,12 @@ def repeat(
     Afterwards they stand where they stood: repeating a pass changes no later random number.
     """
 
-    def forward(embeddings: Tensor | None, other: nn.Module | None = None) -> Output:
+    def forward(embeddings: Tensor | None, model: nn.Module | None = None) -> Output:
         after = random_state()
         set_random_state(before)
         try:
             with autocast():
-                (output,) = (other or model)(batch, embeddings)
+                (output,) = (model or trained)(batch, embeddings)
         finally:
             set_random_state(after)
         return output  # type: ignore[no-any-return]

@@ -1,0 +1,129 @@
+"""`train.optimizer`: which of torch's optimizers, with which rates, and how the rates run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from polytask.core.errors import listed, nearest
+from polytask.core.settings import problem, settings
+from polytask.model.trainable import Groups, gradient_scales, parameter_groups, rates_problem
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+# What the settings below give, and what would change how the loop calls the optimizer.
+_OURS = {"self", "params", "lr", "weight_decay"}
+# Need a closure, a sparse gradient or matrices only: the loop cannot drive them.
+_UNUSABLE = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
+# Have a form in which one kernel updates everything, on every device.
+_FUSED = ("adamw", "adam", "sgd")
+
+
+@settings
+class Optimizer:
+    """The optimizer, its learning rates and their course over the updates."""
+
+    type: str = "adamw"
+    """adamw, or any other of torch.optim in small letters: adam, sgd, adagrad, rmsprop, nadam, …"""
+    lr: Rate = 2e-5
+    """The highest learning rate of the encoder's last layer, and of the heads without `head_lr`."""
+    head_lr: Rate | None = None
+    """The highest learning rate of heads, shared layers and task adapters; absent: `lr`."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    """Weight decay, of the kind that the optimizer has (rprop has none)."""
+    decay_norms_and_biases: bool = False
+    """Whether vectors (biases, the weights of norms) decay as matrices do."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer's rate over that of the layer above it."""
+    layer_rates: dict[str, float | dict[str, float]] = Field(default_factory=dict)
+    """Factor of a layer's rate by its number (or "embeddings", or "other": all not named). A table
+    a task scales the gradients that the task gives to the layers, before the tasks are combined."""
+    warmup: Share = 0.1
+    """Share of the updates in which the rates rise from 0."""
+    course: Literal["constant", "linear", "cosine"] = "linear"
+    """How the rates go on after the warmup: stay, or fall to 0 on a line or half a cosine."""
+    clip: Rate | None = None
+    """The largest norm that the whole gradient may have; absent: any."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """More arguments of the torch optimizer: { momentum = 0.9 }, { betas = [0.9, 0.98] }."""
+
+    def __post_init__(self) -> None:
+        if said := _type_problem(self.type) or _options_problem(self.type, self.options):
+            raise problem(said)
+        if said := rates_problem(self.layer_rates, None):
+            raise problem(f"layer_rates: {said}")
+
+    @property
+    def per_task(self) -> dict[str, Mapping[str, float]]:
+        """The tables of `layer_rates` that belong to tasks."""
+        return {key: value for key, value in self.layer_rates.items() if isinstance(value, Mapping)}
+
+    def problem(self, tasks: Iterable[str], num_layers: int | None = None) -> str | None:
+        """Return why these settings cannot serve a run of these tasks, or None."""
+        said = rates_problem(self.layer_rates, num_layers, tasks)
+        return f"layer_rates: {said}" if said else None
+
+    def groups(self, model: Any) -> Groups:
+        """Return what is trained in groups of one rate and one decay, each with its `names`."""
+        plain = {key: value for key, value in self.layer_rates.items()
+                 if not isinstance(value, Mapping)}
+        return parameter_groups(
+            model, self.lr, self.weight_decay, layer_decay=self.layer_decay, rates=plain,
+            head_lr=self.head_lr, decay_norms_and_biases=self.decay_norms_and_biases,
+        )
+
+    def gradient_scales(
+        self, model: Any, tasks: Iterable[str]
+    ) -> dict[str, dict[nn.Parameter, float]]:
+        """Return for each task with a table the factors of its gradients."""
+        return gradient_scales(model, self.per_task, tasks)
+
+    def build(self, groups: Groups) -> torch.optim.Optimizer:
+        """Return torch's optimizer over the groups, in its fused form where it has one."""
+        cls = _classes()[self.type]
+        options = _values(self.options)
+        if self.type in _FUSED and not options.keys() & {"fused", "foreach", "differentiable"}:
+            options["fused"] = True
+        return cls(groups, lr=self.lr, **options)  # type: ignore[no-any-return]
+
+
+def _classes() -> dict[str, Any]:
+    """Return torch's optimizers by our names: AdamW is "adamw", RMSprop "rmsprop"."""
+    return {name.lower(): found for name in dir(torch.optim)
+            if inspect.isclass(found := getattr(torch.optim, name))
+            and issubclass(found, torch.optim.Optimizer) and name not in _UNUSABLE}
+
+
+def _type_problem(name: str) -> str | None:
+    known = _classes()
+    if name in known:
+        return None
+    return (f'type: "{name}" is no optimizer{nearest(name, known)} '
+            f"(there are {', '.join(sorted(known))})")
+
+
+def _options_problem(name: str, options: Mapping[str, Any]) -> str | None:
+    known = [key for key in inspect.signature(_classes()[name]).parameters if key not in _OURS]
+    for key in options:
+        if key in ("lr", "weight_decay"):
+            return f'options.{key}: stands beside "options", not in it'
+        if key not in known:
+            hint = nearest(key, known) or f"; expected one of {listed(known)}"
+            return f"options.{key}: is no argument of torch's {name}{hint}"
+    try:
+        _classes()[name]([nn.Parameter(torch.zeros(1))], lr=1.0, **_values(options))
+    except (TypeError, ValueError, RuntimeError) as error:
+        return f"options: torch's {name} refuses them ({str(error).splitlines()[0]})"
+    return None
+
+
+def _values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as torch wants them: what is a list in TOML is a tuple there."""
+    return {key: tuple(value) if isinstance(value, list) else value
+            for key, value in options.items()}

@@ -1,0 +1,161 @@
+"""What is trained, and how fast: decided from the names of parameters.
+
+Layers are counted from 0, as the reports count them; a number that `encoder.layer_of` gives is one
+higher, because there 0 stands for the embeddings. `parameter_groups` makes few groups for
+`torch.optim`: parameters of one rate and one decay are together.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from torch import nn
+
+from polytask.core.errors import ConfigError, nearest
+
+Encoder = Literal["full", "frozen"] | tuple[int, ...]
+Rates = Mapping[str, float]
+Groups = list[dict[str, Any]]
+
+# Keys of a table of rates beside the numbers of layers.
+_EMBEDDINGS, _OTHER = "embeddings", "other"
+
+
+def layers_problem(layers: Iterable[int], num_layers: int) -> str | None:
+    """Return why `layers` are not layers of an encoder of `num_layers`, or None."""
+    for layer in layers:
+        if not 0 <= layer < num_layers:
+            return (f"found layer {layer}, expected 0 to {num_layers - 1}: the encoder has "
+                    f"{num_layers} layers, counted from 0")
+    return None
+
+
+def rates_problem(rates: Mapping[str, float | Rates], num_layers: int | None,
+                  tasks: Iterable[str] = ()) -> str | None:
+    """Return why a table of layer rates, or of a table a task, cannot be used, or None.
+
+    Without `num_layers` (the encoder is not known yet) any layer number passes.
+    """
+    tables = {key: value for key, value in rates.items() if isinstance(value, Mapping)}
+    tasks = tuple(tasks)
+    for task, table in tables.items():
+        if tasks and task not in tasks:
+            return f'found a table for "{task}", expected tasks of this run{nearest(task, tasks)}'
+        if said := _table_problem(table, num_layers):
+            return f"{task}: {said}"
+    plain = {key: value for key, value in rates.items() if not isinstance(value, Mapping)}
+    if tables and plain:
+        return ("found rates beside tables of tasks, expected either layers or tasks; write the "
+                "layers into each task's table")
+    return _table_problem(plain, num_layers)
+
+
+def _table_problem(table: Rates, num_layers: int | None) -> str | None:
+    for key, factor in table.items():
+        if key not in (_EMBEDDINGS, _OTHER) and not re.fullmatch(r"-?\d+", key):
+            return (f'found "{key}", expected the number of a layer, "{_EMBEDDINGS}" or "{_OTHER}"'
+                    f"{nearest(key, (_EMBEDDINGS, _OTHER))}")
+        if not 0 <= factor < math.inf:
+            return f"{key}: found {factor}, expected a factor that is not negative"
+    numbers = [int(key) for key in table if re.fullmatch(r"-?\d+", key)]
+    return None if num_layers is None else layers_problem(numbers, num_layers)
+
+
+def factor_of(rates: Rates, layer: int, num_layers: int) -> float:
+    """Return the factor of what `layer_of` calls `layer`; what comes after the layers has 1."""
+    if layer > num_layers:
+        return 1.0
+    key = str(layer - 1) if layer else _EMBEDDINGS
+    return rates.get(key, rates.get(_OTHER, 1.0))
+
+
+def trains(name: str, encoder: Encoder, layer: int, low_rank: bool = False) -> bool:
+    """Return whether a parameter of the encoder is trained, told by its name and `layer_of`.
+
+    `encoder`: everything, nothing, or only the layers listed (T-25: with the heads, nothing else).
+    `low_rank`: the encoder carries LoRA, so its own weights stay as they are. Task adapters are
+    trained whenever the encoder runs at all.
+    """
+    if name.startswith("adapter."):
+        return encoder != "frozen"
+    if low_rank and ".lora_" not in name:
+        return False
+    return encoder == "full" if isinstance(encoder, str) else layer - 1 in encoder
+
+
+def choose(model: Any, encoder: Encoder = "full") -> None:
+    """Let gradients reach what is trained and nothing else; heads are always trained."""
+    if not isinstance(encoder, str) and (said := layers_problem(encoder, model.encoder.num_layers)):
+        raise ConfigError(f"encoder.trainable: {said}")
+    named = dict(model.encoder.named_parameters())
+    low_rank = any(".lora_" in name for name in named)
+    for name, parameter in named.items():
+        parameter.requires_grad_(trains(name, encoder, model.encoder.layer_of(name), low_rank))
+
+
+def layer_rates(encoder: Any, layer_decay: float, rates: Rates) -> dict[str, float]:
+    """Return the factor of every parameter of the encoder.
+
+    Layer-wise decay is η^(k-1) = ξ η^k (Sun et al. 2019; T-23): the last layer has the full rate,
+    the embeddings ξ to the number of layers. The pooler and adapters have the full rate.
+    """
+    if said := rates_problem(rates, encoder.num_layers):
+        raise ConfigError(f"train.optimizer.layer_rates: {said}")
+    made = {}
+    for name, _ in encoder.named_parameters():
+        layer = encoder.num_layers + 1 if name.startswith("adapter.") else encoder.layer_of(name)
+        below = max(encoder.num_layers - layer, 0)
+        made[name] = layer_decay**below * factor_of(rates, layer, encoder.num_layers)
+    return made
+
+
+def parameter_groups(
+    model: Any,
+    lr: float,
+    weight_decay: float = 0.0,
+    *,
+    layer_decay: float = 1.0,
+    rates: Rates | None = None,
+    head_lr: float | None = None,
+    decay_norms_and_biases: bool = False,
+) -> Groups:
+    """Return what is trained as groups for `torch.optim`, each with its `names`.
+
+    Heads, shared layers and task adapters have `head_lr` where it is given; what the layer rates
+    set to 0 is in no group. Without `decay_norms_and_biases` vectors are not decayed.
+    """
+    factors = layer_rates(model.encoder, layer_decay, rates or {})
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        inner = name.removeprefix("encoder.")
+        own = inner == name or inner.startswith("adapter.")
+        rate = (head_lr or lr) if own else lr * factors[inner]
+        if not parameter.requires_grad or rate == 0:
+            continue
+        decay = weight_decay if decay_norms_and_biases or parameter.dim() > 1 else 0.0
+        group = groups.setdefault((rate, decay), {"params": [], "names": [], "lr": rate,
+                                                  "weight_decay": decay})
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return list(groups.values())
+
+
+def gradient_scales(
+    model: Any, rates: Mapping[str, Rates], tasks: Iterable[str]
+) -> dict[str, dict[nn.Parameter, float]]:
+    """Return for each task with a table the factors of its gradients that are not 1 (T-27).
+
+    They act before the tasks' gradients meet. Where a layer is trained by one task alone, Adam
+    undoes a constant factor: give such a run one table for all tasks, which scales the rates.
+    """
+    if said := rates_problem(rates, model.encoder.num_layers, tasks := tuple(tasks)):
+        raise ConfigError(f"train.optimizer.layer_rates: {said}")
+    made = {}
+    for task in tasks:
+        factors = layer_rates(model.encoder, 1.0, rates.get(task, {}))
+        made[task] = {parameter: factors[name] for name, parameter
+                      in model.encoder.named_parameters() if factors[name] != 1.0}
+    return {task: table for task, table in made.items() if table}
