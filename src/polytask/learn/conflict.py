@@ -60,14 +60,21 @@ def gramian(tasks: Sequence[Gradients]) -> Tensor:
     return total
 
 
-def cosines(gram: Tensor) -> Tensor:
+def cosine_matrix(gram: Tensor) -> Tensor:
     """Return the cosines between gradients from their Gramian: (T, T); 0 where one is zero."""
     norms = gram.diagonal().clamp(min=0).sqrt()
     scale = norms[:, None] * norms
     return torch.where(scale > 0, gram / scale.clamp(min=torch.finfo(gram.dtype).tiny), 0.0)
 
 
-def recombine(weights: Tensor, tasks: Sequence[Gradients]) -> Gradients:
+def cosines(tasks: Sequence[str], gram: Tensor) -> dict[str, float]:
+    """Return "a/b" = the cosine between the gradients of two tasks, for each pair."""
+    matrix = cosine_matrix(gram).tolist()
+    return {f"{first}/{second}": matrix[i][i + 1 + j]
+            for i, first in enumerate(tasks) for j, second in enumerate(tasks[i + 1 :])}
+
+
+def recombine(weights: Tensor | Sequence[float], tasks: Sequence[Gradients]) -> Gradients:
     """Return Σ w_t g_t, written into the first gradient that each parameter has."""
     factors = [float(weight) for weight in weights]
     return [_combined(factors, parameter) for parameter in zip(*tasks, strict=True)]

@@ -2,5 +2,6 @@
 
 from polytask.learn.surgery.contract import Surgery, surgery
 from polytask.learn.surgery.pcgrad import PCGrad
+from polytask.learn.surgery.theirs import Torchjd
 
-__all__ = ["PCGrad", "Surgery", "surgery"]
+__all__ = ["PCGrad", "Surgery", "Torchjd", "surgery"]

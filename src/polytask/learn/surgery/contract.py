@@ -7,6 +7,7 @@ Gramian to T weights and know nothing of networks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import Field
 from torch import Generator, Tensor
@@ -24,7 +25,8 @@ class Surgery:
         "absent: every shared parameter.")
 
     name = ""
-    uses_gramian = True
+    uses_gramian = True  # else `combine` needs the gradients themselves
+    needs_every_task = False  # in every step
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         """Return a weight for each task's gradient: (T, T) -> (T,)."""
@@ -39,15 +41,18 @@ class Surgery:
         """Return what operates on these tasks: itself, or a copy that remembers between steps."""
         return self
 
-    def problem(self, tasks: Sequence[str]) -> str | None:
-        """Return why the surgery cannot serve these tasks, in one sentence, or None."""
+    def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
+        """Return why the surgery cannot serve these tasks, in one sentence, or None.
+
+        `narrowest` is the smallest number of tasks that a step of the schedule holds.
+        """
         return None
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return what is remembered between steps."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered between steps: plain data and tensors."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what was remembered."""
 
 

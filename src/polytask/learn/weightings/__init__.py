@@ -10,8 +10,9 @@ from polytask.learn.weightings.ours import (
     Sum,
     Uncertainty,
 )
+from polytask.learn.weightings.theirs import Torchjd
 
 __all__ = [
-    "Automatic", "Fixed", "Homoscedastic", "Kendall", "Learnable", "Sum", "Uncertainty",
+    "Automatic", "Fixed", "Homoscedastic", "Kendall", "Learnable", "Sum", "Torchjd", "Uncertainty",
     "Weighting", "WeightingModule", "weighting",
 ]

@@ -57,8 +57,11 @@ class Weighting:
         """Return the module for these tasks; `kinds` says what labels each has."""
         raise NotImplementedError
 
-    def problem(self, tasks: Sequence[str]) -> str | None:
-        """Return why the weighting cannot serve these tasks, in one sentence, or None."""
+    def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
+        """Return why the weighting cannot serve these tasks, in one sentence, or None.
+
+        `narrowest` is the smallest number of tasks that a step of the schedule holds.
+        """
         return None
 
 

@@ -141,7 +141,7 @@ class Fixed(Weighting):
     def build(self, tasks: Sequence[str], kinds: Mapping[str, str]) -> WeightingModule:
         return FixedWeights(tasks, self.weights)
 
-    def problem(self, tasks: Sequence[str]) -> str | None:
+    def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
         return unknown_task('weighting "fixed"', self.weights, tasks)
 
 
