@@ -60,18 +60,11 @@ def gramian(tasks: Sequence[Gradients]) -> Tensor:
     return total
 
 
-def cosine_matrix(gram: Tensor) -> Tensor:
+def cosines(gram: Tensor) -> Tensor:
     """Return the cosines between gradients from their Gramian: (T, T); 0 where one is zero."""
     norms = gram.diagonal().clamp(min=0).sqrt()
     scale = norms[:, None] * norms
     return torch.where(scale > 0, gram / scale.clamp(min=torch.finfo(gram.dtype).tiny), 0.0)
-
-
-def cosines(tasks: Sequence[str], gram: Tensor) -> dict[str, float]:
-    """Return "a/b" = the cosine between the gradients of two tasks, for each pair."""
-    matrix = cosine_matrix(gram).tolist()
-    return {f"{first}/{second}": matrix[i][i + 1 + j]
-            for i, first in enumerate(tasks) for j, second in enumerate(tasks[i + 1 :])}
 
 
 def recombine(weights: Tensor | Sequence[float], tasks: Sequence[Gradients]) -> Gradients:

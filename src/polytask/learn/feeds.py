@@ -29,13 +29,13 @@ class Feed:
         self.epoch = 0  # of the permutations: stays 0 where passes go on
         self._turn(0)
 
-    def begin(self, epoch: int) -> None:
+    def start(self, epoch: int) -> None:
         """Begin an epoch: a new shuffle, unless passes go on."""
         if not self.continues and epoch != self.epoch:
             self.epoch = epoch
             self._turn(0)
 
-    def take(self, size: int) -> Indices:
+    def draw(self, size: int) -> Indices:
         """Return the next `size` rows: (size,) int64."""
         parts: list[Indices] = []
         while True:
