@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from polytask.model.dropout import Dropout
 from polytask.model.output import Output
 
 Activation = Literal["relu", "leaky_relu", "gelu", "tanh"]
-Hidden = Annotated[int, Field(gt=0)]
 
 _ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh,
@@ -132,12 +131,6 @@ def fit_threshold(scores: NDArray[np.floating], targets: NDArray[np.generic]) ->
     return float(cuts[np.flatnonzero(best)[np.argmax(gaps[best])]])
 
 
-def check_probability(name: str, value: float | None) -> None:
-    """Refuse a dropout outside [0, 1)."""
-    if value is not None and not 0 <= value < 1:
-        raise problem(f"{name}: found {value}, expected a probability in [0, 1)")
-
-
 class Dense(nn.Module):
     """The module of a head that sees the row's vector: layers one after the other."""
 
@@ -164,11 +157,8 @@ class Linear(Head):
     Source: Devlin et al. 2019, BERT; T-1 to T-4, G-14 (sentiment and paraphrase).
     """
 
-    dropout: float = 0.1
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that an element of the vector is dropped."""
-
-    def __post_init__(self) -> None:
-        check_probability("dropout", self.dropout)
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         return Dense(Dropout(self.dropout), nn.Linear(width, outputs))
@@ -185,18 +175,14 @@ class MLP(Head):
     Source: G-10, G-12 to G-14 (an additional layer for STS), T-29 (10 to 120 hidden units).
     """
 
-    hidden: Hidden = 256
+    hidden: int = Field(default=256, gt=0)
     """Width of the layer between."""
     activation: Activation = "relu"
     """The σ of the formula: relu, leaky_relu (slope 0.01), gelu or tanh."""
-    dropout: float = 0.1
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that an element of the vector is dropped, before the first layer."""
-    hidden_dropout: float | None = None
+    hidden_dropout: float | None = Field(default=None, ge=0, lt=1)
     """The same before the last layer; absent: as `dropout`."""
-
-    def __post_init__(self) -> None:
-        check_probability("dropout", self.dropout)
-        check_probability("hidden_dropout", self.hidden_dropout)
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         between = self.dropout if self.hidden_dropout is None else self.hidden_dropout
@@ -233,20 +219,21 @@ class Shared(Head):
     Departs: M-12 prints a softmax after the last layer for every task; here the objective has it.
     """
 
-    layer: Annotated[str, Field(pattern=r"^\w[\w-]*$")] = "shared"
+    layer: str = "shared"
     """Name of the common layer."""
-    hidden: Hidden = 256
+    hidden: int = Field(default=256, gt=0)
     """Width of the common layer's output."""
     activation: Activation = "leaky_relu"
     """The σ of the formula: relu, leaky_relu (slope 0.01), gelu or tanh."""
-    dropout: float = 0.1
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that an element of the vector is dropped, before the common layer."""
-    hidden_dropout: float | None = None
+    hidden_dropout: float | None = Field(default=None, ge=0, lt=1)
     """The same before the task's own layer; absent: as `dropout`."""
 
     def __post_init__(self) -> None:
-        check_probability("dropout", self.dropout)
-        check_probability("hidden_dropout", self.hidden_dropout)
+        if not self.layer.replace("-", "_").isidentifier() or hasattr(nn.ModuleDict(), self.layer):
+            raise problem(f"layer: found {self.layer!r}, expected letters, digits, - and _ that are no "
+                          "name of torch's own")
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         if self.layer not in shared:
@@ -294,7 +281,7 @@ class Cosine(Head):
 
     needs = "pair"
 
-    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    epsilon: float = Field(default=1e-8, gt=0)
     """Least norm of a vector in the denominator."""
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:

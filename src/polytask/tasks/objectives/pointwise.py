@@ -1,13 +1,10 @@
-"""Objectives: a task's loss. A list of them is their weighted sum.
-
-Every objective is computed in fp32, also under autocast, and is a mean over the rows it applies to.
-"""
+"""Objectives over single rows: what the head gave against the label."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch
 from pydantic import Field
@@ -15,63 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from polytask.core.labels import Labels
-from polytask.core.registry import Family
 from polytask.core.settings import problem
 from polytask.model.output import Output
-
-
-class Objective:
-    """What every objective offers. `needs`: the field of `Output` it reads; "pair" is u and v."""
-
-    weight: float = 1.0
-    """Factor of this objective in the sum of a task's objectives."""
-
-    if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
-        name: ClassVar[str]
-        needs: str
-
-        def __call__(self, output: Output, target: Tensor) -> Tensor:
-            """Return the loss, 0-dim. Targets are int64 (rows,) for classes, binary and ordinal,
-            float32 (rows,), scaled, for regression, float32 (rows, classes) for multi-label."""
-            raise NotImplementedError
-
-    def outputs(self, labels: Labels) -> int | None:
-        """Return how many outputs the head must have, or None where it does not matter."""
-        return None
-
-    def problem(self, labels: Labels) -> str | None:
-        """Say why this objective cannot serve these labels, with the remedy, or None."""
-        return None
-
-    def paired(self, pairing: Any) -> Self:
-        """Return the objective as it is under a pairing; asked before anything else."""
-        return self
-
-    def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
-        """Return the objective with what the training rows decide filled in.
-
-        `counts` are the training rows of each class, in the order of the classes.
-        """
-        return self
-
-
-objective = Family("objective", "objectives", methods=("__call__",), base=Objective)
-
-
-def total(objectives: Sequence[Objective], output: Output, target: Tensor) -> Tensor:
-    """Return the weighted sum of a task's objectives: 0-dim."""
-    first, *rest = (each.weight * each(output, target) for each in objectives)
-    return sum(rest, first)
-
-
-def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:
-    """Say that labels of another kind are needed: found, expected, remedy."""
-    said = {
-        "regression": f"the labels are numbers from {labels.low:g} to {labels.high:g}",
-        "multi-label": f"each row has any number of {labels.num_classes} labels",
-        "binary": "the labels are two classes",
-    }.get(labels.kind, f"the labels are {labels.num_classes} classes")
-    return f'objective "{name}" needs {needs} but {said}; {remedy}'
+from polytask.tasks.objectives.contract import Objective, kind_problem, objective
 
 
 @objective
@@ -91,15 +34,14 @@ class CrossEntropy(Objective):
 
     needs = "logits"
 
-    class_weights: Literal["balanced"] | tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
     """A weight for each class, in the order of the classes, or "balanced"."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise problem(f"label_smoothing: found {self.label_smoothing}, expected a share in "
-                          "[0, 1)")
+        if isinstance(self.class_weights, tuple) and not all(w >= 0 for w in self.class_weights):
+            raise problem(f"class_weights: found {list(self.class_weights)}, expected none below 0")
 
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes
@@ -151,9 +93,9 @@ class OrdinalLogLoss(Objective):
 
     needs = "logits"
 
-    alpha: Annotated[float, Field(gt=0)] = 1.5
+    alpha: float = Field(default=1.5, gt=0)
     """Power of the distance between classes."""
-    epsilon: Annotated[float, Field(gt=0, lt=1)] = 1e-7
+    epsilon: float = Field(default=1e-7, gt=0, lt=1)
     """Least 1 − p."""
 
     def outputs(self, labels: Labels) -> int:
@@ -200,7 +142,7 @@ class BinaryCrossEntropy(Objective):
 
     needs = "logits"
 
-    positive_weight: Annotated[float, Field(gt=0)] | None = None
+    positive_weight: float | None = Field(default=None, gt=0)
     """The w of the formula: how much a positive counts."""
 
     def outputs(self, labels: Labels) -> int:

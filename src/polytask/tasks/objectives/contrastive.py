@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -14,9 +14,8 @@ from torch.nn import functional
 from polytask.core.errors import ConfigError
 from polytask.core.labels import Labels
 from polytask.model.output import Output
-from polytask.tasks.objectives import Objective, kind_problem, objective
+from polytask.tasks.objectives.contract import Objective, kind_problem, objective
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Rows = Literal["positive", "all"]
 _UNIT = (0.0, 1.0)
 
@@ -46,9 +45,9 @@ class CosineEmbedding(Objective):
 
     needs = "pair"
 
-    threshold: Share = 0.5
+    threshold: float = Field(default=0.5, ge=0, le=1)
     """The least label, as a share of its range, that counts as similar."""
-    margin: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    margin: float = Field(default=0.0, ge=-1, le=1)
     """The cosine below which dissimilar rows are left alone."""
     range: tuple[float, float] = _UNIT
     """The range of the labels as they come; taken from the task."""
@@ -83,7 +82,7 @@ class InBatch(Objective):
     """
 
     needs = "pair"
-    positive = 0.8
+    positive: float
     rows: Rows | None
     range: tuple[float, float]
 
@@ -138,9 +137,9 @@ class MultipleNegatives(InBatch):
     (L-8), with the scaled cosine of sentence-transformers; P-8.
     """
 
-    scale: Annotated[float, Field(gt=0)] = 20.0
+    scale: float = Field(default=20.0, gt=0)
     """The s of the formula; 1 / scale is SimCSE's temperature."""
-    positive: Share = 0.8
+    positive: float = Field(default=0.8, ge=0, le=1)
     """The least label, as a share of its range, of a positive row of a regression."""
     rows: Rows | None = None
     """Which rows are positives; absent: "all" with pairing "twin", else "positive" by label."""
@@ -166,9 +165,9 @@ class SimCSE(InBatch):
     and calls labelled pairs unsupervised (PX-3).
     """
 
-    temperature: Annotated[float, Field(gt=0)] = 0.05
+    temperature: float = Field(default=0.05, gt=0)
     """The τ of the formula."""
-    positive: Share = 0.8
+    positive: float = Field(default=0.8, ge=0, le=1)
     """The least label, as a share of its range, of a positive row of a regression."""
     rows: Rows | None = None
     """Which rows are positives; absent: "all" with pairing "twin", else "positive" by label."""

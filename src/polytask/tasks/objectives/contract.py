@@ -1,0 +1,67 @@
+"""What an objective is: output and target of a draw's rows in, a loss out, a mean over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field
+from torch import Tensor
+
+from polytask.core.labels import Labels
+from polytask.core.registry import Family
+from polytask.model.output import Output
+
+
+class Objective:
+    """What every objective offers. `needs`: the field of `Output` it reads; "pair" is u and v."""
+
+    weight: float = Field(
+        default=1.0, description="Factor of this objective in the sum of the task's objectives.")
+
+    if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
+        name: ClassVar[str]
+        needs: str
+
+        def __call__(self, output: Output, target: Tensor) -> Tensor:
+            """Return the loss, 0-dim. Targets are int64 (rows,) for classes, binary and ordinal,
+            float32 (rows,), scaled, for regression, float32 (rows, classes) for multi-label."""
+            raise NotImplementedError
+
+    def outputs(self, labels: Labels) -> int | None:
+        """Return how many outputs the head must have, or None where it does not matter."""
+        return None
+
+    def problem(self, labels: Labels) -> str | None:
+        """Say why this objective cannot serve these labels, with the remedy, or None."""
+        return None
+
+    def paired(self, pairing: Any) -> Self:
+        """Return the objective as it is under a pairing; asked before anything else."""
+        return self
+
+    def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
+        """Return the objective with what the training rows decide filled in.
+
+        `counts` are the training rows of each class, in the order of the classes.
+        """
+        return self
+
+
+objective = Family("objective", "objectives", methods=("__call__",), base=Objective)
+
+
+def total(objectives: Sequence[Objective], output: Output, target: Tensor) -> Tensor:
+    """Return the weighted sum of a task's objectives: 0-dim."""
+    first, *rest = (each.weight * each(output, target) for each in objectives)
+    return sum(rest, first)
+
+
+def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:
+    """Say that labels of another kind are needed: found, expected, remedy."""
+    said = {
+        "regression": f"the labels are numbers from {labels.low:g} to {labels.high:g}",
+        "multi-label": f"each row has any number of {labels.num_classes} labels",
+        "binary": "the labels are two classes",
+    }.get(labels.kind, f"the labels are {labels.num_classes} classes")
+    return f'objective "{name}" needs {needs} but {said}; {remedy}'
