@@ -5,6 +5,7 @@
 
 from polytask.learn.schedules.contract import Schedule, Step, epoch_random, schedule
 from polytask.learn.schedules.drawn import Annealed, Biased, Proportional
+from polytask.learn.schedules.preview import Preview, preview, strip
 from polytask.learn.schedules.rounds import (
     Balanced,
     BatchRoundRobin,
@@ -16,5 +17,6 @@ from polytask.learn.schedules.rounds import (
 
 __all__ = [
     "Annealed", "Balanced", "BatchRoundRobin", "Biased", "EpochRoundRobin", "FullData", "Merged",
-    "Proportional", "Schedule", "Sequential", "Step", "epoch_random", "schedule",
+    "Preview", "Proportional", "Schedule", "Sequential", "Step", "epoch_random", "preview",
+    "schedule", "strip",
 ]
