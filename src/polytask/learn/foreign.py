@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,53 +17,69 @@ from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError, MissingExtra, UnknownName, nearest
 
-Part = Literal["aggregation", "scalarization"]
-NOUN = {"aggregation": "aggregator", "scalarization": "scalarizer"}
 COUNTS = ("shape", "n_tasks")  # options that are the number of tasks: filled in here
+OBJECTS = ("projector", "f")   # options that no table can give
+ABSTRACT = ("Aggregator", "WeightedAggregator", "GramianWeightedAggregator", "Scalarizer")
 
 
-@cache
-def rules(part: Part) -> dict[str, Any]:
-    """Return torchjd's scalarizers or aggregators by name; raise `MissingExtra` without torchjd."""
-    try:
-        import torchjd.aggregation
-        import torchjd.scalarization
-    except ModuleNotFoundError:
-        raise MissingExtra('"torchjd:…"', "torchjd") from None
-    module: Any = getattr(torchjd, part)
-    root = getattr(module, NOUN[part].capitalize())
-    abstract = {"Aggregator", "WeightedAggregator", "GramianWeightedAggregator", "Scalarizer"}
-    found: dict[str, Any] = {name: getattr(module, name)
-                             for name in module.__all__ if name not in abstract}
-    return {name: cls for name, cls in found.items()
-            if inspect.isclass(cls) and issubclass(cls, root)}
+@dataclass(frozen=True)
+class Shelf:
+    """The rules of one module of torchjd; `trial` makes an input for a number of tasks."""
 
+    noun: str
+    load: Callable[[], Any]
+    trial: Callable[[int], Tensor]
 
-def rule(part: Part, name: str, options: Mapping[str, Any]) -> type[nn.Module]:
-    """Return the class called `name`, having checked the names of its options."""
-    known = rules(part)
-    if name not in known:
-        near = nearest(name, known).replace('"', '"torchjd:', 1)
-        raise UnknownName(f'"torchjd:{name}" is no {NOUN[part]} of torchjd{near}'
-                          f" (there are {', '.join(sorted(known))})")
-    accepted = parameters(known[name])
-    for option in options:
-        if option not in accepted:
-            hint = nearest(option, accepted) or f"; expected {_any_of(accepted)}"
-            raise ConfigError(f'"torchjd:{name}": {option} is not an option{hint}')
-    for option, parameter in accepted.items():
-        if parameter.default is parameter.empty and option not in options:
-            raise ConfigError(f'"torchjd:{name}": the option {option} is missing')
-    cls: type[nn.Module] = known[name]
-    return cls
+    def rules(self) -> dict[str, Any]:
+        """Return the rules by name; raise `MissingExtra` without torchjd."""
+        try:
+            module = self.load()
+        except ModuleNotFoundError:
+            raise MissingExtra('"torchjd:…"', "torchjd") from None
+        root = getattr(module, self.noun.capitalize())
+        found = {name: getattr(module, name) for name in module.__all__ if name not in ABSTRACT}
+        return {name: cls for name, cls in found.items() if issubclass(cls, root)}
+
+    def find(self, name: str, options: Mapping[str, Any]) -> type[nn.Module]:
+        """Return the class called `name`, having checked the names of its options."""
+        known = self.rules()
+        if name not in known:
+            near = nearest(name, known).replace('"', '"torchjd:', 1)
+            raise UnknownName(f'"torchjd:{name}" is no {self.noun} of torchjd{near}'
+                              f" (there are {', '.join(sorted(known))})")
+        accepted = parameters(known[name])
+        for option in options:
+            if option not in accepted:
+                hint = nearest(option, accepted) or f"; expected {_any_of(accepted)}"
+                raise ConfigError(f'"torchjd:{name}": {option} is not an option{hint}')
+        for option, parameter in accepted.items():
+            if parameter.default is parameter.empty and option not in options:
+                raise ConfigError(f'"torchjd:{name}": the option {option} is missing')
+        cls: type[nn.Module] = known[name]
+        return cls
+
+    def misfit(self, name: str, options: Mapping[str, Any], tasks: Sequence[str],
+               narrowest: int | None) -> str | None:
+        """Return why a rule cannot serve these tasks, in one sentence, or None."""
+        cls = self.find(name, options)
+        if narrowest is not None and narrowest < len(tasks) and takes_task_values(cls, options):
+            return (f'"torchjd:{name}" needs every task in every step, but the schedule gives '
+                    f"as few as {narrowest} of {len(tasks)}")
+        if wrong := _options_problem(options, tasks):
+            return f'"torchjd:{name}": {wrong}'
+        try:
+            with torch.random.fork_rng(devices=[]):
+                build(cls, options, tasks)(self.trial(len(tasks)))
+        except (TypeError, ValueError, ImportError, RuntimeError) as error:
+            return f'"torchjd:{name}": {" ".join(str(error).split())}'
+        return None
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
     """Return the parameters of a rule that a table can give."""
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: parameter for name, parameter in inspect.signature(cls).parameters.items()
-            if name not in COUNTS and name not in ("projector", "f")
-            and parameter.kind is not parameter.VAR_POSITIONAL
-            and parameter.kind is not parameter.VAR_KEYWORD}
+            if name not in COUNTS + OBJECTS and parameter.kind not in starred}
 
 
 def _any_of(names: Mapping[str, Any]) -> str:
@@ -72,36 +88,9 @@ def _any_of(names: Mapping[str, Any]) -> str:
 
 def takes_task_values(cls: type[nn.Module], options: Mapping[str, Any]) -> bool:
     """Return whether a rule is tied to its tasks: by memory, or by values given for each."""
-    import torchjd
-
     counted = any(name in COUNTS for name in inspect.signature(cls).parameters)
     each = any(isinstance(value, Mapping | list | tuple) for value in options.values())
-    return counted or each or issubclass(cls, torchjd.Stateful)
-
-
-def weighs_by_gramian(cls: type[nn.Module]) -> bool:
-    """Return whether an aggregator needs no more than the Gramian."""
-    from torchjd.aggregation import GramianWeightedAggregator
-
-    return issubclass(cls, GramianWeightedAggregator)
-
-
-def misfit(part: Part, name: str, options: Mapping[str, Any], tasks: Sequence[str],
-           narrowest: int | None) -> str | None:
-    """Return why a rule cannot serve these tasks, in one sentence, or None."""
-    cls = rule(part, name, options)
-    if narrowest is not None and narrowest < len(tasks) and takes_task_values(cls, options):
-        return (f'"torchjd:{name}" needs every task in every step, but the schedule gives '
-                f"as few as {narrowest} of {len(tasks)}")
-    if wrong := _options_problem(options, tasks):
-        return f'"torchjd:{name}": {wrong}'
-    trial = torch.eye(len(tasks)) if part == "aggregation" else torch.ones(len(tasks))
-    try:
-        with torch.random.fork_rng(devices=[]):
-            build(cls, options, tasks)(trial)
-    except (TypeError, ValueError, ImportError, RuntimeError) as error:
-        return f'"torchjd:{name}": {" ".join(str(error).split())}'
-    return None
+    return counted or each or hasattr(cls, "reset")  # torchjd's mark of a rule with memory
 
 
 def _options_problem(options: Mapping[str, Any], tasks: Sequence[str]) -> str | None:

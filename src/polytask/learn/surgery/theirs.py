@@ -14,6 +14,15 @@ from polytask.learn import foreign
 from polytask.learn.surgery.contract import Surgery, surgery
 
 
+def _load() -> Any:
+    import torchjd.aggregation
+
+    return torchjd.aggregation
+
+
+SHELF = foreign.Shelf("aggregator", _load, torch.eye)
+
+
 @surgery
 class Torchjd(Surgery):
     """Any aggregator of torchjd, named "torchjd:NAME", with its options beside the type.
@@ -36,8 +45,8 @@ class Torchjd(Surgery):
     name = "torchjd"
 
     def __post_init__(self) -> None:
-        cls = foreign.rule("aggregation", self.rule, self.options)
-        object.__setattr__(self, "uses_gramian", foreign.weighs_by_gramian(cls))
+        cls = SHELF.find(self.rule, self.options)
+        object.__setattr__(self, "uses_gramian", issubclass(cls, _load().GramianWeightedAggregator))
         object.__setattr__(self, "needs_every_task", foreign.takes_task_values(cls, self.options))
 
     def table(self) -> dict[str, Any]:
@@ -48,7 +57,7 @@ class Torchjd(Surgery):
 
     def build(self, tasks: Sequence[str]) -> Torchjd:
         made = copy.copy(self)
-        cls = foreign.rule("aggregation", self.rule, self.options)
+        cls = SHELF.find(self.rule, self.options)
         object.__setattr__(made, "_aggregator", foreign.build(cls, self.options, tasks))
         object.__setattr__(made, "_num_tasks", len(tasks))
         return made
@@ -66,11 +75,10 @@ class Torchjd(Surgery):
         held: nn.Module | None = getattr(self, "_aggregator", None)
         if held is not None:
             return held
-        return foreign.build(foreign.rule("aggregation", self.rule, self.options), self.options,
-                             tasks)
+        return foreign.build(SHELF.find(self.rule, self.options), self.options, tasks)
 
     def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
-        return foreign.misfit("aggregation", self.rule, self.options, tasks, narrowest)
+        return SHELF.misfit(self.rule, self.options, tasks, narrowest)
 
     def state_dict(self) -> dict[str, Any]:
         return foreign.hidden(self._built(0)) if hasattr(self, "_aggregator") else {}
@@ -94,7 +102,7 @@ def read(name: str, fields: Mapping[str, Any]) -> Torchjd:
     """Return "torchjd:name" with the fields of its table."""
     own = {key: fields[key] for key in ("every", "layers") if key in fields}
     options = {key: value for key, value in fields.items() if key not in own}
-    foreign.rule("aggregation", name, options)
+    SHELF.find(name, options)
     return Torchjd(rule=name, options=options, **own)  # type: ignore[call-arg]
 
 

@@ -13,6 +13,15 @@ from polytask.learn import foreign
 from polytask.learn.weightings.contract import Weighting, WeightingModule, weighting
 
 
+def _load() -> Any:
+    import torchjd.scalarization
+
+    return torchjd.scalarization
+
+
+SHELF = foreign.Shelf("scalarizer", _load, torch.ones)
+
+
 class ScalarizedWeights(WeightingModule):
     """A scalar function of the losses, taken apart into one term a task.
 
@@ -93,7 +102,7 @@ class Torchjd(Weighting):
     name = "torchjd"
 
     def __post_init__(self) -> None:
-        cls = foreign.rule("scalarization", self.rule, self.options)
+        cls = SHELF.find(self.rule, self.options)
         # A step that lacks a task would change the shape that these expect.
         object.__setattr__(self, "needs_every_task", foreign.takes_task_values(cls, self.options))
 
@@ -103,7 +112,7 @@ class Torchjd(Weighting):
         return own if self.lr is None else own | {"lr": self.lr}
 
     def build(self, tasks: Sequence[str], kinds: Mapping[str, str]) -> WeightingModule:
-        cls = foreign.rule("scalarization", self.rule, self.options)
+        cls = SHELF.find(self.rule, self.options)
         return ScalarizedWeights(tasks, foreign.build(cls, self._options(cls), tasks))
 
     def _options(self, cls: type[nn.Module]) -> dict[str, Any]:
@@ -113,13 +122,13 @@ class Torchjd(Weighting):
         return {**self.options, "lr": self.lr}
 
     def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
-        return foreign.misfit("scalarization", self.rule, self.options, tasks, narrowest)
+        return SHELF.misfit(self.rule, self.options, tasks, narrowest)
 
 
 def read(name: str, fields: Mapping[str, Any]) -> Torchjd:
     """Return "torchjd:name" with the fields of its table."""
     options = {key: value for key, value in fields.items() if key != "lr"}
-    foreign.rule("scalarization", name, options)
+    SHELF.find(name, options)
     return Torchjd(rule=name, options=options, lr=fields.get("lr"))  # type: ignore[call-arg]
 
 
