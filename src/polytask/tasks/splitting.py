@@ -48,8 +48,11 @@ def row_keys(columns: tuple[Column, ...], rows: Integers) -> Hashes:
 
 def shuffled(rows: int, seed: int) -> Integers:
     """Return the rows in an order that only the seed decides: (rows,)."""
-    salt = mix(np.array([seed % 2**64], dtype=np.uint64))
-    return np.argsort(mix(np.arange(rows, dtype=np.uint64) ^ salt), kind="stable")
+    return np.argsort(mix(np.arange(rows, dtype=np.uint64) ^ _salt(seed)), kind="stable")
+
+
+def _salt(seed: int) -> Hashes:
+    return mix(np.array([seed % 2**64], dtype=np.uint64))
 
 
 def draw(rows: int, limit: int | None, seed: int) -> Integers:
@@ -66,16 +69,15 @@ def carve(keys: Hashes, strata: Integers | None, fraction: float, seed: int
     `keys` (rows,): rows of one key stay together. `strata` (rows,): classes, each of which gives
     its own share; None: all rows are alike.
     """
-    _, firsts, group = np.unique(keys, return_index=True, return_inverse=True)
+    different, firsts, group = np.unique(keys, return_index=True, return_inverse=True)
     sizes = np.bincount(group)
     stratum = np.zeros(len(firsts), dtype=np.int64) if strata is None else strata[firsts]
-    order = shuffled(len(keys), seed)
-    rank = np.empty(len(keys), dtype=np.int64)
-    rank[order] = np.arange(len(keys))
+    # Ordered by their texts, not by their places: rows added to a file move no other row.
+    rank = mix(different ^ _salt(seed))
     chosen = np.zeros(len(firsts), dtype=np.bool_)
     for each in np.unique(stratum):
         members = np.flatnonzero(stratum == each)
-        members = members[np.argsort(rank[firsts[members]], kind="stable")]
+        members = members[np.argsort(rank[members], kind="stable")]
         taken = np.cumsum(sizes[members])
         # The group that crosses the share is taken if that comes closer to it.
         chosen[members[taken - sizes[members] / 2 <= fraction * taken[-1]]] = True
