@@ -232,8 +232,8 @@ class Shared(Head):
 
     def __post_init__(self) -> None:
         if not self.layer.replace("-", "_").isidentifier() or hasattr(nn.ModuleDict(), self.layer):
-            raise problem(f"layer: found {self.layer!r}, expected letters, digits, - and _ that are no "
-                          "name of torch's own")
+            raise problem(f"layer: found {self.layer!r}, expected a name of letters, digits, - and _ "
+                          "that torch has no use of its own for")
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         if self.layer not in shared:

@@ -86,7 +86,8 @@ class Mean(Pooling):
 
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
         lengths = torch.tensor(batch.lengths, device=hidden.device)
-        wide = hidden.float()  # sums of many bf16 numbers lose their last digits
+        # Sums of many bf16 numbers would lose their last digits.
+        wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         if hidden.device.type == "cpu":
             # Adds the tokens of a sequence in their order, whatever the threads: measured at an
             # eighth of segment_reduce's time.
