@@ -179,25 +179,6 @@ def test_a_shared_layer_is_saved_once_and_a_copy_shares_its_own() -> None:
     assert torch.equal(after, after[0].expand(3))  # a zeroed layer: the bias of the last one alone
 
 
-def test_gradients_are_the_same_bits_with_two_threads_every_time() -> None:
-    model = network()
-    batch = joined(*(draw(task, 8) for task in TASKS))
-
-    def gradients() -> list[Tensor]:
-        torch.manual_seed(1)
-        model.zero_grad(set_to_none=True)
-        sum(answers(output).sum() for output in model(batch)).backward()
-        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
-
-    torch.set_num_threads(2)
-    try:
-        first = gradients()
-        for _ in range(5):
-            assert all(torch.equal(a, b) for a, b in zip(gradients(), first, strict=True))
-    finally:
-        torch.set_num_threads(1)
-
-
 def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
     encoder = network().encoder
     with pytest.raises(ConfigError, match='head "cosine" compares two vectors, but pairing '
