@@ -54,8 +54,9 @@ class SplitReport:
                 f"{label} {share:.1%}" for label, share in self.shares.items()))
         spread = ", ".join(f"{key if key == 'max' else key + ' %'} {value}"
                            for key, value in self.lengths.items())
-        cut = f" ({self.truncated / self.used:.1%})" if self.truncated else ""
-        said.append(f"tokens  {spread}; {_rows(self.truncated)}{cut} truncated at {self.max_length}")
+        cut = _rows(self.truncated) + (
+            f" ({self.truncated / self.used:.1%})" if self.truncated else "")
+        said.append(f"tokens  {spread}; {cut} truncated at {self.max_length}")
         if self.empty_texts:
             said.append(f"empty   {_rows(self.empty_texts)} with an empty text beside another")
         if self.duplicates:
@@ -154,7 +155,8 @@ def _split(data: TaskData, key: str, packing: Packing, print_: Fingerprint) -> S
     blank = [column.blank[split.rows.index] for column in split.rows.text_columns]
     return SplitReport(
         file=Path(split.file).name, found=found.found if found else len(split), used=len(split),
-        refused=list(found.refused) if found else [], empty_texts=int(np.logical_or.reduce(blank).sum()),
+        refused=list(found.refused) if found else [],
+        empty_texts=int(np.logical_or.reduce(blank).sum()),
         shares=_shares(split, data.labels), lengths=_percentiles(lengths),
         max_length=packing.max_length, truncated=int(lengths.truncated.sum()),
         duplicates=len(again.rows), conflicting=int(again.conflicting.sum()),
