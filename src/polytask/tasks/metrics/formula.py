@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable
@@ -34,18 +35,19 @@ class Formula:
         self._check(self._tree)
 
     def value(self, lookup: Callable[[str, str], float]) -> float:
-        """Return the value; `lookup(task, metric)` gives that of a term. Division by 0 gives 0."""
+        """Return the value, 0 where it is not finite; `lookup(task, metric)` gives a term's."""
         try:
-            return float(self._value(self._tree, lookup))
-        except ZeroDivisionError:
+            value = float(self._value(self._tree, lookup))
+        except ArithmeticError:
             return 0.0
+        return value if math.isfinite(value) else 0.0
 
     def _coded(self) -> str:
         codes = {task: code for code, task in self._tasks.items()}
         if not codes:
             return self.text.strip()
         names = "|".join(map(re.escape, sorted(codes, key=len, reverse=True)))
-        return re.sub(rf"(?<![\w.-])({names})(?=\s*\.)", lambda m: codes[m[1]], self.text.strip())
+        return re.sub(rf"(?<![\w.])({names})(?=\s*\.)", lambda m: codes[m[1]], self.text.strip())
 
     def _check(self, node: ast.expr) -> None:
         match node:

@@ -33,7 +33,7 @@ def _inverse(value: float) -> float:
 
 def _constant(predicted: Array, true: Array) -> str | None:
     for said, values in (("prediction", predicted), ("label", true)):
-        if np.all(values == values[0]):
+        if np.ptp(values) <= 1e-12 * abs(values[0]):
             return f"every {said} is {values[0]:g}"
     return None
 
