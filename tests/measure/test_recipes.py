@@ -324,6 +324,16 @@ def test_settings_methods_and_tables_of_the_checklist_are_in_a_recipe() -> None:
     assert not {f"{paper}-{n}" for paper, numbers in IDS.items() for n in numbers} - ids
 
 
+@pytest.mark.data
+def test_ids_are_those_of_the_checklist() -> None:
+    next(published())
+    reference = Path(os.environ["POLYTASK_DATA"]).parent / "reference" / "techniques.md"
+    text = reference.read_text(encoding="utf-8")
+    known = set(re.findall(r"^- \[.\] ([MGTPS]-\d+) ", text, re.MULTILINE))
+    assert len(known) == 188
+    assert {each for path in FILES for each in ids_of(read_toml(path))} <= known
+
+
 def ids_of(study: Mapping[str, Any]) -> list[str]:
     rows = study.get("rows", ())
     return [*study.get("ids", ()), *(each for row in rows for each in row.get("ids", ()))]
