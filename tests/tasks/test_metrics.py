@@ -74,6 +74,13 @@ def test_numbers_are_rounded_half_to_even() -> None:
     assert measured["per_label_accuracy"] == {"0": 1.0, "2": 0.5, "4": 1.0, "5": 0.0}
 
 
+def test_labels_that_went_through_float32_are_rounded_as_they_were_written() -> None:
+    written = np.arange(0, 5.001, 0.1).round(1)
+    kept = STARS.scaled(written).astype(np.float32).astype(np.float64)
+    found = measure(["per_label_accuracy"], written, STARS.unscaled(kept), STARS).values
+    assert found["per_label_accuracy"] == dict.fromkeys("012345", 1.0)
+
+
 def test_per_label_accuracy_is_the_recall_of_each_class_by_its_name() -> None:
     labels = Labels("classes", tuple("abcde"))
     found = measure(["per_label_accuracy"], CHOSEN, RIGHT, labels).values["per_label_accuracy"]

@@ -120,7 +120,8 @@ class InBatch(Objective):
             u, v = u[chosen], v[chosen]
         if len(u) < 2:
             return (u.sum() + v.sum()) * 0
-        cosines = functional.normalize(u, dim=-1) @ functional.normalize(v, dim=-1).T  # (n, n)
+        with torch.autocast(u.device.type, enabled=False):  # which would take the product in bf16
+            cosines = functional.normalize(u, dim=-1) @ functional.normalize(v, dim=-1).T  # (n, n)
         return functional.cross_entropy(cosines * scale, torch.arange(len(u), device=u.device))
 
 

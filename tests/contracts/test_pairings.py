@@ -1,0 +1,43 @@
+"""What every registered pairing promises: a row's vector comes from its own sequences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from polytask.core.registry import Family
+from polytask.model.pairing import Pairing
+
+MEMBERS = Family.all["pairings"].members
+ROWS, WIDTH = 5, 8
+
+
+@pytest.fixture(params=[MEMBERS[name]() for name in sorted(MEMBERS)], ids=lambda p: p.name)
+def pairing(request: pytest.FixtureRequest) -> Pairing:
+    return request.param
+
+
+def test_fills_the_vectors_that_it_promises(pairing: Pairing) -> None:
+    output = pairing.build(WIDTH)(torch.randn(ROWS * pairing.sequences, WIDTH))
+    assert output.u.shape == (ROWS, WIDTH)
+    assert output.vector.shape == (ROWS, pairing.width(WIDTH))
+    assert (output.v is not None) == (pairing.sequences == 2)
+    assert output.logits is None and output.score is None
+
+
+def test_a_row_sees_its_own_sequences_only(pairing: Pairing) -> None:
+    module = pairing.build(WIDTH)
+    pooled = torch.randn(ROWS, pairing.sequences, WIDTH)
+    order = torch.randperm(ROWS)
+    vector = module(pooled.flatten(0, 1)).vector
+    assert torch.equal(module(pooled[order].flatten(0, 1)).vector, vector[order])
+
+
+def test_the_gradient_reaches_what_the_head_sees(pairing: Pairing) -> None:
+    pooled = torch.randn(ROWS * pairing.sequences, WIDTH, requires_grad=True)
+    pairing.build(WIDTH)(pooled).vector.square().sum().backward()
+    assert pooled.grad.isfinite().all() and (pooled.grad[0] != 0).any()
+
+
+def test_has_texts_and_sequences(pairing: Pairing) -> None:
+    assert pairing.texts in (1, 2) and pairing.sequences in (1, 2)
