@@ -12,8 +12,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ T = TypeVar("T")
 # What reading an entry raises when the entry is absent, cut short or of another program.
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError)
 _ABANDONED_SECONDS = 24 * 3600
+_HEADER = 128
 
 
 def cache_folder() -> Path:
@@ -142,28 +143,27 @@ def open_array(path: Path, kind: type[np.generic]) -> NDArray[Any]:
     return mapped.view(np.ndarray)  # type: ignore[no-any-return]
 
 
-class ArrayWriter:
-    """A one-dimensional .npy file that grows; its header is written last, in room left for it."""
+@contextmanager
+def growing_array(path: Path, kind: type[np.generic]) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Give a function that appends to a one-dimensional .npy file.
 
-    _HEADER = 128
+    Its header is written last, in the room left for it, and the file is flushed to disk.
+    """
+    length = 0
 
-    def __init__(self, path: Path, kind: type[np.generic]) -> None:
-        self.kind, self.length = np.dtype(kind), 0
-        self.file = path.open("wb")
-        self.file.write(b" " * self._HEADER)
+    def append(values: NDArray[Any]) -> None:
+        nonlocal length
+        file.write(np.ascontiguousarray(values, dtype=kind).data)
+        length += len(values)
 
-    def append(self, values: NDArray[Any]) -> None:
-        self.file.write(np.ascontiguousarray(values, dtype=self.kind).data)
-        self.length += len(values)
-
-    def close(self) -> None:
-        """Write the header and flush the file to disk."""
-        entry = {"descr": self.kind.str, "fortran_order": False, "shape": (self.length,)}
+    with path.open("wb") as file:
+        file.write(b" " * _HEADER)
+        yield append
+        entry = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": (length,)}
         text = repr(entry).encode()
-        room = self._HEADER - 10
-        self.file.seek(0)
-        self.file.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little"))
-        self.file.write(text + b" " * (room - len(text) - 1) + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
+        room = _HEADER - 10  # after the magic string, the version and the length of the header
+        file.seek(0)
+        file.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little"))
+        file.write(text + b" " * (room - len(text) - 1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

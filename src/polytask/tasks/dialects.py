@@ -22,6 +22,8 @@ _SAMPLE = 200
 _BLOCK = 4096
 # A field longer than this is a quote that nobody closed.
 _FIELD_LIMIT = 1 << 24
+# A lone surrogate, which no UTF-8 text holds.
+_RETURN = "\udc0d"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"\Z')
 
 
@@ -72,10 +74,16 @@ def split(lines: Iterable[str], delimiter: str, quotes: Literal["csv", "none"],
 
     A record that csv cannot read comes as one field, so that its width tells it is wrong.
     """
-    reader = csv.reader(lines, delimiter=delimiter, strict=strict,
+    reader = csv.reader(map(_shield, lines), delimiter=delimiter, strict=strict,
                         quoting=csv.QUOTE_MINIMAL if quotes == "csv" else csv.QUOTE_NONE)
     while block := _block(reader, strict):
         yield from (record for record in block if record[1])
+
+
+def _shield(line: str) -> str:
+    """Put a stand-in for carriage returns within a line, which csv takes for its end."""
+    end = len(line) - (2 if line.endswith("\r\n") else 1)
+    return line[:end].replace("\r", _RETURN) + line[end:] if "\r" in line[:end] else line
 
 
 def _block(reader: Any, strict: bool) -> list[Record]:
@@ -85,7 +93,10 @@ def _block(reader: Any, strict: bool) -> list[Record]:
         while len(block) < _BLOCK:
             first = reader.line_num + 1
             try:
-                block.append((first, next(reader)))
+                fields = next(reader)
+                if any(_RETURN in field for field in fields):
+                    fields = [field.replace(_RETURN, "\r") for field in fields]
+                block.append((first, fields))
             except StopIteration:
                 break
             except csv.Error:
@@ -103,19 +114,20 @@ def survey(open_lines: Callable[[], Iterable[str]]) -> Dialect | None:
     if header is None:
         return None
     names = tuple(name.strip() for name in header)
-    shift = any(_shifted([len(fields) for _, fields in split(sample, delimiter, quotes)])
-                for quotes in ("csv", "none"))
+    shift = _shifted(_best_widths(sample, delimiter))
     return Dialect(delimiter, _quotes(open_lines, delimiter, len(names) + shift), names, shift)
 
 
 def _delimiter(sample: list[str]) -> str:
     """Return the delimiter under which most records are as wide as the header."""
-    def agreement(delimiter: str) -> float:
-        widths = [len(fields) for _, fields in split(sample, delimiter, "csv")]
-        plain = [len(fields) for _, fields in split(sample, delimiter, "none")]
-        return max(_share(widths), _share(plain))
+    return max(DELIMITERS, key=lambda each: _share(_best_widths(sample, each)))  # a tab first
 
-    return max(DELIMITERS, key=agreement)  # the first of equals: a tab before a comma
+
+def _best_widths(sample: list[str], delimiter: str) -> list[int]:
+    """Return the widths of records, read with quotes or without, whichever suits the header."""
+    quoted = [len(fields) for _, fields in split(sample, delimiter, "csv")]
+    plain = [len(fields) for _, fields in split(sample, delimiter, "none")]
+    return plain if _share(plain) > _share(quoted) else quoted
 
 
 def _share(widths: list[int]) -> float:
@@ -123,7 +135,7 @@ def _share(widths: list[int]) -> float:
     if not widths or widths[0] < 2:
         return 0.0
     if _shifted(widths):
-        return 1.0
+        return 0.99
     return sum(each == widths[0] for each in widths) / len(widths)
 
 

@@ -30,7 +30,7 @@ Lines = Callable[[], Iterable[str]]
 
 def parse(path: Path) -> TableWriter:
     """Read a file of any kind; raise `DataError` for what is no table at all."""
-    with _readable(path):
+    with readable(path):
         with _opened(path) as file:
             head = file.read(4096)
         if head.startswith(_MAGIC_PARQUET):
@@ -39,12 +39,24 @@ def parse(path: Path) -> TableWriter:
             raise DataError(f"{path}:1: is UTF-16 text, expected UTF-8")
         start = head.decode("utf-8-sig", "ignore").lstrip()
         if start.startswith("{"):
-            writer = _objects(path, lambda: _json_lines(_lines(path)))
+            writer = _objects(path, lambda: read_json_lines(text_lines(path)))
         elif start.startswith("[") and path.name.removesuffix(".gz").endswith(".json"):
             writer = _objects(path, lambda: _json_array(path))
         else:
             writer = _delimited(path)
     return _checked(path, writer)
+
+
+def plain_kind(path: Path) -> str:
+    """Return "delimited" or "json lines" for a file that can be read line by line, else ""."""
+    with readable(path), _opened(path) as file:
+        head = file.read(4096)
+    if head.startswith(_MAGIC_PARQUET):
+        return ""
+    start = head.decode("utf-8-sig", "ignore").lstrip()
+    if start.startswith("[") and path.name.removesuffix(".gz").endswith(".json"):
+        return ""
+    return "json lines" if start.startswith("{") else "delimited"
 
 
 def _checked(path: Path | str, writer: TableWriter) -> TableWriter:
@@ -59,7 +71,7 @@ def _checked(path: Path | str, writer: TableWriter) -> TableWriter:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn what cannot be read into a `DataError`."""
     try:
         yield
@@ -78,10 +90,14 @@ def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
 
 
-def _lines(path: Path) -> Iterator[str]:
+def text_lines(path: Path) -> Iterator[str]:
     """Yield the lines with their ends as they are, which quoted fields keep."""
     with _opened(path) as file:
-        yield from io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        head = file.read(1 << 16)
+    ending = "\n" if b"\n" in head or b"\r" not in head else "\r"
+    with _opened(path) as file, io.TextIOWrapper(
+            file, encoding="utf-8-sig", newline=ending) as text:
+        yield from text
 
 
 def _undecodable(path: Path) -> int:
@@ -96,11 +112,11 @@ def _undecodable(path: Path) -> int:
 
 
 def _delimited(path: Path) -> TableWriter:
-    dialect = survey(partial(_lines, path))
+    dialect = survey(partial(text_lines, path))
     if dialect is None:
         raise DataError(f"{path}: is empty, expected a header line and rows")
     writer = TableWriter(dialect.columns)
-    for line, fields in dialect.records(_lines(path)):
+    for line, fields in dialect.records(text_lines(path)):
         writer.add(line, fields)
     return writer
 
@@ -129,7 +145,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+def read_json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
@@ -139,7 +155,7 @@ def _json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
 
 
 def _json_array(path: Path) -> Iterator[tuple[int, Any]]:
-    text, decoder = "".join(_lines(path)), json.JSONDecoder()
+    text, decoder = "".join(text_lines(path)), json.JSONDecoder()
     at, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
     while True:
         start = at

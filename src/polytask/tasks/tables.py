@@ -113,7 +113,8 @@ class TableWriter:
     def add(self, line: int, fields: Sequence[str]) -> None:
         """Take a row, or refuse it for having the wrong number of fields."""
         if len(fields) != len(self.columns):
-            self.refuse(line, f"{len(fields)} fields, expected {len(self.columns)}")
+            found = f"{len(fields)} field" + ("" if len(fields) == 1 else "s")
+            self.refuse(line, f"{found}, expected {len(self.columns)}")
             return
         self.lines.append(line)
         for cells, ends, field in zip(self.cells, self.ends, fields, strict=True):

@@ -17,7 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from polytask.core.errors import CheckpointError
-from polytask.tasks.caching import ArrayWriter, Cache, open_array
+from polytask.tasks.caching import Cache, growing_array, open_array, write_array
 from polytask.tasks.tables import Column
 
 # Raised when token columns are written otherwise; old cache entries are then not found.
@@ -147,18 +147,15 @@ def token_column(texts: Column, key: str, tokenizer: Tokenizer, cache: Cache,
 
 def _tokenize(texts: Column, tokenizer: Tokenizer, folder: Path, progress: Progress) -> None:
     """Write the ids chunk by chunk, so that memory does not grow with the file."""
-    writer = ArrayWriter(folder / "ids.npy", np.int32)
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    for start in range(0, len(texts), _CHUNK):
-        stop = min(start + _CHUNK, len(texts))
-        chunk = tokenizer.column(list(texts.chunk(start, stop)))
-        writer.append(chunk.ids)
-        offsets[start + 1:stop + 1] = offsets[start] + chunk.offsets[1:]
-        progress(stop, len(texts))
-    writer.close()
-    ends = ArrayWriter(folder / "offsets.npy", np.int64)
-    ends.append(offsets)
-    ends.close()
+    with growing_array(folder / "ids.npy", np.int32) as append:
+        for start in range(0, len(texts), _CHUNK):
+            stop = min(start + _CHUNK, len(texts))
+            chunk = tokenizer.column(list(texts.chunk(start, stop)))
+            append(chunk.ids)
+            offsets[start + 1:stop + 1] = offsets[start] + chunk.offsets[1:]
+            progress(stop, len(texts))
+    write_array(folder / "offsets.npy", offsets)
 
 
 def _open(folder: Path, rows: int) -> TokenColumn:
