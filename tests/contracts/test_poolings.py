@@ -50,12 +50,11 @@ def test_what_else_is_in_the_batch_changes_no_bit(pooling: Pooling) -> None:
 def test_the_gradient_reaches_every_sequence_and_stays_in_it(pooling: Pooling) -> None:
     hidden = torch.randn(sum(LENGTHS), ENCODER.width, requires_grad=True)
     pooled = pooling.pool(hidden, batch_of(LENGTHS), ENCODER)
-    for i, part in enumerate(hidden.split(LENGTHS)):
+    for i in range(len(LENGTHS)):
         (grad,) = torch.autograd.grad(pooled[i].sum(), hidden, retain_graph=True)
         own = grad.split(LENGTHS)[i]
-        assert own.isfinite().all() and own.abs().sum() > 0
-        assert grad.abs().sum() == own.abs().sum()
-        assert part.shape == own.shape
+        assert own.isfinite().all() and own.count_nonzero() > 0
+        assert grad.count_nonzero() == own.count_nonzero()
 
 
 def test_pools_in_bf16(pooling: Pooling) -> None:
