@@ -22,13 +22,17 @@ from polytask.model.pooling import Pooling, pooling
 from polytask.tasks.metrics import check_formula
 from polytask.tasks.task import Task
 
+# Named here, because inside a settings class a field hides the family that it is named after.
+OnePooling = Annotated[Pooling, pooling]
+OneAdapter = Annotated[Adapter, adapter]
+
 
 @settings
 class Data:
     """Where the data are and how they become tokens."""
 
     root: str = "."
-    """Folder that the paths of the tasks are relative to."""
+    """Folder that the paths of the tasks are relative to; "sample" is the one that comes with polytask."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens of a sequence at most, special ones included; longer ones are cut, longest text first."""
     cache: str | None = None
@@ -43,13 +47,13 @@ class Encoder:
     """A hub name, a folder, a run of polytask, or "minilm" (offline, with polytask[minilm])."""
     revision: str | None = None
     """The revision of a hub name."""
-    pooling: Annotated[Pooling, pooling] | None = None
+    pooling: OnePooling | None = None
     """How hidden states become a vector; absent: what the checkpoint was trained with."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout in the encoder; absent: the checkpoint's own."""
     trainable: Literal["full", "frozen"] | tuple[int, ...] = "full"
     """What of the encoder is trained: all, nothing, or the layers listed (counted from 0)."""
-    adapter: Annotated[Adapter, adapter] | None = None
+    adapter: OneAdapter | None = None
     """Task-specific or low-rank pieces inside the encoder."""
 
 
@@ -105,7 +109,7 @@ def conflicts(run: Run) -> Iterable[str]:
         if run.encoder.adapter is not None:
             yield 'encoder.adapter: an adapter needs an encoder that is run; set trainable = "full"'
         for name, task in run.tasks.items():
-            if task.chosen_pairing.name == "twin":  # type: ignore[attr-defined]
+            if task.chosen_pairing.name == "twin":
                 yield (f'tasks.{name}.pairing: "twin" needs the dropout of a trained encoder, but '
                        'encoder.trainable is "frozen"')
 
@@ -116,22 +120,22 @@ def _phase_conflicts(run: Run, phase: Train, at: str) -> Iterable[str]:
             yield f'{at}.tasks: "{task}" is no task{nearest(task, run.tasks)}'
     if phase.tasks is not None and not phase.tasks:
         yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
-    if isinstance(phase.batch_size, dict):
-        for task in phase.batch_size:
-            if task not in run.tasks:
-                yield f'{at}.batch_size.{task}: is no task{nearest(task, run.tasks)}'
     tasks = list(phase.tasks or run.tasks)
+    named = phase.batch_size if isinstance(phase.batch_size, dict) else {}
+    if said := phase.schedule.problem(tasks, {}, {**phase.batch_sizes(tasks), **named}):
+        yield f"{at}: {said}"
+    if phase.surgery is not None and (said := phase.surgery.problem(tasks)):
+        yield f"{at}.surgery: {said}"
     if said := phase.weighting.problem(tasks):
         yield f"{at}.weighting: {said}"
     widest = phase.schedule.widest(tasks)
     if phase.surgery is not None and len(tasks) > 1 and widest < 2:
-        yield (f'{at}.surgery: "{phase.surgery.name}" compares the gradients of several tasks, but '  # type: ignore[attr-defined]
-               f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '  # type: ignore[attr-defined]
+        yield (f'{at}.surgery: "{phase.surgery.name}" compares the gradients of several tasks, but '
+               f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '
                '"batch_round_robin"')
     for number, each in enumerate(phase.regularizers):
         if run.encoder.trainable == "frozen" and each.perturbs:
-            yield (f'{at}.regularizers.{number}: "{each.name}" perturbs the encoder\'s input, but '  # type: ignore[attr-defined]
+            yield (f'{at}.regularizers.{number}: "{each.name}" perturbs the encoder\'s input, but '
                    'encoder.trainable is "frozen"')
-        for task in each.tasks or ():
-            if task not in run.tasks:
-                yield f'{at}.regularizers.{number}.tasks: "{task}" is no task{nearest(task, run.tasks)}'
+        if said := each.problem(tasks):
+            yield f"{at}.regularizers.{number}.{said}"

@@ -35,7 +35,7 @@ def write_toml(table: Table) -> str:
 
 def override(table: Table, assignments: Iterable[str]) -> Table:
     """Return `table` with "dotted.key=value" assignments applied; values are TOML, or bare text."""
-    made = _copied(table)
+    made: Table = _copied(table)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():

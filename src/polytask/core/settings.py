@@ -133,7 +133,7 @@ def to_table(value: Any) -> Any:
         own = getattr(value, "table", None)
         if callable(own):
             return own()
-        table = {"type": value.name} if hasattr(type(value), "name") else {}
+        table = {"type": type(value).name} if hasattr(type(value), "name") else {}
         for field in dataclasses.fields(value):
             entry = to_table(getattr(value, field.name))
             if entry is not None:

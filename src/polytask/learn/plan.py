@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from polytask.core.settings import from_table, problem, settings, to_table
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.regularizers import Regularizer, regularizer
+from polytask.learn.penalty import Regularizer, regularizer
 from polytask.learn.schedules import BatchRoundRobin, Schedule, schedule
 from polytask.learn.surgery import Surgery, surgery
 from polytask.learn.weightings import Sum, Weighting, weighting
 
+# Named here, because inside a settings class a field hides the family that it is named after.
+OneSchedule = Annotated[Schedule, schedule]
+OneWeighting = Annotated[Weighting, weighting]
+OneSurgery = Annotated[Surgery, surgery]
+OneRegularizer = Annotated[Regularizer, regularizer]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -29,13 +34,13 @@ class Train:
     """The number that picks the best model: "default", "cs224n", "mean", or a formula over task.metric."""
     batch_size: Count | dict[str, Count] = 16
     """Rows of a task in one draw; a table gives each task its own."""
-    schedule: Annotated[Schedule, schedule] = BatchRoundRobin()
+    schedule: OneSchedule = BatchRoundRobin()
     """Which task when."""
-    weighting: Annotated[Weighting, weighting] = Sum()
+    weighting: OneWeighting = Sum()
     """How the losses of the tasks are weighed."""
-    surgery: Annotated[Surgery, surgery] | None = None
+    surgery: OneSurgery | None = None
     """What is done when the tasks' gradients disagree."""
-    regularizers: tuple[Annotated[Regularizer, regularizer], ...] = ()
+    regularizers: tuple[OneRegularizer, ...] = ()
     """Penalties added to the loss of a task or of the step."""
     optimizer: Optimizer = Optimizer()
     """The optimizer, its learning rates and their course."""
@@ -77,7 +82,7 @@ class Train:
             for number, phase in enumerate(self.phases)
         ) or (self,)
 
-    def batch_sizes(self, tasks: Mapping[str, Any]) -> dict[str, int]:
+    def batch_sizes(self, tasks: Iterable[str]) -> dict[str, int]:
         """Return the batch size of each task; one that the table does not name has 16."""
         if isinstance(self.batch_size, int):
             return dict.fromkeys(tasks, self.batch_size)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from polytask.core.labels import Labels
 from polytask.learn.conflict import Gradient, cosines, gramian, recombine
-from polytask.learn.moment import Moment
-from polytask.learn.state import random_state, set_random_state
+from polytask.learn.moment import Moment, repeat
+from polytask.learn.penalty import Attached
+from polytask.learn.state import random_state
 from polytask.learn.surgery import Surgery
 from polytask.model.batch import TokenBatch
 from polytask.model.multitask import MultiTask
@@ -45,8 +46,10 @@ Draws = list[Draw]
 class Material(Protocol):
     """The training rows of all tasks."""
 
-    rows: Mapping[str, int]
-    labels: Mapping[str, Labels]
+    @property
+    def rows(self) -> Mapping[str, int]: ...
+    @property
+    def labels(self) -> Mapping[str, Labels]: ...
 
     def batch(self, draws: Sequence[tuple[str, Rows]]) -> tuple[TokenBatch, list[Tensor]]:
         """Return the flat batch of some draws and the target of each."""
@@ -76,7 +79,7 @@ class Step:
         material: Material,
         weighting: nn.Module,
         surgery: Surgery | None = None,
-        regularizers: Sequence[Any] = (),
+        regularizers: Sequence[Attached] = (),
         accumulate: int = 1,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
         pooled: Mapping[str, Tensor] | None = None,
@@ -106,7 +109,7 @@ class Step:
             self._task_by_task(draws, record, operate)
         else:
             self._jointly(draws, record)
-        for each in self.step_penalties:
+        for each in self.step_penalties:  # once an update, and no task of the surgery
             penalty = each.weight * each.module.penalty(self._moment(None))
             penalty.backward()
             record.penalties[each.name] = float(penalty.detach())
@@ -162,7 +165,7 @@ class Step:
     def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
                  record: Record, operate: bool) -> None:
         inner = gramian([[g[i] for i in self._operated] for g in gradients])
-        record.cosines = cosines(tasks, inner)
+        record.cosines = _pairs(tasks, cosines(inner))
         weights = factors
         combined: list[Gradient] | None = None
         if operate and self.surgery is not None:
@@ -175,8 +178,8 @@ class Step:
         chosen = [[g if i in operated else None for i, g in enumerate(each)] for each in gradients]
         others = [[None if i in operated else g for i, g in enumerate(each)] for each in gradients]
         if combined is None:
-            combined = recombine(weights.tolist(), chosen)
-        rest = recombine(factors.tolist(), others) if len(operated) < len(self.shared) else []
+            combined = recombine(weights, chosen)
+        rest = recombine(factors, others) if len(operated) < len(self.shared) else []
         for index, p in enumerate(self.shared):
             p.grad = combined[index] if index in operated else rest[index]
 
@@ -195,6 +198,11 @@ class Step:
         return made
 
     # ---- losses
+
+    @torch.no_grad()
+    def losses_again(self, draws: Draws) -> dict[str, Tensor]:
+        """Return the losses of the same rows under the weights as they are now."""
+        return self._losses(draws, Record())
 
     def _losses(self, draws: Draws, record: Record) -> dict[str, Tensor]:
         """Return the loss of each task: its draws' objectives summed, and its own penalties."""
@@ -252,16 +260,8 @@ class Step:
 
     def _moment(self, task: str | None, batch: TokenBatch | None = None, embeddings: Tensor | None = None,
                 output: Output | None = None, target: Tensor | None = None, before: Any = None) -> Moment:
-        def again(perturbed: Tensor) -> Output:
-            """The pass again from other embeddings, with the dropout masks of the clean pass."""
-            assert batch is not None
-            after = random_state()
-            set_random_state(before)
-            with self.autocast():
-                (made,) = self.model(batch, perturbed)
-            set_random_state(after)
-            return made
-
+        again = None if batch is None or before is None else repeat(
+            self.model, batch, before, self.autocast)
         return Moment(task=task, labels=self.material.labels[task] if task else None, batch=batch,
                       embeddings=embeddings, output=output, target=target, forward=again,
                       model=self.model)
@@ -293,6 +293,13 @@ def _counted(draws: Draws) -> dict[str, int]:
     for draw in draws:
         counts[draw.task] = counts.get(draw.task, 0) + len(draw.rows)
     return counts
+
+
+def _pairs(tasks: Sequence[str], matrix: Tensor) -> dict[str, float]:
+    """Return the entries above the diagonal as {"a/b": value}."""
+    values = matrix.tolist()
+    return {f"{a}/{b}": values[i][j] for i, a in enumerate(tasks)
+            for j, b in enumerate(tasks) if i < j}
 
 
 def _parts(draws: Draws, number: int) -> list[Draws]:

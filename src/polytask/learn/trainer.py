@@ -7,7 +7,6 @@ events is complete: who consumes the events may save it at any of them and go on
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,10 +23,12 @@ from polytask.learn.events import Event
 from polytask.learn.feeds import Feed
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.plan import Train
+from polytask.learn.penalty import Attached, attach
 from polytask.learn.rates import rate
-from polytask.learn.regularizers import Attached, attach
+from polytask.learn.schedules import epoch_random
 from polytask.learn.state import random_state, set_random_state
 from polytask.learn.step import Draw, Draws, Material, Record, Step
+from polytask.learn.weightings import WeightingModule
 from polytask.model.multitask import MultiTask
 
 # Seconds between checkpoints where the config does not count steps.
@@ -86,20 +87,21 @@ class Trainer:
         self.rows = {task: self.material.rows[task] for task in tasks}
         self.sizes = phase.batch_sizes(self.rows)
         continues = phase.schedule.feed == "continues"
-        seed = self.seed + 1_000_003 * self.at.phase
-        self.feeds = {task: Feed(self.rows[task], seed, task, continues) for task in tasks}
+        self.phase_seed = self.seed + 1_000_003 * self.at.phase
+        self.feeds = {task: Feed(self.rows[task], self.phase_seed, task, continues) for task in tasks}
         kinds = {task: self.material.labels[task].kind for task in tasks}
         device = next(self.model.parameters()).device
-        self.weighting = phase.weighting.build(tasks, kinds).to(device)
+        self.weighting: WeightingModule = phase.weighting.build(tasks, kinds).to(device)
         self.penalties: list[Attached] = [attach(each, self.model) for each in phase.regularizers]
-        self.surgery_random = torch.Generator().manual_seed(seed)
+        self.surgery_random = torch.Generator().manual_seed(self.phase_seed)
         if before is None or not phase.keep_optimizer:
             self.optimizer = self._optimizer(phase.optimizer, phase.weighting.lr)
+        self.surgery = phase.surgery.build(tasks) if phase.surgery else None
         self.epochs = phase.schedule.num_epochs(tasks, phase.epochs)
         self.num_steps = self._count_steps()
         self.average = Average(self.model, phase.ema) if phase.ema else None
         self.compute = Step(
-            self.model, self.material, self.weighting, phase.surgery, self.penalties,
+            self.model, self.material, self.weighting, self.surgery, self.penalties,
             phase.accumulate, self._autocast(phase.precision), self.pooled,
             phase.optimizer.gradient_scales(self.model, tasks), self.surgery_random,
             tasks=tasks,
@@ -123,8 +125,8 @@ class Trainer:
 
     def plan(self, epoch: int) -> Iterator[dict[str, list[int]]]:
         """Yield the steps of an epoch of this phase, the same at every call."""
-        chance = random.Random(f"{self.seed}/{self.at.phase}/{epoch}")
-        return self.phase.schedule.plan(self.rows, self.sizes, epoch, self.epochs, chance)
+        chance = epoch_random(self.phase_seed, epoch)
+        return self.phase.schedule.plan(self.rows, self.sizes, epoch, self.phase.epochs, chance)
 
     def _count_steps(self) -> int:
         steps = sum(1 for epoch in range(self.epochs) for _ in self.plan(epoch))
@@ -153,7 +155,7 @@ class Trainer:
         while self.at.epoch < self.epochs and not self._over():
             if self.at.index == 0:
                 for feed in self.feeds.values():
-                    feed.begin(self.at.epoch)
+                    feed.start(self.at.epoch)
             for step in itertools.islice(self.plan(self.at.epoch), self.at.index, None):
                 yield from self._evaluation(due=self._evaluation_due())
                 if self._over():
@@ -161,6 +163,7 @@ class Trainer:
                 yield self._update(step)
                 if self._save_due():
                     yield {"event": "save", "why": "time"}
+            self.weighting.after_epoch()
             last = self.at.evaluated != self.at.total
             yield from self._evaluation(due=last and self.phase.evaluate_every is None)
             self.at.epoch, self.at.index = self.at.epoch + 1, 0
@@ -175,7 +178,7 @@ class Trainer:
     def _update(self, step: Mapping[str, list[int]]) -> Event:
         began = time.perf_counter()
         self.model.train()
-        draws: Draws = [Draw(task, self.feeds[task].take(size))
+        draws: Draws = [Draw(task, self.feeds[task].draw(size))
                         for task, sizes in step.items() for size in sizes]
         every = self.phase.gradient_cosines
         record = self.compute(draws, self.at.step, bool(every and self.at.step % every == 0))
@@ -186,7 +189,8 @@ class Trainer:
             group["lr"] = group["peak"] * scale
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.weighting.after_step(record.raw)  # type: ignore[operator]
+        again = self.weighting.wants_new_losses
+        self.weighting.after_step(self.compute.losses_again(draws) if again else record.raw)
         for each in self.penalties:
             each.module.after_step()
         if self.average:
@@ -202,7 +206,7 @@ class Trainer:
                         "epoch": self.at.epoch, "losses": record.losses, "rows": record.rows,
                         "lr": self.phase.optimizer.lr * scale, "tokens": record.tokens,
                         "seconds": spent}
-        event |= {key: value for key, value in self.weighting.report().items()}  # type: ignore[operator]
+        event |= self.weighting.report()
         optional = {"penalties": record.penalties, "cosines": record.cosines, "gradient_norm": norm}
         return event | {key: value for key, value in optional.items() if value}
 
@@ -263,6 +267,7 @@ class Trainer:
             "surgery_random": self.surgery_random.get_state(),
             "model": dict(self.model.state_dict()), "optimizer": self.optimizer.state_dict(),
             "weighting": dict(self.weighting.state_dict()),
+            "surgery": dict(self.surgery.state_dict()) if self.surgery else {},
             "penalties": [dict(each.module.state_dict()) for each in self.penalties],
             "feeds": {task: feed.state() for task, feed in self.feeds.items()},
             "average": self.average.state() if self.average else None,
@@ -277,6 +282,8 @@ class Trainer:
         self.weighting.load_state_dict(state["weighting"])
         for each, held in zip(self.penalties, state["penalties"], strict=True):
             each.module.load_state_dict(held)
+        if self.surgery:
+            self.surgery.load_state_dict(state["surgery"])
         for task, held in state["feeds"].items():
             self.feeds[task].restore(held)
         if self.average and state["average"] is not None:

@@ -18,7 +18,7 @@ from polytask.core.settings import problem, settings, to_table
 from polytask.model.heads import Head, Linear, head
 from polytask.model.pairing import Packed, Pairing, Single, pairing
 from polytask.model.pooling import Pooling, pooling
-from polytask.tasks.metrics import DEFAULT_METRICS, METRICS
+from polytask.tasks.metrics import DEFAULT_METRICS, METRICS, metrics_problem
 from polytask.tasks.objectives import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -33,9 +33,14 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str | Mapping) or not isinstance(value, Sequence) else value
 
 
+# Named here, because inside a settings class a field hides the family that it is named after.
+OnePairing = Annotated[Pairing, pairing]
+OnePooling = Annotated[Pooling, pooling]
+OneHead = Annotated[Head, head]
+OneObjective = Annotated[Objective, objective]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
 Objectives = Annotated[
-    tuple[Annotated[Objective, objective], ...], BeforeValidator(_several), Field(min_length=1)
+    tuple[OneObjective, ...], BeforeValidator(_several), Field(min_length=1)
 ]
 
 
@@ -67,11 +72,11 @@ class Task:
     """Training rows used, drawn with the seed; absent: all."""
     dev_limit: Annotated[int, Field(gt=0)] | None = None
     """Dev rows used, drawn with the seed; absent: all."""
-    pairing: Annotated[Pairing, pairing] | None = None
+    pairing: OnePairing | None = None
     """How the sentences meet the encoder; absent: `single`, or `packed` for a pair."""
-    pooling: Annotated[Pooling, pooling] | None = None
+    pooling: OnePooling | None = None
     """Overrides the encoder's pooling for this task."""
-    head: Annotated[Head, head] = Linear()
+    head: OneHead = Linear()
     """What turns the vector of a row into its logits or score."""
     objective: Objectives | None = None
     """The loss, or a list whose weighted sum is the loss; absent: what the kind asks for."""
@@ -86,7 +91,7 @@ class Task:
         texts = self.chosen_pairing.texts
         if len(self.text) != texts:
             raise problem(
-                f'pairing "{self.chosen_pairing.name}" takes {texts} text column'  # type: ignore[attr-defined]
+                f'pairing "{self.chosen_pairing.name}" takes {texts} text column'
                 f"{'s' if texts > 1 else ''}, but text names {len(self.text)}"
             )
         for name in self.metrics or ():
@@ -118,7 +123,8 @@ class ResolvedTask:
         """Return what `tasks.json` keeps of the task."""
         return {
             "text": list(self.text), "label": self.label, "labels": self.labels.to_json(),
-            "pairing": to_table(self.pairing), "pooling": to_table(self.pooling),
+            "pairing": to_table(self.pairing),
+            "pooling": to_table(self.pooling) if self.pooling else None,
             "head": to_table(self.head), "objective": to_table(self.objectives),
             "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
         }
@@ -150,24 +156,28 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
     Raises `ConfigError` for an objective, head and pairing that do not fit one another.
     """
     at = f"tasks.{name}"
-    pairing_ = task.chosen_pairing
-    objectives = task.objective or (default_objective(labels.kind),)
-    problems = [f"{at}.objective: {said}" for each in objectives if (said := each.problem(labels))]
-    if task.head.needs == "pair" and pairing_.sequences == 1:
-        problems.append(
-            f'{at}.head: "{task.head.name}" compares two vectors, but pairing '  # type: ignore[attr-defined]
-            f'"{pairing_.name}" gives one; set pairing = "separate"'  # type: ignore[attr-defined]
-        )
-    given = {"vector", "u", task.head.gives(labels.kind)}
+    pairing_, head_ = task.chosen_pairing, task.head
+    seen = head_.sees(labels)
+    objectives = tuple(each.paired(pairing_)
+                       for each in task.objective or (default_objective(labels.kind),))
+    problems = [f"{at}.objective: {said}" for each in objectives if (said := each.problem(seen))]
+    if said := head_.problem(labels):
+        problems.append(f"{at}.head: {said}")
+    if said := metrics_problem(task.metrics or (), labels):
+        problems.append(f"{at}.metrics: {said}")
+    if head_.needs == "pair" and pairing_.sequences == 1:
+        problems.append(f'{at}.head: "{head_.name}" compares two vectors, but pairing '
+                        f'"{pairing_.name}" gives one; set pairing = "separate"')
+    given = {"vector", "u", head_.gives(labels.kind)}
     given |= {"v", "pair"} if pairing_.sequences == 2 else set()
-    problems += [said for each in objectives if not each.problem(labels)
-                 and (said := _lacking(at, each, given, pairing_, task.head))]
+    problems += [said for each in objectives if not problems
+                 and (said := _lacking(at, each, given, pairing_, head_))]
     if problems:
         raise ConfigError(problems)
-    ready = tuple(each.prepared(labels, counts) for each in objectives)
+    ready = tuple(each.prepared(seen, counts) for each in objectives)
     return ResolvedTask(
         name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
-        pooling=task.pooling, head=task.head, objectives=ready,
+        pooling=task.pooling, head=head_, objectives=ready,
         outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
         max_length=max_length,
     )
@@ -177,11 +187,11 @@ def _lacking(at: str, each: Objective, given: set[str], pairing_: Pairing, head_
     if each.needs in given:
         return None
     if each.needs in ("pair", "v"):
-        return (f'{at}.objective: "{each.name}" needs two vectors a row, but pairing '  # type: ignore[attr-defined]
-                f'"{pairing_.name}" gives one; set pairing = "separate"')  # type: ignore[attr-defined]
+        return (f'{at}.objective: "{each.name}" needs two vectors a row, but pairing '
+                f'"{pairing_.name}" gives one; set pairing = "separate"')
     gives = ", ".join(sorted(given & {"logits", "score"}))
-    return (f'{at}.objective: "{each.name}" needs {each.needs}, but head '  # type: ignore[attr-defined]
-            f'"{head_.name}" gives {gives} for these labels')  # type: ignore[attr-defined]
+    return (f'{at}.objective: "{each.name}" needs {each.needs}, but head '
+            f'"{head_.name}" gives {gives} for these labels')
 
 
 def _outputs(at: str, objectives: Sequence[Objective], labels: Labels) -> int:

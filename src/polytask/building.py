@@ -1,0 +1,148 @@
+"""From settings to what trains: data read, tasks resolved, encoder loaded, network built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polytask import sample
+from polytask.core.errors import ConfigError
+from polytask.core.progress import progress
+from polytask.measure.card import card
+from polytask.measure.evaluate import Evaluation
+from polytask.model.checkpoints import checkpoint_folder, default_pooling
+from polytask.model.encoders import load_any
+from polytask.model.multitask import MultiTask
+from polytask.model.pooling import Pooling, pooling
+from polytask.model.trainable import choose
+from polytask.run import Run
+from polytask.tasks.batching import Packing
+from polytask.tasks.caching import Cache
+from polytask.tasks.data import Library, TaskData, load_task_data
+from polytask.tasks.material import Material
+from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, take_over
+from polytask.tasks.task import ResolvedTask, resolve
+from polytask.tasks.tokens import Tokenizer
+
+
+@dataclass
+class Built:
+    """Everything that a training or a check of a run needs."""
+
+    run: Run
+    model: MultiTask
+    tasks: dict[str, ResolvedTask]
+    data: dict[str, TaskData]
+    material: Material
+    tokenizer: Path
+    notes: list[str] = field(default_factory=list)
+
+    def card(self, evaluation: Evaluation | None) -> str:
+        """Return the model card of the model as it stands."""
+        return card(self.run.encoder.checkpoint, self.tasks,
+                    {name: len(data.train) for name, data in self.data.items()}, evaluation,
+                    self.adapter_notes())
+
+    def packings(self) -> dict[str, Packing]:
+        """Return how each task's texts become sequences."""
+        return {name: Packing.of(task.pairing, task.max_length) for name, task in self.tasks.items()}
+
+    def adapter_notes(self) -> list[str]:
+        adapter = self.run.encoder.adapter
+        return [] if adapter is None else [adapter.about()]
+
+
+def device() -> torch.device:
+    """Return where to compute: the first CUDA device, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def read_data(run: Run, tokenizer: Path, quiet: bool = False) -> dict[str, TaskData]:
+    """Read the data of all tasks; a file that several tasks name is read once."""
+    with progress("tokenizing", quiet=quiet) as bar:
+        done: dict[str, int] = {}
+
+        def tell(what: str, texts: int, total: int) -> None:
+            bar.total(total)
+            bar.advance(texts - done.get(what, 0), what)
+            done[what] = texts
+
+        cache = Cache(run.data.cache) if run.data.cache else Cache()
+        library = Library(Tokenizer(tokenizer), data_root(run), cache, tell)
+        return {name: load_task_data(name, task, library, run.seed)
+                for name, task in run.tasks.items()}
+
+
+def data_root(run: Run) -> Path:
+    """Return the folder of the data; "sample" is the one that comes with polytask."""
+    return sample.root() if run.data.root == "sample" else Path(run.data.root).expanduser()
+
+
+def resolve_tasks(run: Run, data: Mapping[str, TaskData]) -> dict[str, ResolvedTask]:
+    """Complete the tasks with their labels; all their mistakes are told at once."""
+    made, problems = {}, []
+    for name, task in run.tasks.items():
+        try:
+            made[name] = resolve(name, task, data[name].labels, data[name].counts,
+                                 run.data.max_length)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return made
+
+
+def build(run: Run, quiet: bool = False) -> Built:
+    """Build a run's network with its seed. Raises what reading data and checkpoints raises."""
+    source = model_folder_of(run.encoder.checkpoint)
+    place = source or checkpoint_folder(run.encoder.checkpoint, run.encoder.revision)
+    encoder, tokenizer, notes = load_any(place, run.encoder.dropout, run.encoder.revision)
+    data = read_data(run, tokenizer, quiet)
+    tasks = resolve_tasks(run, data)
+    check_against_data(run, encoder, data)
+    torch.manual_seed(run.seed)
+    known = load_model(source, run.encoder.dropout) if source else None
+    model = new_model(encoder, tasks, chosen_pooling(run, place, known))
+    if known is not None:
+        kept = take_over(model, known)
+        notes = [*notes, f"{source}: goes on with {', '.join(kept) or 'no task'}"]
+    if run.encoder.adapter is not None:
+        run.encoder.adapter.attach(model, list(tasks))
+    choose(model, run.encoder.trainable)
+    model.to(device())
+    notes += [note for each in data.values() for note in each.notes if note not in notes]
+    return Built(run, model, tasks, data, Material(tasks, data), tokenizer, notes)
+
+
+def chosen_pooling(run: Run, place: Path, known: ModelFolder | None) -> Pooling:
+    """Return the pooling the config says, or what the checkpoint was trained with."""
+    if run.encoder.pooling is not None:
+        return run.encoder.pooling
+    made: Pooling = known.pooling if known else pooling.read(default_pooling(place))
+    return made
+
+
+def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData]) -> None:
+    """Refuse what cannot work with this encoder and these rows, all of it at once."""
+    problems = []
+    adapter = run.encoder.adapter
+    if adapter is not None and (said := adapter.problem(encoder)):
+        problems.append(f"encoder.adapter: {said}")
+    for number, phase in enumerate(run.training.resolved()):
+        at = f"train.phases.{number}" if run.training.phases else "train"
+        rows = {name: len(data[name].train) for name in phase.tasks or run.tasks}
+        if said := phase.schedule.problem(list(rows), rows, phase.batch_sizes(rows)):
+            problems.append(f"{at}: {said}")
+        if said := phase.optimizer.problem(list(rows), encoder.num_layers):
+            problems.append(f"{at}.optimizer.{said}")
+        layers = phase.surgery.layers if phase.surgery else None
+        for layer in layers or ():
+            if not -1 <= layer < encoder.num_layers:
+                problems.append(f"{at}.surgery.layers: found layer {layer}, expected 0 to "
+                                f"{encoder.num_layers - 1} (-1: the embeddings)")
+    if problems:
+        raise ConfigError(problems)

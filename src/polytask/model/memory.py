@@ -1,0 +1,25 @@
+"""Memory of freed activations kept for the next step, where the C library can be told so."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# From malloc.h: thresholds above which glibc maps a block anew, and gives memory back.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGE = 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc reuse large freed blocks instead of mapping fresh pages; return whether it does.
+
+    Fresh pages are zeroed by the kernel at their first touch, which every activation of every step
+    would pay for. Elsewhere than on glibc this does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGE) and libc.mallopt(_M_TRIM_THRESHOLD, _LARGE))
+    except (OSError, AttributeError):
+        return False

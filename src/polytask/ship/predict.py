@@ -1,0 +1,116 @@
+"""A trained model at work: `pk.load(folder)`, then `predict` and `embed`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.model.multitask import MultiTask
+from polytask.tasks.answers import answers, autocast_of, by_length
+from polytask.tasks.batching import Packing, collate
+from polytask.tasks.caching import Cache
+from polytask.tasks.data import Library, Split
+from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, save_model
+from polytask.tasks.predictions import named
+from polytask.tasks.task import ResolvedTask
+from polytask.tasks.tokens import Tokenizer
+
+Text = str | tuple[str, ...] | list[str]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a task says of a row: a class's name or a number, and the score behind it."""
+
+    label: Any
+    score: Any
+
+
+class Model:
+    """A model of several tasks, ready to answer. Thread-safe: nothing in it changes."""
+
+    def __init__(self, held: ModelFolder, folder: Path) -> None:
+        self.folder = folder
+        self.tasks: dict[str, ResolvedTask] = held.tasks
+        self.network: MultiTask = held.model.eval()
+        self.thresholds: dict[str, float] = held.thresholds
+        self._held = held
+        self._tokenizer = Tokenizer(held.tokenizer)
+        self._library = Library(self._tokenizer, Path(), Cache())
+
+    def task(self, name: str) -> ResolvedTask:
+        """Return a task of the model; raise `ConfigError` for one that it does not have."""
+        if name not in self.tasks:
+            raise ConfigError(f'"{name}" is no task of {self.folder}{nearest(name, self.tasks)}'
+                              f" (there are {', '.join(self.tasks)})")
+        return self.tasks[name]
+
+    def split(self, task: ResolvedTask, texts: Sequence[Text]) -> Split:
+        """Return texts as rows of a task."""
+        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        for number, row in enumerate(rows):
+            if len(row) != len(task.text) or not all(isinstance(each, str) for each in row):
+                raise ConfigError(f'texts[{number}]: found {row!r}, expected {len(task.text)} '
+                                  f'text{"s" if len(task.text) > 1 else ""} for task "{task.name}"')
+        return self._library.unlabeled(rows)
+
+    def predict(self, task: str, texts: Iterable[Text]) -> list[Prediction]:
+        """Return a prediction for each text, or pair of texts."""
+        spec, rows = self.task(task), list(texts)
+        if not rows:
+            return []
+        decision = answers(self.network, spec, self.split(spec, rows)).decide(
+            spec, self.thresholds.get(task))
+        return [Prediction(named(spec.labels, label), score.tolist())
+                for label, score in zip(decision.labels, decision.scores, strict=True)]
+
+    @torch.inference_mode()
+    def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Return the pooled vector of each text: (texts, width) float32."""
+        rows = [(text,) for text in texts]
+        width = self.network.encoder.width
+        made = np.zeros((len(rows), width), dtype=np.float32)
+        if not rows:
+            return made
+        split = self._library.unlabeled(rows)
+        task = next(iter(self.tasks.values()))
+        packing = Packing(1, 1, task.max_length)
+        device = next(self.network.parameters()).device
+        for places in by_length(split.lengths(packing).kept.sum(axis=1), 4096):
+            batch = collate([split.draw("", packing, places)], split.specials).to(device)
+            with autocast_of(self.network):
+                hidden = self.network.encoder(batch)
+                made[places] = self._held.pooling.pool(hidden, batch, self.network.encoder).float().cpu()
+        return made
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model as a folder of its own."""
+        card = (self.folder / "README.md")
+        save_model(self.network, self.tasks, self._held.tokenizer, folder, self.thresholds,
+                   card.read_text() if card.is_file() else "")
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Upload the model to the hub as `name`; return its address. Needs a login there."""
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(name, exist_ok=True, **options)
+        return str(api.upload_folder(repo_id=name, folder_path=self.folder))
+
+
+def load(folder: str | Path) -> Model:
+    """Read a run's best model, or a model folder. Raises `RunError` if there is none."""
+    found = model_folder_of(folder)
+    if found is None:
+        raise RunError(f"{folder}: has no model; expected a run that has been evaluated once, "
+                       "or a model folder")
+    held = load_model(found)
+    held.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return Model(held, found)

@@ -1,0 +1,117 @@
+"""What a model answers for many rows: batches by length, no gradients, one encoder pass a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polytask.core.progress import Progress, Silent
+from polytask.model.heads import Decision
+from polytask.model.multitask import MultiTask
+from polytask.model.output import Output
+from polytask.tasks.batching import Packing, collate
+from polytask.tasks.data import Split
+from polytask.tasks.task import ResolvedTask
+
+Integers = NDArray[np.int64]
+
+# Tokens of a batch: enough for the matrix products to be at full speed, little enough for the
+# activations to stay in a CPU's cache.
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The outputs of all rows of a split in the split's order, on the CPU in float32."""
+
+    output: Output
+
+    def decide(self, task: ResolvedTask, threshold: float | None) -> Decision:
+        """Return labels and scores."""
+        return task.head.decide(self.output, task.labels, threshold)
+
+
+def answers(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers | None = None,
+            progress: Progress | None = None) -> Answers:
+    """Return the output of a task for rows of a split (absent: all of them)."""
+    rows = np.arange(len(split)) if rows is None else rows
+    parts, order = [], []
+    for places, pooled in _pooled(model, task, split, rows, progress or Silent()):
+        with torch.inference_mode(), autocast_of(model):
+            parts.append(_on_cpu(model.from_pooled(task.name, pooled)))
+        order.append(places)
+    return Answers(_joined(parts)[_undo(order)])
+
+
+def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
+                progress: Progress | None = None) -> Tensor:
+    """Return the pooled vectors of every row: (rows, sequences, width) float32 on the CPU."""
+    parts, order = [], []
+    for places, pooled in _pooled(model, task, split, np.arange(len(split)), progress or Silent()):
+        parts.append(pooled.float().cpu().view(len(places), task.pairing.sequences, -1))
+        order.append(places)
+    # Out of inference mode, so that training may save the vectors for its backward.
+    return torch.cat(parts)[_undo(order)].clone()
+
+
+def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
+    """Return bf16 autocast on a GPU that has it, else plain float32."""
+    device = next(model.parameters()).device.type
+    able = device == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device if able else "cpu", torch.bfloat16, enabled=able)
+
+
+def _pooled(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
+            progress: Progress) -> Iterator[tuple[Integers, Tensor]]:
+    """Yield places in `rows` and their pooled vectors (rows·sequences, width), batch by batch."""
+    packing = Packing.of(task.pairing, task.max_length)
+    device = next(model.parameters()).device
+    was = model.training
+    model.eval()
+    progress.total(len(rows))
+    lengths = split.lengths(packing).kept[rows].sum(axis=1)
+    for places in by_length(lengths, BATCH_TOKENS.get(device.type, 65536)):
+        batch = collate([split.draw(task.name, packing, rows[places])], split.specials).to(device)
+        with torch.inference_mode(), autocast_of(model):
+            hidden = model.encoder(batch)
+            yield places, model.pooled(hidden, batch, batch.spans[0])
+        progress.advance(len(places))
+    model.train(was)
+
+
+def by_length(lengths: Integers, tokens: int) -> Iterator[Integers]:
+    """Yield the places of rows in batches of at most `tokens` tokens, of like lengths."""
+    order = np.argsort(lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+        yield order[start:stop]
+        start = stop
+
+
+def _undo(order: Sequence[Integers]) -> Tensor:
+    places = np.concatenate(order) if order else np.empty(0, dtype=np.int64)
+    return torch.from_numpy(np.argsort(places, kind="stable"))
+
+
+def _on_cpu(output: Output) -> Output:
+    return Output(**{f.name: None if (x := getattr(output, f.name)) is None else x.float().cpu()
+                     for f in fields(output)})
+
+
+def _joined(parts: Sequence[Output]) -> Output:
+    """Return the outputs of several batches as one."""
+    made = {}
+    for each in fields(Output):
+        present = [x for part in parts if (x := getattr(part, each.name)) is not None]
+        made[each.name] = torch.cat(present) if present else None
+    return Output(**made)

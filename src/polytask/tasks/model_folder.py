@@ -1,0 +1,173 @@
+"""A model folder: a Hugging Face encoder at its root, and beside it what makes it answer tasks.
+
+    config.json model.safetensors tokenizer.json …   opens with transformers.AutoModel
+    heads/<task>/{config.json, model.safetensors}    shared/<name>/   adapters/<task>/
+    tasks.json                                       README.md (the model card)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from polytask.core.disk import recover, write_folder
+from polytask.core.errors import CheckpointError
+from polytask.core.settings import to_table
+from polytask.model.encoders import load_any, save_any
+from polytask.model.multitask import Branch, MultiTask, build_branch
+from polytask.model.pooling import Pooling, pooling
+from polytask.tasks.task import ResolvedTask
+
+SCHEMA = 1
+
+
+@dataclass
+class ModelFolder:
+    """A model read back: the network, its tasks, and what deciding needs."""
+
+    model: MultiTask
+    tasks: dict[str, ResolvedTask]
+    tokenizer: Path
+    pooling: Pooling
+    thresholds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def is_model_folder(path: str | Path) -> bool:
+    """Return whether `path` is a folder that `save_model` wrote."""
+    return (Path(path) / "tasks.json").is_file()
+
+
+def model_folder_of(path: str | Path) -> Path | None:
+    """Return the model folder that a run or model folder has, or None."""
+    path = Path(path)
+    for each in (path, path / "model"):
+        recover(each)
+        if is_model_folder(each):
+            return each
+    return None
+
+
+def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Pooling) -> MultiTask:
+    """Build a network with a fresh branch for each task."""
+    shared = nn.ModuleDict()
+    branches = {name: build_branch(encoder, task.pooling or default, task.pairing, task.head,
+                                   task.labels, task.outputs, shared)
+                for name, task in tasks.items()}
+    return MultiTask(encoder, branches, shared)
+
+
+def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: Path,
+               folder: str | Path, thresholds: Mapping[str, float], card: str) -> None:
+    """Write a model folder, in one rename."""
+    with write_folder(folder) as aside:
+        save_any(model.encoder, tokenizer, aside)
+        for name, task in tasks.items():
+            branch = model.branch(name)
+            about = {"head": to_table(task.head), "pairing": to_table(task.pairing),
+                     "outputs": task.outputs, "pooling": to_table(branch.pooling)}
+            _save_part(aside / "heads" / name, branch.state_dict(), about)
+        for name, layer in model.shared.items():
+            users = [task for task in tasks if name in model.branch(task).shares]
+            _save_part(aside / "shared" / name, layer.state_dict(), {"tasks": users})
+        _save_adapter(model, aside)
+        whole = {"schema": SCHEMA, "tasks": {name: task.to_json() for name, task in tasks.items()},
+                 "thresholds": dict(thresholds)}
+        (aside / "tasks.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+        (aside / "README.md").write_text(card)
+
+
+def _save_part(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()},
+              folder / "model.safetensors")
+
+
+def _save_adapter(model: MultiTask, folder: Path) -> None:
+    adapter = getattr(model.encoder, "adapter", None)
+    if adapter is None:
+        return
+    for task, module in adapter.tasks.items():
+        _save_part(folder / "adapters" / task, module.state_dict(), {"type": to_table(adapter.settings)})
+
+
+def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
+    """Read a model folder; raise `CheckpointError` naming what is missing or cut short."""
+    found = model_folder_of(folder)
+    if found is None:
+        raise CheckpointError(f"{folder}: is no model, it has no tasks.json")
+    try:
+        whole = json.loads((found / "tasks.json").read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{found / 'tasks.json'}: cannot be read ({error})") from None
+    if whole.get("schema") != SCHEMA:
+        raise CheckpointError(f"{found / 'tasks.json'}: found schema {whole.get('schema')!r}, "
+                              f"expected {SCHEMA}")
+    tasks = {name: ResolvedTask.from_json(name, table) for name, table in whole["tasks"].items()}
+    encoder, tokenizer, notes = load_any(found, dropout)
+    default = _pooling_of(found, next(iter(tasks)))
+    model = new_model(encoder, tasks, default)
+    for name in tasks:
+        branch = model.branch(name)
+        branch.pooling = _pooling_of(found, name)
+        _load_part(found / "heads" / name, branch)
+    for name, layer in model.shared.items():
+        _load_part(found / "shared" / name, layer)
+    _load_adapter(model, found)
+    model.eval()
+    return ModelFolder(model, tasks, tokenizer, default, whole.get("thresholds", {}), notes)
+
+
+def _pooling_of(folder: Path, task: str) -> Pooling:
+    path = folder / "heads" / task / "config.json"
+    try:
+        made: Pooling = pooling.read(json.loads(path.read_text())["pooling"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+    return made
+
+
+def _load_part(folder: Path, module: nn.Module | Branch) -> None:
+    path = folder / "model.safetensors"
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: cannot be read ({said})") from None
+
+
+def _load_adapter(model: MultiTask, folder: Path) -> None:
+    places = sorted((folder / "adapters").glob("*/config.json"))
+    if not places:
+        return
+    from polytask.model.adapters import adapter
+
+    adapter.read(json.loads(places[0].read_text())["type"]).attach(model, [p.parent.name for p in places])
+    for place in places:
+        _load_part(place.parent, model.encoder.adapter.tasks[place.parent.name])
+
+
+def take_over(model: MultiTask, known: ModelFolder) -> list[str]:
+    """Copy into a new model the branches that a run has; return the names of those kept."""
+    kept = []
+    with torch.no_grad():
+        for name in model.tasks:
+            if name in known.tasks:
+                state = known.model.branch(name).state_dict()
+                own = model.branch(name).state_dict()
+                if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in own.items()}:
+                    model.branch(name).load_state_dict(state)
+                    kept.append(name)
+        for name, layer in model.shared.items():
+            if name in known.model.shared:
+                layer.load_state_dict(known.model.shared[name].state_dict())
+    return kept

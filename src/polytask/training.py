@@ -1,0 +1,186 @@
+"""What `Run.train` does: data, model, trainer, and the consumer of its events that keeps the folder."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from polytask.building import Built, build
+from polytask.core.disk import write_json
+from polytask.core.errors import Interrupted
+from polytask.core.folders import RunFolder
+from polytask.core.progress import Progress, progress
+from polytask.learn.events import EventLog
+from polytask.learn.state import load_state, save_state
+from polytask.learn.trainer import Score, Trainer
+from polytask.measure.evaluate import Evaluation, evaluate
+from polytask.model.memory import keep_freed_memory
+from polytask.run import Run
+from polytask.tasks.answers import encode_once
+from polytask.tasks.data import class_counts
+from polytask.tasks.model_folder import save_model
+from polytask.writing import finish
+
+# Training rows that an evaluation of the training split looks at, at most.
+TRAIN_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training ended with; printed, it is the table of dev scores and the path of the run."""
+
+    folder: Path
+    evaluation: Evaluation
+    seconds: float
+    tokens: int
+
+    def __str__(self) -> str:
+        rate = f"{self.tokens / self.seconds:,.0f} tokens/s" if self.seconds else "no training"
+        return f"{self.evaluation}\n{self.seconds:.0f} s of training, {rate}\nrun: {self.folder}"
+
+
+def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
+          again: str | None = None) -> Result:
+    """Train `run` in the folder `out`.
+
+    `again` is the command that goes on with it, told when it is interrupted. Raises `RunError` for a
+    folder that is in use or of another config, `Interrupted`, `Diverged`, and what reading data and
+    checkpoints raises.
+    """
+    config = run.to_toml()
+    folder = RunFolder.resume(out, config) if resume else RunFolder.create(out, config)
+    with folder.locked(), stop_signals() as stopped:
+        built = build(run, quiet=quiet)
+        write_json(folder.data, data_summary(built))
+        return _Session(run, built, folder, quiet, stopped, again).train()
+
+
+class _Session:
+    """One process' part of a training."""
+
+    def __init__(self, run: Run, built: Built, folder: RunFolder, quiet: bool,
+                 stopped: threading.Event, again: str | None) -> None:
+        self.run, self.built, self.folder = run, built, folder
+        self.quiet, self.stopped = quiet, stopped
+        self.again = again or f"run.train({str(folder.path)!r}, resume=True)"
+        self.last: Evaluation | None = None
+
+    def train(self) -> Result:
+        run, built = self.run, self.built
+        keep_freed_memory()
+        with progress("reading each text once", quiet=self.quiet) as bar:
+            pooled = self._pooled(bar)
+        trainer = Trainer(built.model, built.material, run.training, run.seed,
+                          self._evaluate, self._keep, pooled)
+        log = EventLog(self.folder.events)
+        self._restore(trainer, log)
+        with progress("training", quiet=self.quiet) as bar:
+            bar.advance(trainer.at.total)
+            self._consume(trainer, log, bar)
+        log.close()
+        evaluation = finish(self.run, built, self.folder, self.quiet)
+        return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
+
+    def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
+        """With a frozen encoder every text is encoded once, here."""
+        if self.run.encoder.trainable != "frozen":
+            return None
+        return {name: encode_once(self.built.model, self.built.tasks[name],
+                                  self.built.data[name].train, bar)
+                for name in self.built.tasks}
+
+    def _restore(self, trainer: Trainer, log: EventLog) -> None:
+        if (self.folder.state / "state.json").is_file() or self.folder.state.is_dir():
+            state = load_state(self.folder.state)
+            log.cut(state.pop("events"))
+            trainer.load(state)
+        else:
+            log.cut(0)
+            log.write({"event": "start", "seed": self.run.seed, "tasks": list(self.built.tasks),
+                       "rows": dict(self.built.material.rows), "steps": trainer.num_steps,
+                       "notes": self.built.notes, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+
+    def _consume(self, trainer: Trainer, log: EventLog, bar: Progress) -> None:
+        recent: list[tuple[float, int]] = []
+        for event in trainer.run():
+            if event["event"] == "save":
+                self._save(trainer, log)
+                continue
+            log.write(event)
+            if event["event"] == "evaluation":
+                log.flush()
+                if not self.quiet:
+                    sys.stderr.write(f"step {event['step']}: {event['summary']}\n")
+            elif event["event"] == "step":
+                recent = [*recent[-19:], (event["seconds"], event["tokens"])]
+                rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))
+                losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
+                bar.total(trainer.at.total + trainer.num_steps - trainer.at.step)
+                bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
+                if self.stopped.is_set():
+                    self._save(trainer, log)
+                    raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
+                                      f"go on with: {self.again}")
+
+    def _save(self, trainer: Trainer, log: EventLog) -> None:
+        save_state(self.folder.state, trainer.state() | {"events": log.position()})
+
+    def _evaluate(self) -> Score:
+        built, formula = self.built, self.run.training.score
+        self.last = evaluation = evaluate(built.model, built.tasks, built.data, "dev", formula)
+        event: dict[str, Any] = {"dev": evaluation.scores, "overall": evaluation.overall,
+                                 "summary": evaluation.summary()}
+        if self.run.training.train_metrics:
+            event["train"] = evaluate(built.model, built.tasks, built.data, "train", formula,
+                                      rows=TRAIN_ROWS).scores
+        return Score(evaluation.score, evaluation.main(), event)
+
+    def _keep(self, where: str) -> None:
+        thresholds = self.last.thresholds if self.last else {}
+        save_model(self.built.model, self.built.tasks, self.built.tokenizer, self.folder.path / where,
+                   thresholds, self.built.card(self.last))
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Let Ctrl-C and SIGTERM set a flag, so that training stops between two steps.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals stay as they are.
+    """
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    held = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+
+
+def data_summary(built: Built) -> dict[str, Any]:
+    """Return what the report needs to know of the data: rows and label counts of every split."""
+    made: dict[str, Any] = {}
+    for name, data in built.data.items():
+        made[name] = {split: {"file": part.file, "rows": len(part),
+                              "refused": [list(each) for each in part.rows.refused[:100]],
+                              "counts": class_counts(part.targets, data.labels)}
+                      for split, part in data.splits.items()}
+    return made

@@ -1,0 +1,46 @@
+"""The end of a training: the best model scored on every split, its predictions written."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from polytask.building import Built
+from polytask.core.disk import write_file, write_json
+from polytask.core.folders import RunFolder
+from polytask.measure.evaluate import Evaluation, evaluate, true_labels
+from polytask.run import Run
+from polytask.tasks.model_folder import load_model
+from polytask.tasks.predictions import RecordWriter, records
+
+
+def finish(run: Run, built: Built, folder: RunFolder, quiet: bool = False) -> Evaluation:
+    """Score the best model on dev (and test), write predictions and `results.json`."""
+    best = load_model(folder.model)
+    model = best.model.to(next(built.model.parameters()).device)
+    results: dict[str, Any] = {}
+    found: dict[str, Evaluation] = {}
+    for split in ("dev", "test"):
+        if not any(split in each.splits for each in built.data.values()):
+            continue
+        found[split] = evaluation = evaluate(model, built.tasks, built.data, split,
+                                             run.training.score, thresholds=best.thresholds)
+        write_predictions(built, evaluation, split, folder)
+        results[split] = {"scores": evaluation.scores, "score": evaluation.score,
+                          "overall": evaluation.overall, "rows": evaluation.rows,
+                          "notes": list(evaluation.notes)}
+    results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    write_json(folder.results, results)
+    return found["dev"]
+
+
+def write_predictions(built: Built, evaluation: Evaluation, split: str, folder: RunFolder) -> None:
+    """Write predictions/<task>-<split>.csv for the tasks that were scored."""
+    for name, decision in evaluation.decisions.items():
+        task, part = built.tasks[name], built.data[name].splits[split]
+        true = None if part.targets is None else true_labels(task, part).tolist()
+        rows = records(task, decision, part.texts(), part.ids or None, true)
+        write_file(folder.predictions / f"{name}-{split}.csv", RecordWriter("csv", task).text(rows))
