@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Elements taken at a time on the CPU: T such pieces stay in the cache while all T² dots read them.
-PIECE = 1 << 15
+# Elements taken at a time on the CPU: T such pieces stay in the cache while every pair is read.
+PIECE = 1 << 18
 
 
 @dataclass
@@ -50,14 +50,16 @@ def gramian(tasks: Sequence[Gradients]) -> Tensor:
 
     Dots are float32, their sum over pieces and parameters is float64.
     """
-    total = torch.zeros(len(tasks), len(tasks), dtype=torch.float64)
+    size = len(tasks)
+    total = torch.zeros(size, size, dtype=torch.float64)
     for parameter in zip(*tasks, strict=True):
-        present = [i for i, gradient in enumerate(parameter) if gradient is not None]
-        if not present:
-            continue
-        dots = _gramian([parameter[i] for i in present]).to("cpu")
-        total[torch.tensor(present)[:, None], torch.tensor(present)] += dots
-    return total
+        here = [i for i, gradient in enumerate(parameter) if gradient is not None]
+        pairs = [(i, j) for i in here for j in here if j <= i]
+        if pairs:
+            dots = _dots(parameter, pairs).to("cpu")
+            lower = torch.tensor(pairs)
+            total[lower[:, 0], lower[:, 1]] += dots
+    return total.tril() + total.tril(-1).T
 
 
 def cosines(gram: Tensor) -> Tensor:
@@ -73,40 +75,36 @@ def recombine(weights: Tensor | Sequence[float], tasks: Sequence[Gradients]) -> 
     return [_combined(factors, parameter) for parameter in zip(*tasks, strict=True)]
 
 
-def _gramian(gradients: Sequence[Gradient]) -> Tensor:
-    """Return the Gramian of one parameter, (T, T) float64 on its device."""
+def _dots(gradients: Sequence[Gradient], pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the inner product of each pair of gradients of one parameter, float64."""
     if any(isinstance(gradient, RowGradient) for gradient in gradients):
-        return _pairwise(gradients)
-    flat = [gradient.reshape(-1) for gradient in gradients if isinstance(gradient, Tensor)]
-    step = PIECE if flat[0].device.type == "cpu" else max(1, flat[0].numel())
-    total = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat[0].device)
-    for start in range(0, flat[0].numel(), step):
-        piece = torch.stack([one[start : start + step] for one in flat]).float()  # (T, piece)
-        total += piece @ piece.T
-    return total
-
-
-def _pairwise(gradients: Sequence[Gradient]) -> Tensor:
-    entries = [[_dot(a, b) for b in gradients[: i + 1]] for i, a in enumerate(gradients)]
-    size = range(len(entries))
-    return torch.stack([torch.stack([entries[max(i, j)][min(i, j)] for j in size]) for i in size])
+        return torch.stack([_dot(gradients[i], gradients[j]) for i, j in pairs]).double()
+    flat = {i: gradient.reshape(-1) for i, gradient in enumerate(gradients)
+            if isinstance(gradient, Tensor)}
+    numel, device = next((each.numel(), each.device) for each in flat.values())
+    step = PIECE if device.type == "cpu" else max(1, numel)
+    rows = []
+    for start in range(0, numel, step):
+        piece = {i: each[start : start + step].float() for i, each in flat.items()}
+        rows.append(torch.stack([torch.dot(piece[i], piece[j]) for i, j in pairs]))
+    return torch.stack(rows).double().sum(0)
 
 
 def _dot(a: Gradient, b: Gradient) -> Tensor:
-    """Return the inner product of two gradients of one parameter, 0-dim float64."""
+    """Return the inner product of two gradients of one parameter, 0-dim float32."""
     assert a is not None
     assert b is not None
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return (a.float() * b.float()).sum().double()
+        return (a.float() * b.float()).sum()
     if isinstance(a, Tensor):
         return _dot(b, a)
     if isinstance(b, Tensor):
-        return (a.values.float() * b[a.rows].float()).sum().double()
+        return (a.values.float() * b[a.rows].float()).sum()
     if not len(a.rows) or not len(b.rows):
-        return torch.zeros((), dtype=torch.float64, device=a.values.device)
+        return torch.zeros((), device=a.values.device)
     place = torch.searchsorted(b.rows, a.rows).clamp(max=len(b.rows) - 1)
     both = b.rows[place] == a.rows
-    return (a.values[both].float() * b.values[place[both]].float()).sum().double()
+    return (a.values[both].float() * b.values[place[both]].float()).sum()
 
 
 def _combined(factors: Sequence[float], gradients: Sequence[Gradient]) -> Gradient:

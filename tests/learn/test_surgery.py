@@ -1,0 +1,229 @@
+"""PCGrad against the textbook and against torchjd; Gramians, cosines and sums of gradient lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+
+from polytask.core.errors import ConfigError
+from polytask.learn.conflict import (
+    PIECE,
+    Gradients,
+    RowGradient,
+    cosines,
+    gramian,
+    recombine,
+)
+from polytask.learn.surgery import PCGrad, surgery
+
+quick = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+
+
+def seeded(seed: int) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def textbook(gradients: Tensor, generator: Generator, mean: bool) -> Tensor:
+    """Algorithm 1 of Yu et al. as it is printed, on the vectors themselves."""
+    projected = gradients.clone()
+    for i in range(len(gradients)):
+        for j in torch.randperm(len(gradients), generator=generator).tolist():
+            if j != i and projected[i] @ gradients[j] < 0:
+                projected[i] -= (
+                    projected[i] @ gradients[j] / gradients[j].norm() ** 2 * gradients[j])
+    return projected.mean(0) if mean else projected.sum(0)
+
+
+@quick
+@given(tasks=st.integers(1, 6), width=st.integers(1, 12), seed=st.integers(0, 10_000),
+       mean=st.booleans())
+def test_pcgrad_is_the_textbook_loop(tasks: int, width: int, seed: int, mean: bool) -> None:
+    gradients = torch.randn(tasks, width, generator=seeded(seed), dtype=torch.float64)
+    rule = PCGrad(reduction="mean" if mean else "sum")
+    expected = textbook(gradients, seeded(seed + 1), mean)
+    by_weights = rule.weights(gradients @ gradients.T, seeded(seed + 1)) @ gradients
+    torch.testing.assert_close(by_weights, expected, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(rule.combine(gradients, seeded(seed + 1)), expected,
+                               rtol=1e-8, atol=1e-8)
+
+
+@quick
+@given(tasks=st.integers(2, 6), seed=st.integers(0, 10_000))
+def test_pcgrad_agrees_with_torchjd(tasks: int, seed: int) -> None:
+    torchjd = pytest.importorskip("torchjd.aggregation")
+    gradients = torch.randn(tasks, 5, generator=seeded(seed), dtype=torch.float64)
+    torch.manual_seed(seed)  # it takes its orders from torch's global generator
+    theirs = torchjd.PCGrad()(gradients)
+    torch.testing.assert_close(PCGrad().combine(gradients, seeded(seed)), theirs)
+
+
+def test_the_order_matters_and_comes_from_the_generator() -> None:
+    gradients = torch.tensor([[1.0, 0.0], [-0.5, 0.8], [-0.4, -0.9]], dtype=torch.float64)
+    gram = gradients @ gradients.T
+    found = {tuple(PCGrad().weights(gram, seeded(seed)).tolist()) for seed in range(30)}
+    assert len(found) > 1
+    assert PCGrad().weights(gram, seeded(3)).tolist() == PCGrad().weights(gram, seeded(3)).tolist()
+
+
+def test_two_gradients_in_conflict_by_hand() -> None:
+    """g1 = (1, 0), g2 = (-1, 1): g1' = (½, ½), g2' = (0, 1)."""
+    gradients = torch.tensor([[1.0, 0.0], [-1.0, 1.0]], dtype=torch.float64)
+    assert PCGrad().combine(gradients, seeded(0)).tolist() == [0.5, 1.5]
+    assert PCGrad(reduction="mean").combine(gradients, seeded(0)).tolist() == [0.25, 0.75]
+
+
+def test_a_zero_gradient_changes_nothing() -> None:
+    gradients = torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 1.0]], dtype=torch.float64)
+    assert PCGrad().combine(gradients, seeded(0)).tolist() == [0.5, 1.5]
+
+
+def test_the_path_on_two_quadratics() -> None:
+    """Minima at (-1, 0) and (1, 0), the second ten times as steep across: the path in the plane.
+
+    The steps are Definition 1 and Algorithm 1 for two tasks written out: where g1 · g2 < 0,
+    g1 (1 - g1·g2/|g1|²) + g2 (1 - g1·g2/|g2|²), else g1 + g2.
+    """
+    def gradient(x: float, y: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        return (x + 1, 0.1 * y), (x - 1, y)
+
+    rule, rate, conflicts = PCGrad(), 0.1, 0
+    ours, paper = torch.tensor([0.9, 3.0], dtype=torch.float64), (0.9, 3.0)
+    for _ in range(200):
+        matrix = torch.tensor(gradient(*ours.tolist()), dtype=torch.float64)
+        ours = ours - rate * rule.combine(matrix, seeded(0))
+        (a, b), (c, d) = gradient(*paper)
+        dot = a * c + b * d
+        first, second = 1.0, 1.0
+        if dot < 0:
+            conflicts += 1
+            first, second = 1 - dot / (a * a + b * b), 1 - dot / (c * c + d * d)
+        paper = (paper[0] - rate * (first * a + second * c),
+                 paper[1] - rate * (first * b + second * d))
+        assert ours.tolist() == pytest.approx(paper, rel=1e-9, abs=1e-12)
+    assert 0 < conflicts < 200
+    # Theorem 1: it ends where the gradients are opposite or at the minimum of their sum.
+    (a, b), (c, d) = gradient(*ours.tolist())
+    cosine = (a * c + b * d) / ((a * a + b * b) * (c * c + d * d)) ** 0.5
+    assert cosine == pytest.approx(-1, abs=1e-6)
+    assert abs(ours[0]) < 1
+
+
+# ---- gradient lists
+
+def lists(seed: int, tasks: int = 3) -> tuple[list[Gradients], Tensor]:
+    """Gradient lists with every kind of entry, and the same as one dense matrix (T, P)."""
+    generator = seeded(seed)
+    made: list[Gradients] = []
+    rows: list[Tensor] = []
+    for task in range(tasks):
+        long = torch.randn(2 * PIECE + 17, generator=generator)
+        square = torch.randn(5, 7, generator=generator)
+        ids = torch.randint(0, 12, (9,), generator=generator)
+        words = RowGradient.summed(ids, torch.randn(9, 4, generator=generator), 12)
+        absent = None if task == 1 else torch.randn(6, generator=generator)
+        mixed = words.dense() + 1 if task == 0 else words
+        nowhere = None
+        made.append([long, square, words, absent, mixed, nowhere])
+        dense = [long, square, words.dense(), torch.zeros(6) if absent is None else absent,
+                 mixed.dense() if isinstance(mixed, RowGradient) else mixed]
+        rows.append(torch.cat([each.flatten() for each in dense]))
+    return made, torch.stack(rows).double()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_gramian_of_lists_is_that_of_the_matrix(seed: int) -> None:
+    made, matrix = lists(seed)
+    found = gramian(made)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, matrix @ matrix.T, rtol=1e-5, atol=2e-2)
+    assert torch.equal(found, found.T)
+
+
+def test_the_gramian_of_half_precision_gradients_is_summed_in_float32() -> None:
+    ones: list[Gradients] = [[torch.full((100_000,), 0.1, dtype=torch.bfloat16)] for _ in range(2)]
+    value = float(torch.tensor(0.1, dtype=torch.bfloat16)) ** 2 * 100_000
+    assert gramian(ones)[0, 1].item() == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_recombining_is_the_weighted_sum(seed: int) -> None:
+    made, matrix = lists(seed)
+    weights = torch.tensor([0.5, -2.0, 1.5], dtype=torch.float64)
+    expected = weights @ matrix
+    places = [gradient.data_ptr() for gradient in made[0][:2] if isinstance(gradient, Tensor)]
+    found = recombine(weights, made)
+    assert [found[i].data_ptr() for i in (0, 1)] == places, "the sum takes no memory of its own"  # type: ignore[union-attr]
+    assert isinstance(found[2], RowGradient)
+    assert isinstance(found[4], Tensor)
+    assert found[5] is None
+    flat = torch.cat([(each.dense() if isinstance(each, RowGradient) else each).flatten()
+                      for each in found if each is not None])
+    torch.testing.assert_close(flat.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_surgery_on_lists_is_surgery_on_the_matrix() -> None:
+    made, matrix = lists(7)
+    expected = textbook(matrix, seeded(1), mean=False)
+    found = recombine(PCGrad().weights(gramian(made), seeded(1)), made)
+    flat = torch.cat([(each.dense() if isinstance(each, RowGradient) else each).flatten()
+                      for each in found if each is not None])
+    torch.testing.assert_close(flat.double(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_row_gradients_add_up_the_tokens_of_a_word() -> None:
+    summed = RowGradient.summed(torch.tensor([7, 2, 7]), torch.tensor([[1.0], [2.0], [4.0]]), 9)
+    assert summed.rows.tolist() == [2, 7]
+    assert summed.values.tolist() == [[2.0], [5.0]]
+    assert summed.dense().flatten().tolist() == [0, 0, 2, 0, 0, 0, 0, 5, 0]
+
+
+def test_row_gradients_without_common_rows_are_orthogonal() -> None:
+    def one(*ids: int) -> Gradients:
+        return [RowGradient.summed(torch.tensor(ids, dtype=torch.long), torch.ones(len(ids), 3), 9)]
+
+    assert gramian([one(1, 2), one(3), one()]).tolist() == [[6, 0, 0], [0, 3, 0], [0, 0, 0]]
+
+
+def test_cosines() -> None:
+    gradients = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, 0.0]]).double()
+    assert cosines(gradients @ gradients.T).tolist() == [
+        [1, 0, -1, 0], [0, 1, 0, 0], [-1, 0, 1, 0], [0, 0, 0, 0]]
+
+
+# ---- settings
+
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"every": 0}, "every found 0"), ({"reduction": "max"}, "reduction found 'max'"),
+])
+def test_settings_that_cannot_work_are_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        PCGrad(**fields)
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    ("torchjd:UPGard", 'is no aggregator of torchjd; did you mean "torchjd:UPGrad"?'),
+    ("torchjd:CAGrad", "the option c is missing"),
+    ({"type": "torchjd:CAGrad", "k": 1}, "k is not an option"),
+    ("pcgrat", 'did you mean "pcgrad"?'),
+])
+def test_unknown_rules_and_options_are_refused(table: Any, said: str) -> None:
+    pytest.importorskip("torchjd.aggregation")
+    with pytest.raises(Exception, match=said.replace("?", r"\?")):
+        surgery.read(table)
+
+
+def test_a_rule_that_does_not_fit_the_tasks_is_a_problem() -> None:
+    pytest.importorskip("torchjd.aggregation")
+
+    def said(table: Any, narrowest: int | None = None) -> str:
+        return surgery.read(table).problem(["a", "b", "c"], narrowest) or ""
+
+    assert "lacks the task" in said({"type": "torchjd:Constant", "weights": {"a": 1}})
+    assert "every task in every step" in said("torchjd:GradVac", narrowest=1)
+    assert said({"type": "torchjd:Krum", "n_byzantine": 5}) != ""
+    assert said("torchjd:IMTLG", narrowest=1) == said("pcgrad", narrowest=1) == ""
