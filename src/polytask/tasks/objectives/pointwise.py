@@ -85,7 +85,7 @@ class OrdinalLogLoss(Objective):
 
     Inputs: logits (rows, classes), the classes in their order; target (rows,) int64.
 
-    Source: Castagnos et al. 2022, A Simple Log-based Loss Function for Ordinal Text Classification,
+    Source: Castagnos et al. 2022, A Simple Log-based Loss Function for Ordinal Text Classification
     (L-7); P-5. Its sum with cross-entropy (P-6) is the list of the two objectives.
 
     Departs: 1 − p is bounded from below by ε, where the loss would be infinite.

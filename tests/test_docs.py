@@ -1,0 +1,57 @@
+"""The pages of the families are what the components themselves say, and they say enough."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from polytask.catalogue import FAMILIES, families
+from polytask.core.registry import describe
+
+DOCS = Path(__file__).parent.parent / "docs"
+COMPONENTS = [(plural, cls) for plural, family in families().items()
+              for _, cls in sorted(family.members.items()) if cls.__module__.startswith("polytask.")]
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_reference", DOCS / "reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("plural", FAMILIES)
+def test_the_page_of_a_family_is_up_to_date(plural: str, reference: ModuleType) -> None:
+    path = DOCS / "families" / f"{plural}.md"
+    made = reference.pages()[path]
+    assert path.read_text(encoding="utf-8") == made, "run: python docs/reference.py"
+
+
+def test_there_is_no_page_of_a_family_that_is_gone(reference: ModuleType) -> None:
+    assert {path.stem for path in (DOCS / "families").glob("*.md")} == set(FAMILIES)
+
+
+@pytest.mark.parametrize(("plural", "cls"), COMPONENTS, ids=lambda x: getattr(x, "name", x))
+def test_a_component_says_what_it_does_from_what_and_from_where(plural: str, cls: type) -> None:
+    row, doc = describe(cls), inspect.getdoc(cls) or ""
+    assert row["doc"].endswith("."), "the first paragraph is a sentence"
+    for title in ("Formula", "Inputs", "Source"):
+        assert f"\n{title}: " in doc, f"{row['name']} has no {title}"
+    assert row["source"]
+    for field in row["fields"]:
+        assert field["doc"], f"{row['name']}.{field['name']} has no doc"
+
+
+def test_limits_and_types_are_written_in_words(reference: ModuleType) -> None:
+    pages = {path.stem: text for path, text in reference.pages().items()}
+    assert "| `label_smoothing` | number ≥ 0, < 1 | `0.0` |" in pages["objectives"]
+    assert '| `activation` | `"relu"` or `"leaky_relu"` or `"gelu"` or `"tanh"` | `"relu"` |' in (
+        pages["heads"])
+    assert '| `features` | list of `"u"` or `"v"` or' in pages["pairings"]
+    assert "```text\n(s − y)²\n```" in pages["objectives"]
