@@ -139,10 +139,9 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData]) -> 
             problems.append(f"{at}: {said}")
         if said := phase.optimizer.problem(list(rows), encoder.num_layers):
             problems.append(f"{at}.optimizer.{said}")
-        layers = phase.surgery.layers if phase.surgery else None
-        for layer in layers or ():
-            if not -1 <= layer < encoder.num_layers:
-                problems.append(f"{at}.surgery.layers: found layer {layer}, expected 0 to "
-                                f"{encoder.num_layers - 1} (-1: the embeddings)")
+        layers = (phase.surgery.layers if phase.surgery else None) or ()
+        problems += [f"{at}.surgery.layers: found layer {layer}, expected 0 to "
+                     f"{encoder.num_layers - 1} (-1: the embeddings)"
+                     for layer in layers if not -1 <= layer < encoder.num_layers]
     if problems:
         raise ConfigError(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Set = Annotated[Optional[list[str]], typer.Option(
+Set = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; may be repeated.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
@@ -29,7 +29,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 @app.command(epilog="Example: `polytask init data/reviews-train.csv data/reviews-dev.csv > my.toml`")
 def init(
     data: Annotated[list[Path], typer.Argument(help="Data files; x-train and x-dev are one task.")],
-    out: Annotated[Optional[Path], typer.Option(help="Write here instead of printing.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
     checkpoint: Annotated[str, typer.Option(help="The encoder to start from.")] = "minilm",
 ) -> None:
     """Write a config scaffolded from the files' own columns."""
@@ -83,8 +83,8 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "dev",
-    data: Annotated[Optional[Path], typer.Option(help="Another labelled file, for --task.")] = None,
-    task: Annotated[Optional[str], typer.Option(help="Only this task.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Another labelled file, for --task.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     assignments: Set = None,
 ) -> None:
@@ -99,10 +99,10 @@ def evaluate(
 def predict(
     run: Annotated[Path, typer.Argument(help="A run or model folder.")],
     task: Annotated[str, typer.Option(help="The task to answer.")],
-    file: Annotated[Optional[Path], typer.Argument(
+    file: Annotated[Path | None, typer.Argument(
         help="CSV, TSV or JSONL with the task's text columns; absent: lines from standard input "
         "(pairs: two fields separated by a tab).")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Write here instead of printing.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
     format: Annotated[str, typer.Option(help="csv, jsonl or cs224n.")] = "csv",
     quiet: Quiet = False,
 ) -> None:
@@ -114,7 +114,7 @@ def predict(
 
 @app.command("list", epilog="Example: `polytask list objectives`")
 def list_(
-    family: Annotated[Optional[str], typer.Argument(help="A family, such as objectives.")] = None,
+    family: Annotated[str | None, typer.Argument(help="A family, such as objectives.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """List the components that a config can name, with their fields."""

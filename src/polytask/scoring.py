@@ -40,7 +40,7 @@ def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task:
         found = {task: _other(data, tasks[task], held.tokenizer)}
     else:
         wanted = {name: each for name, each in run.tasks.items() if name in tasks}
-        found = read_data(replace(run, tasks=wanted), held.tokenizer)  # type: ignore[type-var]
+        found = read_data(replace(run, tasks=wanted), held.tokenizer)
     formula = run.training.score if len(tasks) == len(run.tasks) else "default"
     return evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -82,12 +82,11 @@ class _Session:
             pooled = self._pooled(bar)
         trainer = Trainer(built.model, built.material, run.training, run.seed,
                           self._evaluate, self._keep, pooled)
-        log = EventLog(self.folder.events)
-        self._restore(trainer, log)
-        with progress("training", quiet=self.quiet) as bar:
-            bar.advance(trainer.at.total)
-            self._consume(trainer, log, bar)
-        log.close()
+        with closing(EventLog(self.folder.events)) as log:
+            self._restore(trainer, log)
+            with progress("training", quiet=self.quiet) as bar:
+                bar.advance(trainer.at.total)
+                self._consume(trainer, log, bar)
         evaluation = finish(self.run, built, self.folder, self.quiet)
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
 

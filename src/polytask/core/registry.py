@@ -73,8 +73,8 @@ class Family:
         """Give a class the fields and methods of the family's base that it does not define."""
         if self.base is None:
             return
-        fields = vars(self.base).get("__annotations__", {})
-        own = cls.__dict__.get("__annotations__", {})
+        fields = inspect.get_annotations(self.base)
+        own = inspect.get_annotations(cls)
         cls.__annotations__ = {**own, **{key: kind for key, kind in fields.items() if key not in own}}
         for given, value in vars(self.base).items():
             if not given.startswith("__") and not hasattr(cls, given):
@@ -149,7 +149,7 @@ def describe(cls: type) -> dict[str, Any]:
     doc = inspect.getdoc(cls) or ""
     info = cls.__pydantic_fields__  # type: ignore[attr-defined]
     fields = []
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         if not field.init:
             continue
         required = info[field.name].is_required()
@@ -164,5 +164,5 @@ def describe(cls: type) -> dict[str, Any]:
 
 def section(doc: str, title: str) -> str:
     """Return the paragraph of a docstring that starts with "Title: ", or ''."""
-    found = re.search(rf"^{title}: (.+?)(?=\n\n|\n[A-Z][a-z]+: |\Z)", doc, re.M | re.S)
+    found = re.search(rf"^{title}: (.+?)(?=\n\n|\n[A-Z][a-z]+: |\Z)", doc, re.MULTILINE | re.DOTALL)
     return " ".join(found.group(1).split()) if found else ""

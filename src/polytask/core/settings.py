@@ -133,7 +133,8 @@ def to_table(value: Any) -> Any:
         own = getattr(value, "table", None)
         if callable(own):
             return own()
-        table = {"type": type(value).name} if hasattr(type(value), "name") else {}
+        name = getattr(type(value), "name", None)
+        table: dict[str, Any] = {"type": name} if isinstance(name, str) else {}
         for field in dataclasses.fields(value):
             entry = to_table(getattr(value, field.name))
             if entry is not None:

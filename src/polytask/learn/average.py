@@ -17,7 +17,7 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.weights = [p for p in model.parameters() if p.requires_grad]
+        self.weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self.averages = [p.detach().clone() for p in self.weights]
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from polytask.core.settings import from_table, problem, settings, to_table
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.penalty import Regularizer, regularizer
+from polytask.learn.regularizers import Regularizer, regularizer
 from polytask.learn.schedules import BatchRoundRobin, Schedule, schedule
 from polytask.learn.surgery import Surgery, surgery
 from polytask.learn.weightings import Sum, Weighting, weighting

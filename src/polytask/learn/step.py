@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.core.labels import Labels
-from polytask.learn.conflict import Gradient, cosines, gramian, recombine
+from polytask.learn.conflict import Gradient, RowGradient, cosines, gramian, recombine
 from polytask.learn.moment import Moment, repeat
 from polytask.learn.penalty import Attached
 from polytask.learn.state import random_state
@@ -111,7 +111,7 @@ class Step:
             self._jointly(draws, record)
         for each in self.step_penalties:  # once an update, and no task of the surgery
             penalty = each.weight * each.module.penalty(self._moment(None))
-            penalty.backward()
+            _backward(penalty)
             record.penalties[each.name] = float(penalty.detach())
         return record
 
@@ -124,7 +124,7 @@ class Step:
             # The weighting is affine in the losses: f(M l / n) / M summed over the M parts is f(l).
             scaled = {task: loss * len(parts) for task, loss in losses.items()}
             weighted = self.weighting(scaled)
-            torch.stack([each.float() for each in weighted.values()]).sum().div(len(parts)).backward()
+            _backward(_summed(weighted) / len(parts))
         self._note(record)
         if self.scales and len(record.rows) == 1:
             self._scale(next(iter(record.rows)), [(p, p.grad) for p in self.shared if p.grad is not None])
@@ -138,7 +138,7 @@ class Step:
         seen: set[int] = set()
         for task in tasks:
             for part in _parts([draw for draw in draws if draw.task == task], self.accumulate):
-                torch.stack(list(self._losses(part, record).values())).sum().backward()
+                _backward(_summed(self._losses(part, record)))
             own = [p for p in self.model.parameters()
                    if p.grad is not None and id(p) not in self._shared_ids and id(p) not in seen]
             seen.update(id(p) for p in own)
@@ -159,7 +159,7 @@ class Step:
         """Return a_t = df/dl_t, and leave the weighting's own gradients behind."""
         leaves = {task: loss.detach().float().requires_grad_() for task, loss in record.raw.items()}
         weighted = self.weighting(leaves)
-        torch.stack([each.float() for each in weighted.values()]).sum().backward()
+        _backward(_summed(weighted))
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
 
     def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
@@ -181,7 +181,7 @@ class Step:
             combined = recombine(weights, chosen)
         rest = recombine(factors, others) if len(operated) < len(self.shared) else []
         for index, p in enumerate(self.shared):
-            p.grad = combined[index] if index in operated else rest[index]
+            p.grad = _dense(combined[index] if index in operated else rest[index])
 
     def _through_matrix(self, gradients: list[list[Gradient]], factors: Tensor) -> list[Gradient]:
         """Combine by a rule that needs the gradients themselves: (T, P) -> (P,)."""
@@ -191,7 +191,7 @@ class Step:
                            for i, p in zip(self._operated, shapes, strict=True)]) * a
                 for g, a in zip(gradients, factors.tolist(), strict=True)]
         flat = self.surgery.combine(torch.stack(rows), self.generator)
-        pieces = flat.split([p.numel() for p in shapes])
+        pieces = torch.split(flat, [p.numel() for p in shapes])
         made: list[Gradient] = [None] * len(self.shared)
         for index, p, piece in zip(self._operated, shapes, pieces, strict=True):
             made[index] = piece.view_as(p)
@@ -286,6 +286,18 @@ class Step:
         layer = {id(p): encoder.layer_of(name) - 1 for name, p in encoder.named_parameters()
                  if not name.startswith("adapter")}
         return [i for i, p in enumerate(self.shared) if layer.get(id(p)) in surgery.layers]
+
+
+def _dense(gradient: Gradient) -> Tensor | None:
+    return gradient.dense() if isinstance(gradient, RowGradient) else gradient
+
+
+def _summed(losses: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([loss.float() for loss in losses.values()]).sum()
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _counted(draws: Draws) -> dict[str, int]:

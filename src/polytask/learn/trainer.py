@@ -22,8 +22,8 @@ from polytask.learn.average import Average
 from polytask.learn.events import Event
 from polytask.learn.feeds import Feed
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.plan import Train
 from polytask.learn.penalty import Attached, attach
+from polytask.learn.plan import Train
 from polytask.learn.rates import rate
 from polytask.learn.schedules import epoch_random
 from polytask.learn.state import random_state, set_random_state

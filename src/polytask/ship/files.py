@@ -13,7 +13,7 @@ from typing import IO
 from polytask.core.disk import storing
 from polytask.core.errors import DataError, nearest
 from polytask.core.progress import progress
-from polytask.ship.predict import Model, load
+from polytask.ship.predict import load
 from polytask.tasks.answers import answers
 from polytask.tasks.predictions import RecordWriter, check_format, records
 from polytask.tasks.streams import stream

@@ -88,5 +88,4 @@ class RecordWriter:
                 self.task.labels.kind, "Predicted_Label")
             made.write(f"id \t {name} \n")
             self.header = False
-        for record in found:
-            made.write(f"{record['id']} , {record['prediction']} \n")
+        made.writelines(f"{record['id']} , {record['prediction']} \n" for record in found)

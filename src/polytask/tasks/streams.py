@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from polytask.core.errors import DataError
+from polytask.tasks.dialects import survey
 from polytask.tasks.reading import check_file
 from polytask.tasks.sources import parse, plain_kind, read_json_lines, readable, text_lines
-from polytask.tasks.dialects import survey
 
 Cells = list[str]
 

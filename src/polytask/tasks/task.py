@@ -146,7 +146,7 @@ class ResolvedTask:
 def default_objective(kind: str) -> Objective:
     """Return the objective of a kind of labels (DESIGN §7)."""
     return {"regression": MeanSquaredError(), "binary": BinaryCrossEntropy(),
-            "multi-label": BinaryCrossEntropy()}.get(kind, CrossEntropy())  # type: ignore[return-value]
+            "multi-label": BinaryCrossEntropy()}.get(kind, CrossEntropy())
 
 
 def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,

@@ -1,0 +1,116 @@
+"""Stopped and resumed equals never stopped, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import torch
+from safetensors.torch import load_file
+
+from polytask.core.errors import Interrupted
+from polytask.learn import trainer
+from polytask.learn.events import read_events
+from polytask.run import Run
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoints" / "last" / "tensors.safetensors")
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    return [{key: value for key, value in event.items() if key != "seconds"}
+            for event in read_events(folder / "events.jsonl") if event["event"] == "step"]
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """The whole state, and what was written on the way, is equal bit for bit."""
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert steps(a) == steps(b)
+    for part in ("model/model.safetensors", "model/heads/sst/model.safetensors"):
+        assert (a / part).read_bytes() == (b / part).read_bytes()
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "pcgrad-automatic": {"surgery": "pcgrad", "weighting": {"type": "automatic", "lr": 1e-2}},
+    "smart-ema-accumulate": {
+        "regularizers": [{"type": "smart", "tasks": ["sst"], "bregman": 0.1}, {"type": "norm", "weight": 1e-4}],
+        "ema": 0.9, "accumulate": 2,
+    },
+    "phases": {"phases": [{"tasks": ["sst"], "schedule": "sequential", "epochs": 1},
+                          {"epochs": 1, "surgery": "pcgrad", "optimizer": {"lr": 1e-4}}]},
+    "annealed-drawn": {"schedule": {"type": "annealed", "draws": 2}, "evaluate_every": 3},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    variant: str, small_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_table["train"] |= VARIANTS[variant]
+    run = Run.from_table(small_table)
+    run.train(tmp_path / "whole", quiet=True)
+
+    # Ctrl-C in the middle of the second epoch: the handler sets a flag, the loop saves and stops.
+    update = trainer.Trainer._update
+    seen = 0
+
+    def interrupted(self: trainer.Trainer, step: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, step)
+
+    monkeypatch.setattr(trainer.Trainer, "_update", interrupted)
+    with pytest.raises(Interrupted, match="--resume|resume=True"):
+        run.train(tmp_path / "cut", quiet=True)
+    monkeypatch.setattr(trainer.Trainer, "_update", update)
+    assert len(steps(tmp_path / "cut")) == 8
+    run.train(tmp_path / "cut", resume=True, quiet=True)
+    assert_same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_kill_in_the_middle_of_an_epoch_with_two_threads(small_table: dict[str, Any], tmp_path: Path) -> None:
+    small_table["train"] |= {"epochs": 30, "save_every": 2}
+    config = tmp_path / "config.toml"
+    config.write_text(tomli_w.dumps(small_table))
+
+    def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "polytask", "train", str(config), "--out", str(out), "-q", *more]
+        return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "2"})
+
+    assert start(tmp_path / "whole").wait(240) == 0
+    killed = start(tmp_path / "killed")
+    log = tmp_path / "killed" / "events.jsonl"
+    saved = tmp_path / "killed" / "checkpoints" / "last" / "state.json"
+    deadline = time.monotonic() + 120
+    while not (saved.exists() and log.exists() and log.read_bytes().count(b'"step"') > 20):
+        assert killed.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert start(tmp_path / "killed", "--resume").wait(240) == 0
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_events_beyond_the_checkpoint_are_cut_off(small_table: dict[str, Any], tmp_path: Path) -> None:
+    run = Run.from_table(small_table)
+    run.train(tmp_path / "run", quiet=True)
+    log = tmp_path / "run" / "events.jsonl"
+    before = log.read_text()
+    log.write_text(before + json.dumps({"event": "step", "step": 999}) + "\n{half a li")
+    run.train(tmp_path / "run", resume=True, quiet=True)
+    assert [e for e in read_events(log) if e.get("step") == 999] == []
