@@ -33,6 +33,14 @@ def layers_problem(layers: Iterable[int], num_layers: int) -> str | None:
     return None
 
 
+def apart_problem(encoder: Any) -> str | None:
+    """Return why the layers of an encoder cannot be trained differently, or None."""
+    if not getattr(encoder, "shared_layers", False):
+        return None
+    return (f'the {encoder.num_layers} layers of "{encoder.kind}" share their weights, so none can '
+            "have a rate of its own; leave layer_decay, layer_rates and lists of layers out")
+
+
 def rates_problem(rates: Mapping[str, float | Rates], num_layers: int | None,
                   tasks: Iterable[str] = ()) -> str | None:
     """Return why a table of layer rates, or of a table a task, cannot be used, or None.
@@ -88,8 +96,10 @@ def trains(name: str, encoder: Encoder, layer: int, low_rank: bool = False) -> b
 
 def choose(model: Any, encoder: Encoder = "full") -> None:
     """Let gradients reach what is trained and nothing else; heads are always trained."""
-    if not isinstance(encoder, str) and (said := layers_problem(encoder, model.encoder.num_layers)):
-        raise ConfigError(f"encoder.trainable: {said}")
+    if not isinstance(encoder, str):
+        said = layers_problem(encoder, model.encoder.num_layers) or apart_problem(model.encoder)
+        if said:
+            raise ConfigError(f"encoder.trainable: {said}")
     named = dict(model.encoder.named_parameters())
     low_rank = any(".lora_" in name for name in named)
     for name, parameter in named.items():
@@ -104,6 +114,8 @@ def layer_rates(encoder: Any, layer_decay: float, rates: Rates) -> dict[str, flo
     """
     if said := rates_problem(rates, encoder.num_layers):
         raise ConfigError(f"train.optimizer.layer_rates: {said}")
+    if (rates or layer_decay != 1) and (said := apart_problem(encoder)):
+        raise ConfigError(f"train.optimizer: {said}")
     made = {}
     for name, _ in encoder.named_parameters():
         layer = encoder.num_layers + 1 if name.startswith("adapter.") else encoder.layer_of(name)

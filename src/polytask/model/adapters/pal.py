@@ -47,9 +47,9 @@ class PAL(Adapter):
             raise problem(f"heads: found {self.heads}, expected a divisor of size, {self.size}")
 
     def problem(self, encoder: Any) -> str | None:
-        if isinstance(encoder, Bert):
-            return None
         kind = getattr(encoder, "kind", type(encoder).__name__)
+        if isinstance(encoder, Bert) or kind == "bert":
+            return None
         return (f'"pal" reaches into the layers of our own BERT, but the encoder is "{kind}"; '
                 'use a BERT checkpoint, or adapter = "lora"')
 
