@@ -1,0 +1,114 @@
+"""The public surface: what `import polytask as pk` offers, and that it costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polytask as pk
+from polytask.core.registry import Family
+
+
+def test_every_public_name_can_be_had_and_all_is_sorted() -> None:
+    assert pk.__all__ == sorted(pk.__all__)
+    for name in pk.__all__:
+        assert getattr(pk, name) is not None
+    listed = {name for names in pk._PLACES.values() for name in names.split()}
+    assert listed == set(pk.__all__)
+    with pytest.raises(AttributeError, match="PCGard"):
+        _ = pk.PCGard
+
+
+def test_every_registered_component_of_ours_is_public() -> None:
+    from polytask.catalogue import families
+
+    for family in families().values():
+        for member in family.members.values():
+            if member.__module__.startswith("polytask.") and member.__name__ != "Torchjd":
+                assert member.__name__ in pk.__all__, member
+
+
+@pytest.mark.parametrize("code", ["import polytask", "import polytask.cli"])
+def test_importing_does_no_work_and_brings_no_torch(code: str) -> None:
+    said = subprocess.run([sys.executable, "-c", f"{code}; import sys; print('torch' in sys.modules)"],
+                          capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
+def test_a_run_built_from_objects_trains_predicts_and_embeds(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    pair: dict[str, Any] = {"text": ("sentence1", "sentence2"), "limit": 32, "dev_limit": 16}
+    run = pk.Run(
+        seed=1, data=pk.Data(root="sample", max_length=32),
+        encoder=pk.Encoder(checkpoint=str(tiny_checkpoint)),
+        tasks={
+            "quora": pk.Task(train="quora-train.csv", dev="quora-dev.csv", label="is_duplicate",
+                             pairing=pk.Packed(separator=False), head=pk.MLP(hidden=8), **pair),
+            "sts": pk.Task(train="sts-train.csv", dev="sts-dev.csv", label="similarity",
+                           pairing=pk.Separate(), head=pk.Cosine(), **pair),
+        },
+        train=pk.Train(epochs=1, batch_size=8, surgery=pk.PCGrad(), weighting=pk.Automatic(lr=1e-2)),
+    )
+    result = run.train(tmp_path / "run", quiet=True)
+    assert result.folder == tmp_path / "run"
+    assert set(result.evaluation.scores) == {"quora", "sts"}
+    model = pk.load(tmp_path / "run")
+    (answer,) = model.predict("quora", [("How old are you?", "What is your age?")])
+    assert answer.label in ("0", "1")
+    assert 0 <= answer.score <= 1
+    (similarity,) = model.predict("sts", [("A man eats.", "A man eats.")])
+    assert similarity.label == pytest.approx(5.0, abs=1e-3)  # the cosine of a text with itself is 1
+    vectors = model.embed(["A sentence.", "Another, longer sentence.", "A sentence."])
+    assert vectors.shape == (3, 16)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)
+    with pytest.raises(pk.ConfigError, match='"quor" is no task .* did you mean "quora"'):
+        model.predict("quor", ["x"])
+    with pytest.raises(pk.ConfigError, match="expected 2 texts"):
+        model.predict("quora", ["one text alone"])
+    model.save_pretrained(tmp_path / "copy")
+    again = pk.load(tmp_path / "copy").predict("quora", [("How old are you?", "What is your age?")])
+    assert again == [answer]
+
+
+def test_a_part_of_the_users_own_is_one_file(
+    small_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_parts.py").write_text('''
+import polytask as pk
+
+@pk.objective
+class Focal:
+    """Cross-entropy that fades on easy rows.
+
+    Source: Lin et al. 2017, eq. 5.
+    """
+    needs = "logits"
+    gamma: float = 2.0
+    """How fast well-classified rows stop counting."""
+
+    def outputs(self, labels):
+        return labels.num_classes
+
+    def __call__(self, output, target):
+        log_p = output.logits.log_softmax(-1).gather(1, target[:, None]).squeeze(1)
+        return -((1 - log_p.exp()) ** self.gamma * log_p).mean()
+''')
+    monkeypatch.chdir(tmp_path)
+    small_table["tasks"] = {"sst": small_table["tasks"]["sst"]}
+    small_table["tasks"]["sst"]["objective"] = {"type": "my_parts:Focal", "gamma": 1.0}
+    small_table["train"] = {"epochs": 1, "batch_size": 8}
+    try:
+        pk.Run.from_table(small_table).train("run", quiet=True)
+        assert pk.load("run").tasks["sst"].objectives[0].gamma == 1.0  # type: ignore[attr-defined]
+        small_table["tasks"]["sst"]["objective"] = "my_parts:Focall"
+        with pytest.raises(pk.ConfigError, match=r'has no objective .Focall.; did you mean "Focal"'):
+            pk.Run.from_table(small_table)
+    finally:
+        Family.all["objectives"].members.pop("focal", None)
