@@ -88,9 +88,11 @@ def test_forward_and_every_gradient_equal_transformers(seed: int) -> None:
     draw = random.Random(seed)
     heads = draw.choice([1, 2, 3, 4])
     sizes = config(hidden_size=heads * draw.choice([4, 5, 8]), num_attention_heads=heads,
-                   num_hidden_layers=draw.choice([1, 2, 3]), intermediate_size=draw.choice([17, 32]),
+                   num_hidden_layers=draw.choice([1, 2, 3]),
+                   intermediate_size=draw.choice([17, 32]),
                    hidden_act=draw.choice(["gelu", "gelu_new", "relu"]),
-                   type_vocab_size=draw.choice([1, 2, 3]), layer_norm_eps=draw.choice([1e-12, 1e-5]),
+                   type_vocab_size=draw.choice([1, 2, 3]),
+                   layer_norm_eps=draw.choice([1e-12, 1e-5]),
                    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     lengths = [draw.randint(1, 40) for _ in range(draw.choice([1, 3, 9, 17]))]
     # In eval mode, and in training mode with p = 0: they are different paths.
@@ -160,9 +162,10 @@ def test_the_order_of_sequences_changes_nothing_but_their_places() -> None:
     expected = bert(batch)
     gradients = torch.autograd.grad(expected.square().mean(), list(bert.layers.parameters()))
     found = bert(moved)
-    torch.testing.assert_close(found, torch.cat([expected[s] for s in slices]), rtol=1e-5, atol=1e-5)
-    for own, other in zip(torch.autograd.grad(found.square().mean(), list(bert.layers.parameters())),
-                          gradients, strict=True):
+    torch.testing.assert_close(found, torch.cat([expected[s] for s in slices]),
+                               rtol=1e-5, atol=1e-5)
+    others = torch.autograd.grad(found.square().mean(), list(bert.layers.parameters()))
+    for own, other in zip(others, gradients, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
 
 
@@ -204,7 +207,8 @@ def test_same_seed_same_bits_with_two_threads() -> None:
         bert.zero_grad()
         out = bert(batch)
         out.square().mean().backward()
-        runs.append([out.detach(), *(p.grad.clone() for p in bert.parameters() if p.grad is not None)])
+        gradients = [p.grad.clone() for p in bert.parameters() if p.grad is not None]
+        runs.append([out.detach(), *gradients])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
     assert not torch.equal(bert(batch), bert(batch))
 

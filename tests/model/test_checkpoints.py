@@ -26,8 +26,9 @@ from polytask.model.wordpiece import wordpiece
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "a", "mat", ".",
          "cafe", "Cat", "café", "中"]
-SIZES = BertConfig(vocab_size=len(WORDS), hidden_size=12, num_hidden_layers=2, num_attention_heads=2,
-                   intermediate_size=20, max_position_embeddings=24, initializer_range=0.3)
+SIZES = BertConfig(vocab_size=len(WORDS), hidden_size=12, num_hidden_layers=2,
+                   num_attention_heads=2, intermediate_size=20, max_position_embeddings=24,
+                   initializer_range=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,8 @@ def test_transformers_opens_what_is_saved_with_equal_numbers(saved: Path) -> Non
     bert, _ = load_encoder(saved)
     lengths = inputs["attention_mask"].sum(1).tolist()
     real = inputs["attention_mask"].bool()
-    ours = bert(TokenBatch(inputs["input_ids"][real], inputs["token_type_ids"][real], tuple(lengths)))
+    ours = bert(TokenBatch(inputs["input_ids"][real], inputs["token_type_ids"][real],
+                           tuple(lengths)))
     theirs = model.eval()(**inputs)
     torch.testing.assert_close(ours, theirs.last_hidden_state[real], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(bert.pooler(ours[[0, lengths[0]]]), theirs.pooler_output,
@@ -128,11 +130,11 @@ def test_a_missing_pooler_is_none_and_told(saved: Path) -> None:
 
 
 def test_dropout_is_the_checkpoints_unless_given(saved: Path) -> None:
-    assert load_encoder(saved)[0].layers[0].attention.p == 0  # eval mode
+    assert load_encoder(saved)[0].layers[0].attention.dropout.now == 0  # eval mode
     for given, expected in ((None, 0.1), (0.0, 0.0), (0.25, 0.25)):
         bert = load_encoder(saved, dropout=given)[0].train()
-        assert bert.layers[1].attention.p == bert.layers[0].dropout.p == expected
-        assert bert.embeddings.dropout.p == expected
+        assert bert.layers[1].attention.dropout.now == bert.layers[0].dropout.now == expected
+        assert bert.embeddings.dropout.now == expected
 
 
 def test_half_precision_weights_become_float32(saved: Path) -> None:
@@ -181,6 +183,10 @@ def cut(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(content[:len(content) // 2])
 
 
+def emptied(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
 def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -194,13 +200,13 @@ def edited(**values: object):
 
 @pytest.mark.parametrize(("harm", "said"), [
     (cut, r"model.safetensors: is not a whole safetensors file"),
-    (lambda folder: (folder / "model.safetensors").write_bytes(b""), r"not a whole safetensors file"),
+    (emptied, r"model.safetensors: is not a whole safetensors file"),
     (pickled, r"pytorch_model.bin only, a pickle.*convert it to safetensors"),
     (lambda folder: (folder / "model.safetensors").unlink(), r"there is no model.safetensors"),
     (lambda folder: (folder / "config.json").unlink(), r"config.json: there is no such file"),
     (lambda folder: (folder / "config.json").write_text("{"), r"config.json: is not readable JSON"),
     (lambda folder: (folder / "tokenizer.json").unlink(), r"neither tokenizer.json nor vocab.txt"),
-    (lambda folder: (folder / "tokenizer.json").write_text("{"), r"tokenizer.json: is not a tokenizer"),
+    (lambda folder: (folder / "tokenizer.json").write_text("{"), r"json: is not a tokenizer"),
     (edited(intermediate_size=21), r"found encoder.layer.0.intermediate.dense.weight of shape "
                                    r"\(20, 12\), expected \(21, 12\)"),
     (edited(num_hidden_layers=3), r"the weights lack encoder.layer.2"),

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from polytask.core.errors import CheckpointError, ConfigError, listed
 from polytask.model.attention import attend, attention_maps, plan
 from polytask.model.batch import TokenBatch
-from polytask.model.dropout import Dropout
+from polytask.model.dropout import Dropout, added_norm
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -118,11 +118,6 @@ class Attention(nn.Module):
                             torch.cat([part.bias for part in parts]))
         return torch.cat([part(x) for part in parts], -1)
 
-    @property
-    def p(self) -> float:
-        """The dropout of the attention probabilities, as it applies now."""
-        return self.dropout.p if self.dropout.training else 0.0
-
 
 class Layer(nn.Module):
     """Attention and a two-layer perceptron, each with dropout, residual and LayerNorm after it."""
@@ -145,12 +140,12 @@ class Layer(nn.Module):
         `attended` mixes tokens: (…, 3W) to (…, W). `added`, an adapter, sees the layer's input;
         what it returns joins the second residual, before the last LayerNorm.
         """
+        p = self.dropout.now
         mixed = self.attention.output(attended(self.attention.qkv(x)))
-        middle = self.attention_norm(x + self.dropout(mixed))
-        out = middle + self.dropout(self.down(self.activation(self.up(middle))))
-        if added is not None:
-            out = out + added(x)
-        return self.norm(out)  # type: ignore[no-any-return]
+        middle = added_norm(x, mixed, self.attention_norm, p)
+        out = self.down(self.activation(self.up(middle)))
+        residual = middle if added is None else middle + added(x)
+        return added_norm(residual, out, self.norm, p)
 
 
 class Pooler(nn.Module):
@@ -236,7 +231,7 @@ class Bert(nn.Module):
              states: list[Tensor] | None = None) -> Tensor:
         self._fits(max(batch.lengths, default=0))
         words = self.embed(batch) if words is None else words
-        x = self.embeddings(words, batch.segments, batch.positions)
+        x: Tensor = self.embeddings(words, batch.segments, batch.positions)
         layout = plan(batch.lengths, x.device)
         for k, layer in enumerate(self._layers()):
             if states is not None:
@@ -244,11 +239,12 @@ class Bert(nn.Module):
             attention = layer.attention
 
             def attended(qkv: Tensor, attention: Attention = attention) -> Tensor:
-                return attend(qkv, layout, attention.heads, attention.p)
+                return attend(qkv, layout, attention.heads, attention.dropout.now)
 
             def added(x: Tensor, k: int = k) -> Tensor:
                 assert self.adapter is not None
-                return self.adapter(k, x, batch)  # type: ignore[no-any-return]
+                added: Tensor = self.adapter(k, x, batch)
+                return added
 
             x = layer(x, attended, None if self.adapter is None else added)
         if states is not None:
@@ -261,15 +257,15 @@ class Bert(nn.Module):
 
         Without adapter. Made of plain operations, so that a tracer sees all of them.
         """
-        sequences, length = input_ids.shape
+        length = input_ids.shape[1]
         positions = torch.arange(length, device=input_ids.device).unsqueeze(0)
         mask = attention_mask.to(torch.bool)[:, None, None, :]              # (S, 1, 1, L)
-        x = self.embeddings(self.embeddings.word(input_ids), token_type_ids, positions)
+        x: Tensor = self.embeddings(self.embeddings.word(input_ids), token_type_ids, positions)
         for layer in self._layers():
-            heads, p = layer.attention.heads, layer.attention.p
+            heads, p = layer.attention.heads, layer.attention.dropout.now
 
             def attended(qkv: Tensor, heads: int = heads, p: float = p) -> Tensor:
-                q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2)
+                q, k, v = (part.reshape(*part.shape[:2], heads, -1).transpose(1, 2)
                            for part in qkv.chunk(3, -1))                    # (S, heads, L, d)
                 mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
                 return mixed.transpose(1, 2).flatten(2)
@@ -286,7 +282,7 @@ class Bert(nn.Module):
                               f"most {self.max_length}, the encoder's number of positions")
 
     def layer_of(self, parameter: str) -> int:
-        """Return 0 for embeddings, 1 … num_layers for layers, num_layers + 1 for what comes after."""
+        """Return 0 for embeddings, 1 … num_layers for layers, num_layers + 1 for the rest."""
         part, _, rest = parameter.partition(".")
         if part == "embeddings":
             return 0

@@ -67,7 +67,7 @@ def load_encoder(
         weights = _Weights(folder, stack)
         bert = Bert(config, pooler=weights.has("pooler.dense.weight"))
         if bert.pooler is None:
-            bert.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used with it')
+            bert.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
         with torch.no_grad():
             for own, parameter in bert.named_parameters():
                 parameter.copy_(weights.read(hugging_face_name(own), parameter.shape))
@@ -173,7 +173,7 @@ def _plain(key: str) -> str:
     return key.removeprefix("bert.")
 
 
-class _reading:  # noqa: N801 (reads as a verb at its uses)
+class _reading:
     """Turn what safetensors finds wrong with a file into a `CheckpointError` that names it."""
 
     def __init__(self, path: Path) -> None:
@@ -194,8 +194,9 @@ def _weight_files(folder: Path) -> Iterator[Path]:
         yield folder / "model.safetensors"
     elif index.exists():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError):
+            told = json.loads(index.read_text(encoding="utf-8"))
+            names = sorted(set(told["weight_map"].values()))
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise CheckpointError(f"{index}: is not an index of safetensors files") from None
         for name in names:
             if not (folder / name).exists():
@@ -203,8 +204,8 @@ def _weight_files(folder: Path) -> Iterator[Path]:
             yield folder / name
     elif (folder / "pytorch_model.bin").exists():
         raise CheckpointError(
-            f"{folder}: has its weights as pytorch_model.bin only, a pickle, which polytask does not "
-            "load; convert it to safetensors (transformers: model.save_pretrained(folder))"
+            f"{folder}: has its weights as pytorch_model.bin only, a pickle, which polytask does "
+            "not load; convert it to safetensors (transformers: model.save_pretrained(folder))"
         )
     else:
         raise CheckpointError(f"{folder}: there is no model.safetensors")

@@ -17,7 +17,7 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def tokenizer_file(folder: Path, vocab_size: int) -> Path:
-    """Return the tokenizer.json of a checkpoint folder; one is made where there is vocab.txt only."""
+    """Return a checkpoint folder's tokenizer.json; one is made where there is vocab.txt only."""
     path = folder / "tokenizer.json"
     if not path.exists():
         path = _built(folder)
@@ -26,8 +26,8 @@ def tokenizer_file(folder: Path, vocab_size: int) -> Path:
     except Exception as error:  # tokenizers raises bare Exception
         raise CheckpointError(f"{path}: is not a tokenizer ({error})") from None
     if tokenizer.get_vocab_size() > vocab_size:
-        raise CheckpointError(f"{path}: has {tokenizer.get_vocab_size()} words, but config.json says "
-                              f"vocab_size {vocab_size}")
+        raise CheckpointError(f"{path}: has {tokenizer.get_vocab_size()} words, but config.json "
+                              f"says vocab_size {vocab_size}")
     return path
 
 
@@ -59,14 +59,14 @@ def wordpiece(vocabulary: Path, options: dict[str, Any]) -> Tokenizer:
     words = {word.rstrip("\r"): number for number, word in enumerate(lines)}
     if lacking := [word for word in _SPECIAL[:4] if word not in words]:
         raise CheckpointError(f"{vocabulary}: lacks {', '.join(lacking)}")
-    made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))  # type: ignore[call-arg]
+    made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
     made.add_special_tokens([word for word in _SPECIAL if word in words])
-    made.normalizer = normalizers.BertNormalizer(  # type: ignore[assignment]
+    made.normalizer = normalizers.BertNormalizer(
         lowercase=options.get("do_lower_case", True), strip_accents=options.get("strip_accents"),
         handle_chinese_chars=options.get("tokenize_chinese_chars", True))
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
-    made.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(word, words[word]) for word in ("[CLS]", "[SEP]")])
-    made.decoder = decoders.WordPiece()  # type: ignore[assignment]
+    made.decoder = decoders.WordPiece()
     return made
