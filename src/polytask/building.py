@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,9 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def read_data(run: Run, tokenizer: Path, quiet: bool = False) -> dict[str, TaskData]:
-    """Read the data of all tasks; a file that several tasks name is read once."""
+def read_data(run: Run, tokenizer: Path, quiet: bool = False,
+              only: Collection[str] | None = None) -> dict[str, TaskData]:
+    """Read the data of all tasks, or some; a file that several tasks name is read once."""
     with progress("tokenizing", quiet=quiet) as bar:
         done: dict[str, int] = {}
 
@@ -74,7 +75,7 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False) -> dict[str, TaskD
         cache = Cache(run.data.cache) if run.data.cache else Cache()
         library = Library(Tokenizer(tokenizer), data_root(run), cache, tell)
         return {name: load_task_data(name, task, library, run.seed)
-                for name, task in run.tasks.items()}
+                for name, task in run.tasks.items() if only is None or name in only}
 
 
 def data_root(run: Run) -> Path:

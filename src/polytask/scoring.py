@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,7 @@ def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task:
     if data is not None and task is not None:
         found = {task: _other(data, tasks[task], held.tokenizer)}
     else:
-        wanted = {name: each for name, each in run.tasks.items() if name in tasks}
-        found = read_data(replace(run, tasks=wanted), held.tokenizer)
+        found = read_data(run, held.tokenizer, only=tasks)
     formula = run.training.score if len(tasks) == len(run.tasks) else "default"
     return evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
 

@@ -7,6 +7,7 @@ the nearest one it does, and beside it every other mistake of the same table.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
@@ -17,6 +18,9 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 from polytask.core.errors import ConfigError, nearest
 
 T = TypeVar("T")
+
+# Parts of pydantic's locations that say which type of a union was tried.
+_BRANCH = re.compile(r"(function-|constrained-|literal\[|dict\[|tuple\[|(int|float|str|bool)$)")
 
 # A list in TOML is a tuple here, and `arbitrary` admits protocols and tensors as field types.
 _CONFIG = ConfigDict(
@@ -105,13 +109,17 @@ def problem(text: str) -> PydanticCustomError:
 
 def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
     """Turn pydantic's errors into one sentence each: "where: dotted.key what"."""
-    sentences = []
+    by_path: dict[str, list[Any]] = {}
     for each in error.errors(include_url=False):
         entry = each if each["type"] == "polytask" else _said(each)
-        loc = tuple(part for part in each["loc"] if not str(part).startswith("function-"))
+        loc = tuple(part for part in each["loc"] if not _BRANCH.match(str(part)))
         path = ".".join(str(part) for part in ((root, *loc) if root else loc))
-        sentences.append(f"{where}: {path} {entry['msg']}" if path else f"{where}: {entry['msg']}")
-    return ConfigError(sentences)
+        by_path.setdefault(path, []).append((each["type"], entry["msg"]))
+    # A value that may be of several types has an error for each: the one of its own type is meant.
+    chosen = {path: next((msg for kind, msg in found if not kind.endswith("_type")), found[0][1])
+              for path, found in by_path.items()}
+    return ConfigError(f"{where}: {path} {msg}" if path else f"{where}: {msg}"
+                       for path, msg in chosen.items())
 
 
 def _said(error: Any) -> Any:
