@@ -51,7 +51,8 @@ def repeat(
 ) -> Forward:
     """Return the `forward` of a moment whose clean pass began at the random state `before`.
 
-    Dropout draws from torch's generators alone, so putting their state back draws the same masks.
+    Dropout draws from torch's generators alone, so putting their state back draws the same masks,
+    as long as gradients are recorded in both passes or in neither (their kernels differ).
     Afterwards they stand where they stood: repeating a pass changes no later random number.
     """
 

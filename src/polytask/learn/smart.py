@@ -120,8 +120,9 @@ class SmartPenalty(Penalty):
         return own.radius * _unit(noise + own.step_size * slope, own.epsilon)
 
     def _distance(self, draw: _Draw, teacher: nn.Module) -> Tensor:
-        with torch.no_grad():
-            before = draw.forward(None, teacher)
+        # Not under no_grad: the encoder draws its masks otherwise there. No graph is made all the
+        # same, because nothing in the averaged copy asks for a gradient.
+        before = draw.forward(None, teacher)
         return divergence(draw.output, before, draw.labels).mean()
 
     @torch.no_grad()

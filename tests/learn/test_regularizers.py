@@ -1,0 +1,226 @@
+"""Norms against plain sums in double precision, and whose weights they cover."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from networks import CLASSES, SCORES, flat_batch, tiny_bert, tiny_model
+from polytask.core.errors import ConfigError
+from polytask.core.labels import Labels
+from polytask.core.registry import Family
+from polytask.core.settings import to_table
+from polytask.learn.moment import Moment, observe
+from polytask.learn.regularizers import Norm, attach, norm, regularizer
+from polytask.model.heads import Linear, Shared
+from polytask.model.multitask import MultiTask, build_branch
+from polytask.model.pairing import Single
+from polytask.model.pooling import Cls
+from polytask.model.trainable import choose
+
+SHAPES = ((7, 5), (5,), (3, 4, 2), (1,))
+
+
+def weights(seed: int = 0) -> list[nn.Parameter]:
+    chance = torch.Generator().manual_seed(seed)
+    return [nn.Parameter(torch.randn(shape, generator=chance)) for shape in SHAPES]
+
+
+def plainly(values: list[Tensor], p: float, squared: bool) -> Tensor:
+    """The norm from its definition."""
+    flat = torch.cat([value.flatten() for value in values])
+    if p == math.inf:
+        return flat.abs().max()
+    total = (flat.abs() ** p).sum()
+    return total if p == 1 or squared else total.sqrt()
+
+
+@pytest.mark.parametrize(("p", "squared"), [(1, True), (2, True), (2, False), (math.inf, True)])
+def test_value_and_gradient_are_those_of_the_definition(p: float, squared: bool) -> None:
+    ours = weights()
+    double = [w.detach().double().requires_grad_() for w in ours]
+    value, expected = norm(ours, p, squared), plainly(double, p, squared)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=0)
+    (0.3 * value).backward()
+    (0.3 * expected).backward()
+    for one, other in zip(ours, double, strict=True):
+        gradient = torch.zeros_like(one) if one.grad is None else one.grad
+        torch.testing.assert_close(gradient.double(), other.grad, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_sums_of_millions_of_weights_are_exact(p: float) -> None:
+    long = torch.randn(5_000_000, generator=torch.Generator().manual_seed(3)).view(5000, 1000) * 0.04
+    value = norm([long], p).item()
+    assert value == pytest.approx((long.double().abs() ** p).sum().item(), rel=1e-6)
+
+
+def test_the_largest_weight_alone_gets_the_gradient_of_the_largest_norm() -> None:
+    values = weights()
+    with torch.no_grad():
+        values[2][1, 3, 0] = -9.0
+    norm(values, math.inf).backward()
+    assert values[2].grad is not None
+    assert values[2].grad[1, 3, 0] == -1.0
+    assert values[2].grad.count_nonzero() == 1
+    assert all(value.grad is None for value in (values[0], values[1], values[3]))
+
+
+def test_a_norm_of_zeros_has_a_finite_gradient() -> None:
+    zero = nn.Parameter(torch.zeros(3, 2))
+    for p, squared in ((1, True), (2, True), (2, False), (math.inf, True)):
+        zero.grad = None
+        norm([zero], p, squared).backward()
+        assert zero.grad is not None
+        assert torch.equal(zero.grad, torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize(("over", "inside"), [
+    ("model", ("encoder.", "branches.")), ("encoder", ("encoder.",)),
+])
+def test_at_step_scope_it_covers_the_model_or_the_encoder(over: Any, inside: Any) -> None:
+    model = tiny_model()
+    made = attach(Norm(p=1, over=over), model)
+    assert made.scope == "step"
+    assert not made.acts_on("sst")
+    value = made.module.penalty(Moment(model=model))
+    held = [p for name, p in model.named_parameters() if name.startswith(inside)]
+    assert value.item() == pytest.approx(sum(p.abs().sum().item() for p in held), rel=1e-5)
+    value.backward()
+    assert all((p.grad is not None) == any(p is each for each in held)
+               for p in model.parameters())
+
+
+def test_at_task_scope_it_is_the_formula_of_surgery() -> None:
+    """loss = mse + 0.05 · ‖weights of the STS head‖₁"""
+    model = tiny_model()
+    made = attach(Norm(p=1, over="head", tasks=("sts",), weight=0.05), model)
+    assert made.scope == "task"
+    assert made.acts_on("sts")
+    assert not made.acts_on("sst")
+    batch, target = flat_batch({"sts": (4, 6)}), torch.tensor([0.2, 0.9])
+    moment = observe(model, batch, SCORES, target)
+    mse = (moment.output.score - target).square().mean()
+    loss = mse + made.weight * made.module.penalty(moment)
+    head = list(model.branches["sts"].parameters())
+    by_hand = mse + 0.05 * sum(p.abs().sum() for p in head)
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-6)
+    ours = torch.autograd.grad(loss, head, retain_graph=True)
+    torch.testing.assert_close(ours, torch.autograd.grad(by_hand, head))
+
+
+def test_every_task_has_its_own_head_when_none_is_named() -> None:
+    model = tiny_model()
+    made = attach(Norm(p=2, over="head"), model)
+    assert made.acts_on("sst")
+    assert made.acts_on("sts")
+    for task in model.tasks:
+        value = made.module.penalty(Moment(model=model, task=task))
+        expected = sum(p.square().sum().item() for p in model.branches[task].parameters())
+        assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_layer_that_heads_share_belongs_to_each_of_them() -> None:
+    encoder, shared = tiny_bert(), nn.ModuleDict()
+    branches = {task: build_branch(encoder, Cls(), Single(), head, labels, outputs, shared)
+                for task, head, labels, outputs in (
+                    ("sts", Shared(hidden=6), SCORES, 1), ("sst", Linear(), CLASSES, 3))}
+    model = MultiTask(encoder, branches, shared)
+    made = attach(Norm(p=1, over="head"), model)
+    own = [*model.branches["sts"].parameters(), *model.shared["shared"].parameters()]
+    assert made.module.penalty(Moment(model=model, task="sts")).item() == pytest.approx(
+        sum(p.abs().sum().item() for p in own), rel=1e-5)
+    alone = sum(p.abs().sum().item() for p in model.branches["sst"].parameters())
+    assert made.module.penalty(Moment(model=model, task="sst")).item() == pytest.approx(
+        alone, rel=1e-5)
+
+
+def test_weights_that_are_not_trained_are_left_out() -> None:
+    model = tiny_model()
+    choose(model, (1,))
+    value = attach(Norm(p=1, over="encoder"), model).module.penalty(Moment(model=model))
+    layer = sum(p.abs().sum().item() for p in model.encoder.layers[1].parameters())
+    assert value.item() == pytest.approx(layer, rel=1e-5)
+    choose(model, "frozen")
+    with pytest.raises(ConfigError, match=r'regularizer norm: over = "encoder" finds no weight'):
+        attach(Norm(over="encoder"), model)
+
+
+def test_the_weights_are_no_part_of_its_state() -> None:
+    assert not attach(Norm(), tiny_model()).module.state_dict()
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    ({"type": "norm", "p": 3}, "p: found 3, expected 1, 2 or inf"),
+    ({"type": "norm", "p": "inff"}, "p found 'inff', expected a valid number"),
+    ({"type": "norm", "over": "heads"}, "over found 'heads'"),
+    ({"type": "norm", "tasks": ["sst"]}, 'a norm over the model belongs to no task; set over = "head"'),
+    ({"type": "norm", "weight": -0.1}, "weight: found -0.1, expected a number that is not negative"),
+    ({"type": "smart", "weight": -0.1}, "weight found -0.1, expected greater than or equal to 0"),
+    ({"type": "smart", "steps": 0}, "steps found 0, expected greater than or equal to 1"),
+    ({"type": "smart", "momentum": 1.5}, "momentum found 1.5, expected less than or equal to 1"),
+    ({"type": "smart", "projection": "clib"}, 'did you mean "clip"?'),
+    ({"type": "smart", "epsilom": 1.0}, 'epsilom is not a setting; did you mean "epsilon"?'),
+    ("smrt", '"smrt" is no regularizer; did you mean "smart"?'),
+])
+def test_wrong_settings_are_told(table: Any, said: str) -> None:
+    from polytask.core.settings import from_table
+    from polytask.learn.plan import Train
+
+    with pytest.raises(ConfigError) as error:
+        from_table(Train, {"regularizers": [table]}, "a.toml", "train")
+    assert said in str(error.value)
+    assert str(error.value).startswith("a.toml: train.regularizers.0")
+
+
+def test_inf_is_read_from_toml() -> None:
+    made = regularizer.read({"type": "norm", "p": math.inf})
+    assert made.p == math.inf
+    assert regularizer.read(to_table(made)) == made
+
+
+def test_tasks_that_do_not_exist_are_told() -> None:
+    settings = Norm(over="head", tasks=("stss",))
+    assert settings.problem(("sst", "sts")) == (
+        'tasks: found "stss", expected tasks of this run; did you mean "sts"?')
+    with pytest.raises(ConfigError, match=r'regularizer norm: tasks: found "stss"'):
+        attach(settings, tiny_model())
+
+
+def test_a_users_own_regularizer_is_one_class() -> None:
+    from polytask.learn.penalty import Penalty
+
+    known = dict(regularizer.members)
+    try:
+        @regularizer
+        class Loud:
+            """Penalizes large logits."""
+
+            power: float = 2.0
+            """Of the logits."""
+
+            def build(self, model: Any) -> Penalty:
+                power = self.power
+
+                class Made(Penalty):
+                    def penalty(self, moment: Moment) -> Tensor:
+                        return moment.output.logits.abs().pow(power).mean()
+
+                return Made()
+
+        settings = regularizer.read({"type": "loud", "weight": 0.5, "tasks": ["sst"]})
+        made = attach(settings, tiny_model())
+        assert (made.name, made.weight, made.scope, made.perturbs) == ("loud", 0.5, "task", False)
+        assert made.acts_on("sst")
+        assert not made.acts_on("sts")
+        moment = observe(tiny_model(), flat_batch({"sst": (3, 4)}), Labels("classes", ("a", "b")))
+        assert made.module.penalty(moment) > 0
+        assert isinstance(Family.all["regularizers"], Family)
+    finally:
+        regularizer.members.clear()
+        regularizer.members.update(known)
