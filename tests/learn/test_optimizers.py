@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,6 +112,11 @@ def test_a_problem_with_the_run_is_told() -> None:
     assert settings.problem(("sst",)) is None
     assert settings.problem(("sst",), 6) == (
         "layer_rates: sst: found layer 7, expected 0 to 5: the encoder has 6 layers, counted from 0")
+    albert = SimpleNamespace(num_layers=6, shared_layers=True, kind="albert")
+    assert settings.problem(("sst",), encoder=albert) == settings.problem(("sst",), 6)
+    assert "share their weights" in str(Optimizer(layer_decay=0.9).problem(("sst",), encoder=albert))
+    assert Optimizer(layer_decay=0.9).problem(("sst",), encoder=tiny_bert()) is None
+    assert Optimizer().problem(("sst",), encoder=albert) is None
     assert "did you mean" in str(Optimizer(layer_rates={"stt": {"1": 2.0}}).problem(("sst",), 6))
 
 

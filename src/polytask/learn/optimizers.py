@@ -12,7 +12,13 @@ from torch import nn
 
 from polytask.core.errors import listed, nearest
 from polytask.core.settings import problem, settings
-from polytask.model.trainable import Groups, gradient_scales, parameter_groups, rates_problem
+from polytask.model.trainable import (
+    Groups,
+    apart_problem,
+    gradient_scales,
+    parameter_groups,
+    rates_problem,
+)
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -64,10 +70,19 @@ class Optimizer:
         """The tables of `layer_rates` that belong to tasks."""
         return {key: value for key, value in self.layer_rates.items() if isinstance(value, Mapping)}
 
-    def problem(self, tasks: Iterable[str], num_layers: int | None = None) -> str | None:
-        """Return why these settings cannot serve a run of these tasks, or None."""
-        said = rates_problem(self.layer_rates, num_layers, tasks)
-        return f"layer_rates: {said}" if said else None
+    def problem(self, tasks: Iterable[str], num_layers: int | None = None,
+                encoder: Any = None) -> str | None:
+        """Return why these settings cannot serve a run of these tasks, or None.
+
+        What is known of the encoder is asked as well: its number of layers, or itself.
+        """
+        layers = num_layers if encoder is None else encoder.num_layers
+        if said := rates_problem(self.layer_rates, layers, tasks):
+            return f"layer_rates: {said}"
+        if self.layer_rates or self.layer_decay != 1:
+            key = "layer_rates" if self.layer_rates else "layer_decay"
+            return f"{key}: {said}" if (said := apart_problem(encoder)) else None
+        return None
 
     def groups(self, model: Any) -> Groups:
         """Return what is trained in groups of one rate and one decay, each with its `names`."""
