@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
 from polytask.learn.schedules import Step, epoch_random, preview, schedule
 
@@ -132,3 +133,23 @@ def test_good_sizes_are_no_problem_with_or_without_the_data(table: Any) -> None:
     chosen = schedule.read(table)
     assert chosen.problem(["a", "b"], {"a": 50, "b": 8}, {"a": 4, "b": 8}) is None
     assert chosen.problem(["a", "b"], {}, {"a": 4, "b": 8}) is None
+
+
+def test_a_schedule_needs_a_plan_alone() -> None:
+    class Empty:
+        """Nothing."""
+
+    class There:
+        """One step of every task."""
+
+        def plan(self, rows: Any, batch_size: Any, epoch: int, epochs: int, rng: Random) -> Any:
+            yield {task: [1] for task in rows}
+
+    with pytest.raises(ConfigError, match='schedule "empty" lacks the method "plan"'):
+        schedule(Empty)
+    try:
+        made = schedule(There)()
+        assert (made.feed, made.widest(["a", "b"]), made.num_epochs(["a"], 3)) == ("fresh", 1, 3)
+        assert made.problem(["a"], {"a": 3}, {"a": 4}) is not None
+    finally:
+        schedule.members.pop("there")

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
 from polytask.learn.state import pack, unpack
 from polytask.learn.weightings import WeightingModule, weighting
@@ -99,3 +100,27 @@ def test_settings_survive_their_table(table: Any) -> None:
     chosen = weighting.read(table)
     assert weighting.read(to_table(chosen)) == chosen
     assert chosen.problem(TASKS) is None
+
+
+def test_a_weighting_needs_a_module() -> None:
+    class Empty:
+        """Nothing."""
+
+    with pytest.raises(ConfigError, match='weighting "empty" lacks the method "build"'):
+        weighting(Empty)
+
+
+@pytest.mark.parametrize("table", OURS, ids=str)
+@quick
+@given(losses=st.lists(values, min_size=3, max_size=3), parts=st.integers(2, 4))
+def test_ours_are_affine_so_that_a_step_can_be_cut_into_parts(
+    table: Any, losses: list[float], parts: int
+) -> None:
+    """f(M l / M) / M summed over M parts of a step is f(l)."""
+    built = module(table)
+    assert built.affine
+    whole = built({task: torch.tensor(loss) for task, loss in zip(TASKS, losses, strict=True)})
+    shares = [0.5, 1.5] + [1.0] * (parts - 2)
+    for number, task in enumerate(TASKS):
+        cut = sum(built({task: torch.tensor(losses[number] * share)})[task] for share in shares)
+        assert (cut / parts).item() == pytest.approx(whole[task].item(), rel=1e-4, abs=1e-6)

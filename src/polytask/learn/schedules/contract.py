@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from random import Random
+from typing import TYPE_CHECKING
 
 from polytask.core.errors import nearest
 from polytask.core.registry import Family
@@ -23,13 +24,15 @@ class Schedule:
     name = ""
     feed = "fresh"  # a new shuffle each epoch; or "continues": the pass goes on where it stopped
 
-    def plan(self, rows: Mapping[str, int], batch_size: Mapping[str, int],
-             epoch: int, epochs: int, rng: Random) -> Iterator[Step]:
-        """Yield the steps of one epoch, `epoch` counting from 0 to `num_epochs` - 1.
+    if TYPE_CHECKING:  # not given: a schedule without a plan is refused
 
-        `epochs` is the number that the config gives.
-        """
-        raise NotImplementedError
+        def plan(self, rows: Mapping[str, int], batch_size: Mapping[str, int],
+                 epoch: int, epochs: int, rng: Random) -> Iterator[Step]:
+            """Yield the steps of one epoch, `epoch` counting from 0 to `num_epochs` - 1.
+
+            `epochs` is the number that the config gives.
+            """
+            ...
 
     def num_epochs(self, tasks: Collection[str], epochs: int) -> int:
         """Return how many epochs a run has that asks for `epochs` (of each task)."""

@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Generator, Tensor, nn
 
 from polytask.learn import foreign
@@ -103,7 +104,7 @@ def read(name: str, fields: Mapping[str, Any]) -> Torchjd:
     own = {key: fields[key] for key in ("every", "layers") if key in fields}
     options = {key: value for key, value in fields.items() if key not in own}
     SHELF.find(name, options)
-    return Torchjd(rule=name, options=options, **own)  # type: ignore[call-arg]
+    return TypeAdapter(Torchjd).validate_python({"rule": name, "options": options, **own})
 
 
 surgery.reads("torchjd", read)

@@ -6,6 +6,7 @@ The component holds the settings; `build` makes the module that holds what is le
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ class WeightingModule(nn.Module):
     without weight decay. A task that is absent from a step is left as it is.
     """
 
+    affine = True
+    """A task's term is a t + b of its own loss t alone, with a and b the same all through a step."""
     wants_new_losses = False
     """`after_step` needs the losses of the same rows under the updated weights of the model."""
 
@@ -53,9 +56,11 @@ class Weighting:
     name = ""
     needs_every_task = False  # in every step
 
-    def build(self, tasks: Sequence[str], kinds: Mapping[str, str]) -> WeightingModule:
-        """Return the module for these tasks; `kinds` says what labels each has."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # not given: a weighting without `build` is refused
+
+        def build(self, tasks: Sequence[str], kinds: Mapping[str, str]) -> WeightingModule:
+            """Return the module for these tasks; `kinds` says what labels each has."""
+            ...
 
     def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
         """Return why the weighting cannot serve these tasks, in one sentence, or None.

@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from polytask.learn import foreign
@@ -29,6 +30,8 @@ class ScalarizedWeights(WeightingModule):
     what is left of v. The terms add up to v, and the gradient of each is what v owes to that task,
     so surgery can act between them.
     """
+
+    affine = False
 
     def __init__(self, tasks: Sequence[str], scalarizer: nn.Module) -> None:
         super().__init__(tasks)
@@ -129,7 +132,8 @@ def read(name: str, fields: Mapping[str, Any]) -> Torchjd:
     """Return "torchjd:name" with the fields of its table."""
     options = {key: value for key, value in fields.items() if key != "lr"}
     SHELF.find(name, options)
-    return Torchjd(rule=name, options=options, lr=fields.get("lr"))  # type: ignore[call-arg]
+    own = {"lr": fields["lr"]} if "lr" in fields else {}
+    return TypeAdapter(Torchjd).validate_python({"rule": name, "options": options, **own})
 
 
 weighting.reads("torchjd", read)
