@@ -39,9 +39,7 @@ def plain(text: str) -> str:
     return " ".join(re.findall(r"[\w$]+", text.lower()))
 
 
-EVERYTHING = [
-    text for task, split in itertools.product(TASKS, SPLITS) for text in texts(task, split)
-]
+EVERYTHING = [text for task, split in itertools.product(TASKS, SPLITS) for text in texts(task, split)]
 
 
 def test_shipped_files_are_what_the_generator_makes(tmp_path: Path) -> None:
@@ -130,9 +128,7 @@ def test_punctuation_and_capitals() -> None:
         assert re.match(r"[A-Z0-9]", text), text
         assert not re.search(r"[.?!] [a-z]", text), text
         assert not re.search(r"\b(\w+) \1\b", text), text
-    assert all(
-        text.endswith("?") or "? " in text or "." in text for text in texts("quora", "train")
-    )
+    assert all(text.endswith("?") or "? " in text or "." in text for text in texts("quora", "train"))
     assert all(text.endswith(".") for text in texts("sst", "train"))
 
 

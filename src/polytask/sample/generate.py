@@ -111,9 +111,7 @@ def dissent(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the sample and name its files."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polytask.sample.generate", description=main.__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m polytask.sample.generate", description=main.__doc__)
     parser.add_argument("--out", type=pathlib.Path, default=root(), help="the folder to write into")
     for path in write(parser.parse_args(arguments).out):
         sys.stdout.write(f"{path}\n")

@@ -165,7 +165,7 @@ nurse | accountant | teacher | electrician | pilot | lawyer | architect | transl
 butter / margarine | honey / sugar | coffee / tea | brown rice / white rice | chicken / tofu
   oat milk / cow's milk | olive oil / sunflower oil | beef / lentils
 = What is the difference between {x} and {y}? | How does {x} differ from {y}?
-  In what way are {x} and {y} not the same?
+  What sets {x} apart from {y}?
 ~ Which is better for your health, {x} or {y}? | Which is less fattening, {x} or {y}?
 > Can I use {x} instead of {y}? | Will a recipe still work with {x} in place of {y}?
   Is it possible to replace {y} with {x} in the kitchen?

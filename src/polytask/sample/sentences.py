@@ -35,6 +35,7 @@ ALIKE = (
     {"three boys", "some children"},
     {"dog", "puppy"},
     {"dog", "two dogs"},
+    {"cat", "three kittens"},
 )
 PLURAL = ("two men", "two women", "three boys", "some children", "two dogs", "three kittens")
 
@@ -188,7 +189,7 @@ REPORTS = """
 = bake {e} for {n} minutes in a hot oven. | {e} needs {n} minutes in the oven at a high heat.
 = do not put {e} in the freezer for more than {k} weeks.
   frozen {e} should be eaten within {k} weeks.
-= let {e} cool for {n} minutes before you serve it. | wait {n} minutes before {e} goes on the table.
+= let {e} cool for {n} minutes before you serve it. | wait {n} minutes before you put {e} on the table.
 = a portion of {e} costs about {k} dollars. | you pay roughly {k} dollars for a plate of {e}.
 = I would add {k} cloves of garlic to {e}. | in my opinion {e} needs {k} cloves of garlic.
 """

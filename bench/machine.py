@@ -1,0 +1,63 @@
+"""What a figure was measured on: processor, threads, versions, and the peak of matrix products."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+
+def processor() -> str:
+    """Return the processor's name and the number of threads."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
+                 if line.startswith("model name")]
+        name = names[0] if names else name
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def versions(*packages: str) -> str:
+    """Return the versions of packages, those absent left out."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def matmul_peak(size: int = 1536, seconds: float = 1.0) -> float:
+    """Return the most fp32 floating-point operations a second of a square matrix product."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    out = torch.empty(size, size)
+    torch.mm(a, b, out=out)
+    best, until = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = max(best, 2 * size**3 / (time.perf_counter() - began))
+    return best
+
+
+def spread(values: list[float]) -> str:
+    """Return "median (minimum to maximum)"."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def useful_flops(lengths: list[int], layers: int, width: int, inner: int) -> float:
+    """Return the operations of forward and backward over sequences, matrix products only.
+
+    Six for each weight of a linear layer and each token (two forward, four backward), and the two
+    products of attention; padding does not count.
+    """
+    tokens = sum(lengths)
+    weights = layers * (4 * width * width + 2 * width * inner)
+    attention = layers * 4 * width * sum(n * n for n in lengths)
+    return 6.0 * tokens * weights + 3.0 * attention

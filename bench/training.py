@@ -1,0 +1,148 @@
+"""Training speed beside transformers.Trainer: the same model, rows, batch size and updates, in turn.
+
+    python bench/training.py --data DATA [--task sst|quora] [--steps 12] [--repeats 5]
+
+Prints real tokens a second, their ratio pair by pair, and the useful share of the matmul peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import matmul_peak, processor, spread, useful_flops, versions
+
+import polytask as pk
+from polytask.building import build
+from polytask.learn.trainer import Score, Trainer
+from polytask.model.memory import keep_freed_memory
+
+FILES = {"sst": ("ids-sst-train.csv", "ids-sst-dev.csv", ("sentence",), "sentiment", 5),
+         "quora": ("quora-train.csv", "quora-dev.csv", ("sentence1", "sentence2"), "is_duplicate", 2)}
+BATCH = 16
+
+
+def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]:
+    """Return seconds and sequence lengths of one pass over `rows` rows, the first two steps left out."""
+    train, dev, text, label, classes = FILES[task]
+    run = pk.Run(
+        seed=seed, data=pk.Data(root=str(data)), encoder=pk.Encoder(checkpoint="minilm"),
+        tasks={task: pk.Task(train=train, dev=dev, text=text, label=label, limit=rows, dev_limit=16,
+                             objective=("cross_entropy",), kind="classes" if classes > 2 else None)},
+        train=pk.Train(epochs=1, batch_size=BATCH, optimizer=pk.Optimizer(
+            lr=5e-5, weight_decay=0.01, warmup=0.0, clip=1.0)),
+    )
+    built = build(run, quiet=True)
+    trainer = Trainer(built.model, built.material, run.training, seed, lambda: Score(0.0, {}),
+                      lambda where: None)
+    lengths: list[int] = []
+    batch_of = built.material.batch
+
+    def counted(draws: Any) -> Any:
+        batch, targets = batch_of(draws)
+        lengths.extend(batch.lengths)
+        return batch, targets
+
+    built.material.batch = counted  # type: ignore[method-assign]
+    began, seen = 0.0, 0
+    for event in trainer.run():
+        if event["event"] == "step":
+            seen += 1
+            if seen == 2:
+                lengths.clear()
+                began = time.perf_counter()
+            if seen == rows // BATCH:
+                break
+    return time.perf_counter() - began, list(lengths)
+
+
+def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[float, int]:
+    """Return seconds and real tokens of the same pass by transformers.Trainer."""
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        TrainerCallback,
+        TrainingArguments,
+    )
+    from transformers import Trainer as Peer
+
+    from polytask.model.checkpoints import checkpoint_folder
+    from polytask.tasks.reading import Columns, read_rows
+    from polytask.tasks.splitting import draw
+
+    train, _, text, label, classes = FILES[task]
+    held = read_rows(data / train, Columns(text, label))
+    chosen = draw(len(held), rows, seed)
+    folder = checkpoint_folder("minilm")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts, labels = held.texts(chosen), [int(float(held.labels[i])) for i in chosen]
+    encoded = tokenizer(*[list(column) for column in zip(*texts, strict=True)], truncation=True,
+                        max_length=128)
+    items = [{key: encoded[key][i] for key in encoded} | {"labels": labels[i]} for i in range(rows)]
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes)
+    clock: dict[str, Any] = {"tokens": 0}
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            if state.global_step == 2:
+                clock["began"], clock["tokens"] = time.perf_counter(), 0
+            clock["ended"] = time.perf_counter()
+
+    class Counting(DataCollatorWithPadding):
+        def __call__(self, features: Any) -> Any:
+            clock["tokens"] += sum(len(each["input_ids"]) for each in features)
+            return super().__call__(features)
+
+    with tempfile.TemporaryDirectory() as out:
+        sampling = {"train_sampling_strategy": "group_by_length"} if grouped else {}
+        settings = TrainingArguments(
+            out, per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=5e-5,
+            weight_decay=0.01, report_to=[], save_strategy="no", logging_strategy="no", seed=seed,
+            disable_tqdm=True, use_cpu=not torch.cuda.is_available(), **sampling)
+        Peer(model, settings, data_collator=Counting(tokenizer), train_dataset=items,
+             callbacks=[Clock()]).train()
+    return clock["ended"] - clock["began"], clock["tokens"]
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--data", type=Path, required=True)
+    words.add_argument("--task", choices=list(FILES), default="sst")
+    words.add_argument("--steps", type=int, default=12)
+    words.add_argument("--repeats", type=int, default=5)
+    given = words.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    keep_freed_memory()
+    rows = BATCH * (given.steps + 2)
+    rates: dict[str, list[float]] = {"polytask": [], "Trainer": [], "Trainer by length": []}
+    shares: list[float] = []
+    for repeat in range(given.repeats):
+        seed = 1 + repeat
+        seconds, lengths = ours(given.data, given.task, rows, seed)
+        rates["polytask"].append(sum(lengths) / seconds)
+        shares.append(useful_flops(lengths, 6, 384, 1536) / seconds / matmul_peak())
+        for name, grouped in (("Trainer", False), ("Trainer by length", True)):
+            seconds, tokens = theirs(given.data, given.task, rows, seed, grouped)
+            rates[name].append(tokens / seconds)
+    print(f"{processor()}; {versions('torch', 'transformers', 'accelerate')}")
+    print(f"MiniLM, {given.task}, batch {BATCH}, {given.steps} updates, {given.repeats} repeats in turn")
+    for name, values in rates.items():
+        print(f"{name:<20} {spread(values)} real tokens/s")
+    for name in ("Trainer", "Trainer by length"):
+        ratios = [a / b for a, b in zip(rates["polytask"], rates[name], strict=True)]
+        print(f"polytask / {name:<18} {spread(ratios)}")
+    print(f"useful share of the matmul peak {spread([100 * share for share in shares])} %")
+    assert statistics.median(shares) > 0
+
+
+if __name__ == "__main__":
+    main()
