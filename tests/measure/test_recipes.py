@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -161,6 +162,36 @@ def test_the_pilot_is_small_and_keeps_what_makes_a_row_different(path: Path) -> 
         assert erased <= set(row.get("pilot", {}))
     for key in study.get("parameters", {}):
         assert key not in pilot or key in study["pilot_parameters"]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name_of)
+def test_a_row_of_the_pilot_takes_minutes(path: Path) -> None:
+    """At most four, planned as it will run, at MiniLM's thousand tokens a second on two slow cores."""
+    study = read_toml(path)
+    for row in study["rows"]:
+        run = Run.from_table(config(path, study, row, True))
+        assert 0 < planned_seconds(run) < 240, row["name"]
+
+
+def planned_seconds(run: Run) -> float:
+    rows = {name: task.limit or 0 for name, task in run.tasks.items()}
+    tokens = {name: 65 if name == "cfimdb" else 25 if len(task.text) == 1 else 31
+              for name, task in run.tasks.items()}
+    trained, evaluations = 0.0, 0
+    for phase in run.training.resolved():
+        own = {name: rows[name] for name in phase.tasks or rows}
+        sizes = phase.batch_sizes(own)
+        assert phase.schedule.problem(own, own, sizes) is None
+        # A perturbed pass costs two more, surgery a seventh.
+        passes = {name: 3 if any(each.perturbs and each.acts_on(name) for each in phase.regularizers)
+                  else 1 for name in own}
+        evaluations += (epochs := phase.schedule.num_epochs(own, phase.epochs))
+        for epoch in range(epochs):
+            for step in phase.schedule.plan(own, sizes, epoch, phase.epochs, Random(epoch)):
+                cost = sum(sum(draws) * tokens[name] * passes[name] for name, draws in step.items())
+                trained += cost * (1.15 if phase.surgery else 1)
+    seen = sum((task.dev_limit or 245) * tokens[name] for name, task in run.tasks.items())
+    return (trained if run.encoder.trainable != "frozen" else 0) / 1000 + evaluations * seen / 3000
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=name_of)
