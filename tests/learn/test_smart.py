@@ -15,8 +15,10 @@ from polytask.core.labels import Labels
 from polytask.learn.moment import Moment, observe
 from polytask.learn.penalty import attach
 from polytask.learn.smart import SMART, divergence
+from polytask.model.adapters import LoRA
 from polytask.model.batch import Span, TokenBatch
 from polytask.model.output import Output
+from polytask.model.trainable import choose
 
 TASKS = tuple(KINDS)
 
@@ -297,3 +299,29 @@ def test_without_a_proximal_half_no_copy_is_kept() -> None:
     assert module.teacher is None
     assert not module.state_dict()
     module.after_step()
+
+
+def test_it_reaches_what_is_trained_when_the_embeddings_are_not() -> None:
+    model = tiny_model(TASKS)
+    choose(model, (1,))
+    module = SMART(bregman=1.0, noise=0.1).build(model)
+    module.penalty(observe(model, flat_batch({"sst": (6, 9)}), CLASSES)).backward()
+    reached = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert any(name.startswith("encoder.layers.1.") for name in reached)
+    assert all(name.startswith(("encoder.layers.1.", "branches.sst.")) for name in reached)
+
+
+def test_it_works_beside_lora() -> None:
+    pytest.importorskip("peft")
+    model = tiny_model(TASKS)
+    LoRA(rank=2).attach(model, TASKS)
+    randomize(model.encoder, ".lora_")
+    module = SMART(bregman=1.0, noise=0.1).build(model)
+    module.penalty(observe(model, flat_batch({"sst": (6, 9)}), CLASSES)).backward()
+    inside = {name for name, p in model.encoder.named_parameters() if p.grad is not None}
+    assert inside
+    assert all(".lora_" in name for name in inside)
+    step(model, 1)
+    module.after_step()
+    for one, other in zip(module.teacher.parameters(), model.parameters(), strict=True):
+        assert one.shape == other.shape
