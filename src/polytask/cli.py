@@ -112,6 +112,25 @@ def predict(
     predict_file(run, task, file, out, format, quiet)
 
 
+@app.command(epilog="Example: `polytask compare recipes/triple-threat/table-2.toml --scale pilot "
+             "--out studies/pairs --set data.root=data`")
+def compare(
+    study: Annotated[Path, typer.Argument(help="A study (TOML): a base config and rows of changes.")],
+    out: Annotated[Path, typer.Option(help="The study folder; runs that are there are not repeated.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds a row; absent: the study's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    rows: Annotated[str | None, typer.Option(help="Only these rows: A,B")] = None,
+    scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
+    assignments: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train every row of a study with several seeds and compare them."""
+    from polytask.comparing import compare_study
+
+    print(compare_study(study, out, seeds, workers, rows.split(",") if rows else None, scale,
+                        assignments or (), quiet))
+
+
 @app.command("list", epilog="Example: `polytask list objectives`")
 def list_(
     family: Annotated[str | None, typer.Argument(help="A family, such as objectives.")] = None,

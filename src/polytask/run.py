@@ -121,12 +121,13 @@ def _phase_conflicts(run: Run, phase: Train, at: str) -> Iterable[str]:
     if phase.tasks is not None and not phase.tasks:
         yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
     tasks = list(phase.tasks or run.tasks)
+    narrowest = phase.schedule.narrowest(tasks)
     named = phase.batch_size if isinstance(phase.batch_size, dict) else {}
     if said := phase.schedule.problem(tasks, {}, {**phase.batch_sizes(tasks), **named}):
         yield f"{at}: {said}"
-    if phase.surgery is not None and (said := phase.surgery.problem(tasks)):
+    if phase.surgery is not None and (said := phase.surgery.problem(tasks, narrowest)):
         yield f"{at}.surgery: {said}"
-    if said := phase.weighting.problem(tasks):
+    if said := phase.weighting.problem(tasks, narrowest):
         yield f"{at}.weighting: {said}"
     widest = phase.schedule.widest(tasks)
     if phase.surgery is not None and len(tasks) > 1 and widest < 2:

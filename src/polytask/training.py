@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import threading
@@ -87,7 +88,9 @@ class _Session:
             with progress("training", quiet=self.quiet) as bar:
                 bar.advance(trainer.at.total)
                 self._consume(trainer, log, bar)
-        evaluation = finish(self.run, built, self.folder, self.quiet)
+        cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
+                "peak_memory_mb": peak_memory()}
+        evaluation = finish(self.run, built, self.folder, cost)
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
@@ -172,6 +175,11 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def data_summary(built: Built) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from polytask.tasks.model_folder import load_model
 from polytask.tasks.predictions import RecordWriter, records
 
 
-def finish(run: Run, built: Built, folder: RunFolder, quiet: bool = False) -> Evaluation:
-    """Score the best model on dev (and test), write predictions and `results.json`."""
+def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float]) -> Evaluation:
+    """Score the best model on dev (and test), write predictions and `results.json`.
+
+    `cost` (seconds, tokens, peak memory) is kept with the results.
+    """
     best = load_model(folder.model)
     model = best.model.to(next(built.model.parameters()).device)
     results: dict[str, Any] = {}
@@ -31,6 +34,7 @@ def finish(run: Run, built: Built, folder: RunFolder, quiet: bool = False) -> Ev
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "notes": list(evaluation.notes)}
+    results |= cost
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)

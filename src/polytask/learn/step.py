@@ -24,6 +24,7 @@ from polytask.learn.moment import Moment, repeat
 from polytask.learn.penalty import Attached
 from polytask.learn.state import random_state
 from polytask.learn.surgery import Surgery
+from polytask.learn.weightings import WeightingModule
 from polytask.model.batch import TokenBatch
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
@@ -77,7 +78,7 @@ class Step:
         self,
         model: MultiTask,
         material: Material,
-        weighting: nn.Module,
+        weighting: WeightingModule,
         surgery: Surgery | None = None,
         regularizers: Sequence[Attached] = (),
         accumulate: int = 1,
@@ -105,7 +106,9 @@ class Step:
         record = Record(rows=_counted(draws))
         operate = self.surgery is not None and number % self.surgery.every == 0
         several = len(record.rows) > 1
-        if several and (operate or want_cosines or self.scales):
+        # Parts of an accumulated step add up only where the weighting is affine in the losses.
+        whole = self.accumulate > 1 and not self.weighting.affine
+        if whole or (several and (operate or want_cosines or self.scales)):
             self._task_by_task(draws, record, operate)
         else:
             self._jointly(draws, record)

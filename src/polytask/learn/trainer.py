@@ -153,22 +153,25 @@ class Trainer:
 
     def _phase(self) -> Iterator[Event]:
         while self.at.epoch < self.epochs and not self._over():
-            if self.at.index == 0:
-                for feed in self.feeds.values():
-                    feed.start(self.at.epoch)
-            for step in itertools.islice(self.plan(self.at.epoch), self.at.index, None):
-                yield from self._evaluation(due=self._evaluation_due())
-                if self._over():
-                    return
-                yield self._update(step)
-                if self._save_due():
-                    yield {"event": "save", "why": "time"}
-            self.weighting.after_epoch()
-            last = self.at.evaluated != self.at.total
-            yield from self._evaluation(due=last and self.phase.evaluate_every is None)
-            self.at.epoch, self.at.index = self.at.epoch + 1, 0
-            yield {"event": "save", "why": "epoch"}
+            yield from self._epoch()
         yield from self._evaluation(due=self.at.evaluated != self.at.total)
+
+    def _epoch(self) -> Iterator[Event]:
+        if self.at.index == 0:
+            for feed in self.feeds.values():
+                feed.start(self.at.epoch)
+        for step in itertools.islice(self.plan(self.at.epoch), self.at.index, None):
+            yield from self._evaluation(due=self._evaluation_due())
+            if self._over():
+                return
+            yield self._update(step)
+            if self._save_due():
+                yield {"event": "save", "why": "time"}
+        self.weighting.after_epoch()
+        last = self.at.evaluated != self.at.total
+        yield from self._evaluation(due=last and self.phase.evaluate_every is None)
+        self.at.epoch, self.at.index = self.at.epoch + 1, 0
+        yield {"event": "save", "why": "epoch"}
 
     def _over(self) -> bool:
         patience = self.phase.early_stopping
