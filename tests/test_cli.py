@@ -105,7 +105,8 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "a phase without tasks": (["--set", "train.phases=[{ tasks = [] }]"], ["train.phases.0.tasks"]),
     "mse with classes": (["--set", "tasks.sst.objective=mean_squared_error"],
                          ["tasks.sst.objective", "regression"]),
-    "cosine head of a packed pair": (["--set", "tasks.quora.head=cosine"], ["tasks.quora.head", "separate"]),
+    "cosine head of a packed pair": (["--set", "tasks.quora.head=cosine"],
+                                     ["tasks.quora.head", "separate"]),
     "contrastive and packed": (["--set", "tasks.quora.objective=multiple_negatives"],
                                ["tasks.quora.objective", "separate"]),
     "layers that do not exist": (["--set", "encoder.trainable=[7]"], ["7", "0 to 1"]),
@@ -239,3 +240,13 @@ def test_list_as_json_has_every_family(capsys: pytest.CaptureFixture[str]) -> No
             assert member["doc"] and member["source"], (family, member["name"])
             assert all(field["doc"] for field in member["fields"]), (family, member["name"])
     assert run_cli("list", "objektives", capsys=capsys)[2].count('did you mean "objectives"') == 1
+
+
+def test_a_refused_training_leaves_no_folder_behind(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    code, _, _ = run_cli("train", str(config), "--out", str(folder), "-q", "--set",
+                         "tasks.sst.objective=mean_squared_error", capsys=capsys)
+    assert code == 2
+    assert not folder.exists()

@@ -108,11 +108,11 @@ def build(run: Run, quiet: bool = False) -> Built:
     torch.manual_seed(run.seed)
     known = load_model(source, run.encoder.dropout) if source else None
     model = new_model(encoder, tasks, chosen_pooling(run, place, known))
+    if run.encoder.adapter is not None:
+        run.encoder.adapter.attach(model, list(tasks))
     if known is not None:
         kept = take_over(model, known)
         notes = [*notes, f"{source}: goes on with {', '.join(kept) or 'no task'}"]
-    if run.encoder.adapter is not None:
-        run.encoder.adapter.attach(model, list(tasks))
     choose(model, run.encoder.trainable)
     model.to(device())
     notes += [note for each in data.values() for note in each.notes if note not in notes]

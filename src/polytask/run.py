@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from torch import nn
 
 from polytask.core.config import override, read_toml, write_toml
 from polytask.core.errors import ConfigError, nearest
@@ -73,6 +74,8 @@ class Run:
         for name in self.tasks:
             if not name.replace("-", "_").isidentifier():
                 raise problem(f'tasks."{name}": a task is named in letters, digits, "_" and "-"')
+            if hasattr(nn.ModuleDict, name):
+                raise problem(f'tasks.{name}: torch has its own use of this name; call it otherwise')
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], where: str = "config") -> Run:

@@ -59,9 +59,10 @@ def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
     checkpoints raises.
     """
     config = run.to_toml()
+    RunFolder.admits(out, config, resume)
+    built = build(run, quiet=quiet)  # before the folder is made: a refused run leaves nothing behind
     folder = RunFolder.resume(out, config) if resume else RunFolder.create(out, config)
     with folder.locked(), stop_signals() as stopped:
-        built = build(run, quiet=quiet)
         write_json(folder.data, data_summary(built))
         return _Session(run, built, folder, quiet, stopped, again).train()
 

@@ -86,7 +86,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 def test_kill_in_the_middle_of_an_epoch_with_two_threads(
     small_table: dict[str, Any], tmp_path: Path
 ) -> None:
-    small_table["train"] |= {"epochs": 30, "save_every": 2}
+    small_table["train"] |= {"epochs": 12, "save_every": 2}
     config = tmp_path / "config.toml"
     config.write_text(tomli_w.dumps(small_table))
 

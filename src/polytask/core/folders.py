@@ -47,13 +47,27 @@ class RunFolder:
         recover(folder.state)
         return folder
 
+    @property
+    def used(self) -> bool:
+        """Whether anything is there already."""
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
+    @classmethod
+    def admits(cls, path: str | Path, config: str, resume: bool) -> None:
+        """Raise what `create` or `resume` would, and make nothing."""
+        folder = cls(path)
+        if not folder.used:
+            return
+        if not resume:
+            what = "a run is" if folder.config.is_file() else "files are"
+            raise RunError(f"{path}: {what} there already; go on with --resume, or give another --out")
+        cls.resume(path, config)
+
     @classmethod
     def create(cls, path: str | Path, config: str) -> RunFolder:
         """Make a run of a config; raise `RunError` if something is there already."""
         folder = cls(path)
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            what = "a run is" if folder.config.is_file() else "files are"
-            raise RunError(f"{path}: {what} there already; go on with --resume, or give another --out")
+        cls.admits(path, config, resume=False)
         with storing(folder.path):
             folder.path.mkdir(parents=True, exist_ok=True)
         write_file(folder.config, config)
@@ -63,7 +77,7 @@ class RunFolder:
     def resume(cls, path: str | Path, config: str) -> RunFolder:
         """Return the run at `path`, made if it is not there; `RunError` if it has another config."""
         folder = cls(path)
-        if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
+        if not folder.used:
             return cls.create(path, config)
         folder = cls.open(path)
         held, given = tomllib.loads(folder.config.read_text()), tomllib.loads(config)

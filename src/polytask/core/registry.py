@@ -56,7 +56,9 @@ class Family:
         """Register a class: it becomes a frozen settings class named in snake_case."""
         name = cls.__dict__.get("name") or snake_case(cls.__name__)
         self._complete(cls)
-        missing = [method for method in self.methods if not hasattr(cls, method)]
+        # Through the classes themselves: every class object has a `__call__`, its metaclass's.
+        missing = [method for method in self.methods
+                   if not any(method in vars(each) for each in cls.__mro__)]
         if missing:
             raise ConfigError(f'{self.name} "{name}" lacks the method {listed(missing)}')
         taken = self.members.get(name)

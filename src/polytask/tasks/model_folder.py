@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from polytask.core.disk import recover, write_folder
 from polytask.core.errors import CheckpointError
 from polytask.core.settings import to_table
+from polytask.model.adapters import adapter, merged
 from polytask.model.encoders import load_any, save_any
 from polytask.model.multitask import Branch, MultiTask, build_branch
 from polytask.model.pooling import Pooling, pooling
@@ -69,7 +69,7 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
                folder: str | Path, thresholds: Mapping[str, float], card: str) -> None:
     """Write a model folder, in one rename."""
     with write_folder(folder) as aside:
-        save_any(model.encoder, tokenizer, aside)
+        save_any(merged(model.encoder), tokenizer, aside)
         for name, task in tasks.items():
             branch = model.branch(name)
             about = {"head": to_table(task.head), "pairing": to_table(task.pairing),
@@ -149,8 +149,6 @@ def _load_adapter(model: MultiTask, folder: Path) -> None:
     places = sorted((folder / "adapters").glob("*/config.json"))
     if not places:
         return
-    from polytask.model.adapters import adapter
-
     adapter.read(json.loads(places[0].read_text())["type"]).attach(model, [p.parent.name for p in places])
     for place in places:
         _load_part(place.parent, model.encoder.adapter.tasks[place.parent.name])
@@ -158,16 +156,22 @@ def _load_adapter(model: MultiTask, folder: Path) -> None:
 
 def take_over(model: MultiTask, known: ModelFolder) -> list[str]:
     """Copy into a new model the branches that a run has; return the names of those kept."""
-    kept = []
-    with torch.no_grad():
-        for name in model.tasks:
-            if name in known.tasks:
-                state = known.model.branch(name).state_dict()
-                own = model.branch(name).state_dict()
-                if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in own.items()}:
-                    model.branch(name).load_state_dict(state)
-                    kept.append(name)
-        for name, layer in model.shared.items():
-            if name in known.model.shared:
-                layer.load_state_dict(known.model.shared[name].state_dict())
+    both = [name for name in model.tasks if name in known.tasks]
+    kept = [name for name in both if _copied(known.model.branch(name), model.branch(name))]
+    for name, layer in model.shared.items():
+        if name in known.model.shared:
+            _copied(known.model.shared[name], layer)
+    theirs, ours = (getattr(each.encoder, "adapter", None) for each in (known.model, model))
+    if theirs is not None and ours is not None:
+        for name in both:
+            _copied(theirs.tasks[name], ours.tasks[name])
     return kept
+
+
+def _copied(source: nn.Module, target: nn.Module) -> bool:
+    """Copy the weights of one module into another of the same shapes; return whether they are."""
+    held, own = source.state_dict(), target.state_dict()
+    same = {k: v.shape for k, v in held.items()} == {k: v.shape for k, v in own.items()}
+    if same:
+        target.load_state_dict(held)
+    return same

@@ -6,11 +6,13 @@ combinations that cannot work, each in one sentence with its dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.core.labels import Kind, Labels
@@ -158,8 +160,9 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
     at = f"tasks.{name}"
     pairing_, head_ = task.chosen_pairing, task.head
     seen = head_.sees(labels)
-    objectives = tuple(each.paired(pairing_)
-                       for each in task.objective or (default_objective(labels.kind),))
+    given_objectives = task.objective or (default_objective(labels.kind),)
+    with _telling(f"{at}.objective"):
+        objectives = tuple(each.paired(pairing_) for each in given_objectives)
     problems = [f"{at}.objective: {said}" for each in objectives if (said := each.problem(seen))]
     if said := head_.problem(labels):
         problems.append(f"{at}.head: {said}")
@@ -174,13 +177,25 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
                  and (said := _lacking(at, each, given, pairing_, head_))]
     if problems:
         raise ConfigError(problems)
-    ready = tuple(each.prepared(seen, counts) for each in objectives)
+    with _telling(f"{at}.objective"):
+        ready = tuple(each.prepared(seen, counts) for each in objectives)
     return ResolvedTask(
         name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
         pooling=task.pooling, head=head_, objectives=ready,
         outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
         max_length=max_length,
     )
+
+
+@contextmanager
+def _telling(where: str) -> Iterator[None]:
+    """Put the dotted key before what a component refuses."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {said}" for said in error.problems) from None
+    except PydanticCustomError as error:
+        raise ConfigError(f"{where}: {error.message()}") from None
 
 
 def _lacking(at: str, each: Objective, given: set[str], pairing_: Pairing, head_: Head) -> str | None:
