@@ -76,6 +76,7 @@ class _Session:
         self.quiet, self.stopped = quiet, stopped
         self.again = again or f"run.train({str(folder.path)!r}, resume=True)"
         self.last: Evaluation | None = None
+        self.best: Evaluation | None = None
 
     def train(self) -> Result:
         run, built = self.run, self.built
@@ -91,7 +92,7 @@ class _Session:
                 self._consume(trainer, log, bar)
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
                 "peak_memory_mb": peak_memory()}
-        evaluation = finish(self.run, built, self.folder, cost)
+        evaluation = finish(self.run, built, self.folder, cost, self.best)
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
@@ -149,6 +150,8 @@ class _Session:
         return Score(evaluation.score, evaluation.main(), event)
 
     def _keep(self, where: str) -> None:
+        if where == "model":
+            self.best = self.last
         thresholds = self.last.thresholds if self.last else {}
         save_model(self.built.model, self.built.tasks, self.built.tokenizer, self.folder.path / where,
                    thresholds, self.built.card(self.last))

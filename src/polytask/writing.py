@@ -16,20 +16,24 @@ from polytask.tasks.model_folder import load_model
 from polytask.tasks.predictions import RecordWriter, records
 
 
-def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float]) -> Evaluation:
+def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
+           known: Evaluation | None = None) -> Evaluation:
     """Score the best model on dev (and test), write predictions and `results.json`.
 
-    `cost` (seconds, tokens, peak memory) is kept with the results.
+    `cost` (seconds, tokens, peak memory) is kept with the results. `known` is the dev evaluation of
+    the best model where this process made it; a resumed run scores the saved model again.
     """
-    best = load_model(folder.model)
-    model = best.model.to(next(built.model.parameters()).device)
     results: dict[str, Any] = {}
-    found: dict[str, Evaluation] = {}
+    found = {"dev": known} if known else {}
     for split in ("dev", "test"):
         if not any(split in each.splits for each in built.data.values()):
             continue
-        found[split] = evaluation = evaluate(model, built.tasks, built.data, split,
-                                             run.training.score, thresholds=best.thresholds)
+        if split not in found:
+            best = load_model(folder.model)
+            model = best.model.to(next(built.model.parameters()).device)
+            found[split] = evaluate(model, built.tasks, built.data, split, run.training.score,
+                                    thresholds=best.thresholds)
+        evaluation = found[split]
         write_predictions(built, evaluation, split, folder)
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
