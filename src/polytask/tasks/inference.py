@@ -86,6 +86,12 @@ def as_list(label: str) -> list[str] | None:
     return None
 
 
+def named(label: str) -> list[str]:
+    """Return the classes that a multi-label label names; a word is a list of one."""
+    given = as_list(label)
+    return [canonical(label)] if given is None else given
+
+
 def _class_name(value: Any) -> str:
     return canonical(value if isinstance(value, str) else json.dumps(value))
 
@@ -138,13 +144,13 @@ def _kind(seen: Seen, wanted: Wanted, file: str) -> Kind:
 
 def _classes(seen: Seen, kind: str, wanted: Wanted, file: str) -> tuple[str, ...]:
     if wanted.classes is not None:
-        named = tuple(canonical(name.strip()) for name in wanted.classes)
-        if len(set(named)) != len(named) or len(named) < 2:
-            raise wanted.problem("classes", f"found {listed(named)}, expected two or more"
+        given = tuple(canonical(name.strip()) for name in wanted.classes)
+        if len(set(given)) != len(given) or len(given) < 2:
+            raise wanted.problem("classes", f"found {listed(given)}, expected two or more"
                                  " different names")
-        return named
+        return given
     if kind == "multi-label":
-        names = {name for label in seen.counts for name in as_list(label) or [canonical(label)]}
+        names = {name for label in seen.counts for name in named(label)}
     else:
         source = seen.numbers if seen.mostly_numbers else seen.counts
         names = {canonical(label) for label in source}
@@ -169,13 +175,16 @@ def _range(seen: Seen, wanted: Wanted, file: str) -> tuple[float, float]:
 
 
 def outward(low: float, high: float) -> tuple[float, float]:
-    """Round a range outward to steps of about a tenth of it: 0.2 … 4.9 is 0 … 5."""
+    """Round a range outward to steps of a tenth to a quarter of it: 0.2 … 4.9 is 0 … 5."""
     span = high - low
     scale = 10.0 ** math.floor(math.log10(span) - 1)
     step = next(times * scale for times in (1, 2, 5, 10) if times * scale >= span / 10 * 0.999)
     digits = max(0, 1 - math.floor(math.log10(step)))
-    return (round(math.floor(low / step + 1e-9) * step, digits),
-            round(math.ceil(high / step - 1e-9) * step, digits))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    # The tolerance is for 0.3 / 0.1; a label a hair outside still has to be inside.
+    first -= round(first * step, digits) > low
+    last += round(last * step, digits) < high
+    return round(first * step, digits), round(last * step, digits)
 
 
 def unreadable(labels: Sequence[str], known: Labels) -> list[int]:
@@ -223,8 +232,7 @@ def _to_rows(labels: Sequence[str], known: Labels, file: str,
     index = _index(known)
     rows = np.zeros((len(labels), len(known.classes)), dtype=np.float32)
     for row, label in enumerate(labels):
-        given = as_list(label)
-        for name in [canonical(label)] if given is None else given:
+        for name in named(label):
             if name not in index:
                 raise _refusal(name, known, f"{file}:{lines[row]}")
             rows[row, index[name]] = 1.0
