@@ -81,7 +81,7 @@ def test_a_killed_study_goes_on(study: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "polytask", "compare", str(study), "--out", str(out), "-q",
                "--seeds", "1"]
     parent = subprocess.Popen(command, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not list(out.glob("runs/*/*/events.jsonl")):
         assert time.monotonic() < deadline and parent.poll() is None
         time.sleep(0.05)
