@@ -18,7 +18,7 @@ from polytask.tasks.inference import Wanted, infer_labels, to_numbers, unreadabl
 from polytask.tasks.reading import Columns, Rows, read_file, select
 from polytask.tasks.sources import HUB
 from polytask.tasks.splitting import carve, draw, row_keys
-from polytask.tasks.tables import Column, Indices, Table
+from polytask.tasks.tables import Indices, Table, table_of
 from polytask.tasks.tokens import Specials, TokenColumn, Tokenizer, token_column
 
 DEFAULT_DEV = 0.1
@@ -180,25 +180,12 @@ class Library:
 
     def unlabeled(self, texts: Sequence[tuple[str, ...]], file: str = "the texts") -> Split:
         """Return texts that come from no file as a split without labels."""
-        writer_columns = [_column([row[k] for row in texts]) for k in range(len(texts[0]))]
-        names = tuple(f"text{k + 1}" for k in range(len(writer_columns)))
-        offsets, start = [], 0
-        for column in writer_columns:
-            offsets.append(column.offsets + start)
-            start += len(column.cells)
-        table = Table(file, "", names, np.arange(1, len(texts) + 1), (),
-                      np.concatenate([column.cells for column in writer_columns]),
-                      np.stack(offsets))
-        rows = Rows(table, Columns(names), np.arange(len(texts)), ())
-        columns = tuple(self.tokenizer.column([row[k] for row in texts])
-                        for k in range(len(names)))
+        table = table_of(texts, file)
+        rows = Rows(table, Columns(table.columns), np.arange(len(texts)), ())
+        # The table's texts: a lone surrogate is a question mark in them.
+        columns = tuple(self.tokenizer.column(table.column(name).texts())
+                        for name in table.columns)
         return Split("texts", rows, columns, None, self.tokenizer.specials)
-
-
-def _column(texts: Sequence[str]) -> Column:
-    cells = [text.encode("utf-8", "replace") for text in texts]
-    offsets = np.concatenate([[0], np.cumsum([len(cell) for cell in cells], dtype=np.int64)])
-    return Column(np.frombuffer(b"".join(cells), dtype=np.uint8), offsets)
 
 
 def load_task_data(name: str, spec: Spec, library: Library, seed: int) -> TaskData:

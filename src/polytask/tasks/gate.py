@@ -115,11 +115,11 @@ class GateReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Return what it says for a terminal."""
+        """Return what it says for a terminal, without the notes."""
         said: list[str] = []
         for name, task in self.tasks.items():
             said += [*task.lines(name), ""]
-        said += [overlap.line() for overlap in self.across] + self.notes
+        said += [overlap.line() for overlap in self.across]
         return said if said[-1:] != [""] else said[:-1]
 
 

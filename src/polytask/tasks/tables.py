@@ -139,6 +139,16 @@ class TableWriter:
         (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
+def table_of(rows: Sequence[tuple[str, ...]], file: str) -> Table:
+    """Return rows that come from no file as a table with the columns text1, text2, …"""
+    columns = tuple(f"text{k + 1}" for k in range(len(rows[0]) if rows else 1))
+    cells = [[row[k].encode("utf-8", "replace") for row in rows] for k in range(len(columns))]
+    ends = np.cumsum([[0, *map(len, column)] for column in cells], axis=1, dtype=np.int64)
+    starts = np.cumsum([0, *ends[:-1, -1]])
+    flat = np.frombuffer(b"".join(cell for column in cells for cell in column), dtype=np.uint8)
+    return Table(file, "", columns, np.arange(1, len(rows) + 1), (), flat, ends + starts[:, None])
+
+
 def read_table(folder: Path, file: str, key: str) -> Table:
     """Open a table that was written; raise ValueError or KeyError if it is not whole."""
     about: dict[str, Any] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
