@@ -79,9 +79,9 @@ class Overlap:
 
     def line(self) -> str:
         """Return what it says for a terminal."""
-        kind = "nearly the same as in" if self.nearly else "that stand in"
+        kind = "holds the like of" if self.nearly else "holds"
         examples = [f"{self.files[0]}:{a} = {self.files[1]}:{b}" for a, b in self.examples]
-        return (f"{_rows(self.rows)} of {self.here} {kind} {self.there}: "
+        return (f"{self.there} {kind} {_rows(self.rows)} of {self.here}: "
                 + _more(examples, self.rows))
 
 
