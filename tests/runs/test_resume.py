@@ -92,7 +92,8 @@ def test_kill_in_the_middle_of_an_epoch_with_two_threads(
 
     def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "polytask", "train", str(config), "--out", str(out), "-q", *more]
-        return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"})
+        more_threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+        return subprocess.Popen(command, env=os.environ | more_threads)
 
     assert start(tmp_path / "whole").wait(240) == 0
     killed = start(tmp_path / "killed")
