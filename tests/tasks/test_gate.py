@@ -65,8 +65,8 @@ def test_the_lines_name_files_and_lines(tmp_path: Path) -> None:
         "films: classes, 3 classes: 0, 1, 2",
         "train 32 rows, 30 used, 2 refused   train.csv",
         "refused 2: no label (train.csv:32, train.csv:33)",
-        "films train holds 1 row of films dev: dev.csv:2 = train.csv:9",
-        "films train holds the like of 1 row of films dev: dev.csv:4 = train.csv:10",
+        "1 row of films dev that stands in films train: dev.csv:2 = train.csv:9",
+        "1 row of films dev nearly the same as in films train: dev.csv:4 = train.csv:10",
     ):
         assert part in said
 

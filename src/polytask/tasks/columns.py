@@ -70,7 +70,9 @@ class Profile:
         """What the cells would be as labels; None if they can be none."""
         if self.is_text or self.is_split or not self.filled or _NAMED_ID.search(self.name):
             return None
-        if len(self.filled) > 50 and self.different == len(self.filled):
+        numbers = [number(cell) for cell in self.filled]
+        whole = all(value is None or value.is_integer() for value in numbers)
+        if whole and len(self.filled) > 50 and self.different == len(self.filled):
             return None  # an id that is not called so
         try:
             return infer_labels(self.filled)

@@ -120,23 +120,26 @@ def survey(open_lines: Callable[[], Iterable[str]]) -> Dialect | None:
 
 def _delimiter(sample: list[str]) -> str:
     """Return the delimiter under which most records are as wide as the header."""
-    return max(DELIMITERS, key=lambda each: _share(_best_widths(sample, each)))  # a tab first
+    return max(DELIMITERS, key=lambda each: _agreeing(_best_widths(sample, each)))  # a tab first
 
 
 def _best_widths(sample: list[str], delimiter: str) -> list[int]:
     """Return the widths of records, read with quotes or without, whichever suits the header."""
     quoted = [len(fields) for _, fields in split(sample, delimiter, "csv")]
     plain = [len(fields) for _, fields in split(sample, delimiter, "none")]
-    return plain if _share(plain) > _share(quoted) else quoted
+    return plain if _agreeing(plain) > _agreeing(quoted) else quoted
 
 
-def _share(widths: list[int]) -> float:
-    """The share of records as wide as the header; 0 if the header is one column."""
+def _agreeing(widths: list[int]) -> float:
+    """How many records are as wide as the header; 0 if the header is one column.
+
+    A count, not a share: a quote that is none swallows what follows it, and leaves few records.
+    """
     if not widths or widths[0] < 2:
         return 0.0
     if _shifted(widths):
-        return 0.99
-    return sum(each == widths[0] for each in widths) / len(widths)
+        return len(widths) - 0.5
+    return sum(each == widths[0] for each in widths)
 
 
 def _shifted(widths: list[int]) -> bool:

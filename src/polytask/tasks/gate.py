@@ -79,9 +79,10 @@ class Overlap:
 
     def line(self) -> str:
         """Return what it says for a terminal."""
-        kind = "holds the like of" if self.nearly else "holds"
+        kind = "nearly the same as in" if self.nearly else (
+            "that stands in" if self.rows == 1 else "that stand in")
         examples = [f"{self.files[0]}:{a} = {self.files[1]}:{b}" for a, b in self.examples]
-        return (f"{self.there} {kind} {_rows(self.rows)} of {self.here}: "
+        return (f"{_rows(self.rows)} of {self.here} {kind} {self.there}: "
                 + _more(examples, self.rows))
 
 
