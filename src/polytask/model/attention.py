@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from polytask.model import compiled
 from polytask.model.dropout import fused, kept
 
 
@@ -51,7 +52,7 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def plan(lengths: tuple[int, ...], device: torch.device) -> Plan:
+def planned(lengths: tuple[int, ...], device: torch.device) -> Plan:
     """Group sequences by length; the same lengths give the same plan object."""
     starts = [0]
     for length in lengths:
@@ -90,11 +91,15 @@ def _groups(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def attend(qkv: Tensor, plan: Plan, heads: int, p: float) -> Tensor:
+def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float) -> Tensor:
     """Mix the tokens of each sequence: (T, 3W) of queries, keys and values to (T, W).
 
     `p` is the probability of dropping an attention weight.
     """
+    if fused(qkv) and compiled.usable(qkv.shape[1] // (3 * heads), qkv):
+        return compiled.Attention.apply(  # type: ignore[no-any-return, no-untyped-call]
+            qkv, lengths, heads, p)
+    plan = planned(lengths, qkv.device)
     if fused(qkv):
         return _Attention.apply(qkv, plan, heads, p)  # type: ignore[no-any-return, no-untyped-call]
     # Padding has no influence and its gradient is zero, so index_select's own gradient adds zeros

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polytask.core.errors import CheckpointError, ConfigError, listed
-from polytask.model.attention import attend, attention_maps, plan
+from polytask.model.attention import attend, attention_maps
 from polytask.model.batch import TokenBatch
 from polytask.model.dropout import Dropout, added_norm
+from polytask.model.words import Words
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -84,7 +85,7 @@ class Embeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         width = config.hidden_size
-        self.word = nn.Embedding(config.vocab_size, width)
+        self.word = Words(config.vocab_size, width)
         self.position = nn.Embedding(config.max_position_embeddings, width)
         self.segment = nn.Embedding(config.type_vocab_size, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
@@ -232,14 +233,13 @@ class Bert(nn.Module):
         self._fits(max(batch.lengths, default=0))
         words = self.embed(batch) if words is None else words
         x: Tensor = self.embeddings(words, batch.segments, batch.positions)
-        layout = plan(batch.lengths, x.device)
         for k, layer in enumerate(self._layers()):
             if states is not None:
                 states.append(x)
             attention = layer.attention
 
             def attended(qkv: Tensor, attention: Attention = attention) -> Tensor:
-                return attend(qkv, layout, attention.heads, attention.dropout.now)
+                return attend(qkv, batch.lengths, attention.heads, attention.dropout.now)
 
             def added(x: Tensor, k: int = k) -> Tensor:
                 assert self.adapter is not None

@@ -12,7 +12,7 @@ from torch.nn.functional import gelu
 
 from polytask.core.settings import problem
 from polytask.model.adapters.contract import Adapter, adapter
-from polytask.model.attention import attend, plan
+from polytask.model.attention import attend
 from polytask.model.batch import TokenBatch
 from polytask.model.bert import Bert
 from polytask.model.dropout import Dropout
@@ -103,8 +103,7 @@ class ProjectedAttention(nn.Module):
     def forward(self, k: int, x: Tensor, lengths: tuple[int, ...]) -> Tensor:
         """Return what layer k gains: (tokens, width) to (tokens, width)."""
         qkv = self.layers[k](self.down(x))                                  # (tokens, 3 · size)
-        p = self.dropout.p if self.dropout.training else 0.0
-        mixed = attend(qkv, plan(lengths, x.device), self.heads, p)
+        mixed = attend(qkv, lengths, self.heads, self.dropout.now)
         return gelu(self.up(mixed))
 
 
