@@ -21,7 +21,8 @@ class Words(nn.Embedding):
         optimizer.step()      # any optimizer over weight, as ever
         words.clear()         # in place of weight.grad = None
 
-    The optimizer meets the gradient that the whole table would have had.
+    The optimizer meets the gradient that the whole table would have had. What else has a gradient
+    for the table (a penalty on all weights) gives it before `widen`.
     """
 
     def __init__(self, rows: int, width: int) -> None:
@@ -32,6 +33,7 @@ class Words(nn.Embedding):
         self._rows: Tensor | None = None
         self._places = torch.empty(0, dtype=torch.long)
         self._whole: Tensor | None = None
+        self._filled: Tensor | None = None
 
     def forward(self, ids: Tensor) -> Tensor:
         if self._rows is None:
@@ -71,6 +73,7 @@ class Words(nn.Embedding):
     @torch.no_grad()
     def clear(self) -> None:
         """Drop the gradient; the memory is kept, and only the rows that were filled are zeroed."""
-        if self._whole is not None and self.weight.grad is self._whole:
+        if self._whole is not None and self._filled is not None:
             self._whole.index_fill_(0, self._filled, 0)
+            self._filled = None
         self.weight.grad = None
