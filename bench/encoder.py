@@ -79,7 +79,6 @@ class Ours:
             self.optimizer.grad_scale = nn.utils.get_total_norm(held).clamp_min(1.0)
             words.widen()
             self.optimizer.step()
-            words.clear()
         else:
             nn.utils.clip_grad_norm_(self.params, 1.0)
             self.optimizer.step()

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from polytask.building import Built, build
+from polytask.learn.draws import Draw
 from polytask.learn.plan import Train
 from polytask.learn.schedules import schedule
 from polytask.learn.state import load_state, random_state, save_state, set_random_state
-from polytask.learn.step import Draw, Step
+from polytask.learn.step import Step
 from polytask.learn.surgery import PCGrad
 from polytask.learn.trainer import Score, Trainer
 from polytask.learn.weightings import Automatic, Sum, weighting

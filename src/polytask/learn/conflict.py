@@ -100,6 +100,8 @@ def _dot(a: Gradient, b: Gradient) -> Tensor:
         return _dot(b, a)
     if isinstance(b, Tensor):
         return (a.values.float() * b[a.rows].float()).sum()
+    if a.rows is b.rows:
+        return (a.values.float() * b.values.float()).sum()
     if not len(a.rows) or not len(b.rows):
         return torch.zeros((), device=a.values.device)
     place = torch.searchsorted(b.rows, a.rows).clamp(max=len(b.rows) - 1)
@@ -113,12 +115,8 @@ def _combined(factors: Sequence[float], gradients: Sequence[Gradient]) -> Gradie
     if not pairs:
         return None
     if all(isinstance(gradient, RowGradient) for _, gradient in pairs):
-        rows = [gradient for _, gradient in pairs if isinstance(gradient, RowGradient)]
-        return RowGradient.summed(
-            torch.cat([gradient.rows for gradient in rows]),
-            torch.cat([gradient.values * factor
-                       for (factor, _), gradient in zip(pairs, rows, strict=True)]),
-            rows[0].num_rows)
+        return _combined_rows([(factor, gradient) for factor, gradient in pairs
+                               if isinstance(gradient, RowGradient)])
     into: Tensor | None = None
     for factor, gradient in pairs:  # the first dense one takes the sum
         if isinstance(gradient, Tensor):
@@ -128,3 +126,15 @@ def _combined(factors: Sequence[float], gradients: Sequence[Gradient]) -> Gradie
         if isinstance(gradient, RowGradient):
             into.index_add_(0, gradient.rows, gradient.values, alpha=factor)
     return into
+
+
+def _combined_rows(pairs: Sequence[tuple[float, RowGradient]]) -> RowGradient:
+    first = pairs[0][1]
+    if all(gradient.rows is first.rows for _, gradient in pairs):  # those of one step
+        values = first.values.mul_(pairs[0][0])
+        for factor, gradient in pairs[1:]:
+            values.add_(gradient.values, alpha=factor)
+        return RowGradient(first.rows, values, first.num_rows)
+    return RowGradient.summed(
+        torch.cat([gradient.rows for _, gradient in pairs]),
+        torch.cat([gradient.values * factor for factor, gradient in pairs]), first.num_rows)

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polytask.core.labels import Labels
 from polytask.learn.conflict import Gradient, RowGradient, cosines, gramian, recombine
+from polytask.learn.draws import Draw, Draws, Load, Material, Part, counted, parts
+from polytask.learn.gradients import Gradients
 from polytask.learn.moment import Moment, repeat
 from polytask.learn.penalty import Attached
 from polytask.learn.state import random_state
@@ -29,35 +29,6 @@ from polytask.model.batch import TokenBatch
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
 
-Rows = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Rows of one task; `share` is the part that they are of the draw they were cut from."""
-
-    task: str
-    rows: Rows
-    share: float = 1.0
-
-
-Draws = list[Draw]
-
-
-class Material(Protocol):
-    """The training rows of all tasks."""
-
-    @property
-    def rows(self) -> Mapping[str, int]: ...
-    @property
-    def labels(self) -> Mapping[str, Labels]: ...
-
-    def batch(self, draws: Sequence[tuple[str, Rows]]) -> tuple[TokenBatch, list[Tensor]]:
-        """Return the flat batch of some draws and the target of each."""
-
-    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-        """Return the weighted sum of a task's objectives."""
-
 
 @dataclass
 class Record:
@@ -66,6 +37,7 @@ class Record:
     losses: dict[str, float] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
     cosines: dict[str, float] = field(default_factory=dict)
+    norm: float | None = None
     tokens: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     raw: dict[str, Tensor] = field(default_factory=dict)
@@ -87,10 +59,11 @@ class Step:
         scales: Mapping[str, Mapping[nn.Parameter, float]] | None = None,
         generator: torch.Generator | None = None,
         tasks: Sequence[str] | None = None,
+        clip: float | None = None,
     ) -> None:
         self.model, self.material, self.weighting = model, material, weighting
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
-        self.autocast = autocast
+        self.autocast, self.clip = autocast, clip
         self.scales = scales or {}
         self.generator = generator or torch.Generator().manual_seed(0)
         self.task_penalties = [each for each in regularizers if each.scope == "task"]
@@ -98,64 +71,83 @@ class Step:
         reached = model.shared_parameters(list(tasks or material.rows))
         self.shared = [p for p in reached if p.requires_grad]
         self._shared_ids = {id(p) for p in self.shared}
+        self.gradients = Gradients([model, weighting])
         self._operated = self._layers_of(surgery)
         self.device = next(model.parameters()).device
 
     def __call__(self, draws: Draws, number: int, want_cosines: bool = False) -> Record:
         """Compute the gradients of one update; `number` counts updates from 0."""
-        record = Record(rows=_counted(draws))
+        record = Record(rows=counted(draws))
         operate = self.surgery is not None and number % self.surgery.every == 0
         several = len(record.rows) > 1
         # Parts of an accumulated step add up only where the weighting is affine in the losses.
         whole = self.accumulate > 1 and not self.weighting.affine
-        if whole or (several and (operate or want_cosines or self.scales)):
-            self._task_by_task(draws, record, operate)
-        else:
-            self._jointly(draws, record)
-        for each in self.step_penalties:  # once an update, and no task of the surgery
-            penalty = each.weight * each.module.penalty(self._moment(None))
-            _backward(penalty)
-            record.penalties[each.name] = float(penalty.detach())
+        apart = whole or (several and (operate or want_cosines or bool(self.scales)))
+        groups = {task: [draw for draw in draws if draw.task == task] for task in record.rows}
+        work = {task: self._work(own) for task, own in (groups if apart else {"": draws}).items()}
+        try:
+            self.gradients.narrow(load.batch.ids for own in work.values() for part in own for load in part)
+            if apart:
+                self._task_by_task(work, record, operate)
+            else:
+                self._jointly(work[""], record)
+            for each in self.step_penalties:  # once an update, and no task of the surgery
+                penalty = each.weight * each.module.penalty(self._moment(None))
+                _backward(penalty)
+                record.penalties[each.name] = float(penalty.detach())
+            if self.clip is not None:
+                record.norm = self.gradients.clip(self.clip)
+        finally:
+            self.gradients.settle()
         return record
+
+    def _work(self, draws: Draws) -> list[Part]:
+        """Return the parts that the draws are cut into, each with the batches of its passes."""
+        return [self._loads(part) for part in parts(draws, self.accumulate)]
+
+    def _loads(self, draws: Draws) -> Part:
+        perturbed = {draw.task for draw in draws if self._perturbs(draw.task)}
+        groups = [[draw for draw in draws if draw.task not in perturbed]]
+        groups += [[draw] for draw in draws if draw.task in perturbed]
+        made = []
+        for group in filter(None, groups):
+            batch, targets = self.material.batch([(draw.task, draw.rows) for draw in group])
+            made.append(Load(group, batch.to(self.device), targets))
+        return made
 
     # ---- one pass for all tasks
 
-    def _jointly(self, draws: Draws, record: Record) -> None:
-        parts = _parts(draws, self.accumulate)
-        for part in parts:
+    def _jointly(self, work: Sequence[Part], record: Record) -> None:
+        for part in work:
             losses = self._losses(part, record)
             # The weighting is affine in the losses: f(M l / n) / M summed over the M parts is f(l).
-            scaled = {task: loss * len(parts) for task, loss in losses.items()}
+            scaled = {task: loss * len(work) for task, loss in losses.items()}
             weighted = self.weighting(scaled)
-            _backward(_summed(weighted) / len(parts))
+            _backward(_summed(weighted) / len(work))
         self._note(record)
         if self.scales and len(record.rows) == 1:
-            self._scale(next(iter(record.rows)), [(p, p.grad) for p in self.shared if p.grad is not None])
+            self._scale(next(iter(record.rows)))
 
     # ---- a pass for each task
 
-    def _task_by_task(self, draws: Draws, record: Record, operate: bool) -> None:
-        tasks = list(record.rows)
+    def _task_by_task(self, work: Mapping[str, Sequence[Part]], record: Record, operate: bool) -> None:
+        tasks = list(work)
         gradients: list[list[Gradient]] = []
-        private: dict[str, list[nn.Parameter]] = {}
-        seen: set[int] = set()
-        for task in tasks:
-            for part in _parts([draw for draw in draws if draw.task == task], self.accumulate):
+        private: dict[str, list[Tensor]] = {}
+        seen: set[int] = set(self._shared_ids)
+        for task, own_work in work.items():
+            for part in own_work:
                 _backward(_summed(self._losses(part, record)))
-            own = [p for p in self.model.parameters()
-                   if p.grad is not None and id(p) not in self._shared_ids and id(p) not in seen]
+            own = [p for p in self.gradients if id(p) not in seen]
             seen.update(id(p) for p in own)
-            private[task] = own
-            taken = [(p, p.grad) for p in self.shared]
-            self._scale(task, [(p, g) for p, g in taken if g is not None])
-            gradients.append([g for _, g in taken])
-            for p in self.shared:
-                p.grad = None
+            private[task] = [held for p in own for held in self.gradients.of(p)]
+            self._scale(task)
+            gradients.append([self.gradients.take(p) for p in self.shared])
         self._note(record)
         factors = self._factors(record)
         for task, factor in zip(tasks, factors.tolist(), strict=True):
-            for p in private[task]:
-                p.grad.mul_(factor)  # type: ignore[union-attr]
+            for held in private[task]:
+                held.mul_(factor)
         self._combine(tasks, gradients, factors, record, operate)
 
     def _factors(self, record: Record) -> Tensor:
@@ -184,14 +176,14 @@ class Step:
             combined = recombine(weights, chosen)
         rest = recombine(factors, others) if len(operated) < len(self.shared) else []
         for index, p in enumerate(self.shared):
-            p.grad = _dense(combined[index] if index in operated else rest[index])
+            self.gradients.put(p, combined[index] if index in operated else rest[index])
 
     def _through_matrix(self, gradients: list[list[Gradient]], factors: Tensor) -> list[Gradient]:
         """Combine by a rule that needs the gradients themselves: (T, P) -> (P,)."""
         assert self.surgery is not None
         shapes = [self.shared[i] for i in self._operated]
-        rows = [torch.cat([(torch.zeros_like(p) if g[i] is None else g[i]).flatten()  # type: ignore[union-attr]
-                           for i, p in zip(self._operated, shapes, strict=True)]) * a
+        rows = [a * torch.cat([_dense(g[i], p).flatten()
+                               for i, p in zip(self._operated, shapes, strict=True)])
                 for g, a in zip(gradients, factors.tolist(), strict=True)]
         flat = self.surgery.combine(torch.stack(rows), self.generator)
         pieces = torch.split(flat, [p.numel() for p in shapes])
@@ -205,31 +197,26 @@ class Step:
     @torch.no_grad()
     def losses_again(self, draws: Draws) -> dict[str, Tensor]:
         """Return the losses of the same rows under the weights as they are now."""
-        return self._losses(draws, Record())
+        return self._losses(self._loads(draws), Record())
 
-    def _losses(self, draws: Draws, record: Record) -> dict[str, Tensor]:
+    def _losses(self, part: Part, record: Record) -> dict[str, Tensor]:
         """Return the loss of each task: its draws' objectives summed, and its own penalties."""
-        perturbed = {draw.task for draw in draws if self._perturbs(draw.task)}
-        groups = [[draw for draw in draws if draw.task not in perturbed]]
-        groups += [[draw] for draw in draws if draw.task in perturbed]
         losses: dict[str, Tensor] = {}
-        for group in groups:
-            if group:
-                for task, loss in self._forward(group, record):
-                    losses[task] = losses[task] + loss if task in losses else loss
+        for load in part:
+            for task, loss in self._forward(load, record):
+                losses[task] = losses[task] + loss if task in losses else loss
         for task, loss in losses.items():
             value = loss.detach()
             record.raw[task] = record.raw[task] + value if task in record.raw else value
         return losses
 
-    def _forward(self, group: Draws, record: Record) -> list[tuple[str, Tensor]]:
-        batch, targets = self.material.batch([(draw.task, draw.rows) for draw in group])
-        batch = batch.to(self.device)
+    def _forward(self, load: Load, record: Record) -> list[tuple[str, Tensor]]:
+        group, batch = load.draws, load.batch
         record.tokens += batch.num_tokens
         with self.autocast():
             outputs, embeddings, before = self._outputs(group, batch)
         made = []
-        for draw, output, target, span in zip(group, outputs, targets, batch.spans, strict=True):
+        for draw, output, target, span in zip(group, outputs, load.targets, batch.spans, strict=True):
             task, target = draw.task, target.to(self.device)
             loss = self.material.loss(task, output, target)
             for each in self.task_penalties:
@@ -275,11 +262,13 @@ class Step:
         values = torch.stack([loss.float() for loss in record.raw.values()]).tolist()
         record.losses = dict(zip(record.raw, values, strict=True))
 
-    def _scale(self, task: str, pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
-        for p, gradient in pairs:
-            factor = self.scales.get(task, {}).get(p, 1.0)
-            if factor != 1.0:
-                gradient.mul_(factor)
+    def _scale(self, task: str) -> None:
+        """Apply the task's own layer rates to the shared gradients that it has just given."""
+        factors = self.scales.get(task, {})
+        for p in self.shared:
+            if factors.get(p, 1.0) != 1.0:
+                for held in self.gradients.of(p):
+                    held.mul_(factors[p])
 
     def _layers_of(self, surgery: Surgery | None) -> list[int]:
         """Return the indices of the shared parameters that surgery acts on."""
@@ -291,7 +280,9 @@ class Step:
         return [i for i, p in enumerate(self.shared) if layer.get(id(p)) in surgery.layers]
 
 
-def _dense(gradient: Gradient) -> Tensor | None:
+def _dense(gradient: Gradient, like: Tensor) -> Tensor:
+    if gradient is None:
+        return torch.zeros_like(like)
     return gradient.dense() if isinstance(gradient, RowGradient) else gradient
 
 
@@ -303,24 +294,8 @@ def _backward(loss: Tensor) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _counted(draws: Draws) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for draw in draws:
-        counts[draw.task] = counts.get(draw.task, 0) + len(draw.rows)
-    return counts
-
-
 def _pairs(tasks: Sequence[str], matrix: Tensor) -> dict[str, float]:
     """Return the entries above the diagonal as {"a/b": value}."""
     values = matrix.tolist()
     return {f"{a}/{b}": values[i][j] for i, a in enumerate(tasks)
             for j, b in enumerate(tasks) if i < j}
-
-
-def _parts(draws: Draws, number: int) -> list[Draws]:
-    """Cut every draw into `number` parts of about one size; empty ones are left out."""
-    if number == 1:
-        return [draws]
-    cut = [[Draw(draw.task, piece, len(piece) / len(draw.rows)) for draw in draws
-            if len(piece := np.array_split(draw.rows, number)[n])] for n in range(number)]
-    return [part for part in cut if part]

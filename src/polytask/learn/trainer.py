@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from polytask.core.errors import Diverged
 from polytask.learn.average import Average
+from polytask.learn.draws import Draw, Draws, Material
 from polytask.learn.events import Event
 from polytask.learn.feeds import Feed
 from polytask.learn.optimizers import Optimizer
@@ -27,7 +27,7 @@ from polytask.learn.plan import Train
 from polytask.learn.rates import rate
 from polytask.learn.schedules import epoch_random
 from polytask.learn.state import random_state, set_random_state
-from polytask.learn.step import Draw, Draws, Material, Record, Step
+from polytask.learn.step import Record, Step
 from polytask.learn.weightings import WeightingModule
 from polytask.model.multitask import MultiTask
 
@@ -104,7 +104,7 @@ class Trainer:
             self.model, self.material, self.weighting, self.surgery, self.penalties,
             phase.accumulate, self._autocast(phase.precision), self.pooled,
             phase.optimizer.gradient_scales(self.model, tasks), self.surgery_random,
-            tasks=tasks,
+            tasks=tasks, clip=phase.optimizer.clip,
         )
 
     def _optimizer(self, settings: Optimizer, weighting_lr: float | None) -> torch.optim.Optimizer:
@@ -186,7 +186,6 @@ class Trainer:
         every = self.phase.gradient_cosines
         record = self.compute(draws, self.at.step, bool(every and self.at.step % every == 0))
         self._finite(record)
-        norm = self._clip()
         scale = rate(self.phase.optimizer, self.at.step, self.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * scale
@@ -202,15 +201,15 @@ class Trainer:
             self.at.index + 1, self.at.step + 1, self.at.total + 1)
         spent = time.perf_counter() - began
         self.at.seconds, self.at.tokens = self.at.seconds + spent, self.at.tokens + record.tokens
-        return self._event(record, norm, scale, spent)
+        return self._event(record, scale, spent)
 
-    def _event(self, record: Record, norm: float | None, scale: float, spent: float) -> Event:
+    def _event(self, record: Record, scale: float, spent: float) -> Event:
         event: Event = {"event": "step", "step": self.at.total, "phase": self.at.phase,
                         "epoch": self.at.epoch, "losses": record.losses, "rows": record.rows,
                         "lr": self.phase.optimizer.lr * scale, "tokens": record.tokens,
                         "seconds": spent}
         event |= self.weighting.report()
-        optional = {"penalties": record.penalties, "cosines": record.cosines, "gradient_norm": norm}
+        optional = {"penalties": record.penalties, "cosines": record.cosines, "gradient_norm": record.norm}
         return event | {key: value for key, value in optional.items() if value}
 
     def _finite(self, record: Record) -> None:
@@ -220,14 +219,6 @@ class Trainer:
                     f'step {self.at.total + 1}: the loss of task "{task}" is {loss}; training stopped '
                     "and the last checkpoint is intact (a lower train.optimizer.lr or "
                     "train.optimizer.clip = 1.0 often helps)")
-
-    def _clip(self) -> float | None:
-        limit = self.phase.optimizer.clip
-        if limit is None:
-            return None
-        held = [p for group in self.optimizer.param_groups for p in group["params"]
-                if p.grad is not None]
-        return float(nn.utils.clip_grad_norm_(held, limit, foreach=True))
 
     # ---- between updates
 

@@ -1,0 +1,85 @@
+"""The gradients of one update: taken a task at a time, put back, clipped.
+
+During an update each word table stands for the rows that the update reads (`polytask.model.words`),
+so the gradient of a table is a small matrix of those rows, and a dense one only where a penalty acts
+on the whole table. `settle` gives the optimizer the gradients that the plain network would have had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polytask.learn.conflict import Gradient, RowGradient
+from polytask.model.words import Words
+
+
+class Gradients:
+    """The gradients of all trainable parameters of some modules."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self._tables = {id(part.weight): part for module in modules for part in module.modules()
+                        if isinstance(part, Words) and part.weight.requires_grad}
+
+    def narrow(self, ids: Iterable[Tensor]) -> None:
+        """Let the tables stand for the rows of `ids`: the tokens of all the update's batches."""
+        if self._tables and (held := [each.flatten() for each in ids]):
+            for table in self._tables.values():
+                table.narrow(torch.cat(held))
+
+    def of(self, parameter: nn.Parameter) -> list[Tensor]:
+        """Return what holds the gradient of a parameter, to be changed in place."""
+        table = self._tables.get(id(parameter))
+        both = (parameter.grad, table.leaf.grad if table and table.narrowed else None)
+        return [each for each in both if each is not None]
+
+    def take(self, parameter: nn.Parameter) -> Gradient:
+        """Return the gradient of a parameter and leave it without one."""
+        table = self._tables.get(id(parameter))
+        dense, parameter.grad = parameter.grad, None
+        if table is None or table.rows is None or table.leaf.grad is None:
+            return dense
+        values, table.leaf.grad = table.leaf.grad, None
+        if dense is None:
+            return RowGradient(table.rows, values, len(parameter))
+        return dense.index_add_(0, table.rows, values)
+
+    def put(self, parameter: nn.Parameter, gradient: Gradient) -> None:
+        """Give a parameter a gradient, one that was taken or a sum of such."""
+        if isinstance(gradient, RowGradient):
+            table = self._tables[id(parameter)]
+            assert gradient.rows is table.rows
+            table.leaf.grad = gradient.values
+        else:
+            parameter.grad = gradient
+
+    def clip(self, limit: float) -> float:
+        """Scale all gradients to a norm of at most `limit`; return the norm before."""
+        for table in self._tables.values():
+            if table.weight.grad is not None:  # both parts of one gradient: their sum has the norm
+                table.widen()
+        held = [each for p in self.parameters for each in self.of(p)]
+        if not held:
+            return 0.0
+        norm = nn.utils.get_total_norm(held, foreach=True)
+        _scale(held, limit, norm)
+        return float(norm)
+
+    def settle(self) -> None:
+        """Let the tables stand for themselves, with the gradient of their rows in `weight.grad`."""
+        for table in self._tables.values():
+            table.widen()
+
+    def __iter__(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that have a gradient."""
+        return (p for p in self.parameters if self.of(p))
+
+
+def _scale(held: list[Tensor], limit: float, norm: Tensor) -> None:
+    """Multiply by limit / (norm + 1e-6), as torch's clipping does, unless that is 1 or more."""
+    factor = limit / (float(norm) + 1e-6)
+    if factor < 1:
+        torch._foreach_mul_(held, factor)
