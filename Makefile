@@ -28,6 +28,9 @@ fmt: $(VENV)/developed
 docs: $(VENV)/developed
 	$(BIN)/python docs/reference.py
 
+bench: $(VENV)/developed
+	$(BIN)/python bench/page.py $(if $(DATA),--data $(DATA))
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 

@@ -33,6 +33,17 @@ def versions(*packages: str) -> str:
     return ", ".join(found)
 
 
+def heading(*packages: str) -> str:
+    """Return the lines that say what a table was measured on."""
+    return f"{processor()}; {versions('torch', *packages)}; {time.strftime('%Y-%m-%d')}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def matmul_peak(size: int = 1536, seconds: float = 1.0) -> float:
     """Return the most fp32 floating-point operations a second of a square matrix product."""
     a, b = torch.randn(size, size), torch.randn(size, size)

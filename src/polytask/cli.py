@@ -98,7 +98,8 @@ def evaluate(
 @app.command(epilog="Example: `echo 'A gem.' | polytask predict runs/first --task sst`")
 def predict(
     run: Annotated[Path, typer.Argument(help="A run or model folder.")],
-    task: Annotated[str, typer.Option(help="The task to answer.")],
+    task: Annotated[str, typer.Option(help="The task to answer, or several: A,B (one encoder pass where "
+                                      "they read alike; --out is a folder then).")],
     file: Annotated[Path | None, typer.Argument(
         help="CSV, TSV or JSONL with the task's text columns; absent: lines from standard input "
         "(pairs: two fields separated by a tab).")] = None,
@@ -109,7 +110,7 @@ def predict(
     """Predict a task for the rows of a file."""
     from polytask.ship.files import predict_file
 
-    predict_file(run, task, file, out, format, quiet)
+    predict_file(run, task.split(","), file, out, format, quiet)
 
 
 @app.command(epilog="Example: `polytask compare recipes/triple-threat/table-2.toml --scale pilot "

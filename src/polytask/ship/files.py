@@ -4,48 +4,66 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from polytask.core.ahead import ahead
 from polytask.core.disk import storing
-from polytask.core.errors import DataError, nearest
+from polytask.core.errors import ConfigError, DataError, nearest
 from polytask.core.progress import progress
-from polytask.ship.predict import load
-from polytask.tasks.answers import answers
+from polytask.ship.predict import CHUNK, Model, load
+from polytask.tasks.data import Split
 from polytask.tasks.predictions import RecordWriter, check_format, records
 from polytask.tasks.streams import stream
 from polytask.tasks.task import ResolvedTask
 
-# Rows in memory at a time: enough to sort by length with little waste.
-CHUNK = 4096
-
 Row = tuple[str, tuple[str, ...]]
 
 
-def predict_file(run: Path, task: str, file: Path | None, out: Path | None, format: str,
+def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path | None, format: str,
                  quiet: bool) -> None:
-    """Answer a task for every row of `file` and write the predictions as they come."""
+    """Answer tasks for every row of `file` and write the predictions as they come.
+
+    Several tasks have one reading of the file, and one encoder pass where they read alike; `out` is a
+    folder then, with a file a task. Reading and tokenizing go on while the encoder works.
+    """
     check_format(format)
     model = load(run)
-    spec = model.task(task)
-    rows = _typed_rows(spec) if file is None else _file_rows(file, spec)
+    specs = _together([model.task(name) for name in tasks], out)
+    rows = _typed_rows(specs[0]) if file is None else _file_rows(file, specs[0])
     began, count = time.perf_counter(), 0
-    with _opened(out) as to, progress(f"predicting {task}", quiet=quiet) as bar:
-        writer = RecordWriter(format, spec)
-        for chunk in _chunks(rows):
-            split = model.split(spec, [texts for _, texts in chunk])
-            decision = answers(model.network, spec, split).decide(
-                spec, model.thresholds.get(task))
-            found = records(spec, decision, [texts for _, texts in chunk], [id for id, _ in chunk])
-            to.write(writer.text(found))
+    title = f"predicting {', '.join(tasks)}"
+    with _opened(specs, out, format) as to, progress(title, quiet=quiet) as bar:
+        writers = {spec.name: RecordWriter(format, spec) for spec in specs}
+        for chunk, split in ahead(_splits(model, specs[0], rows)):
+            ids, texts = [id for id, _ in chunk], [texts for _, texts in chunk]
+            for name, decision in model.decide(specs, split).items():
+                to[name].write(writers[name].text(records(model.tasks[name], decision, texts, ids)))
             count += len(chunk)
             bar.advance(len(chunk), f"{count / (time.perf_counter() - began):,.0f} rows/s")
     if not quiet and out is not None:
         spent = time.perf_counter() - began
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
+
+
+def _together(specs: list[ResolvedTask], out: Path | None) -> list[ResolvedTask]:
+    """Return tasks that can be answered in one reading; raise `ConfigError` if they cannot."""
+    if len(specs) > 1 and out is None:
+        raise ConfigError("--out: is missing; expected a folder, for a file a task")
+    first = specs[0]
+    for spec in specs[1:]:
+        if spec.text != first.text:
+            raise ConfigError(f'--task: "{spec.name}" reads {", ".join(spec.text)} and "{first.name}" '
+                              f"{', '.join(first.text)}; predict them one after the other")
+    return specs
+
+
+def _splits(model: Model, task: ResolvedTask, rows: Iterable[Row]) -> Iterator[tuple[list[Row], Split]]:
+    for chunk in _chunks(rows):
+        yield chunk, model.split(task, [texts for _, texts in chunk])
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -79,13 +97,20 @@ def _file_rows(file: Path, task: ResolvedTask) -> Iterator[Row]:
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[IO[str]]:
+def _opened(tasks: Sequence[ResolvedTask], out: Path | None, format: str) -> Iterator[dict[str, IO[str]]]:
+    """Open what each task's predictions go to; files are written aside and renamed at the end."""
     if out is None:
-        yield sys.stdout
+        yield {tasks[0].name: sys.stdout}
         return
-    aside = out.with_name(f".{out.name}.part")
-    with storing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        aside.replace(out)
+    ending = "jsonl" if format == "jsonl" else "csv"
+    paths = {task.name: out / f"{task.name}.{ending}" if len(tasks) > 1 else out for task in tasks}
+    with storing(out), ExitStack() as open_files:
+        aside = {}
+        for name, path in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside[name] = path.with_name(f".{path.name}.part")
+        yield {name: open_files.enter_context(path.open("w", encoding="utf-8", newline=""))
+               for name, path in aside.items()}
+        open_files.close()
+        for name, path in paths.items():
+            aside[name].replace(path)

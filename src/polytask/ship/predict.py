@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polytask.core.ahead import ahead
 from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.model.heads import Decision
 from polytask.model.multitask import MultiTask
-from polytask.tasks.answers import answers, autocast_of, by_length
+from polytask.tasks.answers import answers_of_all, autocast_of, by_length
 from polytask.tasks.batching import Packing, collate
 from polytask.tasks.caching import Cache
 from polytask.tasks.data import Library, Split
@@ -21,6 +23,9 @@ from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of
 from polytask.tasks.predictions import named
 from polytask.tasks.task import ResolvedTask
 from polytask.tasks.tokens import Tokenizer
+
+# Rows that are tokenized and answered at a time: enough to sort by length with little waste.
+CHUNK = 4096
 
 Text = str | tuple[str, ...] | list[str]
 
@@ -54,22 +59,41 @@ class Model:
 
     def split(self, task: ResolvedTask, texts: Sequence[Text]) -> Split:
         """Return texts as rows of a task."""
+        return self._library.unlabeled(self._checked(task, texts))
+
+    def _checked(self, task: ResolvedTask, texts: Sequence[Text]) -> list[tuple[str, ...]]:
         rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
         for number, row in enumerate(rows):
             if len(row) != len(task.text) or not all(isinstance(each, str) for each in row):
                 raise ConfigError(f'texts[{number}]: found {row!r}, expected {len(task.text)} '
                                   f'text{"s" if len(task.text) > 1 else ""} for task "{task.name}"')
-        return self._library.unlabeled(rows)
+        return rows
 
     def predict(self, task: str, texts: Iterable[Text]) -> list[Prediction]:
         """Return a prediction for each text, or pair of texts."""
-        spec, rows = self.task(task), list(texts)
-        if not rows:
-            return []
-        decision = answers(self.network, spec, self.split(spec, rows)).decide(
-            spec, self.thresholds.get(task))
-        return [Prediction(named(spec.labels, label), score.tolist())
-                for label, score in zip(decision.labels, decision.scores, strict=True)]
+        return self.predict_all([task], texts)[task]
+
+    def predict_all(self, tasks: Sequence[str], texts: Iterable[Text]) -> dict[str, list[Prediction]]:
+        """Return the predictions of several tasks: task → one for each text, or pair of texts.
+
+        Tasks that read their texts in the same way share one pass of the encoder over each text.
+        """
+        specs, given = [self.task(name) for name in tasks], list(texts)
+        made: dict[str, list[Prediction]] = {name: [] for name in tasks}
+        rows: list[tuple[str, ...]] = []
+        for spec in specs:
+            rows = self._checked(spec, given)
+        for chunk in ahead(self._library.unlabeled(part) for part in _cut(rows)):
+            for name, decision in self.decide(specs, chunk).items():
+                labels = self.tasks[name].labels
+                made[name] += [Prediction(named(labels, label), score.tolist())
+                               for label, score in zip(decision.labels, decision.scores, strict=True)]
+        return made
+
+    def decide(self, tasks: Sequence[ResolvedTask], split: Split) -> dict[str, Decision]:
+        """Return the labels and scores of several tasks for the same rows."""
+        found = answers_of_all(self.network, tasks, split)
+        return {task.name: found[task.name].decide(task, self.thresholds.get(task.name)) for task in tasks}
 
     @torch.inference_mode()
     def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
@@ -103,6 +127,10 @@ class Model:
         api = HfApi()
         api.create_repo(name, exist_ok=True, **options)
         return str(api.upload_folder(repo_id=name, folder_path=self.folder))
+
+
+def _cut(rows: list[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 
 def load(folder: str | Path) -> Model:

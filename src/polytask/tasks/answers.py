@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polytask.core.ahead import ahead
 from polytask.core.progress import Progress, Silent
 from polytask.model.heads import Decision
 from polytask.model.multitask import MultiTask
@@ -41,21 +42,45 @@ class Answers:
 def answers(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers | None = None,
             progress: Progress | None = None) -> Answers:
     """Return the output of a task for rows of a split (absent: all of them)."""
+    return answers_of_all(model, [task], split, rows, progress)[task.name]
+
+
+def answers_of_all(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
+                   rows: Integers | None = None, progress: Progress | None = None) -> dict[str, Answers]:
+    """Return the outputs of several tasks for the same rows: one encoder pass where they read alike.
+
+    Tasks read alike if their sentences are packed the same way and no adapter of a task's own is in
+    the encoder.
+    """
     rows = np.arange(len(split)) if rows is None else rows
-    parts, order = [], []
-    for places, pooled in _pooled(model, task, split, rows, progress or Silent()):
-        with torch.inference_mode(), autocast_of(model):
-            parts.append(_on_cpu(model.from_pooled(task.name, pooled)))
-        order.append(places)
-    return Answers(_joined(parts)[_undo(order)])
+    made: dict[str, Answers] = {}
+    for group in _read_alike(model, tasks):
+        parts: dict[str, list[Output]] = {task.name: [] for task in group}
+        order = []
+        for places, pooled in _pooled(model, group, split, rows, progress or Silent()):
+            with torch.inference_mode(), autocast_of(model):
+                for name, vectors in pooled.items():
+                    parts[name].append(_on_cpu(model.from_pooled(name, vectors)))
+            order.append(places)
+        made |= {name: Answers(_joined(each)[_undo(order)]) for name, each in parts.items()}
+    return {task.name: made[task.name] for task in tasks}
+
+
+def _read_alike(model: MultiTask, tasks: Sequence[ResolvedTask]) -> list[list[ResolvedTask]]:
+    own = any(name.startswith("encoder.adapter.tasks.") for name, _ in model.named_parameters())
+    groups: dict[object, list[ResolvedTask]] = {}
+    for task in tasks:
+        key = task.name if own else Packing.of(task.pairing, task.max_length)
+        groups.setdefault(key, []).append(task)
+    return list(groups.values())
 
 
 def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
                 progress: Progress | None = None) -> Tensor:
     """Return the pooled vectors of every row: (rows, sequences, width) float32 on the CPU."""
     parts, order = [], []
-    for places, pooled in _pooled(model, task, split, np.arange(len(split)), progress or Silent()):
-        parts.append(pooled.float().cpu().view(len(places), task.pairing.sequences, -1))
+    for places, pooled in _pooled(model, [task], split, np.arange(len(split)), progress or Silent()):
+        parts.append(pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1))
         order.append(places)
     # Out of inference mode, so that training may save the vectors for its backward.
     return torch.cat(parts)[_undo(order)].clone()
@@ -68,20 +93,28 @@ def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
     return torch.autocast(device if able else "cpu", torch.bfloat16, enabled=able)
 
 
-def _pooled(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
-            progress: Progress) -> Iterator[tuple[Integers, Tensor]]:
-    """Yield places in `rows` and their pooled vectors (rows·sequences, width), batch by batch."""
-    packing = Packing.of(task.pairing, task.max_length)
+def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows: Integers,
+            progress: Progress) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
+    """Yield places in `rows` and each task's pooled vectors (rows·sequences, width), batch by batch.
+
+    The tasks read alike; the next batch is put together while the encoder works on the last one.
+    """
+    first = tasks[0]
+    packing = Packing.of(first.pairing, first.max_length)
     device = next(model.parameters()).device
     was = model.training
     model.eval()
     progress.total(len(rows))
     lengths = split.lengths(packing).kept[rows].sum(axis=1)
-    for places in by_length(lengths, BATCH_TOKENS.get(device.type, 65536)):
-        batch = collate([split.draw(task.name, packing, rows[places])], split.specials).to(device)
+    batches = ((places, collate([split.draw(first.name, packing, rows[places])], split.specials))
+               for places in by_length(lengths, BATCH_TOKENS.get(device.type, 65536)))
+    for places, batch in ahead(batches):
+        batch = batch.to(device)
         with torch.inference_mode(), autocast_of(model):
             hidden = model.encoder(batch)
-            yield places, model.pooled(hidden, batch, batch.spans[0])
+            pooled = {task.name: model.pooled(hidden, batch, replace(batch.spans[0], task=task.name))
+                      for task in tasks}
+        yield places, pooled
         progress.advance(len(places))
     model.train(was)
 

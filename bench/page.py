@@ -1,0 +1,55 @@
+"""Run all benchmarks and write what they print into docs/performance.md (`make bench`).
+
+    python bench/page.py [--data DATA] [--only steps,startup]
+
+A script's output goes between the lines `<!-- NAME -->` and `<!-- end NAME -->` of the page; what
+stands around them is written by hand. Without --data the sample that comes with the package is used,
+and the comparison with `transformers.Trainer`, which needs real rows, is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+SCRIPTS = {"training": ["--data"], "steps": ["--data"], "prediction": ["--data"], "startup": ["--data"],
+           "growth": ["--plot"]}
+
+
+def placed(page: str, name: str, text: str) -> str:
+    """Return the page with `text` in the place of a script's last output."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    if not pattern.search(page):
+        raise SystemExit(f"{PAGE}: has no lines <!-- {name} --> and <!-- end {name} -->")
+    return pattern.sub(lambda found: f"{found[1]}{text.strip()}\n{found[2]}", page)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__,
+                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--data", type=Path)
+    words.add_argument("--only", default=",".join(SCRIPTS), help="names of scripts: A,B")
+    given = words.parse_args()
+    for name in given.only.split(","):
+        if name == "training" and given.data is None:
+            print("training: left out, it needs --data")
+            continue
+        command = [sys.executable, str(HERE / f"{name}.py")]
+        if "--data" in SCRIPTS[name] and given.data is not None:
+            command += ["--data", str(given.data)]
+        if "--plot" in SCRIPTS[name]:
+            command += ["--plot", str(PAGE.with_name("growth.svg"))]
+        began = time.perf_counter()
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        PAGE.write_text(placed(PAGE.read_text(encoding="utf-8"), name, said), encoding="utf-8")
+        print(f"{said}\n[{name}: {time.perf_counter() - began:.0f} s]\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""How long a start takes, and what memory a training holds.
+
+    python bench/startup.py [--data DATA]
+
+`polytask --help` and a training of the three tasks, each a process of its own; the training's first
+start reads and tokenizes the files, its second finds the tokens where the first one left them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import heading, spread, table
+
+START = """
+import json, sys, time
+import torch
+imported = time.perf_counter()
+from polytask.building import build
+from polytask.learn.trainer import Score, Trainer
+from polytask.model.memory import keep_freed_memory
+from polytask.run import Run
+from polytask.training import peak_memory
+import polytask as pk
+data, rows = sys.argv[1:]
+text = dict(sst=("sentence",), quora=("sentence1", "sentence2"), sts=("sentence1", "sentence2"))
+label = dict(sst="sentiment", quora="is_duplicate", sts="similarity")
+files = dict(sst="ids-sst-{}.csv" if rows else "sst-{}.csv", quora="quora-{}.csv", sts="sts-{}.csv")
+tasks = {task: pk.Task(train=files[task].format("train"), dev=files[task].format("dev"), text=text[task],
+                       label=label[task], range=(0, 5) if task == "sts" else None) for task in files}
+run = Run(data=pk.Data(root=data), encoder=pk.Encoder(checkpoint="minilm"), tasks=tasks,
+          train=pk.Train(epochs=1, batch_size=16, max_steps=30))
+keep_freed_memory()
+built = build(run, quiet=True)
+trainer = Trainer(built.model, built.material, run.training, 1, lambda: Score(0.0, {}), lambda where: None)
+events = trainer.run()
+next(events)
+first = time.perf_counter() - imported
+for event in events:
+    pass
+held = 4 * 4 * sum(p.numel() for p in built.model.parameters()) / 2**20
+print(json.dumps([first, sum(built.material.rows.values()), held, peak_memory()]))
+"""
+
+
+def seconds(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def started(data: str, real: bool, cache: Path) -> tuple[float, int, float, float]:
+    """Return seconds from torch to the first update, rows, and MB: what must be held, what was."""
+    said = subprocess.run([sys.executable, "-c", START, data, "rows" if real else ""], check=True,
+                          capture_output=True, text=True, env=os.environ | {"POLYTASK_CACHE": str(cache)})
+    first, rows, held, peak = json.loads(said.stdout.splitlines()[-1])
+    return first, rows, held, peak
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__,
+                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--data", type=Path)
+    given = words.parse_args()
+    data = "sample" if given.data is None else str(given.data.resolve())
+    helped = [seconds([sys.executable, "-m", "polytask", "--help"]) for _ in range(5)]
+    with tempfile.TemporaryDirectory() as cache:
+        first, rows, held, peak = started(data, given.data is not None, Path(cache))
+        again = [started(data, given.data is not None, Path(cache))[0] for _ in range(3)]
+    print(heading())
+    print(f"\n{rows:,} training rows and their dev sets, MiniLM; seconds from torch imported to the first "
+          "update done.\n")
+    print(table(["start", "s"], [["`polytask --help`, all of it", spread(helped)],
+                                 ["first start: reads, checks and tokenizes", f"{first:.1f}"],
+                                 ["second start", spread(again)]]))
+    print(f"\nPeak memory of thirty updates of all tasks: {peak:.0f} MB; weights, gradients and moments "
+          f"are {held:.0f} MB of it.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Several tasks for one reading, files of any length, and what is made ahead."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import polytask as pk
+from polytask.core.ahead import ahead
+from polytask.core.errors import ConfigError
+from polytask.run import Run
+from polytask.ship import predict
+from polytask.ship.files import predict_file
+
+TEXTS = [(f"Is number {n} a {'prime' if n % 3 else 'square'}?", "Is it?" * (1 + n % 4)) for n in range(23)]
+
+
+@pytest.fixture
+def model(small_table: dict[str, Any], tmp_path: Path) -> predict.Model:
+    """Two tasks that read pairs alike (packed), one that reads them apart, one of single texts."""
+    small_table["tasks"]["again"] = small_table["tasks"]["quora"] | {"head": {"type": "mlp", "hidden": 4}}
+    small_table["tasks"]["sts"]["pairing"] = "separate"
+    small_table["train"] = {"max_steps": 2, "batch_size": 8}
+    Run.from_table(small_table).train(tmp_path / "run", quiet=True)
+    return pk.load(tmp_path / "run")
+
+
+def test_several_tasks_answer_as_each_alone_in_fewer_encoder_passes(
+    model: predict.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "CHUNK", 10)
+    passes: list[int] = []
+    model.network.encoder.register_forward_hook(lambda *_: passes.append(1))
+    alone = {name: model.predict(name, TEXTS) for name in ("quora", "again", "sts")}
+    separately = len(passes)
+    passes.clear()
+    together = model.predict_all(["quora", "again", "sts"], TEXTS)
+    for name, answers in alone.items():
+        assert [each.label for each in together[name]] == [each.label for each in answers]
+        torch.testing.assert_close(torch.tensor([each.score for each in together[name]]),
+                                   torch.tensor([each.score for each in answers]))
+    assert (separately, len(passes)) == (9, 6)  # three chunks: quora and again share theirs
+
+
+def test_tasks_with_adapters_of_their_own_do_not_share_a_pass(
+    small_table: dict[str, Any], tmp_path: Path
+) -> None:
+    small_table["encoder"]["adapter"] = {"type": "pal", "size": 4, "heads": 2}
+    small_table["tasks"]["again"] = small_table["tasks"]["quora"]
+    small_table["train"] = {"epochs": 1, "batch_size": 8, "optimizer": {"lr": 0.05}}
+    Run.from_table(small_table).train(tmp_path / "run", quiet=True)
+    model = pk.load(tmp_path / "run")
+    together = model.predict_all(["quora", "again"], TEXTS)
+    for name in ("quora", "again"):
+        torch.testing.assert_close(torch.tensor([each.score for each in together[name]]),
+                                   torch.tensor([each.score for each in model.predict(name, TEXTS)]))
+
+
+def test_a_file_a_task_comes_from_one_reading(model: predict.Model, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.csv"
+    with pairs.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "sentence1", "sentence2"),
+                                    *((f"row{n}", *texts) for n, texts in enumerate(TEXTS))])
+    predict_file(tmp_path / "run", ["quora", "sts"], pairs, tmp_path / "out", "jsonl", quiet=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["quora.jsonl", "sts.jsonl"]
+    for name in ("quora", "sts"):
+        rows = [json.loads(line) for line in (tmp_path / "out" / f"{name}.jsonl").read_text().splitlines()]
+        assert [row["id"] for row in rows] == [f"row{n}" for n in range(len(TEXTS))]
+        labels = [str(each.label) for each in model.predict(name, TEXTS)]
+        assert [str(row["prediction"]) for row in rows] == labels
+    with pytest.raises(ConfigError, match="--out: is missing"):
+        predict_file(tmp_path / "run", ["quora", "sts"], pairs, None, "csv", quiet=True)
+    with pytest.raises(ConfigError, match='"sst" reads sentence and "quora" sentence1, sentence2'):
+        predict_file(tmp_path / "run", ["quora", "sst"], pairs, tmp_path / "out", "csv", quiet=True)
+
+
+def test_a_wrong_text_is_named_by_its_place_in_the_whole_list(
+    model: predict.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "CHUNK", 4)
+    with pytest.raises(ConfigError, match=r"texts\[9\]: found \('alone',\), expected 2 texts"):
+        model.predict("quora", [*TEXTS[:9], "alone"])
+
+
+def test_ahead_keeps_the_order_is_one_item_ahead_and_raises_in_place() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for n in range(5):
+            made.append(n)
+            yield n
+        raise OSError("the disk is gone")
+
+    coming = ahead(items())
+    for n in range(5):
+        assert next(coming) == n
+        assert len(made) <= n + 2
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(coming)
+    assert list(ahead([])) == []
+
+
+def test_ahead_can_be_left_early() -> None:
+    for n in ahead(iter(range(10**9))):
+        if n == 3:
+            break
+    assert n == 3
