@@ -28,7 +28,6 @@ from polytask.model.checkpoints import checkpoint_folder
 from polytask.model.memory import keep_freed_memory
 
 
-
 def vocabulary() -> list[str]:
     """Return the whole words of MiniLM's vocabulary."""
     lines = (checkpoint_folder("minilm") / "vocab.txt").read_text(encoding="utf-8").splitlines()

@@ -129,7 +129,8 @@ def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
     chosen = draw(len(held), rows, seed)
     texts = held.texts(chosen)
     model = CrossEncoder(str(checkpoint_folder("minilm")), num_labels=1, device="cpu")
-    tokens = sum(len(ids) for ids in model.tokenizer([a for a, _ in texts], [b for _, b in texts])["input_ids"])
+    encoded = model.tokenizer([a for a, _ in texts], [b for _, b in texts])["input_ids"]
+    tokens = sum(len(ids) for ids in encoded)
     clock: dict[str, float] = {}
 
     class Clock(TrainerCallback):
@@ -184,8 +185,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     keep_freed_memory()
     print(heading("transformers", "accelerate", "sentence-transformers"))
-    print(f"\nMiniLM, batch {BATCH}, {given.steps} updates, {given.repeats} repeats in turn; a matrix product "
-          f"of 1536² reaches {matmul_peak() / 1e9:.0f} GFLOP/s.\n")
+    print(f"\nMiniLM, batch {BATCH}, {given.steps} updates, {given.repeats} repeats in turn; a matrix "
+          f"product of 1536² reaches {matmul_peak() / 1e9:.0f} GFLOP/s.\n")
     lines = [line for task in FILES for line in compared(given.data, task, given.steps, given.repeats)]
     print(table(["task", "trained by", "real tokens/s", "polytask is faster by", "% of the matmul peak"],
                 lines))
