@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # Elements taken at a time on the CPU: T such pieces stay in the cache while every pair is read.
-PIECE = 1 << 18
+PIECE = 1 << 20
 
 
 @dataclass
