@@ -122,14 +122,25 @@ def compare(
     workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     rows: Annotated[str | None, typer.Option(help="Only these rows: A,B")] = None,
     scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
+    baselines: Annotated[bool | None, typer.Option(
+        "--baselines/--no-baselines", help="Also train each task alone, on the budget that it has in the "
+        "base row, and tell the gain over that. Absent: as the study says.")] = None,
     assignments: Set = None,
     quiet: Quiet = False,
 ) -> None:
     """Train every row of a study with several seeds and compare them."""
     from polytask.comparing import compare_study
 
-    print(compare_study(study, out, seeds, workers, rows.split(",") if rows else None, scale,
-                        assignments or (), quiet))
+    found = compare_study(study, out, seeds, workers, rows.split(",") if rows else None, scale,
+                          assignments or (), baselines, quiet)
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        from polytask.measure.studies.tables import terminal
+
+        Console().print(*terminal(found.comparison), sep="\n\n")
+    else:
+        print(found)
 
 
 @app.command("list", epilog="Example: `polytask list objectives`")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ import tomli_w
 
 from polytask.comparing import compare_study
 from polytask.core.errors import ConfigError, RunError
-from polytask.measure.comparison import RESAMPLES, _scores
+from polytask.measure.studies.singles import single_rows
+from polytask.measure.studies.statistics import RESAMPLES, _scores
+from polytask.measure.studies.study import Row
 
 
 @pytest.fixture
@@ -46,19 +51,21 @@ name = "surgery or not"
 
 def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    text = compare_study(study, out, workers=2, scale="pilot", quiet=True)
+    text = str(compare_study(study, out, workers=2, scale="pilot", quiet=True))
     assert "Two ways (pilot scale)" in text
     assert "| surgery or not | 2 |" in text
     assert "| sum | test.sst.accuracy | 0.5 | not measured |" in text
+    assert "the single-task" not in text
     told = json.loads((out / "results.json").read_text())
     by_name = {row["name"]: row for row in told["rows"]}
     runs = sorted((out / "runs").glob("*/*/results.json"))
     assert len(runs) == 4
     own = [json.loads(run.read_text())["dev"]["scores"]["sst"]["accuracy"]
            for run in runs if "sum" in run.parts[-3]]
-    assert by_name["sum"]["scores"]["sst"]["mean"] == pytest.approx(np.mean(own))
+    assert by_name["sum"]["scores"]["sst.accuracy"]["mean"] == pytest.approx(np.mean(own))
     assert by_name["sum"]["claims"]["dev.sst.accuracy"]["measured"] == pytest.approx(np.mean(own))
-    assert by_name["surgery or not"]["verdict"] in ("tie", "better", "worse")
+    difference = by_name["surgery or not"]["differences"][told["primary"]]
+    assert difference["verdict"] in ("tie", "better", "worse")
 
     before = {run: run.stat().st_mtime_ns for run in runs}
     compare_study(study, out, workers=2, scale="pilot", quiet=True)
@@ -70,7 +77,7 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
 def test_a_row_that_fails_does_not_stop_the_others(study: Path, tmp_path: Path) -> None:
     broken = study.read_text() + '[[rows]]\nname = "broken"\n[rows.set]\n"tasks.sst.label" = "sentimant"\n'
     study.write_text(broken)
-    text = compare_study(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", quiet=True)
+    text = str(compare_study(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", quiet=True))
     assert "| broken | failed |" in text
     assert 'did you mean "sentiment"' in text
     assert "| sum | 1 |" in text
@@ -87,10 +94,14 @@ def test_a_killed_study_goes_on(study: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     os.killpg(parent.pid, signal.SIGKILL)
     parent.wait()
-    # The worker of the killed parent is a process group of its own and may still hold its folder.
-    subprocess.run(["pkill", "-9", "-f", str(out)], check=False)
-    text = compare_study(study, out, seeds=1, quiet=True)
+    # The worker of the killed parent is a process group of its own: it still trains in its folder, and
+    # is waited for.
+    (first,) = out.glob("runs/*/*/events.jsonl")
+    text = str(compare_study(study, out, seeds=1, quiet=True))
     assert "failed" not in text
+    assert "start" in first.read_text().splitlines()[0]
+    assert sum('"event": "start"' in line or '"event":"start"' in line
+               for line in first.read_text().splitlines()) == 1
     assert "| surgery or not | 1 |" in text
 
 
@@ -98,6 +109,8 @@ MISTAKES = {
     "unknown key": ('[[rows]]\nname = "x"\n[rows.set]\n"train.shedule" = "sum"\n', "train.shedule"),
     "two of one name": ('[[rows]]\nname = "sum"\n', 'a second row is called "sum"'),
     "key of a row": ('[[rows]]\nname = "y"\nsett = {}\n', 'did you mean "set"'),
+    "claimed metric of no task": ('[[rows]]\nname = "z"\nclaimed = { "dev.stz.pearson" = 0.5 }\n',
+                                  'row "z": claimed.dev.stz.pearson: "stz" is no task; did you mean "sts"'),
     "metric of no task": ('[[rows]]\nname = "z"\nset = { "train.score" = "stz.pearson" }\n', "stz"),
 }
 
@@ -120,9 +133,93 @@ def test_resampled_scores_agree_with_numpy() -> None:
     chance = np.random.default_rng(1)
     true, predicted = chance.normal(size=80), chance.normal(size=80)
     picks = chance.integers(0, 80, (RESAMPLES, 80))
-    ours = _scores("pearson", true, predicted, picks)
+    ours = _scores("pearson", predicted, true, picks)
     theirs = [np.corrcoef(true[pick], predicted[pick])[0, 1] for pick in picks]
     np.testing.assert_allclose(ours, theirs, atol=1e-10)
     labels = chance.integers(0, 3, 80).astype(float)
-    right = _scores("accuracy", labels, np.zeros(80), picks)
+    right = _scores("accuracy", np.zeros(80), labels, picks)
     np.testing.assert_allclose(right, [(labels[pick] == 0).mean() for pick in picks])
+
+
+def test_single_task_runs_are_a_row_and_a_gain(study: Path, tmp_path: Path) -> None:
+    found = compare_study(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", baselines=True,
+                          rows=["sum"], quiet=True)
+    single = found.comparison.single
+    assert single is not None and not found.comparison.failed
+    assert {"sst.accuracy", "quora.accuracy", "sts.pearson", "overall.cs224n"} <= set(single.cells)
+    (line,) = found.comparison.lines
+    for key, gain in line.gains.items():
+        assert gain.mean == pytest.approx(line.cells[key].mean - single.cells[key].mean)
+    alone = sorted((tmp_path / "out" / "runs").glob("*-alone-*/*/results.json"))
+    assert len(alone) == 3
+    assert single.cost["tokens"] == sum(json.loads(each.read_text())["tokens"] for each in alone)
+    assert "## Gain over single-task runs" in str(found)
+
+
+def test_a_single_task_run_leaves_out_what_concerns_several() -> None:
+    config = {"tasks": {"sst": {"a": 1}, "sts": {"b": 2}}, "train": {
+        "epochs": 3, "surgery": "pcgrad", "weighting": {"type": "fixed"}, "schedule": "annealed",
+        "score": "sts.pearson", "batch_size": {"sst": 8, "sts": 4},
+        "regularizers": ["smart", {"type": "norm", "tasks": ["sts"]},
+                         {"type": "smart", "tasks": ["sst", "sts"]}],
+        "optimizer": {"lr": 1e-4, "layer_rates": {"1": 0.5, "sts": {"1": 2.0}}}}}
+    sst, sts = single_rows(Row("base", config))
+    assert (sst.name, sst.single, list(sst.config["tasks"])) == ("sst alone", "sst", ["sst"])
+    assert sst.config["train"] == {
+        "epochs": 3, "batch_size": {"sst": 8},
+        "regularizers": ["smart", {"type": "smart", "tasks": ["sst"]}],
+        "optimizer": {"lr": 1e-4, "layer_rates": {"1": 0.5}}}
+    assert sts.config["train"]["optimizer"]["layer_rates"] == {"1": 0.5, "sts": {"1": 2.0}}
+    assert {"type": "norm", "tasks": ["sts"]} in sts.config["train"]["regularizers"]
+    assert config["train"]["surgery"] == "pcgrad"  # the base row is as it was
+
+
+def test_a_disk_that_fills_loses_nothing_that_is_finished(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = compare_study(study, out, seeds=1, scale="pilot", rows=["sum"], quiet=True)
+    finished = {run: run.read_bytes() for run in (out / "runs").glob("*/*/results.json")}
+
+    def full() -> None:  # no file of the run may grow beyond 64 KiB
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("polytask.workers.subprocess.Popen", partial(subprocess.Popen, preexec_fn=full))
+        failed = compare_study(study, out, seeds=1, scale="pilot", quiet=True)
+    (line,) = failed.comparison.failed
+    assert line.row.name == "surgery or not"
+    assert "could not be written" in line.failed
+    again = compare_study(study, out, seeds=1, scale="pilot", quiet=True)
+    assert not again.comparison.failed
+    assert again.comparison.lines[0].cells == first.comparison.lines[0].cells
+    assert all(run.read_bytes() == held for run, held in finished.items())
+
+
+def test_two_studies_at_once_in_two_folders(study: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "polytask", "compare", str(study), "-q", "--seeds", "1",
+               "--scale", "pilot"]
+    both = [subprocess.Popen([*command, "--out", str(tmp_path / name)], stdout=subprocess.DEVNULL)
+            for name in ("a", "b")]
+    assert [each.wait(timeout=250) for each in both] == [0, 0]
+    a, b = (json.loads((tmp_path / name / "results.json").read_text())["rows"] for name in ("a", "b"))
+    assert [row["scores"] for row in a] == [row["scores"] for row in b]
+
+
+def test_a_killed_worker_is_a_failed_row_that_the_next_call_finishes(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def kill() -> None:
+        deadline = time.monotonic() + 200
+        while not list(out.glob("runs/*/*/events.jsonl")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        subprocess.run(["pkill", "-9", "-f", f"polytask train {out}"], check=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = compare_study(study, out, seeds=1, rows=["sum"], quiet=True)
+    killer.join()
+    (line,) = found.comparison.failed
+    assert line.failed == "was killed by signal 9"
+    assert not compare_study(study, out, seeds=1, rows=["sum"], quiet=True).comparison.failed

@@ -1,0 +1,1 @@
+"""Studies and sweeps: their files, their runs as processes, what finished runs say, the tables."""

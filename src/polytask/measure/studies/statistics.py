@@ -1,0 +1,204 @@
+"""Scores of finished runs with their uncertainty: rows resampled, seeds resampled.
+
+Two sources of chance stand behind a dev score: which rows are in the dev set, and the seed of the
+training. Rows: the predictions are scored again on `RESAMPLES` draws of the dev rows with
+replacement, the same draws for every run that was scored on the same rows. Seeds: their mean is
+drawn again as well, the same seeds for every row that has the same ones, and stretched by
+√(n / (n − 1)), without which n drawn from n would spread too little. So a score is a vector of
+`RESAMPLES` values, and the difference of two such vectors is a paired one: what rows and seeds have in
+common cancels. With one seed nothing is known of the second source, and the error leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.measure.studies.finished import Finished, Predicted
+from polytask.tasks.metrics import METRICS, NAMED_SCORES, Formula, check_formula, overall
+
+Array = NDArray[np.float64]
+Runs = Mapping[int, Mapping[str, Finished]]
+"""Seed → task → the run that answers it."""
+
+RESAMPLES = 1000
+OVERALL = "overall"
+# Row numbers drawn at once, at most: what bounds the memory.
+_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score: its mean over seeds, their deviation, the standard error, a 95 % interval."""
+
+    mean: float
+    deviation: float | None
+    error: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much one score is above another, with the standard error of that, and a p-value."""
+
+    mean: float
+    error: float
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """A difference of less than two standard errors is a tie."""
+        if abs(self.mean) <= 2 * self.error:
+            return "tie"
+        return "better" if self.mean > 0 else "worse"
+
+
+@dataclass
+class Scored:
+    """The scores of one row. Keys: "sst.accuracy" (a task's own metric), "overall.cs224n"."""
+
+    each: dict[str, list[float]] = field(default_factory=dict)
+    """A value a seed."""
+    drawn: dict[str, Array] = field(default_factory=dict)
+    """(RESAMPLES,) values."""
+
+    def cell(self, key: str) -> Cell:
+        each, drawn = self.each[key], self.drawn[key]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        deviation = float(np.std(each, ddof=1)) if len(each) > 1 else None
+        return Cell(float(np.mean(each)), deviation, float(drawn.std()), float(low), float(high))
+
+    def minus(self, other: Scored, key: str) -> Difference:
+        """Return this score minus another's, paired over what they share."""
+        drawn = self.drawn[key] - other.drawn[key]
+        beyond = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+        return Difference(float(np.mean(self.each[key]) - np.mean(other.each[key])),
+                          float(drawn.std()), min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)))
+
+
+def scored(runs: Runs, formulas: Iterable[str]) -> Scored:
+    """Score the runs of one row: each task by its first metric, and overall by each formula."""
+    seeds, made, formulas = sorted(runs), Scored(), list(formulas)
+    values = {seed: _values(runs[seed], formulas) for seed in seeds}
+    drawn = {seed: _drawn(runs[seed], values[seed]) for seed in seeds}
+    for task, run in runs[seeds[0]].items():
+        name = run.metrics(task)[0]
+        made.each[f"{task}.{name}"] = [values[seed][task][name] for seed in seeds]
+        made.drawn[f"{task}.{name}"] = np.mean([drawn[seed][task][name] for seed in seeds], axis=0)
+    for formula in formulas:
+        key = f"{OVERALL}.{formula}"
+        made.each[key] = [overall(formula, values[seed]) for seed in seeds]
+        made.drawn[key] = np.mean([combined(formula, drawn[seed]) for seed in seeds], axis=0)
+    for key, each in made.each.items():
+        made.drawn[key] = made.drawn[key] + seed_noise(each, seeds)
+    return made
+
+
+def overall_formulas(formula: str, metrics: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the overall scores to tell of these tasks, the run's own first.
+
+    `cs224n` and `mean` are both told where they differ, so that reports of either kind compare.
+    """
+    standard = check_formula("cs224n", metrics) is None and any(
+        names[0] == "pearson" for names in metrics.values())
+    if formula == "default" and standard and all(
+            names[0] in ("accuracy", "pearson") for names in metrics.values()):
+        formula = "cs224n"  # the same number under its own name
+    wanted = [formula, *(("cs224n", "mean") if standard else ())]
+    return [name for name in dict.fromkeys(wanted) if check_formula(name, metrics) is None]
+
+
+def _values(runs: Mapping[str, Finished], formulas: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return task → metric → value of what is needed: the first metric, and what formulas name."""
+    made: dict[str, dict[str, float]] = {}
+    for task, run in runs.items():
+        scores = run.results["dev"]["scores"][task]
+        first = next(iter(scores))
+        named = {metric for formula in formulas if formula not in NAMED_SCORES
+                 for each, metric in Formula(formula, runs).terms if each == task}
+        if "cs224n" in formulas and first not in ("accuracy", "pearson"):
+            named.add("accuracy" if "accuracy" in scores else "pearson")
+        made[task] = {name: float(scores[name] or 0.0) for name in [first, *sorted(named - {first})]}
+    return made
+
+
+def _drawn(runs: Mapping[str, Finished],
+           values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Array]]:
+    made: dict[str, dict[str, Array]] = {}
+    for task, run in runs.items():
+        found = run.predictions(task, "dev")
+        made[task] = {name: np.full(RESAMPLES, value) if found is None else resampled(name, found)
+                      for name, value in values[task].items()}
+    return made
+
+
+def resampled(metric: str, found: Predicted) -> Array:
+    """Return a metric on `RESAMPLES` draws of the rows with replacement."""
+    predicted, true = found.coded
+    chance, size = np.random.default_rng(found.rows), len(true)
+    step, parts = max(1, _AT_ONCE // size), []
+    for start in range(0, RESAMPLES, step):
+        picks = chance.integers(0, size, (min(step, RESAMPLES - start), size))
+        parts.append(_scores(metric, predicted, true, picks))
+    return np.concatenate(parts)
+
+
+def _scores(metric: str, predicted: Array, true: Array, picks: NDArray[np.int64]) -> Array:
+    if metric == "accuracy":
+        same = predicted == true
+        return np.asarray((same.all(-1) if same.ndim > 1 else same)[picks].mean(axis=1))
+    if metric == "pearson":
+        return _correlations(predicted[picks], true[picks])
+    found = METRICS[metric]
+    return np.array([0.0 if found.undefined(predicted[pick], true[pick])
+                     else found.function(predicted[pick], true[pick]) for pick in picks])
+
+
+def _correlations(a: Array, b: Array) -> Array:
+    """Return Pearson's r of each row of two matrices, 0 where one is constant."""
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.asarray(np.where(scale > 0, (a * b).sum(axis=1) / np.maximum(scale, 1e-300), 0.0))
+
+
+def combined(formula: str, drawn: Mapping[str, Mapping[str, Array]]) -> Array:
+    """Return an overall score of (draws,) values of each task's metrics."""
+    if formula in NAMED_SCORES:
+        return np.asarray(np.mean([_mapped(formula, values) for values in drawn.values()], axis=0))
+    made = Formula(formula, drawn)
+    size = len(next(iter(next(iter(drawn.values())).values())))
+    return np.array([made.value(lambda task, name, at=at: float(drawn[task][name][at]))  # type: ignore[misc]
+                     for at in range(size)])
+
+
+def _mapped(formula: str, values: Mapping[str, Array]) -> Array:
+    name = next(iter(values))
+    if formula == "mean":
+        return values[name]
+    if formula == "cs224n":
+        name = "accuracy" if "accuracy" in values else "pearson"
+    return np.array([METRICS[name].unit(value) for value in values[name]])
+
+
+def seed_noise(each: Sequence[float], seeds: Sequence[int]) -> Array:
+    """Return what drawing the seeds again adds to their mean; nothing for one seed."""
+    count = len(each)
+    if count < 2:
+        return np.zeros(RESAMPLES)
+    chance = np.random.default_rng([20, *(seed % 2**32 for seed in seeds)])
+    weights = chance.multinomial(count, [1 / count] * count, RESAMPLES)
+    made: Array = (weights - 1) @ np.asarray(each) / count * np.sqrt(count / (count - 1))
+    return made
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return Spearman's correlation; None with fewer than three pairs or a side that is constant."""
+    if len(pairs) < 3 or any(len(set(side)) < 2 for side in zip(*pairs, strict=True)):
+        return None
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
