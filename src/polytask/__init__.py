@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from polytask.model.pooling import Cls, Max, Mean, Pooler, pooling
     from polytask.run import Data, Encoder, Run
     from polytask.ship.predict import Model, Prediction, load
+    from polytask.sweeping import sweep
     from polytask.tasks.metrics import metric
     from polytask.tasks.objectives import (
         BinaryCrossEntropy,
@@ -91,6 +92,7 @@ _PLACES = {
     "model.pooling": "Cls Max Mean Pooler pooling",
     "run": "Data Encoder Run",
     "ship.predict": "Model Prediction load",
+    "sweeping": "sweep",
     "tasks.metrics": "metric",
     "tasks.objectives": "BinaryCrossEntropy CosineEmbedding CrossEntropy MeanSquaredError "
                         "MultipleNegatives OrdinalLogLoss SimCSE objective",
@@ -106,7 +108,8 @@ __all__ = [  # noqa: RUF022 (sorted as the namespace is, which a test compares)
     "OrdinalLogLoss", "Output", "PAL", "PCGrad", "Packed", "PolytaskError", "Pooler", "Prediction",
     "Proportional", "Run", "RunError", "SMART", "Separate", "Sequential", "Shared", "SimCSE",
     "Single", "Sum", "Task", "Train", "Twin", "Uncertainty", "adapter", "compare_study", "head", "load",
-    "metric", "objective", "pairing", "pooling", "regularizer", "schedule", "surgery", "weighting",
+    "metric", "objective", "pairing", "pooling", "regularizer", "schedule", "surgery", "sweep",
+    "weighting",
 ]
 
 

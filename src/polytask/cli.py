@@ -143,6 +143,24 @@ def compare(
         print(found)
 
 
+@app.command("sweep", epilog="Example: `polytask sweep recipes/surgery/sweep-hyperparameters.toml "
+             "--scale pilot --out sweeps/surgery --workers 2 --set data.root=data`")
+def sweep_(
+    sweep: Annotated[Path, typer.Argument(help="A sweep (TOML): a base config and what is searched.")],
+    out: Annotated[Path, typer.Option(help="The sweep's folder; what is there is gone on with.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; absent: the file's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    assignments: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search settings with Optuna: a grid or TPE, over any dotted keys, one objective or several."""
+    from polytask.sweeping import sweep as run_sweep
+
+    print(run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet))
+
+
 @app.command("list", epilog="Example: `polytask list objectives`")
 def list_(
     family: Annotated[str | None, typer.Argument(help="A family, such as objectives.")] = None,

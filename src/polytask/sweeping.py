@@ -1,0 +1,191 @@
+"""`polytask sweep`: Optuna asks for trials, each is a run of its own in a process of its own.
+
+The search lives in a journal file in the sweep's folder. Trials that a kill left open go on where
+their runs stopped; one that failed stays open, and the next call tries it again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from polytask.core.config import write_toml
+from polytask.core.disk import write_file, write_json
+from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
+from polytask.core.folders import RunFolder
+from polytask.measure.studies import search, sweep_tables
+from polytask.measure.studies.study import SCALES
+from polytask.measure.studies.sweep import OVERALL, Sweep, read_sweep
+from polytask.run import Run
+from polytask.tasks.metrics import overall
+from polytask.training import stop_signals
+from polytask.workers import POLL_SECONDS, Job, Watch, threads_each, watching
+
+
+@dataclass
+class Swept:
+    """A sweep's result; printed, it is the Markdown."""
+
+    sweep: Sweep
+    folder: Path
+    trials: list[search.Finished]
+    failures: dict[int, str]
+    importances: dict[str, dict[str, float]]
+    about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def best(self) -> list[search.Finished]:
+        """The best trial, or with several objectives those that no other is better than in all."""
+        return search.front(self.trials)
+
+    def __str__(self) -> str:
+        return sweep_tables.markdown(self.sweep, self.trials, self.best, self.failures, self.importances,
+                                     self.about)
+
+
+def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers: int = 1,
+          scale: str = "full", assignments: Iterable[str] = (), seed: int = 0,
+          quiet: bool = False) -> Swept:
+    """Search the parameters of a sweep file; go on with what is in `out`.
+
+    trials: how many in all; absent, the file's. workers: runs at the same time (with more than one,
+    the order in which they end decides what a `tpe` search asks next). seed: of the search.
+    Raises `ConfigError` for every mistake of the file and of each value in it before anything runs,
+    `RunError` for a folder of another sweep, `Interrupted` with everything finished kept.
+    """
+    if scale not in SCALES:
+        raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
+    out, assignments = Path(out), list(assignments)
+    read = read_sweep(path, cast(Literal["pilot", "full"], scale), assignments, trials)
+    search.available()
+    _check(read)
+    _claim(read, out)
+    going = _Search(read, out, search.Search.open(read, out / "journal.log", seed))
+    with stop_signals() as stopped, watching(read.title, quiet) as watch:
+        going.run(workers, stopped.is_set, watch)
+    command = " ".join(["polytask sweep", str(path), f"--scale {scale}",
+                        *(f"--set {a}" for a in assignments)])
+    if stopped.is_set():
+        raise Interrupted(f"stopped; what is finished is kept, go on with: {command} --out {out}")
+    return going.written({"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
+
+
+def _check(read: Sweep) -> None:
+    """Read a config for every value of every parameter; all mistakes are told at once."""
+    problems: dict[str, None] = {}
+    for probe in read.probes():
+        try:
+            Run.from_table(probe, str(read.path))
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise ConfigError(list(problems))
+
+
+def _claim(read: Sweep, out: Path) -> None:
+    """Mark a folder as this sweep's; raise `RunError` if it is another's."""
+    mark = out / "sweep.json"
+    if mark.is_file():
+        held = json.loads(mark.read_text())
+        if held["digest"] != read.digest:
+            raise RunError(f"{out}: belongs to another sweep ({held['title']}), or to another scale or "
+                           "--set of this one; give another --out")
+    elif out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: is no sweep folder, and not empty; give another --out")
+    write_json(mark, {"title": read.title, "digest": read.digest, "sweep": str(read.path)})
+
+
+class _Search:
+    """The trials of one call: asked for, run, told."""
+
+    def __init__(self, read: Sweep, out: Path, asked: search.Search) -> None:
+        self.sweep, self.out, self.search = read, out, asked
+        self.failures: dict[int, str] = {}
+        self.jobs: dict[int, Job] = {}
+
+    def run(self, workers: int, stopped: Any, watch: Watch) -> None:
+        """Run trials until there are as many as wanted, or `stopped` says so."""
+        waiting = self.search.left_open()
+        running: dict[int, Job] = {}
+        while True:
+            while len(running) < workers and not stopped():
+                number = waiting.pop(0) if waiting else self._next()
+                if number is None:
+                    break
+                job = self.jobs[number] = self._job(number)
+                if not job.finished:
+                    job.start(threads_each(workers))
+                running[number] = job
+            if not running:
+                return
+            time.sleep(POLL_SECONDS)
+            for number, job in list(running.items()):
+                if stopped() or self._hopeless(number, job):
+                    job.stop()
+                if job.ended or job.process is None:  # None: it was finished before
+                    del running[number]
+                    self._ended(number, job, stopped())
+                    watch.ended(job, self.failures.get(number))
+            failed = {self.jobs[number].name: said for number, said in self.failures.items()}
+            watch.show(list(self.jobs.values()), list(running.values()), failed)
+
+    def _next(self) -> int | None:
+        return self.search.ask() if self.search.asked < self.sweep.trials else None
+
+    def _job(self, number: int) -> Job:
+        folder = self.out / "trials" / f"{number:04d}"
+        return Job(f"trial {number}", self.sweep.config(self.search.drawn(number)), folder,
+                   self.out / "configs" / f"{number:04d}.toml")
+
+    def _hopeless(self, number: int, job: Job) -> bool:
+        """Tell the search the dev scores so far; return whether it gives the trial up."""
+        return (self.sweep.pruner != "none" and self._reported(number, job)
+                and self.search.gives_up(number))
+
+    def _reported(self, number: int, job: Job) -> bool:
+        """Tell the search the dev scores that a run has so far; return whether there are any."""
+        scores = [event for event in job.events() if event.get("event") == "evaluation"]
+        for event in scores:
+            self.search.report(number, int(event["step"]), self._values(event["dev"])[0])
+        return bool(scores)
+
+    def _values(self, dev: Mapping[str, Mapping[str, Any]]) -> list[float]:
+        formula = str(self.sweep.base.get("train", {}).get("score", "default"))
+        found = []
+        for objective in self.sweep.objectives:
+            task, _, metric = objective.partition(".")
+            value = overall(formula, dev) if objective == OVERALL else dev[task].get(metric)
+            if value is None:
+                raise RunError(f'{self.out}: objectives: "{objective}" was not measured; expected one of '
+                               f"{', '.join(dev[task])}")
+            found.append(float(value))
+        return found
+
+    def _ended(self, number: int, job: Job, stopped: bool) -> None:
+        self.failures.pop(number, None)
+        if job.finished:
+            if self.sweep.pruner != "none":
+                self._reported(number, job)  # what the next trials are compared with
+            results = json.loads(RunFolder(job.folder).results.read_text())
+            self.search.tell(number, self._values(results["dev"]["scores"]), float(results["seconds"]))
+        elif self.search.given_up(number):
+            self.search.prune(number)
+        elif not stopped:
+            self.failures[number] = job.complaint()
+
+    def written(self, about: dict[str, str]) -> Swept:
+        """Write the tables and the best configs."""
+        found = Swept(self.sweep, self.out, self.search.finished(), self.failures,
+                      self.search.importances(), about)
+        write_file(self.out / "results.md", str(found))
+        write_file(self.out / "results.csv", sweep_tables.as_csv(self.sweep, found.trials))
+        write_file(self.out / "results.json", sweep_tables.as_json(
+            self.sweep, found.trials, found.best, found.failures, found.importances, about))
+        for each in found.best:
+            name = "best.toml" if len(self.sweep.objectives) == 1 else f"best-{each.number:04d}.toml"
+            write_file(self.out / name, write_toml(self.sweep.config(each.drawn)))
+        return found

@@ -1,0 +1,190 @@
+"""A sweep: trials are runs, none is repeated, what is wrong is said before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from polytask.core.config import read_toml
+from polytask.core.errors import ConfigError, RunError
+from polytask.measure.studies.search import Finished, Search, front
+from polytask.measure.studies.sweep import grid, read_sweep
+from polytask.sweeping import sweep
+
+ROOT = Path(__file__).parents[2]
+
+TIED = '''
+title = "Two rates"
+base = "base.toml"
+sampler = "grid"
+objectives = ["overall"]
+[parameters]
+"train.optimizer.lr" = [1e-5, 1e-2]
+[parameters.dropout]
+keys = ["tasks.sst.head.dropout", "tasks.quora.head.dropout"]
+values = [0.0, 0.4]
+'''
+
+
+@pytest.fixture
+def base(small_table: dict[str, Any], tmp_path: Path) -> Path:
+    small_table["train"] = {"max_steps": 2, "batch_size": 8}
+    for task in ("sst", "quora"):
+        small_table["tasks"][task]["head"] = {"type": "linear", "dropout": 0.1}
+    (tmp_path / "base.toml").write_text(tomli_w.dumps(small_table))
+    return tmp_path
+
+
+def test_a_grid_of_tied_keys_runs_once_and_goes_on(base: Path) -> None:
+    path, out = base / "sweep.toml", base / "out"
+    path.write_text(TIED)
+    first = sweep(path, out, trials=2, quiet=True)
+    assert len(first.trials) == 2
+    whole = sweep(path, out, workers=2, quiet=True)
+    drawn = [each.drawn for each in whole.trials]
+    assert sorted(map(str, drawn)) == sorted(map(str, grid(whole.sweep)))  # every combination once
+    for each in whole.trials:
+        config = read_toml(out / "trials" / f"{each.number:04d}" / "config.toml")
+        told = whole.sweep.told(each.drawn)
+        assert config["train"]["optimizer"]["lr"] == told["train.optimizer.lr"]
+        assert {config["tasks"][task]["head"]["dropout"] for task in ("sst", "quora")} == {told["dropout"]}
+        results = json.loads((out / "trials" / f"{each.number:04d}" / "results.json").read_text())
+        assert each.values == (results["dev"]["score"],)
+    (best,) = whole.best
+    assert best.values == max(each.values for each in whole.trials if each.values)
+    assert read_toml(out / "best.toml")["train"]["optimizer"]["lr"] == whole.sweep.told(best.drawn)[
+        "train.optimizer.lr"]
+    before = {run: run.stat().st_mtime_ns for run in out.glob("trials/*/results.json")}
+    again = sweep(path, out, quiet=True)
+    assert {run: run.stat().st_mtime_ns for run in out.glob("trials/*/results.json")} == before
+    assert again.trials == whole.trials
+    for name in ("results.md", "results.csv", "results.json"):
+        assert (out / name).read_text().count("1e-05")
+
+
+def test_two_objectives_have_a_front_and_importances(base: Path) -> None:
+    path = base / "sweep.toml"
+    path.write_text('base = "base.toml"\ntrials = 5\nobjectives = ["sst.accuracy", "sts.pearson"]\n'
+                    '[parameters]\n"train.optimizer.lr" = { low = 1e-5, high = 1e-2, log = true }\n'
+                    '"train.batch_size" = { low = 4, high = 16 }\n')
+    found = sweep(path, base / "out", workers=2, quiet=True)
+    assert len(found.trials) == 5
+    for each in found.trials:
+        assert 1e-5 <= each.drawn["train.optimizer.lr"] <= 1e-2
+        assert isinstance(each.drawn["train.batch_size"], int)
+    for objective, shares in found.importances.items():
+        assert objective in ("sst.accuracy", "sts.pearson")
+        assert sum(shares.values()) == pytest.approx(1)
+    assert found.best == front(found.trials) != []
+    assert (base / "out" / f"best-{found.best[0].number:04d}.toml").is_file()
+
+
+def test_the_front_holds_what_no_other_beats() -> None:
+    points = [(1.0, 0.0), (0.5, 0.5), (0.4, 0.4), (0.0, 1.0), (0.0, 0.9)]
+    trials = [Finished(n, {}, values, 0.0) for n, values in enumerate(points)]
+    assert [each.number for each in front([*trials, Finished(9, {}, None, 0.0)])] == [0, 1, 3]
+    single = [Finished(n, {}, (value,), 0.0) for n, value in enumerate([0.1, 0.7, 0.7])]
+    assert [each.number for each in front(single)] == [1]
+
+
+def test_a_killed_sweep_goes_on_with_its_open_trial(base: Path) -> None:
+    path, out = base / "sweep.toml", base / "out"
+    path.write_text(TIED.replace('"train.optimizer.lr"', '"train.max_steps" = [400]\n"train.optimizer.lr"'))
+    command = [sys.executable, "-m", "polytask", "sweep", str(path), "--out", str(out), "-q",
+               "--trials", "1"]
+    parent = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not list(out.glob("trials/*/events.jsonl")):
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.wait()
+    subprocess.run(["pkill", "-9", "-f", f"polytask train {out}"], check=False)
+    found = sweep(path, out, trials=1, quiet=True)
+    assert [each.number for each in found.trials] == [0]
+    events = (out / "trials" / "0000" / "events.jsonl").read_text().splitlines()
+    assert sum("start" in json.loads(line)["event"] for line in events) == 1
+
+
+def test_a_hopeless_trial_is_given_up(base: Path) -> None:
+    path = base / "sweep.toml"
+    path.write_text(TIED.replace('sampler = "grid"', 'sampler = "tpe"'))
+    search = Search.open(read_sweep(path), base / "journal.log", seed=0)
+    for score in (0.5, 0.6, 0.7, 0.8):
+        number = search.ask()
+        assert number is not None
+        search.report(number, 10, score)
+        assert not search.gives_up(number)
+        search.tell(number, [score], 1.0)
+    bad, good = search.ask(), search.ask()
+    assert bad is not None and good is not None
+    search.report(bad, 10, 0.1)
+    search.report(good, 10, 0.9)
+    assert search.gives_up(bad) and not search.gives_up(good)
+    assert search.left_open() == [bad, good]
+    search.prune(bad)
+    assert search.left_open() == [good]
+    assert search.finished()[-1] == Finished(bad, search.drawn(bad), None, 0.0)
+
+
+def test_a_failed_trial_says_why_and_stays_open(base: Path) -> None:
+    path = base / "sweep.toml"
+    path.write_text('base = "base.toml"\nsampler = "grid"\n[parameters]\n'
+                    '"tasks.sst.label" = ["sentimant", "sentiment"]\n')
+    found = sweep(path, base / "out", quiet=True)
+    assert len(found.trials) == 1
+    (said,) = found.failures.values()
+    assert 'did you mean "sentiment"' in said
+    assert "## Failed" in str(found)
+    assert Search.open(found.sweep, base / "out" / "journal.log", 0).left_open() == [*found.failures]
+
+
+MISTAKES = {
+    "unknown key": ('[parameters]\n"train.shedule" = ["sum"]\n', "train.shedule"),
+    "bad value": ('[parameters]\n"train.epochs" = [1, -2]\n', "epochs"),
+    "no list": ('[parameters]\n"train.epochs" = 3\n', "expected a list of values"),
+    "grid of a range": ('sampler = "grid"\n[parameters]\n'
+                        '"train.optimizer.lr" = { low = 1e-5, high = 1e-3 }\n', "a grid needs a list"),
+    "no task": ('objectives = ["stz.pearson"]\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "sts"'),
+    "sampler": ('sampler = "gird"\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "grid"'),
+    "pilot": ('[parameters]\n"train.epochs" = [1]\n[pilot_parameters]\n"train.epoch" = [1]\n',
+              'did you mean "train.epochs"'),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=str)
+def test_mistakes_are_told_before_anything_runs(mistake: str, base: Path) -> None:
+    text, said = MISTAKES[mistake]
+    (base / "sweep.toml").write_text(f'base = "base.toml"\n{text}')
+    with pytest.raises(ConfigError, match=said):
+        sweep(base / "sweep.toml", base / "out", quiet=True)
+    assert not (base / "out").exists()
+
+
+def test_a_folder_of_another_sweep_is_refused(base: Path) -> None:
+    path = base / "sweep.toml"
+    path.write_text(TIED)
+    sweep(path, base / "out", trials=1, quiet=True)
+    path.write_text(TIED.replace("1e-5", "1e-4"))
+    with pytest.raises(RunError, match="another sweep"):
+        sweep(path, base / "out", quiet=True)
+
+
+RECIPES = sorted((ROOT / "recipes").glob("*/sweep-*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parts[-2]}-{path.stem}")
+@pytest.mark.parametrize("scale", ["pilot", "full"])
+def test_the_recipes_can_be_read(path: Path, scale: Any) -> None:
+    read = read_sweep(path, scale)
+    assert read.parameters and read.trials == read_toml(path)["trials"]
+    assert len(list(read.probes())) >= len(read.parameters)
