@@ -113,6 +113,21 @@ def predict(
     predict_file(run, task.split(","), file, out, format, quiet)
 
 
+@app.command(epilog="Examples: `polytask report runs/first` · `polytask report studies/pairs` · "
+             "`polytask report runs/a runs/b --out both.html`")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="A run or a study; several runs lay their curves over "
+                                               "each other.")],
+    out: Annotated[Path | None, typer.Option(help="Write the page here; absent: report.html in the "
+                                             "folder.")] = None,
+    plots: Annotated[bool, typer.Option(help="Also write the figures to plots/ as PNG and SVG.")] = True,
+) -> None:
+    """Rebuild the report of a run or a study from its folder alone."""
+    from polytask.reporting import report as write_report
+
+    print(write_report(runs, out, plots))
+
+
 @app.command(epilog="Example: `polytask compare recipes/triple-threat/table-2.toml --scale pilot "
              "--out studies/pairs --set data.root=data`")
 def compare(

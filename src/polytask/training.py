@@ -26,6 +26,7 @@ from polytask.learn.state import load_state, save_state
 from polytask.learn.trainer import Score, Trainer
 from polytask.measure.evaluate import Evaluation, evaluate
 from polytask.model.memory import keep_freed_memory
+from polytask.reporting import report_quietly
 from polytask.run import Run
 from polytask.tasks.answers import encode_once
 from polytask.tasks.data import class_counts
@@ -93,6 +94,7 @@ class _Session:
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
                 "peak_memory_mb": peak_memory()}
         evaluation = finish(self.run, built, self.folder, cost, self.best)
+        report_quietly(self.folder.path)
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:

@@ -10,6 +10,7 @@ import torch
 from polytask.building import Built
 from polytask.core.disk import write_file, write_json
 from polytask.core.folders import RunFolder
+from polytask.exhibits import keep_exhibits
 from polytask.measure.evaluate import Evaluation, evaluate, true_labels
 from polytask.run import Run
 from polytask.tasks.model_folder import load_model
@@ -24,13 +25,13 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     the best model where this process made it; a resumed run scores the saved model again.
     """
     results: dict[str, Any] = {}
+    best = load_model(folder.model)
+    model = best.model.to(next(built.model.parameters()).device)
     found = {"dev": known} if known else {}
     for split in ("dev", "test"):
         if not any(split in each.splits for each in built.data.values()):
             continue
         if split not in found:
-            best = load_model(folder.model)
-            model = best.model.to(next(built.model.parameters()).device)
             found[split] = evaluate(model, built.tasks, built.data, split, run.training.score,
                                     thresholds=best.thresholds)
         evaluation = found[split]
@@ -38,6 +39,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "notes": list(evaluation.notes)}
+    keep_exhibits(built, model, folder)
     results |= cost
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}

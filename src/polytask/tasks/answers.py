@@ -78,8 +78,14 @@ def _read_alike(model: MultiTask, tasks: Sequence[ResolvedTask]) -> list[list[Re
 def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
                 progress: Progress | None = None) -> Tensor:
     """Return the pooled vectors of every row: (rows, sequences, width) float32 on the CPU."""
+    return encode_some(model, task, split, np.arange(len(split)), progress)
+
+
+def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
+                progress: Progress | None = None) -> Tensor:
+    """Return the pooled vectors of some rows: (rows, sequences, width) float32 on the CPU."""
     parts, order = [], []
-    for places, pooled in _pooled(model, [task], split, np.arange(len(split)), progress or Silent()):
+    for places, pooled in _pooled(model, [task], split, rows, progress or Silent()):
         parts.append(pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1))
         order.append(places)
     # Out of inference mode, so that training may save the vectors for its backward.

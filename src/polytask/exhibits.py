@@ -1,0 +1,134 @@
+"""What the report shows and predictions do not hold: kept at the end of a training, in `exhibits/`.
+
+    exhibits.json   labels, label histograms, which dev rows were cut, overlaps, attended texts
+    exhibits.npz    pooled vectors of some dev rows of each task, attention of some dev pairs
+
+So the report can be built from the run folder alone, without the model and without the data.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polytask.building import Built
+from polytask.core.disk import write_file, write_json
+from polytask.core.folders import RunFolder
+from polytask.model.multitask import MultiTask
+from polytask.tasks.answers import encode_some
+from polytask.tasks.batching import Packing, collate
+from polytask.tasks.data import TaskData
+from polytask.tasks.gate import inspect
+from polytask.tasks.task import ResolvedTask
+
+# Dev rows of a task whose vectors are kept, and pairs whose attention is.
+VECTORS, ATTENDED, LONGEST = 400, 2, 40
+# The gate's search for overlaps looks at every pair of splits: left out beyond so many rows.
+GATED = 30_000
+BINS = 20
+
+
+def keep_exhibits(built: Built, model: MultiTask, folder: RunFolder) -> None:
+    """Write the exhibits of a trained model."""
+    arrays: dict[str, Any] = {}
+    told: dict[str, Any] = {"labels": {}, "histograms": {}, "cut": {}, "attention": []}
+    for name, task in built.tasks.items():
+        data = built.data[name]
+        told["labels"][name] = task.labels.to_json()
+        told["histograms"][name] = _histograms(task, data)
+        if "dev" in data.splits:
+            packing = Packing.of(task.pairing, task.max_length)
+            told["cut"][name] = np.flatnonzero(data.dev.lengths(packing).truncated).tolist()
+            rows = _spread(len(data.dev), VECTORS)
+            vectors = encode_some(model, task, data.dev, rows)
+            arrays[f"rows/{name}"] = rows
+            arrays[f"vectors/{name}"] = vectors.flatten(1).numpy().astype(np.float16)
+    for number, (note, maps) in enumerate(_attended(built, model)):
+        told["attention"].append(note)
+        arrays[f"attention/{number}"] = maps
+    told["overlaps"] = _overlaps(built)
+    told["model"] = {"parameters": sum(p.numel() for p in model.parameters()),
+                     "layers": getattr(model.encoder, "num_layers", None), "width": model.encoder.width}
+    place = folder.path / "exhibits"
+    write_file(place / "exhibits.npz", lambda path: _save(path, arrays))
+    write_json(place / "exhibits.json", told)
+
+
+def load_exhibits(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was told and the arrays; both empty where nothing was kept."""
+    place = folder / "exhibits"
+    if not (place / "exhibits.json").is_file() or not (place / "exhibits.npz").is_file():
+        return {}, {}
+    with np.load(place / "exhibits.npz", allow_pickle=False) as arrays:
+        return json.loads((place / "exhibits.json").read_text()), dict(arrays)
+
+
+def _save(path: Path, arrays: dict[str, Any]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _spread(rows: int, most: int) -> Any:
+    """Return at most `most` row numbers, evenly over all."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
+def _histograms(task: ResolvedTask, data: TaskData) -> dict[str, Any]:
+    """Return the distribution of the labels of every split: a count a class, or a count a bin."""
+    made: dict[str, Any] = {}
+    for split, part in data.splits.items():
+        if part.targets is None:
+            continue
+        values = np.asarray(part.targets)
+        if task.labels.is_regression:
+            low, high = task.labels.low, task.labels.high
+            values = task.labels.unscaled(values)
+            counts, _ = np.histogram(values, bins=BINS, range=(low, high))
+            made[split] = {"low": low, "high": high, "counts": counts.tolist()}
+        elif values.ndim > 1:
+            made[split] = {"counts": values.sum(0).astype(int).tolist()}
+        else:
+            counts = np.bincount(values.astype(int), minlength=task.labels.num_classes)
+            made[split] = {"counts": counts.tolist()}
+    return made
+
+
+@torch.inference_mode()
+def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]]:
+    """Return the attention of the encoder over some dev texts: (layers, heads, n, n) as bytes."""
+    if not hasattr(model.encoder, "attentions"):
+        return []
+    pairs = [name for name, task in built.tasks.items() if len(task.text) > 1]
+    name = next(iter(pairs or built.tasks))
+    task, data = built.tasks[name], built.data[name]
+    if "dev" not in data.splits:
+        return []
+    # Together in one sequence, whatever the task's pairing: what a token of one text sees of the other.
+    packing = Packing(len(task.text), 1, task.max_length)
+    lengths = data.dev.lengths(packing).kept.sum(axis=1)
+    short = np.flatnonzero((lengths >= 8) & (lengths <= LONGEST))[:ATTENDED]
+    words = json.loads(built.tokenizer.read_text(encoding="utf-8"))["model"].get("vocab", {})
+    named = {number: word for word, number in words.items()} if isinstance(words, dict) else {}
+    device, found = next(model.parameters()).device, []
+    for row in short.tolist():
+        batch = collate([data.dev.draw(name, packing, np.array([row]))], data.dev.specials).to(device)
+        maps = torch.stack([layer[0] for layer in model.encoder.attentions(batch)])
+        note = {"task": name, "row": row, "texts": list(data.dev.texts([row])[0]),
+                "tokens": [named.get(number, str(number)) for number in batch.ids.tolist()]}
+        found.append((note, (maps.float().cpu() * 255).round().to(torch.uint8).numpy()))
+    return found
+
+
+def _overlaps(built: Built) -> dict[str, Any]:
+    rows = sum(len(part) for data in built.data.values() for part in data.splits.values())
+    if rows > GATED:
+        return {"left_out": f"{rows:,} rows: the search was left out; `polytask check` makes it"}
+    report = inspect(built.data, built.packings())
+    return {"tasks": {name: [asdict(each) for each in task.overlaps]
+                      for name, task in report.tasks.items()},
+            "across": [asdict(each) for each in report.across]}

@@ -1,0 +1,188 @@
+"""A run as its folder tells it: nothing is computed again, and what is missing is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.core.errors import RunError
+from polytask.core.folders import RunFolder
+from polytask.core.labels import Labels
+from polytask.measure.studies.finished import events_of
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass
+class Answers:
+    """The predictions of one task on one split, row by row.
+
+    `scores` (rows,) is the score behind each answer: the probability of the second class (binary),
+    of the predicted one (classes), the number itself (regression); NaN where there are several.
+    """
+
+    texts: list[tuple[str, ...]]
+    ids: list[str]
+    true: list[str]
+    predicted: list[str]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.true)
+
+    def numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return true and predicted labels as numbers."""
+        return np.array(self.true, float), np.array(self.predicted, float)
+
+
+@dataclass
+class TaskRecord:
+    """What is known of one task of a run."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """The resolved task where the model was saved; else its table of the config."""
+    labels: Labels | None
+    answers: dict[str, Answers] = field(default_factory=dict)
+    histograms: Mapping[str, Any] = field(default_factory=dict)
+    cut: list[int] = field(default_factory=list)
+    vectors: Any = None
+    vector_rows: Any = None
+
+    @property
+    def dev(self) -> Answers | None:
+        """The labelled predictions on dev, or None."""
+        found = self.answers.get("dev")
+        return found if found is not None and found.labelled and len(found) else None
+
+
+@dataclass
+class RunRecord:
+    """A run, read from its folder."""
+
+    path: Path
+    config: dict[str, Any]
+    events: list[dict[str, Any]]
+    results: dict[str, Any]
+    data: dict[str, Any]
+    tasks: dict[str, TaskRecord]
+    exhibits: dict[str, Any]
+    arrays: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        return [event for event in self.events if event.get("event") == "step"]
+
+    @cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        return [event for event in self.events if event.get("event") == "evaluation"]
+
+    def missing(self) -> list[str]:
+        """Say what the page cannot show, and why."""
+        said = []
+        if not self.results:
+            said.append("The training has not ended: there are no final scores and no predictions yet.")
+        if not self.evaluations:
+            said.append("No evaluation was made, so there are no curves.")
+        said += [f"{task.name}: no labelled dev predictions." for task in self.tasks.values()
+                 if self.results and task.dev is None]
+        if self.results and not self.exhibits:
+            said.append("The run kept no exhibits (embeddings, attention, overlaps); it was made before "
+                        "they were kept.")
+        return said
+
+
+def read_run(path: str | Path, exhibits: tuple[dict[str, Any], Mapping[str, Any]] = ({}, {})) -> RunRecord:
+    """Read a run folder; raise `RunError` if it is none."""
+    folder = RunFolder.open(path)
+    config = tomllib.loads(folder.config.read_text())
+    told, arrays = exhibits
+    results, data = _json(folder.results), _json(folder.data)
+    saved = _json(folder.model / "tasks.json").get("tasks", {})
+    tasks = {}
+    for name, table in config.get("tasks", {}).items():
+        task = TaskRecord(name, saved.get(name, table), _labels(name, saved, told))
+        for split in SPLITS:
+            if (file := folder.predictions / f"{name}-{split}.csv").is_file():
+                task.answers[split] = read_answers(file, task.settings.get("text", []))
+        if task.labels is None and (dev := task.dev):
+            task.labels = _guessed(dev)
+        task.histograms = told.get("histograms", {}).get(name) or _counted(data.get(name, {}))
+        task.cut = told.get("cut", {}).get(name, [])
+        task.vectors, task.vector_rows = arrays.get(f"vectors/{name}"), arrays.get(f"rows/{name}")
+        tasks[name] = task
+    return RunRecord(folder.path, config, [*events_of(folder.events)], results, data, tasks, told, arrays)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: is no JSON ({error}); expected what polytask wrote") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _labels(name: str, saved: Mapping[str, Any], told: Mapping[str, Any]) -> Labels | None:
+    table = saved.get(name, {}).get("labels") or told.get("labels", {}).get(name)
+    return Labels.from_json(dict(table)) if table else None
+
+
+def _guessed(answers: Answers) -> Labels:
+    """Tell the labels from the predictions of a run without a model."""
+    try:
+        true, predicted = answers.numbers()
+    except ValueError:
+        return Labels("classes", tuple(sorted({*answers.true, *answers.predicted})))
+    if np.all(true == np.round(true)) and np.all(predicted == np.round(predicted)):
+        names = sorted({*answers.true, *answers.predicted}, key=float)
+        return Labels("binary" if len(names) == 2 else "ordinal", tuple(names))
+    return Labels("regression", (), float(true.min()), float(true.max()))
+
+
+def _counted(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {split: {"counts": held["counts"]} for split, held in data.items()
+            if isinstance(held, dict) and held.get("counts")}
+
+
+def read_answers(file: Path, columns: Sequence[str]) -> Answers:
+    """Read a file of predictions."""
+    csv.field_size_limit(sys.maxsize)
+    with file.open(newline="", encoding="utf-8") as lines:
+        reader = csv.reader(lines)
+        head = next(reader, [])
+        rows = list(reader)
+    at = {name: place for place, name in enumerate(head)}
+    places = [at[name] for name in columns if name in at]
+
+    def column(name: str) -> list[str]:
+        return [row[at[name]] for row in rows] if name in at else []
+
+    return Answers([tuple(row[place] for place in places) for row in rows], column("id"), column("label"),
+                   column("prediction"), np.array([_number(cell) for cell in column("score")]))
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")

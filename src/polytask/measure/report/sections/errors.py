@@ -1,0 +1,106 @@
+"""Where it is wrong: lists of errors, slices of the rows, rows that stand in two splits."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+from polytask.measure.report.analysis import errors, slices
+from polytask.measure.report.record import RunRecord, TaskRecord
+from polytask.measure.report.sections.contract import note, section, soft, table
+
+# Errors listed a category, and characters kept of a text: what bounds the page.
+MOST, LONGEST = 150, 2000
+
+HEADS = (("category", ""), ("true", "t"), ("predicted", "p"), ("score", "s"), ("text", "w"))
+
+
+@section("errors", "Errors", 100)
+def listed(run: RunRecord) -> str:
+    """List the errors in the reports' categories, to filter, search and sort (T-38 to T-40, P-28)."""
+    parts = []
+    for number, task in enumerate(run.tasks.values()):
+        parts.append(f"<h3>{escape(task.name)}</h3>")
+        if task.dev is None or task.labels is None:
+            parts.append(note("No labelled dev predictions."))
+            continue
+        parts.append(_list(task, number))
+    return "".join(parts)
+
+
+def _list(task: TaskRecord, number: int) -> str:
+    assert task.dev is not None
+    assert task.labels is not None
+    found, answers = errors(task.dev, task.labels), task.dev
+    total = sum(len(each.rows) for each in found)
+    if not total:
+        return soft(f"None of {len(answers):,} rows is wrong.")
+    rows: list[dict[str, Any]] = []
+    for place, category in enumerate(found):
+        for row in category.rows[:MOST]:
+            score = float(answers.scores[row]) if row < len(answers.scores) else float("nan")
+            rows.append({"c": place, "t": answers.true[row], "p": answers.predicted[row],
+                         "s": score if score == score else None,
+                         "x": [_folded(text) for text in answers.texts[row]]})
+    data = {"kinds": [each.name for each in found], "rows": rows}
+    capped = [f"{len(each.rows):,} {each.name}" for each in found if len(each.rows) > MOST]
+    options = "".join(f'<option value="{place}">{escape(each.name)} ({len(each.rows):,})</option>'
+                      for place, each in enumerate(found))
+    heads = "".join(f'<th><button data-key="{key}">{name}</button></th>' if key else f"<th>{name}</th>"
+                    for name, key in HEADS)
+    cap = f" Of {', '.join(capped)} the {MOST} worst are listed." if capped else ""
+    return (soft(f"{total:,} of {len(answers):,} rows.{cap}")
+            + f'<div data-errors="errors-{number}"><div class=tools>'
+            f'<label>category <select><option value="">all</option>{options}</select></label>'
+            '<label>search <input type=search placeholder="words of the text"></label>'
+            '<span class="soft count"></span></div>'
+            f"<div class=wide><table><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>"
+            "<button class='more next'>show more</button></div>"
+            + embedded(f"errors-{number}", data))
+
+
+def _folded(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def embedded(id: str, data: Any) -> str:
+    """Return data for the page's script; nothing in it can end the element it stands in."""
+    said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&":
+        said = said.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json" id="{id}">{said}</script>'
+
+
+@section("slices", "Slices", 110)
+def sliced(run: RunRecord) -> str:
+    """Show the score of parts of the rows: by length, shared words, truncation."""
+    parts = []
+    for task in run.tasks.values():
+        if task.dev is None or task.labels is None:
+            continue
+        found = slices(task.dev, task.labels, task.cut)
+        what = "mean absolute error" if task.labels.is_regression else "accuracy"
+        parts.append(f"<h3>{escape(task.name)}</h3>" + table(
+            ["rows with", "rows", what],
+            [[each.what, f"{each.rows:,}", f"{each.score:.3f}"] for each in found]))
+        if run.exhibits and not task.cut:
+            parts.append(soft("No dev row was cut at the longest length."))
+    return "".join(parts) or note("No task has labelled dev predictions.")
+
+
+@section("overlaps", "Rows in two places", 120)
+def overlaps(run: RunRecord) -> str:
+    """Show what the data gate found: rows, and nearly the same rows, in two splits or two tasks."""
+    held = run.exhibits.get("overlaps")
+    if not held:
+        return note("The run kept nothing of the data gate; `polytask check` shows it.")
+    if "left_out" in held:
+        return note(held["left_out"])
+    found = [each for task in held["tasks"].values() for each in task] + held["across"]
+    if not found:
+        return soft("No row of one split stands in another, or nearly so.")
+    rows = [[f"{each['rows']:,}", each["here"], each["there"],
+             "nearly the same" if each["nearly"] else "the same",
+             ", ".join(f"{a} = {b}" for a, b in each["examples"][:3])] for each in found]
+    return table(["rows", "of", "stand in", "how", "examples (lines)"], rows)

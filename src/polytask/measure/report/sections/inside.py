@@ -1,0 +1,150 @@
+"""Inside the model: its drawing, its vectors, its attention."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from polytask.measure.report import svg
+from polytask.measure.report.analysis import projected
+from polytask.measure.report.record import RunRecord, TaskRecord
+from polytask.measure.report.sections.contract import figure, legend, note, section, side_by_side, soft
+from polytask.measure.report.sections.errors import embedded
+
+WIDE, TALL, GAP = 186.0, 46.0, 22.0
+
+
+@section("model", "The model", 5)
+def drawing(run: RunRecord) -> str:
+    """Draw what was trained: encoder, pairings, heads, what is shared.
+
+    After M-39, M-40, M-43, G-34, T-36, S-27, made from the config.
+    """
+    tasks = list(run.tasks.values())
+    width = max(1, len(tasks)) * (WIDE + GAP) - GAP
+    levels = ("text", "pairing", "encoder", "pooling", "head", "objective")
+    down = {level: 14 + place * (TALL + GAP) for place, level in enumerate(levels)}
+    parts = []
+    for place, task in enumerate(tasks):
+        x = place * (WIDE + GAP)
+        joint = x + WIDE / 2
+        parts.append(f'<path class=join d="M{joint} {down["text"]}V{down["objective"] + 4}"/>')
+        for level, (title, said) in _boxes(task, run).items():
+            parts.append(_box(x, down[level], WIDE, title, said, svg.colour(place)))
+    encoder = run.config.get("encoder", {})
+    held = run.exhibits.get("model", {})
+    size = "shared by all tasks"
+    if held.get("layers"):
+        size = (f"{held['layers']} layers, {held['width']} wide, "
+                f"{held['parameters'] / 1e6:.1f} million parameters")
+    extra = _kind(encoder["adapter"]) if encoder.get("adapter") else ""
+    said = f"{size}, trainable: {encoder.get('trainable', 'full')}{', adapter: ' + extra if extra else ''}"
+    title = f"encoder {encoder.get('checkpoint', '')}"
+    parts.append(_box(0, down["encoder"], width, title, said, "var(--ink)"))
+    settings = run.config.get("train", {})
+    rules = ", ".join(f"{name}: {_kind(settings[name])}" for name in ("schedule", "weighting", "surgery")
+                      if settings.get(name)) or "the losses are summed"
+    shared = [task.name for task in tasks if _kind(task.settings.get("head")) == "shared"]
+    return (f"<div class=wide>{svg.picture(width, down['objective'] + TALL + 8, ''.join(parts))}</div>"
+            + soft(f"Across the tasks: {rules}."
+                   + (f" {' and '.join(shared)} share the first layer of their heads." if shared else "")))
+
+
+def _boxes(task: TaskRecord, run: RunRecord) -> dict[str, tuple[str, str]]:
+    table = task.settings
+    pairing = table.get("pairing") or "single"
+    pooling = table.get("pooling") or run.config.get("encoder", {}).get("pooling") or "the checkpoint's own"
+    objectives = table.get("objective") or []
+    listed = objectives if isinstance(objectives, list | tuple) else [objectives]
+    features = f" of {', '.join(pairing['features'])}" if isinstance(pairing, Mapping) and pairing.get(
+        "features") else ""
+    text = table.get("text", [])
+    kind = ""
+    if task.labels is not None:
+        kind = (f"{task.labels.kind}, {len(task.labels.classes)} classes" if task.labels.classes
+                else f"numbers from {task.labels.low:g} to {task.labels.high:g}")
+    return {"text": (task.name, ", ".join([text] if isinstance(text, str) else text)),
+            "pairing": ("pairing", _kind(pairing) + features),
+            "pooling": ("pooling", _kind(pooling)),
+            "head": (f"head: {_kind(table.get('head') or 'linear')}", _rest(table.get("head"))),
+            "objective": (" + ".join(map(_kind, listed)) or "objective", kind)}
+
+
+def _kind(value: Any) -> str:
+    return str(value.get("type", "")) if isinstance(value, Mapping) else str(value or "")
+
+
+def _rest(value: Any) -> str:
+    held = {key: each for key, each in value.items() if key != "type"} if isinstance(value, Mapping) else {}
+    return ", ".join(f"{key} {each}" for key, each in held.items())
+
+
+def _box(x: float, y: float, width: float, title: str, said: str, stroke: str) -> str:
+    room = int(width / 6.1)
+    return (svg.rect(x, y, width, TALL, f"{title}: {said}", f'class=part rx=6 style="stroke:{stroke}"')
+            + svg.text(x + width / 2, y + 19, title[:room], "title")
+            + svg.text(x + width / 2, y + 35, said if len(said) <= room else said[: room - 1] + "…"))
+
+
+@section("embeddings", "Embeddings", 94)
+def embeddings(run: RunRecord) -> str:
+    """Show the pooled vectors of dev rows on two principal components, coloured by label (T-35)."""
+    parts = []
+    for task in run.tasks.values():
+        if task.vectors is None or len(task.vectors) < 3 or task.dev is None or task.labels is None:
+            parts.append(note(f"{task.name}: no embeddings were kept."))
+            continue
+        points, shares = projected(task.vectors)
+        parts.append(_cloud(task, points, shares))
+    return side_by_side(parts)
+
+
+def _cloud(task: TaskRecord, points: Any, shares: Any) -> str:
+    assert task.dev is not None
+    assert task.labels is not None
+    true = [task.dev.true[row] for row in task.vector_rows.tolist() if row < len(task.dev.true)]
+    if task.labels.is_regression:
+        steps = np.clip(np.round((np.array(true, float) - task.labels.low)
+                                 / max(1e-9, task.labels.high - task.labels.low) * 5), 0, 5).astype(int)
+        low, width = task.labels.low, (task.labels.high - task.labels.low) / 5
+        names = [f"near {low + width * n:g}" for n in range(6)]
+        groups = steps.tolist()
+    else:
+        names = list(task.labels.classes) if len(task.labels.classes) <= svg.NUM_COLOURS else [
+            *task.labels.classes[: svg.NUM_COLOURS - 1], "others"]
+        index = {name: min(place, len(names) - 1) for place, name in enumerate(task.labels.classes)}
+        groups = [index.get(name.split("|")[0], len(names) - 1) for name in true]
+    x, y = points[:, 0], points[:, 1] if points.shape[1] > 1 else points[:, 0] * 0
+    axes = svg.Axes((float(x.min()), float(x.max())), (float(y.min()), float(y.max())),
+                    f"first component, {shares[0]:.0%} of the variance", "second", height=320)
+    for number in range(len(names)):
+        here = [(float(a), float(b)) for a, b, group in zip(x, y, groups, strict=False) if group == number]
+        axes.dots(here, number, 2.6)
+    return figure(f"{axes}{legend(names)}", f"{task.name}: {len(true)} dev rows")
+
+
+@section("attention", "Attention", 96)
+def attention(run: RunRecord) -> str:
+    """Show what each token of a dev pair attends to, in any layer and head (S-25)."""
+    parts = []
+    for number, held in enumerate(run.exhibits.get("attention", [])):
+        maps = run.arrays.get(f"attention/{number}")
+        if maps is None:
+            continue
+        layers, heads = maps.shape[:2]
+        data = {"tokens": held["tokens"], "heads": heads,
+                "maps": base64.b64encode(np.ascontiguousarray(maps, np.uint8).tobytes()).decode()}
+        choose = [f'<label>{name} <select>' + "".join(
+            f'<option value="{n}">{n + 1}</option>' for n in range(count)) + "</select></label>"
+            for name, count in (("layer", layers), ("head", heads))]
+        texts = " · ".join(held["texts"])
+        parts.append(f"<figure><figcaption>{escape(held['task'])}: {escape(texts)}</figcaption>"
+                     f'<div data-attention="attention-{number}"><div class=tools>{"".join(choose)}</div>'
+                     '<div class=wide><svg role=img style="max-width:620px"></svg></div></div></figure>'
+                     + embedded(f"attention-{number}", data))
+    return side_by_side(parts) if parts else note(
+        "No attention was kept: the encoder gives none, or no dev text is short enough.")

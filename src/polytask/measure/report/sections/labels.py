@@ -1,0 +1,128 @@
+"""Labels: how they are distributed, which are taken for which, how far the scores can be trusted."""
+
+from __future__ import annotations
+
+from html import escape
+
+from polytask.measure.report import svg
+from polytask.measure.report.analysis import calibration_error, confusion, per_label, reliability
+from polytask.measure.report.record import RunRecord, TaskRecord
+from polytask.measure.report.sections.contract import (
+    figure,
+    legend,
+    note,
+    section,
+    side_by_side,
+    soft,
+    table,
+)
+
+# Classes beyond which the matrix becomes a list of its largest entries.
+MATRIX = 24
+
+
+@section("distribution", "Labels of the splits", 50)
+def distribution(run: RunRecord) -> str:
+    """Show the share of each label in every split (S-26)."""
+    parts = []
+    for task in run.tasks.values():
+        splits = {split: held for split, held in task.histograms.items() if sum(held["counts"])}
+        if not splits:
+            parts.append(note(f"{task.name}: the labels of its rows were not kept."))
+            continue
+        groups = [(split, [count / sum(held["counts"]) for count in held["counts"]])
+                  for split, held in splits.items()]
+        first = next(iter(splits.values()))
+        rows = ", ".join(f"{split} {sum(held['counts']):,}" for split, held in splits.items())
+        parts.append(figure(svg.bars(_names(task, first), groups, "share of rows") + legend(list(splits)),
+                            f"{task.name}: {rows} rows"))
+    return side_by_side(parts) if parts else note("The run has no tasks.")
+
+
+def _names(task: TaskRecord, held: dict[str, object]) -> list[str]:
+    counts = held["counts"]
+    assert isinstance(counts, list)
+    if task.labels is not None and len(task.labels.classes) == len(counts):
+        return list(task.labels.classes)
+    low, high = float(str(held.get("low", 0))), float(str(held.get("high", len(counts))))
+    width = (high - low) / len(counts)
+    return [f"{low + width * n:g}" for n in range(len(counts))]
+
+
+@section("confusion", "Confusion", 60)
+def confusions(run: RunRecord) -> str:
+    """Show which label is taken for which, true labels in rows: counts and shares (T-37, P-26)."""
+    parts = []
+    for task in run.tasks.values():
+        if task.dev is None or task.labels is None:
+            parts.append(note(f"{task.name}: no labelled dev predictions."))
+        elif task.labels.is_regression or task.labels.kind == "multi-label":
+            continue
+        elif len(task.labels.classes) <= MATRIX:
+            parts.append(_matrix(task))
+        else:
+            parts.append(_largest(task))
+    return side_by_side(parts) if parts else note("No task has classes.")
+
+
+def _matrix(task: TaskRecord) -> str:
+    assert task.dev is not None
+    assert task.labels is not None
+    counts, names = confusion(task.dev, task.labels.classes), list(task.labels.classes)
+    totals = counts.sum(axis=1, keepdims=True).clip(min=1)
+    shares = (counts / totals).tolist()
+    texts = [[f"{count} · {share:.0%}" if len(names) <= 6 else str(count)
+              for count, share in zip(row, row_shares, strict=True)]
+             for row, row_shares in zip(counts.tolist(), shares, strict=True)]
+    cell = 74.0 if len(names) <= 6 else 34.0
+    return figure(svg.heat(names, names, shares, texts, cell),
+                  f"{task.name}: rows true, columns predicted; count and share of the row")
+
+
+def _largest(task: TaskRecord) -> str:
+    assert task.dev is not None
+    assert task.labels is not None
+    counts, names = confusion(task.dev, task.labels.classes), task.labels.classes
+    wrong = sorted(((counts[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names)
+                    if i != j and counts[i, j]), reverse=True)[:20]
+    return (f"<figure><figcaption>{escape(task.name)}: of {len(names)} classes, the twenty that are most "
+            "often confused</figcaption>"
+            + table(["true", "predicted", "rows"], [[a, b, str(n)] for n, a, b in wrong]) + "</figure>")
+
+
+@section("labels", "Accuracy of each label", 70)
+def accuracies(run: RunRecord) -> str:
+    """Show each label's accuracy beside its share of the rows (G-37, G-38, G-40)."""
+    parts = []
+    for task in run.tasks.values():
+        if task.dev is None or task.labels is None:
+            parts.append(note(f"{task.name}: no labelled dev predictions."))
+            continue
+        found = per_label(task.dev, task.labels)
+        picture = svg.bars([each.label for each in found], [
+            ("accuracy", [each.accuracy or 0.0 for each in found]),
+            ("share", [each.share for each in found])])
+        rounded = ", numbers rounded" if task.labels.is_regression else ""
+        parts.append(figure(picture + legend(["accuracy", "share of the rows"]), f"{task.name}{rounded}"))
+    return side_by_side(parts)
+
+
+@section("reliability", "Reliability of the scores", 80)
+def reliabilities(run: RunRecord) -> str:
+    """Show how often a score of so much is right: on the line, a score can be taken at its word."""
+    parts = []
+    for task in run.tasks.values():
+        if task.dev is None or task.labels is None or task.labels.is_regression:
+            continue
+        points = reliability(task.dev, task.labels)
+        if not points:
+            continue
+        axes = svg.Axes((0, 1), (0, 1), "score", "share that is right")
+        axes.rule((0, 0), (1, 1))
+        axes.line([(a, b) for a, b, _ in points], 0)
+        rows = ", ".join(f"{a:.2f}: {n}" for a, _, n in points)
+        binary = task.labels.kind == "binary" and len(task.labels.classes) == 2
+        what = f'probability of {f"label {task.labels.classes[1]}" if binary else "the predicted class"}'
+        parts.append(figure(str(axes), f"{task.name}: {what}; expected calibration error "
+                            f"{calibration_error(points):.3f}") + soft(f"Rows at each score: {rows}."))
+    return side_by_side(parts) if parts else note("No task has probabilities on labelled dev rows.")

@@ -1,0 +1,149 @@
+"""Several runs on one page: a study's rows beside one another, curves laid over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polytask.measure.report import svg
+from polytask.measure.report.record import RunRecord
+from polytask.measure.report.sections.contract import figure, legend, note, side_by_side, soft, table
+from polytask.measure.report.sections.curves import Points, chart, losses, main_scores
+
+Parts = list[tuple[str, str, str]]
+# Runs whose curves can be told apart in one figure.
+MOST = svg.NUM_COLOURS
+
+
+def overlaid(runs: Mapping[str, RunRecord]) -> Parts:
+    """Return the curves of several runs over each other, score by score (T-33, T-14), and their losses."""
+    held = dict(list(runs.items())[:MOST])
+    said = soft(f"The first {MOST} of {len(runs)} runs.") if len(runs) > MOST else ""
+    scores = _by_name({name: main_scores(run.evaluations) for name, run in held.items()})
+    lost = _by_name({name: losses(run.steps) for name, run in held.items()})
+    names = list(held)
+    return [("curves", "Dev scores over updates", said + _figures(scores, names, "score")),
+            ("losses", "Training losses over updates", said + _figures(lost, names, "loss"))]
+
+
+def _by_name(series: Mapping[str, Mapping[str, Points]]) -> dict[str, dict[str, Points]]:
+    """Turn run → score → points into score → run → points."""
+    made: dict[str, dict[str, Points]] = {}
+    for run, found in series.items():
+        for name, points in found.items():
+            made.setdefault(name, {})[run] = points
+    return made
+
+
+def _figures(series: Mapping[str, Mapping[str, Points]], names: list[str], ylabel: str) -> str:
+    if not series:
+        return note("There are no curves yet.")
+    # Every figure has all runs, so that a run has one colour throughout.
+    return side_by_side(figure(chart({run: found.get(run, []) for run in names}, ylabel), name)
+                        for name, found in series.items())
+
+
+def study_parts(told: Mapping[str, Any], runs: Mapping[str, RunRecord]) -> Parts:
+    """Return the page of a study from its `results.json` and its runs."""
+    rows = [row for row in told["rows"] if row["scores"]]
+    parts = [("results", "Results", _results(told, rows)),
+             ("rows", "All rows, all scores", _dots(told, rows)),
+             ("gains", "Gains", _gains(told, rows))]
+    if any(row["claims"] for row in rows):
+        parts.append(("claims", "Claimed and measured", _claims(told, rows)))
+    parts += overlaid(runs)
+    notes = [*told.get("notes", ()), *([told["caveat"]] if told.get("caveat") else [])]
+    if notes:
+        parts.append(("notes", "Notes", "".join(map(soft, notes))))
+    return parts
+
+
+def _results(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
+    keys = told["scores"]
+    body = [[row["name"], len(row["seeds"]), *(_cell(row["scores"].get(key)) for key in keys),
+             f"{row['cost'].get('seconds', 0):,.0f}"] for row in rows]
+    failed = [f"{row['name']} failed: {row['failed']}" for row in told["rows"] if row["failed"]]
+    return (table(["row", "seeds", *keys, "s a run"], body)
+            + soft("Mean over seeds ± standard error over dev rows and seeds.")
+            + "".join(map(note, failed)))
+
+
+def _cell(held: Mapping[str, Any] | None) -> str:
+    return "–" if held is None else f"{held['mean']:.3f} ± {held['error']:.3f}"
+
+
+def _dots(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
+    """Draw all rows by every score, each score's mean over the rows as a dashed line (M-41, M-42)."""
+    if not rows:
+        return note("No row has ended.")
+    values = [cell["mean"] for row in rows for cell in row["scores"].values()]
+    axes = svg.Axes((0.5, len(rows) + 0.5), (min(values), max(values)), "row", "score",
+                    width=max(svg.WIDTH, 34.0 * len(rows)), height=300)
+    axes.marks = [svg.text(axes.across(place), 300 - svg.BOTTOM + 15, str(place))
+                  for place in range(1, len(rows) + 1)]
+    for number, key in enumerate(told["scores"]):
+        found = [(place, row["scores"][key]) for place, row in enumerate(rows, 1) if key in row["scores"]]
+        if not found:
+            continue
+        mean = sum(cell["mean"] for _, cell in found) / len(found)
+        axes.line([(0.5, mean), (len(rows) + 0.5, mean)], number, True, f"{key}, mean of the rows")
+        for place, cell in found:
+            low, high = cell["mean"] - cell["error"], cell["mean"] + cell["error"]
+            axes.line([(place, low), (place, high)], number)
+            axes.dots([(place, cell["mean"])], number, 4)
+    named = [[place, row["name"]] for place, row in enumerate(rows, 1)]
+    codes = table(["code", "row"], named)
+    return figure(f"{axes}{legend(told['scores'])}", "Every row by every score; bars are standard errors, "
+                  "dashed lines the means over the rows") + codes
+
+
+def _gains(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
+    """Draw the difference of each row to the base row, and the gain over single-task runs (G-39)."""
+    made = []
+    for field, what in (("differences", f"Difference to {told['against']}"),
+                        ("gains", "Gain over single-task runs of the same budget")):
+        held = [row for row in rows if row[field]]
+        if not held:
+            continue
+        body = [[row["name"], *(f"{row[field][key]['mean']:+.3f} ± {row[field][key]['error']:.3f}"
+                                if key in row[field] else "–" for key in told["scores"]),
+                 row[field].get(told["primary"], {}).get("verdict", "")] for row in held]
+        made.append(f"<h3>{what}</h3>" + table(["row", *told["scores"], "verdict"], body)
+                    + _differences(told, held, field))
+    return "".join(made) or note("There is one row alone, and no single-task run.")
+
+
+def _differences(told: Mapping[str, Any], rows: list[Mapping[str, Any]], field: str) -> str:
+    key = told["primary"]
+    found = [(row["name"], row[field][key]) for row in rows if key in row[field]]
+    if not found:
+        return ""
+    ends = [side for _, each in found for side in (each["mean"] - 2 * each["error"],
+                                                   each["mean"] + 2 * each["error"])]
+    tall, left, width = 24.0, 190.0, 640.0
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    scale = (width - left - 10) / ((high - low) or 1.0)
+    parts = []
+    for place, (name, each) in enumerate(found):
+        y = 14 + tall * place
+        a, b, middle = (left + (x - low) * scale for x in (
+            each["mean"] - 2 * each["error"], each["mean"] + 2 * each["error"], each["mean"]))
+        shade = {"better": "var(--good)", "worse": "var(--bad)"}.get(each["verdict"], "var(--c7)")
+        parts.append(svg.text(left - 8, y + 4, name[:30], anchor="end")
+                     + f'<path d="M{a:.1f} {y}H{b:.1f}" stroke="{shade}" stroke-width=2 />'
+                     f'<circle cx={middle:.1f} cy={y} r=4 fill="{shade}"/>')
+    zero = left - low * scale
+    parts.append(f'<path class=rule d="M{zero:.1f} 2V{tall * len(found) + 6}"/>')
+    return figure(svg.picture(width, tall * len(found) + 10, "".join(parts)),
+                  f"{key}: the mean and two standard errors on either side")
+
+
+def _claims(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
+    body = [[row["name"], key, f"{claim['claimed']:g}",
+             "not measured" if claim["measured"] is None else f"{claim['measured']:.3f}"]
+            for row in rows for key, claim in row["claims"].items()]
+    orders = [f"{order['score']}: rank correlation {order['rank_correlation']:+.2f} over "
+              f"{order['rows']} rows; {order['agree']} pairs agree, {order['ties']} are ties, "
+              f"{len(order['contradictions'])} contradict."
+              for order in told["orders"] if order["rank_correlation"] is not None]
+    return table(["row", "what", "claimed", "measured"], body) + "".join(map(soft, orders))

@@ -1,0 +1,183 @@
+"""Small figures as inline SVG. Colours are the page's variables, so that they follow light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+Series = Sequence[tuple[float, float]]
+
+WIDTH, HEIGHT = 460.0, 240.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 34.0
+NUM_COLOURS = 8
+# Points of a curve beyond which neighbours are averaged, dots of a scatter beyond which some are left out.
+MOST_POINTS, MOST_DOTS = 200, 3000
+
+
+def colour(number: int) -> str:
+    """Return the variable of the n-th colour."""
+    return f"var(--c{number % NUM_COLOURS})"
+
+
+def short(value: float) -> str:
+    """Return a number as an axis tells it."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10000 or abs(value) < 0.001:
+        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-")
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round numbers between low and high, about `wanted` of them."""
+    span = high - low
+    if span <= 0 or not math.isfinite(span):
+        return [low]
+    raw = span / wanted
+    scale = 10.0 ** math.floor(math.log10(raw))
+    step = next(scale * m for m in (1, 2, 2.5, 5, 10) if scale * m >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def text(x: float, y: float, said: str, name: str = "tick", anchor: str = "middle") -> str:
+    """Return a line of text."""
+    return f'<text class="{name}" x={x:.1f} y={y:.1f} text-anchor={anchor}>{escape(said)}</text>'
+
+
+def rect(x: float, y: float, width: float, height: float, title: str, more: str) -> str:
+    """Return a box that tells `title` under the pointer."""
+    return (f'<rect x={x:.1f} y={y:.1f} width={width:.1f} height={height:.1f} {more}>'
+            f"<title>{escape(title)}</title></rect>")
+
+
+class Axes:
+    """A frame that maps numbers to the picture and draws its axes."""
+
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], xlabel: str = "", ylabel: str = "",
+                 width: float = WIDTH, height: float = HEIGHT) -> None:
+        self.x, self.y = _widened(x), _widened(y)
+        self.width, self.height = width, height
+        self.parts: list[str] = []
+        for value in ticks(*self.y):
+            at = self.down(value)
+            self.parts.append(f'<path class=grid d="M{LEFT} {at:.1f}H{width - RIGHT}"/>'
+                              + text(LEFT - 6, at + 3.5, short(value), anchor="end"))
+        self.marks = [text(self.across(value), height - BOTTOM + 15, short(value))
+                      for value in ticks(*self.x)]
+        self.parts.append(f'<path class=axis d="M{LEFT} {height - BOTTOM}H{width - RIGHT}"/>')
+        if xlabel:
+            self.parts.append(text((LEFT + width - RIGHT) / 2, height - 4, xlabel, "name"))
+        if ylabel:
+            middle = (TOP + height - BOTTOM) / 2
+            self.parts.append(f'<text class=name transform="rotate(-90 11 {middle})" x=11 y={middle} '
+                              f'text-anchor=middle>{escape(ylabel)}</text>')
+
+    def across(self, value: float) -> float:
+        low, high = self.x
+        return LEFT + (value - low) / (high - low) * (self.width - LEFT - RIGHT)
+
+    def down(self, value: float) -> float:
+        low, high = self.y
+        return self.height - BOTTOM - (value - low) / (high - low) * (self.height - TOP - BOTTOM)
+
+    def line(self, points: Series, number: int, dashed: bool = False, title: str = "") -> None:
+        """Add a curve; of many points neighbours are averaged."""
+        held = [(self.across(x), self.down(y)) for x, y in thinned(points) if math.isfinite(y)]
+        if not held:
+            return
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in held)
+        dash = ' stroke-dasharray="5 4"' if dashed else ""
+        self.parts.append(f'<g><title>{escape(title)}</title><polyline class=line points="{path}" '
+                          f'stroke="{colour(number)}"{dash}/>')
+        if len(held) <= 20:
+            self.parts += [f'<circle cx={x:.1f} cy={y:.1f} r=2.6 fill="{colour(number)}"/>'
+                           for x, y in held]
+        self.parts.append("</g>")
+
+    def dots(self, points: Series, number: int, radius: float = 2.2) -> None:
+        """Add dots; of very many an even share."""
+        step = max(1, math.ceil(len(points) / MOST_DOTS))
+        made = "".join(f"M{self.across(x):.1f} {self.down(y):.1f}h0" for x, y in points[::step])
+        self.parts.append(f'<path class=dots d="{made}" stroke="{colour(number)}" '
+                          f"stroke-width={2 * radius} />")
+
+    def rule(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Add a dashed line of reference."""
+        (x0, y0), (x1, y1) = start, end
+        self.parts.append(f'<path class=rule d="M{self.across(x0):.1f} {self.down(y0):.1f}'
+                          f'L{self.across(x1):.1f} {self.down(y1):.1f}"/>')
+
+    def box(self, low: float, high: float, value: float, number: int, title: str) -> None:
+        """Add a bar from 0 to `value` between two places of the x axis."""
+        x0, x1, top = self.across(low), self.across(high), self.down(value)
+        floor = self.down(max(0.0, self.y[0]))
+        self.parts.append(rect(x0, min(top, floor), max(0.5, x1 - x0), abs(floor - top), title,
+                               f'fill="{colour(number)}"'))
+
+    def __str__(self) -> str:
+        return picture(self.width, self.height, "".join(self.parts + self.marks))
+
+
+def thinned(points: Series, most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """Return at most `most` points, each the mean of its neighbours."""
+    size = math.ceil(len(points) / most)
+    if size <= 1:
+        return list(points)
+    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part))
+            for part in (points[n:n + size] for n in range(0, len(points), size))]
+
+
+def _widened(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
+
+
+def picture(width: float, height: float, body: str) -> str:
+    """Return an SVG that shrinks with the page."""
+    return f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role=img>{body}</svg>'
+
+
+def bars(names: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]], ylabel: str = "") -> str:
+    """Return bars side by side: for each name one of every group."""
+    width = max(WIDTH, LEFT + RIGHT + 14.0 * len(names) * len(groups))
+    top = max((value for _, values in groups for value in values), default=1.0) or 1.0
+    axes = Axes((0, max(1, len(names))), (0, top * 1.05), "", ylabel, width)
+    axes.marks, each = [], 0.8 / max(1, len(groups))
+    every = max(1, math.ceil(len(names) * 52 / width))
+    for place, name in enumerate(names):
+        for number, (group, values) in enumerate(groups):
+            start = place + 0.1 + number * each
+            axes.box(start, start + each * 0.92, values[place], number,
+                     f"{name}, {group}: {short(values[place])}")
+        if place % every == 0:
+            axes.marks.append(text(axes.across(place + 0.5), HEIGHT - BOTTOM + 15, name[:12]))
+    return str(axes)
+
+
+def heat(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]],
+         texts: Sequence[Sequence[str]] | None = None, cell: float = 44.0, diverging: bool = False) -> str:
+    """Return a matrix of coloured cells: 0 to 1, or -1 to 1 where it is diverging."""
+    left = 14.0 + 6.4 * max((len(name[:18]) for name in rows), default=0)
+    wide, parts = cell * len(columns), []
+    for place, name in enumerate(rows):
+        y = 22 + cell * place
+        parts.append(text(left - 6, y + cell / 2 + 3.5, name[:18], anchor="end"))
+        for at, value in enumerate(values[place]):
+            share = 0.0 if not math.isfinite(value) else min(1.0, abs(value))
+            share = math.sqrt(share) if diverging else share  # small cosines are to be seen as well
+            fill = "var(--c1)" if diverging and value < 0 else "var(--c0)"
+            said = texts[place][at] if texts else ""
+            parts.append(rect(left + cell * at, y, cell - 1, cell - 1,
+                              f"{name}, {columns[at]}: {said or f'{value:.3f}'}",
+                              f'fill="{fill}" fill-opacity={share:.3f} class=cell'))
+            if said and cell >= 30:
+                parts.append(text(left + cell * (at + 0.5), y + cell / 2 + 3.5, said,
+                                  "on" if share > 0.55 else "mark"))
+    every = max(1, math.ceil(len(columns) * 34 / max(wide, 1)))
+    parts += [text(left + cell * (at + 0.5), 15, name[:8]) for at, name in enumerate(columns)
+              if at % every == 0]
+    return picture(left + wide + 6, 26 + cell * len(rows), "".join(parts))

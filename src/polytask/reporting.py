@@ -1,0 +1,74 @@
+"""`polytask report`: the page and the plots of a run or a study, from its folder alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from polytask.core.disk import write_file
+from polytask.core.errors import ConfigError, PolytaskError, RunError
+from polytask.exhibits import load_exhibits
+from polytask.measure.report.page import page, run_page
+from polytask.measure.report.plots import write_plots
+from polytask.measure.report.record import RunRecord, read_run
+from polytask.measure.report.several import overlaid, study_parts
+
+
+def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bool = True) -> Path:
+    """Write the report of a run or a study, or one that lays the curves of several runs over each other.
+
+    Returns the page. `out` is where it goes: absent, `report.html` in the folder; several runs need it.
+    Raises `RunError` for what is no run and no study, `ConfigError` for several runs without `out`.
+    """
+    folders = [Path(path) for path in paths]
+    if len(folders) > 1:
+        if out is None:
+            raise ConfigError("--out: is missing; expected a file for the report of several runs")
+        runs = [_read(folder) for folder in folders]
+        names = [run.name for run in runs]
+        if len(set(names)) < len(names):  # runs of a study are named after their seeds
+            names = [str(run.path) for run in runs]
+        held = dict(zip(names, runs, strict=True))
+        write_file(out, page(", ".join(names), f"{len(runs)} runs", overlaid(held)))
+        return Path(out)
+    (folder,) = folders
+    if (folder / "study.json").is_file():
+        return study_report(folder, out)
+    run = _read(folder)
+    place = Path(out) if out else folder / "report.html"
+    write_file(place, run_page(run))
+    if plots:
+        write_plots(run, folder / "plots")
+    return place
+
+
+def _read(folder: Path) -> RunRecord:
+    return read_run(folder, load_exhibits(folder))
+
+
+def study_report(folder: Path, out: str | Path | None = None) -> Path:
+    """Write the page of a study from its results and its runs; `RunError` where it has no results."""
+    results = folder / "results.json"
+    if not results.is_file():
+        raise RunError(f"{folder}: has no results.json; expected a study that polytask compare has "
+                       "ended once")
+    told = json.loads(results.read_text(encoding="utf-8"))
+    runs = {f"{path.parent.parent.name} {path.parent.name}": _read(path.parent)
+            for path in sorted((folder / "runs").glob("*/*/config.toml"))}
+    place = Path(out) if out else folder / "report.html"
+    about = " · ".join(str(value).strip("`") for value in told["about"].values())
+    write_file(place, page(told["title"], about, study_parts(told, runs)))
+    return place
+
+
+def report_quietly(folder: Path) -> None:
+    """Write the report of a run that has just ended. Whatever goes wrong is said; the run is not lost."""
+    try:
+        report([folder])
+    except PolytaskError as error:
+        sys.stderr.write(f"{folder}: {error}\n")
+    except Exception as error:
+        sys.stderr.write(f"{folder}: the report could not be made ({type(error).__name__}: {error}); "
+                         f"the run is complete, try: polytask report {folder}\n")

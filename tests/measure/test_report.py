@@ -1,0 +1,260 @@
+"""The report: its counts agree with scikit-learn, it shows any kind of task, and it harms nobody."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.metrics import confusion_matrix, recall_score
+
+from polytask.core.errors import ConfigError, RunError
+from polytask.core.labels import Labels
+from polytask.measure.report import analysis, svg
+from polytask.measure.report.page import run_page
+from polytask.measure.report.record import Answers, read_answers, read_run
+from polytask.measure.report.sections import SECTIONS
+from polytask.reporting import report
+from polytask.run import Run
+
+NASTY = '<script>window.bad = 1</script> & "quotes" 😀 שלום עולם </script>'
+
+
+def answers(true: list[str], predicted: list[str], scores: Any = None, texts: Any = None) -> Answers:
+    size = len(true)
+    return Answers(texts or [(f"text {n}",) for n in range(size)], [str(n) for n in range(size)], true,
+                   predicted, np.asarray(np.full(size, 0.5) if scores is None else scores, float))
+
+
+@pytest.fixture
+def drawn() -> tuple[Answers, Labels]:
+    chance = np.random.default_rng(3)
+    names = [f"class {n}" for n in range(7)]
+    true, predicted = (chance.choice(names, 400, p=np.arange(1, 8) / 28).tolist() for _ in range(2))
+    return answers(true, predicted, chance.uniform(size=400)), Labels("classes", tuple(names))
+
+
+def test_confusion_and_label_accuracy_agree_with_scikit_learn(drawn: tuple[Answers, Labels]) -> None:
+    found, labels = drawn
+    counts = analysis.confusion(found, labels.classes)
+    theirs = confusion_matrix(found.true, found.predicted, labels=labels.classes)
+    np.testing.assert_array_equal(counts, theirs)
+    recall = recall_score(found.true, found.predicted, labels=labels.classes, average=None)
+    each = analysis.per_label(found, labels)
+    np.testing.assert_allclose([one.accuracy for one in each], recall)
+    assert sum(one.share for one in each) == pytest.approx(1)
+    assert sum(one.rows for one in each) == 400
+
+
+def test_projection_agrees_with_scikit_learn_up_to_sign() -> None:
+    vectors = np.random.default_rng(1).normal(size=(60, 12)) * np.arange(1, 13)
+    points, shares = analysis.projected(vectors)
+    theirs = PCA(2).fit(vectors)
+    np.testing.assert_allclose(np.abs(points), np.abs(theirs.transform(vectors)), atol=1e-8)
+    np.testing.assert_allclose(shares, theirs.explained_variance_ratio_)
+
+
+def test_errors_are_in_the_categories_of_the_reports() -> None:
+    sst = analysis.errors(answers(["0", "1", "4", "2", "3"], ["1", "0", "1", "2", "4"]),
+                          Labels("ordinal", ("0", "1", "2", "3", "4")))
+    assert {each.name: each.rows for each in sst} == {
+        "over-predicted by 1": [0, 4], "under-predicted by 1": [1], "off by 2 or more": [2]}
+    pairs = analysis.errors(answers(["0", "1", "0"], ["1", "0", "0"], [0.9, 0.2, 0.3]),
+                            Labels("binary", ("0", "1")))
+    assert [(each.name, each.rows) for each in pairs] == [("false positive", [0]), ("false negative", [1])]
+    sts = analysis.errors(answers(["1", "1", "4", "5", "2"], ["2.5", "4", "2.5", "1", "2.9"]),
+                          Labels("regression", (), 0, 5))
+    assert {each.name: each.rows for each in sts} == {
+        "too high": [0], "far too high": [1], "too low": [2], "far too low": [3]}
+    tags = analysis.errors(answers(["a|b", "a", "", "b"], ["a", "a|c", "c", "b"]),
+                           Labels("multi-label", ("a", "b", "c")))
+    assert {each.name: sorted(each.rows) for each in tags} == {
+        "labels missed": [0], "labels wrongly given": [1, 2]}
+
+
+def test_reliability_counts_every_row_once(drawn: tuple[Answers, Labels]) -> None:
+    found, labels = drawn
+    points = analysis.reliability(found, labels)
+    assert sum(rows for *_, rows in points) == 400
+    right = np.mean([a == b for a, b in zip(found.true, found.predicted, strict=True)])
+    assert sum(share * rows for _, share, rows in points) / 400 == pytest.approx(right)
+    sure = answers(["a", "b"], ["a", "b"], [1.0, 1.0])
+    assert analysis.calibration_error(analysis.reliability(sure, Labels("classes", ("a", "b", "c")))) == 0
+    assert analysis.reliability(answers(["a"], ["a"], [float("nan")]), labels) == []
+
+
+def test_slices_hold_all_rows_and_their_scores() -> None:
+    texts = [("a b c", "a b c"), ("a b", "c d"), ("a", "b c d e f")]
+    found = analysis.slices(answers(["1", "0", "1"], ["1", "1", "1"], texts=texts),
+                            Labels("binary", ("0", "1")), cut=[2])
+    lengths = [each for each in found if each.what.endswith("words")]
+    assert sum(each.rows for each in lengths) == 3
+    shared = {each.what: (each.rows, each.score) for each in found if "shared" in each.what}
+    assert shared == {"0% to 20% of the words shared": (2, 0.5),
+                      "80% to 100% of the words shared": (1, 1.0)}
+    assert [(each.what, each.rows, each.score) for each in found[-2:]] == [
+        ("cut at the longest length", 1, 1.0), ("whole", 2, 0.5)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 7), (1e-6, 2e-6), (5, 5), (0, 12345)])
+def test_ticks_are_round_and_inside(low: float, high: float) -> None:
+    found = svg.ticks(low, high)
+    assert 1 <= len(found) <= 11
+    assert all(low - 1e-12 <= each <= high * (1 + 1e-9) + 1e-12 for each in found)
+
+
+def test_long_curves_are_averaged_and_keep_their_mean() -> None:
+    points = [(float(n), float(n % 7)) for n in range(1000)]
+    thin = svg.thinned(points, 100)
+    assert len(thin) == 100
+    assert np.mean([y for _, y in thin]) == pytest.approx(np.mean([y for _, y in points]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    """A finished run of five kinds of tasks, with texts that would like to do harm."""
+    folder = tmp_path_factory.mktemp("kinds")
+    chance = np.random.default_rng(2)
+    made: dict[str, Any] = {}
+    kinds: dict[str, Any] = {
+        "stars": lambda n: n % 5, "tags": lambda n: "|".join("abc"[: n % 4]),
+        "many": lambda n: f"intent {n % 30}",
+        "price": lambda n: round(float(chance.uniform(-100, 100)), 2)}
+    for name, label in kinds.items():
+        for split, rows in (("train", 60), ("dev", 60)):
+            with (folder / f"{name}-{split}.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["text", "label"])
+                writer.writerows([f"{NASTY} {name} {n} " + ("x" * 10000 if n == 3 else ""), label(n)]
+                                 for n in range(rows))
+        kind = {"stars": "ordinal", "tags": "multi-label", "many": "classes", "price": "regression"}[name]
+        made[name] = {"train": f"{name}-train.csv", "dev": f"{name}-dev.csv", "text": "text",
+                      "label": "label", "kind": kind}
+    made["price"]["range"] = [-100, 100]
+    train = {"max_steps": 6, "batch_size": 8, "surgery": "pcgrad", "evaluate_every": 2,
+             "weighting": "automatic", "train_metrics": True}
+    table = {"data": {"root": str(folder), "max_length": 48}, "tasks": made, "train": train,
+             "encoder": {"checkpoint": str(tiny_checkpoint)}}
+    Run.from_table(table).train(folder / "run", quiet=True)
+    return folder / "run"
+
+
+def test_the_page_is_written_at_the_end_with_every_part(trained: Path) -> None:
+    text = (trained / "report.html").read_text(encoding="utf-8")
+    for each in SECTIONS.values():
+        assert f'<section id="{each.id}">' in text
+    assert "could not be drawn" not in text
+    assert "<script>window.bad" not in text
+    assert "http://" not in text and "https://" not in text
+    names = {path.name for path in (trained / "plots").iterdir()}
+    assert {"scores.png", "losses.svg", "stars-confusion.png", "price-scatter.svg"} <= names
+
+
+def test_the_same_run_gives_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in [trained / "report.html", *(trained / "plots").iterdir()]}
+    shutil.rmtree(trained / "plots")
+    (trained / "report.html").unlink()
+    assert report([trained]) == trained / "report.html"
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.rmtree(run / "exhibits")
+    (run / "predictions" / "stars-dev.csv").unlink()
+    text = report([run]).read_text(encoding="utf-8")
+    assert "stars: no labelled dev predictions." in text
+    assert "The run kept no exhibits" in text
+    assert "Confusion" in text and "could not be drawn" not in text
+    (run / "results.json").unlink()
+    shutil.rmtree(run / "predictions")
+    shutil.rmtree(run / "model")
+    events = (run / "events.jsonl").read_text().splitlines()
+    (run / "events.jsonl").write_text("\n".join(events[:3]) + '\n{"event": "st')
+    text = report([run]).read_text(encoding="utf-8")
+    assert "The training has not ended" in text and "could not be drawn" not in text
+    with pytest.raises(RunError, match="there is no such folder"):
+        report([tmp_path / "nothing"])
+
+
+def test_curves_of_several_runs_lie_over_each_other(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "other")
+    page = report([trained, tmp_path / "other"], tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count(">other</span>") >= 4
+    with pytest.raises(ConfigError, match="--out: is missing"):
+        report([trained, tmp_path / "other"])
+
+
+def test_a_hundred_thousand_predictions_make_a_small_page(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    for name in ("stars", "price"):
+        path = run / "predictions" / f"{name}-dev.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([head, *(rows[n % 60] for n in range(50_000))])
+    text = run_page(read_run(run))
+    assert len(text.encode()) < 8_000_000
+    assert "worst are listed" in text
+
+
+def test_predictions_are_read_as_they_were_written(trained: Path) -> None:
+    found = read_answers(trained / "predictions" / "stars-dev.csv", ["text"])
+    assert len(found) == 60 and found.texts[4][0].startswith(NASTY)
+    assert len(found.texts[3][0]) > 10_000
+    results = json.loads((trained / "results.json").read_text())["dev"]["scores"]["stars"]
+    right = np.mean([a == b for a, b in zip(found.true, found.predicted, strict=True)])
+    assert results["accuracy"] == pytest.approx(right)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    place = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if place is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+def test_the_page_in_a_browser(trained: Path, browser: Any, width: int, scheme: str) -> None:
+    view = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    view.on("console", lambda message: said.append(message.text))
+    view.on("pageerror", lambda error: said.append(str(error)))
+    view.on("request", lambda request: asked.append(request.url))
+    address = f"file://{trained / 'report.html'}"
+    view.goto(address)
+    assert view.evaluate("window.bad") is None
+    assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    box = view.locator("[data-errors]").first
+    rows = box.locator("tbody tr")
+    whole = rows.count()
+    assert whole > 0
+    box.locator("select").select_option("0")
+    chosen = box.locator("option").nth(1).inner_text().split(" (")[0]
+    assert {each.split("\t")[0] for each in rows.all_inner_texts()} == {chosen}
+    box.locator("select").select_option("")
+    box.locator("input").fill("stars 7 ")
+    assert 0 < rows.count() < whole
+    box.locator("input").fill("nothing has this")
+    assert rows.count() == 0
+    box.locator("input").fill("")
+    box.locator("th button").nth(2).click()
+    shown = [float(each) for each in box.locator("tbody td.n").all_inner_texts()]
+    assert shown == sorted(shown, reverse=True)
+    view.close()
+    assert said == [] and asked == [address]
