@@ -64,9 +64,12 @@ def study_report(folder: Path, out: str | Path | None = None) -> Path:
 
 
 def report_quietly(folder: Path) -> None:
-    """Write the report of a run that has just ended. Whatever goes wrong is said; the run is not lost."""
+    """Write the page of a run that has just ended. Whatever goes wrong is said; the run is not lost.
+
+    The plots are left to `polytask report`: drawing them takes longer than the page.
+    """
     try:
-        report([folder])
+        report([folder], plots=False)
     except PolytaskError as error:
         sys.stderr.write(f"{folder}: {error}\n")
     except Exception as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,19 @@ def test_ahead_can_be_left_early() -> None:
         if n == 3:
             break
     assert n == 3
+
+
+def test_the_printed_sentences_are_answered_beside_the_reports(
+    tmp_path: Path, small_table: dict[str, Any]
+) -> None:
+    small_table["train"] = {"max_steps": 2, "batch_size": 8}
+    small_table["tasks"]["sts"]["range"] = [0, 5]
+    Run.from_table(small_table).train(tmp_path / "run", quiet=True)
+    script = Path(__file__).parents[2] / "examples" / "printed_sentences.py"
+    said = subprocess.run([sys.executable, str(script), str(tmp_path / "run")], capture_output=True,
+                          text=True, check=True).stdout.splitlines()
+    assert sum(line.startswith(("| practices", "| swissbert")) for line in said) == 19
+    assert "reported: 4 of 19 right" in said
+    model = pk.load(tmp_path / "run")
+    (first,) = model.predict("sst", ["Holden Caulfield did it better."])
+    assert any(line.endswith(f"| 1 | 3 | {first.label} |") for line in said)
