@@ -27,6 +27,7 @@ fmt: $(VENV)/developed
 
 docs: $(VENV)/developed
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/techniques.py
 
 bench: $(VENV)/developed
 	$(BIN)/python bench/page.py $(if $(DATA),--data $(DATA))
