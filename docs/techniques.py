@@ -87,9 +87,9 @@ def tests() -> dict[str, list[str]]:
 def page() -> str:
     """Return the page; raise `ValueError` for a technique without place or reason."""
     where, own = places(), tests()
-    parts = ["# Coverage", "", "Made by `docs/techniques.py` from what the code, the recipes and the examples "
-             "name. Each of the 188 techniques, options, figures and analyses of the five reports has its place "
-             "and its test, or the reason why it is not built.", ""]
+    parts = ["# Coverage", "", "Made by `docs/techniques.py` from what the code, the recipes and the "
+             "examples name. Each of the 188 techniques, options, figures and analyses of the five reports "
+             "has its place and its test, or the reason why it is not built.", ""]
     missing = []
     for letter, report in REPORTS.items():
         rows = [row for row in techniques() if row[0].startswith(f"{letter}-")]

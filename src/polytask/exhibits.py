@@ -9,15 +9,18 @@ So the report can be built from the run folder alone, without the model and with
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from polytask.building import Built
 from polytask.core.disk import write_file, write_json
+from polytask.core.errors import RunError
 from polytask.core.folders import RunFolder
 from polytask.model.multitask import MultiTask
 from polytask.tasks.answers import encode_some
@@ -59,13 +62,26 @@ def keep_exhibits(built: Built, model: MultiTask, folder: RunFolder) -> None:
     write_json(place / "exhibits.json", told)
 
 
+def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
+    """Write the exhibits of a trained model. Whatever goes wrong is said; the run is not lost."""
+    try:
+        keep_exhibits(built, model, folder)
+    except Exception as error:
+        sys.stderr.write(f"{folder.path}: embeddings and attention could not be kept "
+                         f"({type(error).__name__}: {error}); the report will say that they are missing\n")
+
+
 def load_exhibits(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what was told and the arrays; both empty where nothing was kept."""
     place = folder / "exhibits"
     if not (place / "exhibits.json").is_file() or not (place / "exhibits.npz").is_file():
         return {}, {}
-    with np.load(place / "exhibits.npz", allow_pickle=False) as arrays:
-        return json.loads((place / "exhibits.json").read_text()), dict(arrays)
+    try:
+        with np.load(place / "exhibits.npz", allow_pickle=False) as arrays:
+            return json.loads((place / "exhibits.json").read_text(encoding="utf-8")), dict(arrays)
+    except (ValueError, BadZipFile) as error:
+        raise RunError(f"{place}: cannot be read ({error}); delete the folder for a report "
+                       "without embeddings and attention") from None
 
 
 def _save(path: Path, arrays: dict[str, Any]) -> None:

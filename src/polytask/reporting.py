@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polytask.core.disk import write_file
-from polytask.core.errors import ConfigError, PolytaskError, RunError
+from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
 from polytask.exhibits import load_exhibits
 from polytask.measure.report.page import page, run_page
 from polytask.measure.report.plots import write_plots
@@ -40,8 +40,16 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
     place = Path(out) if out else folder / "report.html"
     write_file(place, run_page(run))
     if plots:
-        write_plots(run, folder / "plots")
+        _draw(run, folder / "plots")
     return place
+
+
+def _draw(run: RunRecord, folder: Path) -> None:
+    """Write the plots; the page stands without them, so that a missing matplotlib is said and no more."""
+    try:
+        write_plots(run, folder)
+    except MissingExtra as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def _read(folder: Path) -> RunRecord:

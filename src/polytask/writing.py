@@ -10,7 +10,7 @@ import torch
 from polytask.building import Built
 from polytask.core.disk import write_file, write_json
 from polytask.core.folders import RunFolder
-from polytask.exhibits import keep_exhibits
+from polytask.exhibits import keep_quietly
 from polytask.measure.evaluate import Evaluation, evaluate, true_labels
 from polytask.run import Run
 from polytask.tasks.model_folder import load_model
@@ -39,7 +39,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "notes": list(evaluation.notes)}
-    keep_exhibits(built, model, folder)
+    keep_quietly(built, model, folder)
     results |= cost
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polytask.core.disk import write_file
-from polytask.core.errors import ConfigError
+from polytask.core.errors import MissingExtra
 from polytask.measure.report.analysis import confusion, per_label, projected, reliability
 from polytask.measure.report.record import RunRecord, TaskRecord
 from polytask.measure.report.sections.curves import losses, main_scores
@@ -22,13 +22,13 @@ Draw = Callable[[Any], None]
 def write_plots(run: RunRecord, folder: Path) -> list[Path]:
     """Write every figure that the run has data for; return the files.
 
-    Raises `ConfigError` with the pip command where matplotlib is not installed.
+    Raises `MissingExtra` with the pip command where matplotlib is not installed.
     """
     try:
         import matplotlib
     except ImportError:
-        raise ConfigError("plots: need matplotlib, which is not installed; expected: "
-                          "pip install 'polytask[plot]'") from None
+        raise MissingExtra("plots/: needs matplotlib, which is not installed; the page has every figure "
+                           "without it; for PNG and SVG files: pip install 'polytask[plot]'") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

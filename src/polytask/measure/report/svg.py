@@ -29,6 +29,15 @@ def short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def labelled(values: Sequence[float]) -> list[str]:
+    """Return evenly spaced numbers as an axis tells them: with the digits that tell them apart."""
+    step = min((abs(b - a) for a, b in zip(values, values[1:], strict=False)), default=0.0)
+    if not 1e-6 < step < 1e5 or max(map(abs, values)) >= 1e6:
+        return [short(value) for value in values]
+    digits = next(n for n in range(8) if abs(round(step, n) - step) < step * 1e-3)
+    return [f"{value + 0.0:,.{digits}f}" for value in values]
+
+
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Return round numbers between low and high, about `wanted` of them."""
     span = high - low
@@ -60,12 +69,13 @@ class Axes:
         self.x, self.y = _widened(x), _widened(y)
         self.width, self.height = width, height
         self.parts: list[str] = []
-        for value in ticks(*self.y):
+        rows, columns = ticks(*self.y), ticks(*self.x)
+        for value, said in zip(rows, labelled(rows), strict=True):
             at = self.down(value)
             self.parts.append(f'<path class=grid d="M{LEFT} {at:.1f}H{width - RIGHT}"/>'
-                              + text(LEFT - 6, at + 3.5, short(value), anchor="end"))
-        self.marks = [text(self.across(value), height - BOTTOM + 15, short(value))
-                      for value in ticks(*self.x)]
+                              + text(LEFT - 6, at + 3.5, said, anchor="end"))
+        self.marks = [text(self.across(value), height - BOTTOM + 15, said)
+                      for value, said in zip(columns, labelled(columns), strict=True)]
         self.parts.append(f'<path class=axis d="M{LEFT} {height - BOTTOM}H{width - RIGHT}"/>')
         if xlabel:
             self.parts.append(text((LEFT + width - RIGHT) / 2, height - 4, xlabel, "name"))
@@ -82,8 +92,9 @@ class Axes:
         low, high = self.y
         return self.height - BOTTOM - (value - low) / (high - low) * (self.height - TOP - BOTTOM)
 
-    def line(self, points: Series, number: int, dashed: bool = False, title: str = "") -> None:
-        """Add a curve; of many points neighbours are averaged."""
+    def line(self, points: Series, number: int, dashed: bool = False, title: str = "",
+             marked: bool = True) -> None:
+        """Add a curve; of many points neighbours are averaged, few of them are `marked` with dots."""
         held = [(self.across(x), self.down(y)) for x, y in thinned(points) if math.isfinite(y)]
         if not held:
             return
@@ -91,7 +102,7 @@ class Axes:
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         self.parts.append(f'<g><title>{escape(title)}</title><polyline class=line points="{path}" '
                           f'stroke="{colour(number)}"{dash}/>')
-        if len(held) <= 20:
+        if marked and len(held) <= 20:
             self.parts += [f'<circle cx={x:.1f} cy={y:.1f} r=2.6 fill="{colour(number)}"/>'
                            for x, y in held]
         self.parts.append("</g>")
@@ -137,8 +148,10 @@ def _widened(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def picture(width: float, height: float, body: str) -> str:
-    """Return an SVG that shrinks with the page."""
-    return f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role=img>{body}</svg>'
+    """Return an SVG that shrinks with the page as far as its letters can be read; then it scrolls."""
+    least = min(width, max(300.0, 0.7 * width))
+    return (f'<svg viewBox="-1 -1 {width + 2:g} {height + 2:g}" role=img '
+            f'style="max-width:{width:g}px;min-width:{least:g}px">{body}</svg>')
 
 
 def bars(names: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]], ylabel: str = "") -> str:
