@@ -23,7 +23,8 @@ def main() -> None:
         with (out / f"tags-{split}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["id", "sentence", "tags"])
-            writer.writerows([row["id"], row["sentence"], TAGS[int(float(row["sentiment"]))]] for row in rows)
+            writer.writerows([row["id"], row["sentence"], TAGS[int(float(row["sentiment"]))]]
+                             for row in rows)
 
 
 if __name__ == "__main__":
