@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from polytask.tasks.objectives import (
     objective,
     total,
 )
+from polytask.tasks.task import Task, resolve
 
 FIVE = Labels("classes", ("0", "1", "2", "3", "4"))
 TWO = Labels("binary", ("no", "yes"))
@@ -302,6 +304,19 @@ def test_a_task_without_positive_rows_is_refused() -> None:
 def test_cosine_embedding_of_one_text_is_refused() -> None:
     with pytest.raises(ConfigError, match='compares two texts but pairing "twin" has one; use'):
         CosineEmbedding().paired(Twin())
+
+
+def test_a_head_that_nothing_would_train_is_refused() -> None:
+    similarity = Labels("regression", (), 0, 5)
+
+    def task(*objectives: Any) -> Task:
+        return Task(train="x.csv", text=("a", "b"), label="y", pairing=Separate(), objective=objectives)
+
+    with pytest.raises(ConfigError, match=r'cosine_embedding would leave head "linear" as it was drawn at '
+                       r'random; add "mean_squared_error", or set head = "cosine"'):
+        resolve("sts", task(CosineEmbedding()), similarity, None, 32)
+    both = resolve("sts", task(CosineEmbedding(), MeanSquaredError()), similarity, None, 32)
+    assert len(both.objectives) == 2
 
 
 @pytest.mark.parametrize(("table", "said"), [

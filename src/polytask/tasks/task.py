@@ -175,6 +175,12 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
     given |= {"v", "pair"} if pairing_.sequences == 2 else set()
     problems += [said for each in objectives if not problems
                  and (said := _lacking(at, each, given, pairing_, head_))]
+    trained = {each.needs for each in objectives}
+    if not problems and head_.needs == "vector" and head_.gives(labels.kind) not in trained:
+        remedy = f'add "{default_objective(labels.kind).name}"'
+        problems.append(f'{at}.objective: {" and ".join(each.name for each in objectives)} would leave '
+                        f'head "{head_.name}" as it was drawn at random; {remedy}'
+                        + (', or set head = "cosine"' if pairing_.sequences == 2 else ""))
     if problems:
         raise ConfigError(problems)
     with _telling(f"{at}.objective"):

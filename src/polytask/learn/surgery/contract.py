@@ -21,7 +21,7 @@ class Surgery:
     every: int = Field(default=1, ge=1, description="Steps from one surgery to the next; "
                        "the others sum the gradients.")
     layers: tuple[int, ...] | None = Field(
-        default=None, description="Layers operated on (0 the embeddings, then 1, 2, …); "
+        default=None, description="Layers operated on, counted from 0 (-1: the embeddings); "
         "absent: every shared parameter.")
 
     name = ""
