@@ -48,7 +48,9 @@ class Result:
 
     def __str__(self) -> str:
         rate = f"{self.tokens / self.seconds:,.0f} tokens/s" if self.seconds else "no training"
-        return f"{self.evaluation}\n{self.seconds:.0f} s of training, {rate}\nrun: {self.folder}"
+        page = RunFolder(self.folder).report
+        shown = f"\nreport: {page}" if page.is_file() else ""
+        return f"{self.evaluation}\n{self.seconds:.0f} s of training, {rate}\nrun: {self.folder}{shown}"
 
 
 def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,

@@ -177,7 +177,7 @@ class Watch:
         title = f"{self.title}: {len(done)} of {len(jobs)} done, {len(failures)} failed"
         if spent and left and running:
             title += f", about {left * sum(spent) / len(spent) / len(running) / 60:.0f} min left"
-        table = Table("run", "state", "", title=title, title_justify="left")
+        table = Table("run", "state", "", title=title, title_justify="left", min_width=100)
         for job in running:
             table.add_row(job.name, f"{time.monotonic() - job.began:.0f} s", job.standing())
         for name, said in failures.items():
