@@ -19,7 +19,7 @@ from polytask.measure.studies.comparison import Comparison, compare
 from polytask.measure.studies.singles import single_rows
 from polytask.measure.studies.study import SCALES, Row, Study, chosen, read_study
 from polytask.measure.studies.tables import as_csv, as_html, as_json, markdown
-from polytask.reporting import study_report
+from polytask.reporting import report_quietly
 from polytask.run import Run
 from polytask.training import stop_signals
 from polytask.workers import Job, run_all, watching
@@ -119,5 +119,5 @@ def _written(found: Comparison, out: Path, command: str, seeds: Sequence[int]) -
     write_file(out / "results.csv", as_csv(found))
     write_file(out / "results.json", as_json(found, about))
     write_file(out / "results.html", as_html(str(made), found.study.title))
-    study_report(out)
+    report_quietly(out)
     return made

@@ -77,7 +77,7 @@ def load_exhibits(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not (place / "exhibits.json").is_file() or not (place / "exhibits.npz").is_file():
         return {}, {}
     try:
-        with np.load(place / "exhibits.npz", allow_pickle=False) as arrays:
+        with (place / "exhibits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return json.loads((place / "exhibits.json").read_text(encoding="utf-8")), dict(arrays)
     except (ValueError, BadZipFile) as error:
         raise RunError(f"{place}: cannot be read ({error}); delete the folder for a report "

@@ -13,7 +13,9 @@ from polytask.exhibits import load_exhibits
 from polytask.measure.report.page import page, run_page
 from polytask.measure.report.plots import write_plots
 from polytask.measure.report.record import RunRecord, read_run
-from polytask.measure.report.several import overlaid, study_parts
+from polytask.measure.report.sections.contract import note
+from polytask.measure.report.several import MOST, chosen, compared, overlaid, study_parts
+from polytask.measure.studies.study import Row
 
 
 def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bool = True) -> Path:
@@ -31,7 +33,7 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
         if len(set(names)) < len(names):  # runs of a study are named after their seeds
             names = [str(run.path) for run in runs]
         held = dict(zip(names, runs, strict=True))
-        write_file(out, page(", ".join(names), f"{len(runs)} runs", overlaid(held)))
+        write_file(out, page(", ".join(names), f"{len(runs)} runs", compared(held)))
         return Path(out)
     (folder,) = folders
     if (folder / "study.json").is_file():
@@ -57,22 +59,34 @@ def _read(folder: Path) -> RunRecord:
 
 
 def study_report(folder: Path, out: str | Path | None = None) -> Path:
-    """Write the page of a study from its results and its runs; `RunError` where it has no results."""
-    results = folder / "results.json"
+    """Write the page of a study from its results and its runs.
+
+    Of a study that has not ended the curves of what has run are shown. Raises `RunError` for results
+    of another version.
+    """
+    results, place = folder / "results.json", Path(out) if out else folder / "report.html"
     if not results.is_file():
-        raise RunError(f"{folder}: has no results.json; expected a study that polytask compare has "
-                       "ended once")
+        mark = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        runs = {f"{path.parent.parent.name} {path.parent.name}": read_run(path.parent, answers=False)
+                for path in sorted((folder / "runs").glob("*/*/config.toml"))[:MOST]}
+        ended = note("The study has not ended: there are no results yet; polytask compare goes on with it.")
+        write_file(place, page(mark["title"], "not ended",
+                               [("results", "Results", ended), *overlaid(runs)]))
+        return place
     told = json.loads(results.read_text(encoding="utf-8"))
-    runs = {f"{path.parent.parent.name} {path.parent.name}": _read(path.parent)
-            for path in sorted((folder / "runs").glob("*/*/config.toml"))}
-    place = Path(out) if out else folder / "report.html"
+    if not {"scores", "primary", "rows"} <= told.keys():
+        raise RunError(f"{results}: was written by another version of polytask; run polytask compare "
+                       "again, finished runs are not repeated")
+    found = {name: folder / "runs" / Row(name, {}).slug / str(seed) for name, seed in chosen(told)}
+    runs = {name: read_run(path, answers=False) for name, path in found.items()
+            if (path / "config.toml").is_file()}
     about = " · ".join(str(value).strip("`") for value in told["about"].values())
     write_file(place, page(told["title"], about, study_parts(told, runs)))
     return place
 
 
 def report_quietly(folder: Path) -> None:
-    """Write the page of a run that has just ended. Whatever goes wrong is said; the run is not lost.
+    """Write the page of a run or study that has just ended. Whatever goes wrong is said; nothing is lost.
 
     The plots are left to `polytask report`: drawing them takes longer than the page.
     """
@@ -82,4 +96,4 @@ def report_quietly(folder: Path) -> None:
         sys.stderr.write(f"{folder}: {error}\n")
     except Exception as error:
         sys.stderr.write(f"{folder}: the report could not be made ({type(error).__name__}: {error}); "
-                         f"the run is complete, try: polytask report {folder}\n")
+                         f"everything else is complete, try: polytask report {folder}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     assert all(low - 1e-12 <= each <= high * (1 + 1e-9) + 1e-12 for each in found)
 
 
+@pytest.mark.parametrize("values", [
+    [0.4999, 0.49995, 0.5], [1, 1.00001], [-2.5, 0, 2.5], [0, 5e-9], [1e7, 2e7]])
+def test_labels_of_an_axis_differ(values: list[float]) -> None:
+    said = svg.labelled(values)
+    assert len(set(said)) == len(values)
+    assert [float(each) for each in said] == pytest.approx(values)
+
+
 def test_long_curves_are_averaged_and_keep_their_mean() -> None:
     points = [(float(n), float(n % 7)) for n in range(1000)]
     thin = svg.thinned(points, 100)
@@ -190,10 +199,47 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
         report([tmp_path / "nothing"])
 
 
+def test_a_page_without_matplotlib_says_how_to_have_the_plots(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = report([tmp_path / "run"])
+    assert page.is_file() and not (tmp_path / "run" / "plots").exists()
+    assert 'pip install "polytask[plot]"' in capsys.readouterr().err
+
+
+def test_exhibits_that_cannot_be_read_are_told(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "exhibits" / "exhibits.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(RunError, match=r"exhibits: cannot be read .* delete the folder"):
+        report([tmp_path / "run"])
+
+
+def test_a_run_is_not_lost_when_its_exhibits_cannot_be_kept(
+    small_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("polytask.exhibits.keep_exhibits", broken)
+    monkeypatch.setattr("polytask.reporting.run_page", broken)
+    small_table["tasks"] = {"sst": small_table["tasks"]["sst"]}
+    small_table["train"] = {"max_steps": 1, "batch_size": 8}
+    Run.from_table(small_table).train(tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "results.json").is_file()
+    said = capsys.readouterr().err
+    assert "embeddings and attention could not be kept (RuntimeError: out of memory)" in said
+    assert "the report could not be made" in said
+
+
 def test_curves_of_several_runs_lie_over_each_other(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "other")
     page = report([trained, tmp_path / "other"], tmp_path / "both.html").read_text(encoding="utf-8")
-    assert page.count(">other</span>") >= 4
+    assert page.count(">other</span>") == 3  # the gains, the curves of scores, the curves of losses
+    assert page.count("<title>other</title>") >= 8
+    assert "Dev score minus that of run" in page
     with pytest.raises(ConfigError, match="--out: is missing"):
         report([trained, tmp_path / "other"])
 

@@ -27,8 +27,7 @@ def write_plots(run: RunRecord, folder: Path) -> list[Path]:
     try:
         import matplotlib
     except ImportError:
-        raise MissingExtra("plots/: needs matplotlib, which is not installed; the page has every figure "
-                           "without it; for PNG and SVG files: pip install 'polytask[plot]'") from None
+        raise MissingExtra("plots/ (the page stands without it)", "plot") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

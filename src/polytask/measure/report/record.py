@@ -110,8 +110,9 @@ class RunRecord:
         return said
 
 
-def read_run(path: str | Path, exhibits: tuple[dict[str, Any], Mapping[str, Any]] = ({}, {})) -> RunRecord:
-    """Read a run folder; raise `RunError` if it is none."""
+def read_run(path: str | Path, exhibits: tuple[dict[str, Any], Mapping[str, Any]] = ({}, {}),
+             answers: bool = True) -> RunRecord:
+    """Read a run folder (its predictions where `answers` are wanted); raise `RunError` if it is none."""
     folder = RunFolder.open(path)
     config = tomllib.loads(folder.config.read_text())
     told, arrays = exhibits
@@ -121,7 +122,7 @@ def read_run(path: str | Path, exhibits: tuple[dict[str, Any], Mapping[str, Any]
     for name, table in config.get("tasks", {}).items():
         task = TaskRecord(name, saved.get(name, table), _labels(name, saved, told))
         for split in SPLITS:
-            if (file := folder.predictions / f"{name}-{split}.csv").is_file():
+            if answers and (file := folder.predictions / f"{name}-{split}.csv").is_file():
                 task.answers[split] = read_answers(file, task.settings.get("text", []))
         if task.labels is None and (dev := task.dev):
             task.labels = _guessed(dev)

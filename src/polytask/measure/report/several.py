@@ -15,15 +15,60 @@ Parts = list[tuple[str, str, str]]
 MOST = svg.NUM_COLOURS
 
 
-def overlaid(runs: Mapping[str, RunRecord]) -> Parts:
+def chosen(told: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return (row, seed) of the runs whose curves a study shows: the base row, then the best rows."""
+    key = told["primary"]
+    rows = [row for row in told["rows"] if row["seeds"]]
+    best = sorted(rows, key=lambda row: (row["name"] != told["against"],
+                                         -row["scores"].get(key, {"mean": float("-inf")})["mean"]))
+    return [(row["name"], row["seeds"][0]) for row in best[:MOST]]
+
+
+def overlaid(runs: Mapping[str, RunRecord], said: str = "") -> Parts:
     """Return the curves of several runs over each other, score by score (T-33, T-14), and their losses."""
     held = dict(list(runs.items())[:MOST])
-    said = soft(f"The first {MOST} of {len(runs)} runs.") if len(runs) > MOST else ""
+    if len(runs) > MOST:
+        said = f"The first {MOST} of {len(runs)} runs."
     scores = _by_name({name: main_scores(run.evaluations) for name, run in held.items()})
     lost = _by_name({name: losses(run.steps) for name, run in held.items()})
     names = list(held)
-    return [("curves", "Dev scores over updates", said + _figures(scores, names, "score")),
-            ("losses", "Training losses over updates", said + _figures(lost, names, "loss"))]
+    lead = soft(said) if said else ""
+    return [("curves", "Dev scores over updates", lead + _figures(scores, names, "score")),
+            ("losses", "Training losses over updates", lead + _figures(lost, names, "loss"))]
+
+
+def compared(runs: Mapping[str, RunRecord]) -> Parts:
+    """Return what a page of several runs shows: their final dev scores, gains over the first, curves."""
+    last = {name: {key: points[-1][1] for key, points in main_scores(run.evaluations).items()} | _final(run)
+            for name, run in runs.items()}
+    keys = list(dict.fromkeys(key for found in last.values() for key in found))
+    first, *others = runs
+    body = [[name, *(_signed(found, key, None) for key in keys)] for name, found in last.items()]
+    parts = [("results", "Dev scores", table(["run", *keys], body) if keys else note(
+        "No run has been evaluated yet."))]
+    if keys:
+        gains = [(other, [last[other].get(key, 0.0) - last[first].get(key, 0.0) for key in keys])
+                 for other in others]
+        rows = [[other, *(_signed(last[other], key, last[first]) for key in keys)] for other in others]
+        parts.append(("gains", "Gains", figure(
+            svg.bars(keys, gains, "difference") + legend(others), f"Dev score minus that of {first}")
+            + table(["run", *keys], rows)))
+    return parts + overlaid(runs)
+
+
+def _final(run: RunRecord) -> dict[str, float]:
+    """Return the scores of the model that was kept, named as the curves are."""
+    dev = run.results.get("dev")
+    if not dev:
+        return {}
+    event = {"step": 0, "dev": dev["scores"], "overall": dev["overall"]}
+    return {name: points[-1][1] for name, points in main_scores([event]).items()}
+
+
+def _signed(found: Mapping[str, float], key: str, over: Mapping[str, float] | None) -> str:
+    if key not in found or (over is not None and key not in over):
+        return "–"
+    return f"{found[key]:.3f}" if over is None else f"{found[key] - over[key]:+.3f}"
 
 
 def _by_name(series: Mapping[str, Mapping[str, Points]]) -> dict[str, dict[str, Points]]:
@@ -39,19 +84,23 @@ def _figures(series: Mapping[str, Mapping[str, Points]], names: list[str], ylabe
     if not series:
         return note("There are no curves yet.")
     # Every figure has all runs, so that a run has one colour throughout.
-    return side_by_side(figure(chart({run: found.get(run, []) for run in names}, ylabel), name)
-                        for name, found in series.items())
+    return legend(names) + side_by_side(
+        figure(chart({run: found.get(run, []) for run in names}, ylabel, named=False), name)
+        for name, found in series.items())
 
 
 def study_parts(told: Mapping[str, Any], runs: Mapping[str, RunRecord]) -> Parts:
-    """Return the page of a study from its `results.json` and its runs."""
+    """Return the page of a study from its `results.json` and the runs of `chosen`."""
     rows = [row for row in told["rows"] if row["scores"]]
     parts = [("results", "Results", _results(told, rows)),
              ("rows", "All rows, all scores", _dots(told, rows)),
              ("gains", "Gains", _gains(told, rows))]
     if any(row["claims"] for row in rows):
         parts.append(("claims", "Claimed and measured", _claims(told, rows)))
-    parts += overlaid(runs)
+    seeds = any(len(row["seeds"]) > 1 for row in rows)
+    said = ", ".join([*(["the first seed of each row"] if seeds else []),
+                      *([f"the base row and the {MOST - 1} best"] if len(rows) > MOST else [])])
+    parts += overlaid(runs, f"{said[0].upper()}{said[1:]}." if said else "")
     notes = [*told.get("notes", ()), *([told["caveat"]] if told.get("caveat") else [])]
     if notes:
         parts.append(("notes", "Notes", "".join(map(soft, notes))))
@@ -60,10 +109,14 @@ def study_parts(told: Mapping[str, Any], runs: Mapping[str, RunRecord]) -> Parts
 
 def _results(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
     keys = told["scores"]
-    body = [[row["name"], len(row["seeds"]), *(_cell(row["scores"].get(key)) for key in keys),
-             f"{row['cost'].get('seconds', 0):,.0f}"] for row in rows]
+    body = [[code, row["name"], len(row["seeds"]), *(_cell(row["scores"].get(key)) for key in keys),
+             f"{row['cost'].get('seconds', 0):,.0f}"] for code, row in enumerate(rows, 1)]
+    if single := told.get("single"):
+        body.append(["–", single["name"], len(single["seeds"]),
+                     *(_cell(single["scores"].get(key)) for key in keys),
+                     f"{single['cost'].get('seconds', 0):,.0f}"])
     failed = [f"{row['name']} failed: {row['failed']}" for row in told["rows"] if row["failed"]]
-    return (table(["row", "seeds", *keys, "s a run"], body)
+    return (table(["code", "row", "seeds", *keys, "s a run"], body)
             + soft("Mean over seeds ± standard error over dev rows and seeds.")
             + "".join(map(note, failed)))
 
@@ -76,25 +129,35 @@ def _dots(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
     """Draw all rows by every score, each score's mean over the rows as a dashed line (M-41, M-42)."""
     if not rows:
         return note("No row has ended.")
-    values = [cell["mean"] for row in rows for cell in row["scores"].values()]
-    axes = svg.Axes((0.5, len(rows) + 0.5), (min(values), max(values)), "row", "score",
-                    width=max(svg.WIDTH, 34.0 * len(rows)), height=300)
-    axes.marks = [svg.text(axes.across(place), 300 - svg.BOTTOM + 15, str(place))
+    keys = list(enumerate(told["scores"]))
+    every = figure(f"{_points(keys, rows)}{legend(told['scores'])}", "Every row (the codes of the table "
+                   "above) by every score; bars are standard errors, dashed lines the means over the rows")
+    return every + side_by_side(figure(_points([each], rows), each[1]) for each in keys)
+
+
+def _points(keys: list[tuple[int, str]], rows: list[Mapping[str, Any]]) -> str:
+    cells = {key: [(place, row["scores"][key]) for place, row in enumerate(rows, 1) if key in row["scores"]]
+             for _, key in keys}
+    ends = [end for found in cells.values() for _, cell in found
+            for end in (cell["mean"] - cell["error"], cell["mean"] + cell["error"])]
+    room, tall = (34.0, 300.0) if len(keys) > 1 else (18.0, svg.HEIGHT)
+    bounds = (min(ends, default=0.0), max(ends, default=1.0))
+    axes = svg.Axes((0.5, len(rows) + 0.5), bounds, "row", "score",
+                    width=max(svg.WIDTH, room * len(rows)), height=tall)
+    axes.marks = [svg.text(axes.across(place), tall - svg.BOTTOM + 15, str(place))
                   for place in range(1, len(rows) + 1)]
-    for number, key in enumerate(told["scores"]):
-        found = [(place, row["scores"][key]) for place, row in enumerate(rows, 1) if key in row["scores"]]
+    for number, key in keys:
+        found = cells[key]
         if not found:
             continue
         mean = sum(cell["mean"] for _, cell in found) / len(found)
-        axes.line([(0.5, mean), (len(rows) + 0.5, mean)], number, True, f"{key}, mean of the rows")
+        axes.line([(0.5, mean), (len(rows) + 0.5, mean)], number, True, f"{key}, mean of the rows", False)
         for place, cell in found:
             low, high = cell["mean"] - cell["error"], cell["mean"] + cell["error"]
-            axes.line([(place, low), (place, high)], number)
-            axes.dots([(place, cell["mean"])], number, 4)
-    named = [[place, row["name"]] for place, row in enumerate(rows, 1)]
-    codes = table(["code", "row"], named)
-    return figure(f"{axes}{legend(told['scores'])}", "Every row by every score; bars are standard errors, "
-                  "dashed lines the means over the rows") + codes
+            said = f"{rows[place - 1]['name']}, {key}: {_cell(cell)}"
+            axes.line([(place, low), (place, high)], number, title=said, marked=False)
+            axes.line([(place, cell["mean"])], number, title=said)
+    return str(axes)
 
 
 def _gains(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:

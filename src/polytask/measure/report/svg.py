@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 
 Series = Sequence[tuple[float, float]]
 
@@ -31,7 +32,7 @@ def short(value: float) -> str:
 
 def labelled(values: Sequence[float]) -> list[str]:
     """Return evenly spaced numbers as an axis tells them: with the digits that tell them apart."""
-    step = min((abs(b - a) for a, b in zip(values, values[1:], strict=False)), default=0.0)
+    step = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
     if not 1e-6 < step < 1e5 or max(map(abs, values)) >= 1e6:
         return [short(value) for value in values]
     digits = next(n for n in range(8) if abs(round(step, n) - step) < step * 1e-3)
@@ -157,17 +158,19 @@ def picture(width: float, height: float, body: str) -> str:
 def bars(names: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]], ylabel: str = "") -> str:
     """Return bars side by side: for each name one of every group."""
     width = max(WIDTH, LEFT + RIGHT + 14.0 * len(names) * len(groups))
-    top = max((value for _, values in groups for value in values), default=1.0) or 1.0
-    axes = Axes((0, max(1, len(names))), (0, top * 1.05), "", ylabel, width)
+    every = [value for _, values in groups for value in values]
+    low, top = min(0.0, *every, 0.0), max(0.0, *every, 0.0)
+    axes = Axes((0, max(1, len(names))), (low * 1.05, (top or (1.0 if low == 0 else 0.0)) * 1.05), "",
+                ylabel, width)
     axes.marks, each = [], 0.8 / max(1, len(groups))
-    every = max(1, math.ceil(len(names) * 52 / width))
+    step = max(1, math.ceil(len(names) * 52 / width))
     for place, name in enumerate(names):
         for number, (group, values) in enumerate(groups):
             start = place + 0.1 + number * each
             axes.box(start, start + each * 0.92, values[place], number,
                      f"{name}, {group}: {short(values[place])}")
-        if place % every == 0:
-            axes.marks.append(text(axes.across(place + 0.5), HEIGHT - BOTTOM + 15, name[:12]))
+        if place % step == 0:
+            axes.marks.append(text(axes.across(place + 0.5), HEIGHT - BOTTOM + 15, name[:14]))
     return str(axes)
 
 

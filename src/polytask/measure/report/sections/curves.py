@@ -37,7 +37,8 @@ def losses(steps: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
     return made
 
 
-def chart(series: Mapping[str, Points], ylabel: str, dashed: Mapping[str, Points] | None = None) -> str:
+def chart(series: Mapping[str, Points], ylabel: str, dashed: Mapping[str, Points] | None = None,
+          named: bool = True) -> str:
     """Return curves over updates with their legend; `dashed` have the colours of their names."""
     every = [point for points in [*series.values(), *(dashed or {}).values()] for point in points]
     if not every:
@@ -49,7 +50,7 @@ def chart(series: Mapping[str, Points], ylabel: str, dashed: Mapping[str, Points
         axes.line(points, number, title=name)
     for name, points in (dashed or {}).items():
         axes.line(points, names.index(name) if name in names else len(names), True, f"{name}, train")
-    return f"{axes}{legend(names)}"
+    return f"{axes}{legend(names)}" if named else str(axes)
 
 
 @section("curves", "Curves", 10)
