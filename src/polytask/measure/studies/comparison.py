@@ -107,7 +107,8 @@ def compare(study: Study, rows: Sequence[Row], folders: Mapping[tuple[str, int],
             line.gains = _differences(line.scored, single.scored)
         line.claims = {key: _claim(key, value, line, found[line.row.name])
                        for key, value in line.row.claimed.items()}
-    primary = f"{OVERALL}.{formulas[0]}" if formulas else next(iter(keys), "")
+    chosen = study.base_row.formula
+    primary = chosen if chosen in keys else f"{OVERALL}.{formulas[0]}" if formulas else next(iter(keys), "")
     return Comparison(study, lines, keys, primary, _orders(lines), single)
 
 
@@ -119,9 +120,11 @@ def _scores(study: Study, rows: Sequence[Row], found: Found) -> tuple[list[str],
             metrics |= {task: run.metrics(task) for task in run.tasks if task not in metrics}
     named = dict.fromkeys(task for row in rows for task in row.config.get("tasks", {}))
     known = {task: metrics[task] for task in named if task in metrics}
-    formulas = overall_formulas(study.base_row.formula, known) if len(known) > 1 else []
-    return formulas, [*(f"{task}.{names[0]}" for task, names in known.items()),
-                      *(f"{OVERALL}.{formula}" for formula in formulas)]
+    own = [f"{task}.{names[0]}" for task, names in known.items()]
+    # A formula that is one task's own metric has its column already.
+    formulas = [each for each in overall_formulas(study.base_row.formula, known)
+                if each not in own] if len(known) > 1 else []
+    return formulas, [*own, *(f"{OVERALL}.{formula}" for formula in formulas)]
 
 
 def _line(row: Row, runs: Mapping[int, Mapping[str, Finished]], formulas: Sequence[str],
