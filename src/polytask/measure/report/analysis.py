@@ -33,6 +33,18 @@ def confusion(answers: Answers, classes: Sequence[str]) -> Integers:
     return made
 
 
+def flags(answers: Answers, classes: Sequence[str]) -> Integers:
+    """Return each label of a multi-label task by itself: (C, 2, 2) counts, true in rows, absent first."""
+    true, predicted = (np.array([[name in names for name in classes]
+                                 for names in (cell.split("|") for cell in column)], dtype=bool)
+                       for column in (answers.true, answers.predicted))
+    made = np.zeros((len(classes), 2, 2), dtype=np.int64)
+    for a in (0, 1):
+        for b in (0, 1):
+            made[:, a, b] = ((true == a) & (predicted == b)).sum(axis=0)
+    return made
+
+
 @dataclass(frozen=True)
 class LabelAccuracy:
     """One label: how many rows have it, their share of all, and how many of them are right."""
@@ -44,18 +56,17 @@ class LabelAccuracy:
 
 
 def per_label(answers: Answers, labels: Labels) -> list[LabelAccuracy]:
-    """Return the accuracy of each label beside its share of the rows; numbers are rounded half to even.
+    """Return the accuracy of each label beside its share of the rows.
 
-    Source: surgery Figures 5 to 8 (G-37, G-38).
+    Numbers are rounded half to even; where the range has fewer than three whole numbers or more than
+    25, fifths of the range stand for labels. Source: surgery Figures 5 to 8 (G-37, G-38).
     """
     if labels.kind == "multi-label":
         return _per_flag(answers, labels)
     true, predicted = answers.true, answers.predicted
     names: Sequence[str] = labels.classes
     if labels.is_regression:
-        a, b = (np.round(np.round(values, 4)).astype(int) for values in answers.numbers())
-        true, predicted = a.astype(str).tolist(), b.astype(str).tolist()
-        names = [str(n) for n in sorted(set(a.tolist()))]
+        names, true, predicted = _as_labels(answers, labels)
     held, given = np.array(true, dtype=object), np.array(predicted, dtype=object)
     made = []
     for name in names:
@@ -66,14 +77,31 @@ def per_label(answers: Answers, labels: Labels) -> list[LabelAccuracy]:
     return made
 
 
+def whole_numbers(labels: Labels) -> bool:
+    """Return whether a range is told by its whole numbers, or by its fifths."""
+    return 2 <= labels.high - labels.low <= 24
+
+
+def _as_labels(answers: Answers, labels: Labels) -> tuple[list[str], list[str], list[str]]:
+    """Return numbers as labels: the labels, the true ones, the predicted ones."""
+    numbers = answers.numbers()
+    if whole_numbers(labels):
+        # Predictions are written with four digits, so that 2.5 as it was decided is 2.5 here.
+        a, b = (np.round(np.round(values, 4)).astype(int) for values in numbers)
+        return [str(n) for n in sorted(set(a.tolist()))], a.astype(str).tolist(), b.astype(str).tolist()
+    fifth = (labels.high - labels.low) / 5 or 1.0
+    names = [f"{labels.low + fifth * n:g}…{labels.low + fifth * (n + 1):g}" for n in range(5)]
+    a, b = (np.clip((values - labels.low) // fifth, 0, 4).astype(int) for values in numbers)
+    return names, [names[n] for n in a], [names[n] for n in b]
+
+
 def _per_flag(answers: Answers, labels: Labels) -> list[LabelAccuracy]:
     made = []
-    for name in labels.classes:
-        true = np.array([name in cell.split("|") for cell in answers.true])
-        found = np.array([name in cell.split("|") for cell in answers.predicted])
-        count = int(true.sum())
-        made.append(LabelAccuracy(name, count, count / max(1, len(true)),
-                                  float(found[true].mean()) if count else None))
+    for name, ((_, _), (missed, found)) in zip(
+            labels.classes, flags(answers, labels.classes).tolist(), strict=True):
+        count = missed + found
+        made.append(LabelAccuracy(name, count, count / max(1, len(answers)),
+                                  found / count if count else None))
     return made
 
 
@@ -81,13 +109,18 @@ def reliability(answers: Answers, labels: Labels, bins: int = 10) -> list[tuple[
     """Return (mean confidence, share that is right, rows) of each filled bin of confidence.
 
     Binary: the probability of the second class against the share of it. Several classes: the
-    probability of the predicted class against the share that is right.
+    probability of the predicted class against the share that is right. Multi-label: the probability of
+    every label of every row against the share that has it.
     """
-    if labels.kind == "binary" and len(labels.classes) == 2:
+    scores: NDArray[Any] = answers.scores
+    if labels.kind == "multi-label":
+        held = [cell.split("|") for cell in answers.true]
+        right = np.array([[name in names for name in labels.classes] for names in held]).ravel()
+        scores = np.array(answers.several, float).ravel() if answers.several else np.zeros(0)
+    elif labels.kind == "binary" and len(labels.classes) == 2:
         right = np.array([name == labels.classes[1] for name in answers.true])
     else:
         right = np.array([a == b for a, b in zip(answers.true, answers.predicted, strict=True)])
-    scores = answers.scores
     if len(scores) != len(right) or np.isnan(scores).any() or scores.min() < 0 or scores.max() > 1:
         return []
     place = np.minimum((scores * bins).astype(int), bins - 1)
@@ -99,6 +132,10 @@ def calibration_error(points: Sequence[tuple[float, float, int]]) -> float:
     """Return the mean distance of confidence and share, weighted by rows."""
     total = sum(rows for *_, rows in points)
     return sum(rows * abs(a - b) for a, b, rows in points) / max(1, total)
+
+
+# Categories of errors that a task has at most, beside "others".
+CATEGORIES = 40
 
 
 @dataclass(frozen=True)
@@ -114,13 +151,14 @@ def errors(answers: Answers, labels: Labels) -> list[Category]:
 
     Classes in an order: over- and under-predicted by one, off by two or more (T-38). Two classes:
     false positives and negatives (T-39). Numbers: off by more than one or two fifths of the range,
-    above or below (T-40: 1 and 2 of 0 to 5). Others: which label was taken for which; missed and
-    wrongly given labels (P-28).
+    above or below (T-40: 1 and 2 of 0 to 5). Others: which label was taken for which, the rarest
+    together; missed and wrongly given labels (P-28).
     """
     found: dict[str, list[tuple[float, int]]] = {}
     for row, (name, weight) in _categorised(answers, labels):
         found.setdefault(name, []).append((-weight, row))
-    order = _ORDER.get(labels.kind, ())
+    _gather_rare(found)
+    order = _numbered(labels) if labels.is_regression else _ORDER.get(labels.kind, ())
     names = sorted(found, key=lambda name: (order.index(name) if name in order else len(order),
                                             -len(found[name]), name))
     return [Category(name, [row for _, row in sorted(found[name])]) for name in names]
@@ -129,8 +167,22 @@ def errors(answers: Answers, labels: Labels) -> list[Category]:
 _ORDER = {
     "ordinal": ("over-predicted by 1", "under-predicted by 1", "off by 2 or more"),
     "binary": ("false positive", "false negative"),
-    "regression": ("far too high", "too high", "too low", "far too low"),
 }
+_RARE = "others"
+
+
+def _numbered(labels: Labels) -> tuple[str, str, str, str]:
+    """Return the categories of numbers: far above, above, below, far below."""
+    one = (labels.high - labels.low) / 5 or 1.0
+    return (f"too high by more than {2 * one:g}", f"too high by {one:g} to {2 * one:g}",
+            f"too low by {one:g} to {2 * one:g}", f"too low by more than {2 * one:g}")
+
+
+def _gather_rare(found: dict[str, list[tuple[float, int]]]) -> None:
+    """Put the rarest categories together: fifty classes can be taken for one another in 2,450 ways."""
+    rare = sorted(found, key=lambda name: (-len(found[name]), name))[CATEGORIES:]
+    if rare:
+        found[_RARE] = [each for name in rare for each in found.pop(name)]
 
 
 def _categorised(answers: Answers, labels: Labels) -> Iterator[tuple[int, tuple[str, float]]]:
@@ -138,10 +190,12 @@ def _categorised(answers: Answers, labels: Labels) -> Iterator[tuple[int, tuple[
     if labels.is_regression:
         true, predicted = answers.numbers()
         one = (labels.high - labels.low) / 5 or 1.0
+        far_above, above, below, far_below = _numbered(labels)
         for row, gap in enumerate(((predicted - true) / one).tolist()):
-            if abs(gap) > 1:
-                side = "high" if gap > 0 else "low"
-                yield row, (f"far too {side}" if abs(gap) > 2 else f"too {side}", abs(gap))
+            if gap > 1:
+                yield row, (far_above if gap > 2 else above, gap)
+            elif gap < -1:
+                yield row, (far_below if gap < -2 else below, -gap)
         return
     order = {name: place for place, name in enumerate(labels.classes)}
     scores = answers.scores if len(answers.scores) == len(answers) else np.full(len(answers), np.nan)

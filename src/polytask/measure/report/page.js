@@ -1,4 +1,4 @@
-// Lists of errors that can be filtered, searched and sorted; maps of attention that can be chosen.
+// Lists of errors that can be filtered, searched and sorted; maps of attention that can be chosen; contents.
 "use strict";
 const held = id => JSON.parse(document.getElementById(id).textContent);
 
@@ -37,9 +37,9 @@ for (const box of document.querySelectorAll("[data-errors]")) {
     for (const item of rows.slice(0, state.shown)) {
       const row = body.insertRow();
       cell(row, data.kinds[item.c]);
-      cell(row, item.t);
-      cell(row, item.p);
-      cell(row, item.s === null ? "" : item.s.toFixed(3), "n");
+      cell(row, item.t).dataset.name = "true";
+      cell(row, item.p).dataset.name = "predicted";
+      cell(row, item.s === null ? "" : item.s.toFixed(3), "n").dataset.name = "score";
       folded(row, item.x.join("\n"));
     }
     count.textContent = rows.length > state.shown ? `${state.shown} of ${rows.length} shown` : `${rows.length} shown`;
@@ -51,6 +51,12 @@ for (const box of document.querySelectorAll("[data-errors]")) {
     button.onclick = () => {
       state.down = state.key === button.dataset.key ? !state.down : true;
       state.key = button.dataset.key;
+      for (const each of box.querySelectorAll("th button")) {
+        delete each.dataset.way;
+        each.parentElement.removeAttribute("aria-sort");
+      }
+      button.dataset.way = state.down ? "↓" : "↑";
+      button.parentElement.setAttribute("aria-sort", state.down ? "descending" : "ascending");
       draw();
     };
   draw();
@@ -70,7 +76,10 @@ for (const box of document.querySelectorAll("[data-attention]")) {
   const draw = () => {
     svg.replaceChildren();
     const left = 90, size = 15, start = (+layer.value * data.heads + +head.value) * n * n;
-    svg.setAttribute("viewBox", `0 0 ${left + n * size + 4} ${left + n * size + 4}`);
+    const side = left + n * size + 30; // the last name leans over the edge
+    svg.setAttribute("viewBox", `0 0 ${side} ${side - 26}`);
+    svg.style.maxWidth = `${side}px`;
+    svg.style.minWidth = `${0.75 * side}px`;
     data.tokens.forEach((token, i) => {
       add("text", {x: left - 5, y: left + i * size + 11, "text-anchor": "end"}, token);
       const at = left + i * size + 11;
@@ -88,3 +97,9 @@ for (const box of document.querySelectorAll("[data-attention]")) {
   layer.onchange = head.onchange = draw;
   draw();
 }
+
+const links = new Map([...document.querySelectorAll("nav a")].map(link => [link.hash.slice(1), link]));
+const seen = new IntersectionObserver(changes => {
+  for (const {target, isIntersecting} of changes) links.get(target.id)?.classList.toggle("here", isIntersecting);
+}, {rootMargin: "-20% 0px -60% 0px"});
+for (const part of document.querySelectorAll("main > section")) seen.observe(part);

@@ -29,6 +29,7 @@ class Answers:
 
     `scores` (rows,) is the score behind each answer: the probability of the second class (binary),
     of the predicted one (classes), the number itself (regression); NaN where there are several.
+    `several` (rows, classes) are the probabilities of every label of a multi-label task.
     """
 
     texts: list[tuple[str, ...]]
@@ -36,6 +37,7 @@ class Answers:
     true: list[str]
     predicted: list[str]
     scores: NDArray[np.float64]
+    several: list[list[float]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -178,8 +180,10 @@ def read_answers(file: Path, columns: Sequence[str]) -> Answers:
     def column(name: str) -> list[str]:
         return [row[at[name]] for row in rows] if name in at else []
 
+    cells = column("score")
+    several = [[_number(each) for each in cell.split()] for cell in cells if " " in cell]
     return Answers([tuple(row[place] for place in places) for row in rows], column("id"), column("label"),
-                   column("prediction"), np.array([_number(cell) for cell in column("score")]))
+                   column("prediction"), np.array([_number(cell) for cell in cells]), several)
 
 
 def _number(cell: str) -> float:

@@ -10,8 +10,8 @@ from polytask.measure.report.analysis import errors, slices
 from polytask.measure.report.record import RunRecord, TaskRecord
 from polytask.measure.report.sections.contract import note, section, soft, table
 
-# Errors listed a category, and characters kept of a text: what bounds the page.
-MOST, LONGEST = 150, 2000
+# What bounds the page: errors listed a category and a task, bytes of their texts in all and of one of them.
+MOST, MOST_OF_TASK, ROOM, LONGEST = 150, 2000, 4_000_000, 2000
 
 HEADS = (("category", ""), ("true", "t"), ("predicted", "p"), ("score", "s"), ("text", "w"))
 
@@ -25,11 +25,12 @@ def listed(run: RunRecord) -> str:
         if task.dev is None or task.labels is None:
             parts.append(note("No labelled dev predictions."))
             continue
-        parts.append(_list(task, number))
+        parts.append(_list(task, number, ROOM // len(run.tasks)))
     return "".join(parts)
 
 
-def _list(task: TaskRecord, number: int) -> str:
+def _list(task: TaskRecord, number: int, room: int) -> str:
+    """Return the list of a task's errors, whose texts take at most `room` bytes."""
     assert task.dev is not None
     assert task.labels is not None
     found, answers = errors(task.dev, task.labels), task.dev
@@ -37,19 +38,22 @@ def _list(task: TaskRecord, number: int) -> str:
     if not total:
         return soft(f"None of {len(answers):,} rows is wrong.")
     rows: list[dict[str, Any]] = []
+    most = min(MOST, MOST_OF_TASK // len(found))
+    texts = sum(min(most, len(each.rows)) for each in found) * len(task.dev.texts[0])
+    longest = min(LONGEST, room // max(1, texts))
     for place, category in enumerate(found):
-        for row in category.rows[:MOST]:
+        for row in category.rows[:most]:
             score = float(answers.scores[row]) if row < len(answers.scores) else float("nan")
             rows.append({"c": place, "t": answers.true[row], "p": answers.predicted[row],
                          "s": score if score == score else None,
-                         "x": [_folded(text) for text in answers.texts[row]]})
+                         "x": [_folded(text, longest) for text in answers.texts[row]]})
     data = {"kinds": [each.name for each in found], "rows": rows}
-    capped = [f"{len(each.rows):,} {each.name}" for each in found if len(each.rows) > MOST]
+    capped = [f"{len(each.rows):,} {each.name}" for each in found if len(each.rows) > most]
     options = "".join(f'<option value="{place}">{escape(each.name)} ({len(each.rows):,})</option>'
                       for place, each in enumerate(found))
     heads = "".join(f'<th><button data-key="{key}">{name}</button></th>' if key else f"<th>{name}</th>"
                     for name, key in HEADS)
-    cap = f" Of {', '.join(capped)} the {MOST} worst are listed." if capped else ""
+    cap = f" Of {', '.join(capped)} the {most} worst are listed." if capped else ""
     return (soft(f"{total:,} of {len(answers):,} rows.{cap}")
             + f'<div data-errors="errors-{number}"><div class=tools>'
             f'<label>category <select><option value="">all</option>{options}</select></label>'
@@ -60,16 +64,25 @@ def _list(task: TaskRecord, number: int) -> str:
             + embedded(f"errors-{number}", data))
 
 
-def _folded(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+def _folded(text: str, longest: int) -> str:
+    """Return a text cut where it would take more than `longest` bytes of the page."""
+    cut = text[:longest]
+    size = len(_escaped(cut).encode())
+    if size > longest:
+        cut = cut[: longest * longest // size]
+    return text if len(cut) == len(text) else f"{cut}… ({len(text):,} characters)"
+
+
+def _escaped(data: Any) -> str:
+    said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&":
+        said = said.replace(sign, f"\\u{ord(sign):04x}")
+    return said
 
 
 def embedded(id: str, data: Any) -> str:
     """Return data for the page's script; nothing in it can end the element it stands in."""
-    said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for sign in "<>&":
-        said = said.replace(sign, f"\\u{ord(sign):04x}")
-    return f'<script type="application/json" id="{id}">{said}</script>'
+    return f'<script type="application/json" id="{id}">{_escaped(data)}</script>'
 
 
 @section("slices", "Slices", 110)

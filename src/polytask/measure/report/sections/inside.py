@@ -144,7 +144,7 @@ def attention(run: RunRecord) -> str:
         texts = " · ".join(held["texts"])
         parts.append(f"<figure><figcaption>{escape(held['task'])}: {escape(texts)}</figcaption>"
                      f'<div data-attention="attention-{number}"><div class=tools>{"".join(choose)}</div>'
-                     '<div class=wide><svg role=img style="max-width:620px"></svg></div></div></figure>'
+                     '<div class=wide><svg role=img></svg></div></div></figure>'
                      + embedded(f"attention-{number}", data))
     return side_by_side(parts) if parts else note(
         "No attention was kept: the encoder gives none, or no dev text is short enough.")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from polytask.measure.report import svg
-from polytask.measure.report.analysis import calibration_error, confusion, per_label, reliability
+from polytask.measure.report.analysis import (
+    calibration_error,
+    confusion,
+    flags,
+    per_label,
+    reliability,
+    whole_numbers,
+)
 from polytask.measure.report.record import RunRecord, TaskRecord
 from polytask.measure.report.sections.contract import (
     figure,
@@ -56,8 +64,10 @@ def confusions(run: RunRecord) -> str:
     for task in run.tasks.values():
         if task.dev is None or task.labels is None:
             parts.append(note(f"{task.name}: no labelled dev predictions."))
-        elif task.labels.is_regression or task.labels.kind == "multi-label":
+        elif task.labels.is_regression:
             continue
+        elif task.labels.kind == "multi-label":
+            parts.append(_flags(task))
         elif len(task.labels.classes) <= MATRIX:
             parts.append(_matrix(task))
         else:
@@ -77,6 +87,15 @@ def _matrix(task: TaskRecord) -> str:
     cell = 74.0 if len(names) <= 6 else 34.0
     return figure(svg.heat(names, names, shares, texts, cell),
                   f"{task.name}: rows true, columns predicted; count and share of the row")
+
+
+def _flags(task: TaskRecord) -> str:
+    assert task.dev is not None
+    assert task.labels is not None
+    rows = [[name, f"{has[1]:,}", f"{has[0]:,}", f"{lacks[1]:,}", f"{lacks[0]:,}"] for name, (lacks, has) in
+            zip(task.labels.classes, flags(task.dev, task.labels.classes).tolist(), strict=True)]
+    return (f"<figure><figcaption>{escape(task.name)}: each label by itself</figcaption>"
+            + table(["label", "found", "missed", "wrongly given", "rightly not given"], rows) + "</figure>")
 
 
 def _largest(task: TaskRecord) -> str:
@@ -102,7 +121,8 @@ def accuracies(run: RunRecord) -> str:
         picture = svg.bars([each.label for each in found], [
             ("accuracy", [each.accuracy or 0.0 for each in found]),
             ("share", [each.share for each in found])])
-        rounded = ", numbers rounded" if task.labels.is_regression else ""
+        rounded = "" if not task.labels.is_regression else (
+            ", numbers rounded" if whole_numbers(task.labels) else ", fifths of the range")
         parts.append(figure(picture + legend(["accuracy", "share of the rows"]), f"{task.name}{rounded}"))
     return side_by_side(parts)
 
@@ -122,7 +142,11 @@ def reliabilities(run: RunRecord) -> str:
         axes.line([(a, b) for a, b, _ in points], 0)
         rows = ", ".join(f"{a:.2f}: {n}" for a, _, n in points)
         binary = task.labels.kind == "binary" and len(task.labels.classes) == 2
-        what = f'probability of {f"label {task.labels.classes[1]}" if binary else "the predicted class"}'
+        of = (f"label {task.labels.classes[1]}" if binary else
+              "each label" if task.labels.kind == "multi-label" else "the predicted class")
+        head = task.settings.get("head")
+        cosine = "cosine" in (head, head.get("type") if isinstance(head, Mapping) else None)
+        what = f"{'cosine, which is no probability, for' if cosine else 'probability of'} {of}"
         parts.append(figure(str(axes), f"{task.name}: {what}; expected calibration error "
                             f"{calibration_error(points):.3f}") + soft(f"Rows at each score: {rows}."))
     return side_by_side(parts) if parts else note("No task has probabilities on labelled dev rows.")

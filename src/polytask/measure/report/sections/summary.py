@@ -27,15 +27,22 @@ def scores(run: RunRecord) -> str:
     parts.append("<div class=cards>" + "".join(
         f"<div class=card><b>{value:.3f}</b><span>{escape(name)}</span></div>"
         for name, value in cards if isinstance(value, int | float)) + "</div>")
-    for split in ("dev", "test"):
-        found = run.results.get(split, {}).get("scores", {})
-        if found:
-            parts.append(f"<h3>All metrics on {split}</h3>")
-            parts.append(table(["task", "metric", "value"],
-                               [[task, name.replace("_", " "), f"{value:.4f}"]
-                                for task, metrics in found.items() for name, value in metrics.items()
-                                if isinstance(value, int | float)]))
+    parts.append(_metrics(run))
     return "".join(parts) or note("There are no scores yet.")
+
+
+def _metrics(run: RunRecord) -> str:
+    """Return all metrics, the splits beside one another."""
+    splits = {split: run.results[split]["scores"] for split in ("dev", "test")
+              if run.results.get(split, {}).get("scores")}
+    rows = {(task, name): None for scores in splits.values() for task, metrics in scores.items()
+            for name, value in metrics.items() if isinstance(value, int | float)}
+    body = []
+    for task, name in rows:
+        values = [scores.get(task, {}).get(name) for scores in splits.values()]
+        body.append([task, name.replace("_", " "),
+                     *(f"{value:.4f}" if isinstance(value, int | float) else "–" for value in values)])
+    return "<h3>All metrics</h3>" + table(["task", "metric", *splits], body) if body else ""
 
 
 @section("plan", "What was trained when", 40)
