@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from polytask.model.output import Output
     from polytask.model.pairing import Packed, Separate, Single, Twin, pairing
     from polytask.model.pooling import Cls, Max, Mean, Pooler, pooling
+    from polytask.reporting import report
     from polytask.run import Data, Encoder, Run
     from polytask.ship.predict import Model, Prediction, load
     from polytask.sweeping import sweep
@@ -90,6 +91,7 @@ _PLACES = {
     "model.output": "Output",
     "model.pairing": "Packed Separate Single Twin pairing",
     "model.pooling": "Cls Max Mean Pooler pooling",
+    "reporting": "report",
     "run": "Data Encoder Run",
     "ship.predict": "Model Prediction load",
     "sweeping": "sweep",
@@ -108,7 +110,7 @@ __all__ = [  # noqa: RUF022 (sorted as the namespace is, which a test compares)
     "OrdinalLogLoss", "Output", "PAL", "PCGrad", "Packed", "PolytaskError", "Pooler", "Prediction",
     "Proportional", "Run", "RunError", "SMART", "Separate", "Sequential", "Shared", "SimCSE",
     "Single", "Sum", "Task", "Train", "Twin", "Uncertainty", "adapter", "compare_study", "head", "load",
-    "metric", "objective", "pairing", "pooling", "regularizer", "schedule", "surgery", "sweep",
+    "metric", "objective", "pairing", "pooling", "regularizer", "report", "schedule", "surgery", "sweep",
     "weighting",
 ]
 

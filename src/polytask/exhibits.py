@@ -23,14 +23,15 @@ from polytask.core.disk import write_file, write_json
 from polytask.core.errors import RunError
 from polytask.core.folders import RunFolder
 from polytask.model.multitask import MultiTask
-from polytask.tasks.answers import encode_some
-from polytask.tasks.batching import Packing, collate
+from polytask.tasks.answers import attention, encode_some
+from polytask.tasks.batching import Packing
 from polytask.tasks.data import TaskData
 from polytask.tasks.gate import inspect
 from polytask.tasks.task import ResolvedTask
+from polytask.tasks.tokens import Tokenizer
 
-# Dev rows of a task whose vectors are kept, and pairs whose attention is.
-VECTORS, ATTENDED, LONGEST = 400, 2, 40
+# Dev rows of a task whose vectors are kept; pairs whose attention is, and their tokens.
+VECTORS, ATTENDED, SHORTEST, LONGEST = 400, 2, 8, 40
 # The gate's search for overlaps looks at every pair of splits: left out beyond so many rows.
 GATED = 30_000
 BINS = 20
@@ -114,7 +115,6 @@ def _histograms(task: ResolvedTask, data: TaskData) -> dict[str, Any]:
     return made
 
 
-@torch.inference_mode()
 def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]]:
     """Return the attention of the encoder over some dev texts: (layers, heads, n, n) as bytes."""
     if not hasattr(model.encoder, "attentions"):
@@ -124,19 +124,15 @@ def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]
     task, data = built.tasks[name], built.data[name]
     if "dev" not in data.splits:
         return []
-    # Together in one sequence, whatever the task's pairing: what a token of one text sees of the other.
-    packing = Packing(len(task.text), 1, task.max_length)
-    lengths = data.dev.lengths(packing).kept.sum(axis=1)
-    short = np.flatnonzero((lengths >= 8) & (lengths <= LONGEST))[:ATTENDED]
-    words = json.loads(built.tokenizer.read_text(encoding="utf-8"))["model"].get("vocab", {})
-    named = {number: word for word, number in words.items()} if isinstance(words, dict) else {}
-    device, found = next(model.parameters()).device, []
+    lengths = data.dev.lengths(Packing(len(task.text), 1, task.max_length)).kept.sum(axis=1)
+    short = np.flatnonzero((lengths >= SHORTEST) & (lengths <= LONGEST))[:ATTENDED]
+    named = Tokenizer(built.tokenizer).inner.id_to_token
+    found = []
     for row in short.tolist():
-        batch = collate([data.dev.draw(name, packing, np.array([row]))], data.dev.specials).to(device)
-        maps = torch.stack([layer[0] for layer in model.encoder.attentions(batch)])
+        ids, maps = attention(model, task, data.dev, row)
         note = {"task": name, "row": row, "texts": list(data.dev.texts([row])[0]),
-                "tokens": [named.get(number, str(number)) for number in batch.ids.tolist()]}
-        found.append((note, (maps.float().cpu() * 255).round().to(torch.uint8).numpy()))
+                "tokens": [named(number) or str(number) for number in ids]}
+        found.append((note, (maps * 255).round().to(torch.uint8).numpy()))
     return found
 
 

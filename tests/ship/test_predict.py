@@ -129,3 +129,14 @@ def test_the_printed_sentences_are_answered_beside_the_reports(
     model = pk.load(tmp_path / "run")
     (first,) = model.predict("sst", ["Holden Caulfield did it better."])
     assert any(line.endswith(f"| 1 | 3 | {first.label} |") for line in said)
+
+
+def test_attention_of_any_pair_in_any_layer_and_head(model: predict.Model) -> None:
+    tokens, maps = model.attention("sts", ("A man eats.", "A woman eats."))
+    assert tokens == ["[CLS]", "a", "man", "eats", ".", "[SEP]", "a", "woman", "eats", ".", "[SEP]"]
+    assert maps.shape == (2, 2, 11, 11)
+    assert maps.sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    single, _ = model.attention("sst", "A gem.")
+    assert single[1:-1] == ["a", "gem", "."]
+    with pytest.raises(pk.ConfigError, match="expected 2 texts"):
+        model.attention("sts", "one alone")

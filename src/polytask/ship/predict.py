@@ -15,7 +15,7 @@ from polytask.core.ahead import ahead
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.model.heads import Decision
 from polytask.model.multitask import MultiTask
-from polytask.tasks.answers import answers_of_all, autocast_of, by_length
+from polytask.tasks.answers import answers_of_all, attention, autocast_of, by_length
 from polytask.tasks.batching import Packing, collate
 from polytask.tasks.caching import Cache
 from polytask.tasks.data import Library, Split
@@ -113,6 +113,20 @@ class Model:
                 hidden = self.network.encoder(batch)
                 made[places] = self._held.pooling.pool(hidden, batch, self.network.encoder).float().cpu()
         return made
+
+    def attention(self, task: str, text: Text) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the tokens of a text or pair, and what each attends to in every layer and head (S-25).
+
+        The maps are (layers, heads, tokens, tokens); a pair stands in one sequence. Raises
+        `ConfigError` where the encoder keeps no attention.
+        """
+        spec = self.task(task)
+        if not hasattr(self.network.encoder, "attentions"):
+            raise ConfigError(f"{self.folder}: the encoder keeps no attention; expected a BERT or an "
+                              "encoder of transformers")
+        ids, maps = attention(self.network, spec, self.split(spec, [text]), 0)
+        named = self._tokenizer.inner.id_to_token
+        return [named(number) or str(number) for number in ids], maps.numpy()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as a folder of its own."""

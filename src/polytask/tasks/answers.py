@@ -92,6 +92,21 @@ def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Intege
     return torch.cat(parts)[_undo(order)].clone()
 
 
+@torch.inference_mode()
+def attention(model: MultiTask, task: ResolvedTask, split: Split, row: int) -> tuple[list[int], Tensor]:
+    """Return the ids of a row's sequence and its attention in every layer and head (S-25).
+
+    The maps are (layers, heads, length, length) float32 on the CPU, each row of them summing to 1.
+    Two texts stand in one sequence whatever the task's pairing, so that one can be seen to attend to
+    the other. The encoder must have `attentions`.
+    """
+    packing = Packing(len(task.text), 1, task.max_length)
+    device = next(model.parameters()).device
+    batch = collate([split.draw(task.name, packing, np.array([row]))], split.specials).to(device)
+    maps = torch.stack([layer[0] for layer in model.encoder.attentions(batch)])
+    return batch.ids.tolist(), maps.float().cpu()
+
+
 def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
     """Return bf16 autocast on a GPU that has it, else plain float32."""
     device = next(model.parameters()).device.type

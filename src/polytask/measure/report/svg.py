@@ -10,7 +10,7 @@ from itertools import pairwise
 Series = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 460.0, 240.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 12.0, 10.0, 34.0
 NUM_COLOURS = 8
 # Points of a curve beyond which neighbours are averaged, dots of a scatter beyond which some are left out.
 MOST_POINTS, MOST_DOTS = 200, 3000
