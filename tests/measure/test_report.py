@@ -26,6 +26,7 @@ from polytask.measure.report.sections import SECTIONS
 from polytask.reporting import report
 from polytask.run import Run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NASTY = '<script>window.bad = 1</script> & "quotes" 😀 שלום עולם </script>'
 
 
@@ -318,18 +319,29 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
-def test_the_page_in_a_browser(trained: Path, browser: Any, width: int, scheme: str) -> None:
+def looked_at(browser: Any, page: Path, width: int, scheme: str) -> Any:
+    """Open a page, check that it is whole and asks for nothing, and return its view."""
     view = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     said: list[str] = []
     asked: list[str] = []
     view.on("console", lambda message: said.append(message.text))
     view.on("pageerror", lambda error: said.append(str(error)))
     view.on("request", lambda request: asked.append(request.url))
-    address = f"file://{trained / 'report.html'}"
-    view.goto(address)
-    assert view.evaluate("window.bad") is None
+    view.goto(f"file://{page}")
     assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert [each.get_attribute("id") for each in view.locator("main > section").all()] == [
+        each.id for each in sorted(SECTIONS.values(), key=lambda each: each.place)]
+    assert "could not be drawn" not in view.locator("main").inner_text()
+    for each in view.locator("[data-attention] select").all():
+        each.select_option("1")
+    assert said == [] and asked == [f"file://{page}"]
+    return view
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
+def test_the_page_in_a_browser(trained: Path, browser: Any, width: int, scheme: str) -> None:
+    view = looked_at(browser, trained / "report.html", width, scheme)
+    assert view.evaluate("window.bad") is None
     box = view.locator("[data-errors]").first
     rows = box.locator("tbody tr")
     whole = rows.count()
@@ -343,8 +355,29 @@ def test_the_page_in_a_browser(trained: Path, browser: Any, width: int, scheme: 
     box.locator("input").fill("nothing has this")
     assert rows.count() == 0
     box.locator("input").fill("")
-    box.locator("th button").nth(2).click()
-    shown = [float(each) for each in box.locator("tbody td.n").all_inner_texts()]
-    assert shown == sorted(shown, reverse=True)
+    for way in (True, False):
+        box.locator("th button").nth(2).click()
+        shown = [float(each) for each in box.locator("tbody td.n").all_inner_texts()]
+        assert shown == sorted(shown, reverse=way)
     view.close()
-    assert said == [] and asked == [address]
+
+
+SMALL = [f"tasks.{task}.{key}={rows}" for task in ("sst", "quora", "sts")
+         for key, rows in (("limit", 32), ("dev_limit", 24))]
+
+
+def test_the_page_of_the_demo_in_a_browser(browser: Any, tmp_path: Path) -> None:
+    run = Run.from_toml(EXAMPLES / "demo.toml", [*SMALL, "train.epochs=1", "train.surgery=pcgrad"])
+    run.train(tmp_path / "run", quiet=True)
+    view = looked_at(browser, tmp_path / "run" / "report.html", 390, "light")
+    before = view.locator("[data-attention] svg").first.inner_html()
+    view.locator("[data-attention] select").first.select_option("4")
+    assert view.locator("[data-attention] svg").first.inner_html() != before
+    view.close()
+
+
+@pytest.mark.data
+def test_the_page_of_real_data_in_a_browser(browser: Any, real_data: Path, tmp_path: Path) -> None:
+    run = Run.from_toml(EXAMPLES / "cs224n.toml", [f"data.root={real_data}", *SMALL, "train.epochs=1"])
+    run.train(tmp_path / "run", quiet=True)
+    looked_at(browser, tmp_path / "run" / "report.html", 1400, "dark").close()
