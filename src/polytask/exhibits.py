@@ -26,14 +26,14 @@ from polytask.model.multitask import MultiTask
 from polytask.tasks.answers import attention, encode_some
 from polytask.tasks.batching import Packing
 from polytask.tasks.data import TaskData
-from polytask.tasks.gate import inspect
+from polytask.tasks.gate import Overlap, inspect
 from polytask.tasks.task import ResolvedTask
 from polytask.tasks.tokens import Tokenizer
 
 # Dev rows of a task whose vectors are kept; pairs whose attention is, and their tokens.
 VECTORS, ATTENDED, SHORTEST, LONGEST = 400, 2, 8, 40
-# The gate's search for overlaps looks at every pair of splits: left out beyond so many rows.
-GATED = 30_000
+# The gate's search for overlaps takes seconds for this many rows: left out beyond.
+GATED = 500_000
 BINS = 20
 
 
@@ -141,6 +141,17 @@ def _overlaps(built: Built) -> dict[str, Any]:
     if rows > GATED:
         return {"left_out": f"{rows:,} rows: the search was left out; `polytask check` makes it"}
     report = inspect(built.data, built.packings())
-    return {"tasks": {name: [asdict(each) for each in task.overlaps]
+    return {"tasks": {name: [_told(built, each) for each in task.overlaps]
                       for name, task in report.tasks.items()},
-            "across": [asdict(each) for each in report.across]}
+            "across": [_told(built, each) for each in report.across]}
+
+
+def _told(built: Built, overlap: Overlap) -> dict[str, Any]:
+    """Return an overlap with the texts of its examples: (here, there), each a list of texts."""
+    def texts(place: str, line: int) -> list[str]:
+        name, _, split = place.rpartition(" ")
+        part = built.data[name].splits[split]
+        return list(part.texts([int(np.flatnonzero(part.lines == line)[0])])[0])
+
+    return asdict(overlap) | {"texts": [(texts(overlap.here, a), texts(overlap.there, b))
+                                        for a, b in overlap.examples]}

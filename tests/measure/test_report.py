@@ -231,6 +231,23 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
         report([tmp_path / "nothing"])
 
 
+def test_rows_that_are_nearly_the_same_are_shown(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    texts = [f"the long and winding story number {n} of a {word} that nobody has ever told so far"
+             for n, word in enumerate(("house", "river", "mountain", "garden", "market", "bridge") * 5)]
+    held = {"train": texts, "dev": [texts[0] + "!", texts[1], "something else", "and another one"]}
+    for split, rows in held.items():
+        with (tmp_path / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["text", "label"], *([row, n % 2] for n, row in enumerate(rows))])
+    task = {"train": "train.csv", "dev": "dev.csv", "text": "text", "label": "label"}
+    Run.from_table({"data": {"root": str(tmp_path), "max_length": 32}, "tasks": {"tales": task},
+                    "encoder": {"checkpoint": str(tiny_checkpoint)},
+                    "train": {"max_steps": 1}}).train(tmp_path / "run", quiet=True)
+    text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<td>nearly the same</td><td>2 = 2</td>" in text
+    assert "<td>the same</td><td>3 = 3</td>" in text
+    assert f"<td>tales dev</td><td>{texts[0]}!</td><td>tales train</td><td>{texts[0]}</td>" in text
+
+
 def test_a_page_without_matplotlib_says_how_to_have_the_plots(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

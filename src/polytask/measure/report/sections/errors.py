@@ -116,4 +116,11 @@ def overlaps(run: RunRecord) -> str:
     rows = [[f"{each['rows']:,}", each["here"], each["there"],
              "nearly the same" if each["nearly"] else "the same",
              ", ".join(f"{a} = {b}" for a, b in each["examples"][:3])] for each in found]
-    return table(["rows", "of", "stand in", "how", "examples (lines)"], rows)
+    pairs = [[each["here"], _joined(here), each["there"], _joined(there)]
+             for each in found if each["nearly"] for here, there in each.get("texts", [])]
+    return table(["rows", "of", "stand in", "how", "examples (lines)"], rows) + (
+        "<h3>Nearly the same</h3>" + table(["of", "text", "in", "text"], pairs) if pairs else "")
+
+
+def _joined(texts: list[str]) -> str:
+    return " · ".join(_folded(text, LONGEST // 4) for text in texts)
