@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,9 @@ def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[
             out, per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=5e-5,
             weight_decay=0.01, report_to=[], save_strategy="no", logging_strategy="no", seed=seed,
             disable_tqdm=True, use_cpu=not torch.cuda.is_available(), **sampling)
-        Peer(model, settings, data_collator=Counting(tokenizer), train_dataset=items,
-             callbacks=[Clock()]).train()
+        with redirect_stdout(sys.stderr):  # it prints its own summary
+            Peer(model, settings, data_collator=Counting(tokenizer), train_dataset=items,
+                 callbacks=[Clock()]).train()
     return clock["ended"] - clock["began"], clock["tokens"]
 
 
@@ -148,8 +151,9 @@ def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
             out, per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=5e-5,
             weight_decay=0.01, report_to=[], save_strategy="no", logging_strategy="no", seed=seed,
             disable_tqdm=True, use_cpu=True)
-        CrossEncoderTrainer(model, settings, train_dataset=given, loss=BinaryCrossEntropyLoss(model),
-                            callbacks=[Clock()]).train()
+        with redirect_stdout(sys.stderr):
+            CrossEncoderTrainer(model, settings, train_dataset=given, loss=BinaryCrossEntropyLoss(model),
+                                callbacks=[Clock()]).train()
     steps = rows // BATCH
     return clock["ended"] - clock["began"], round(tokens * (steps - WARM) / steps)
 
