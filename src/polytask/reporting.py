@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from polytask.core.disk import write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
 from polytask.exhibits import load_exhibits
 from polytask.measure.report.page import page, run_page
-from polytask.measure.report.plots import write_plots
+from polytask.measure.report.plots import rows_by_score, write_figures, write_plots
 from polytask.measure.report.record import RunRecord, read_run
 from polytask.measure.report.sections.contract import note
 from polytask.measure.report.several import MOST, chosen, compared, overlaid, study_parts
@@ -37,19 +37,19 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
         return Path(out)
     (folder,) = folders
     if (folder / "study.json").is_file():
-        return study_report(folder, out)
+        return study_report(folder, out, plots)
     run = _read(folder)
     place = Path(out) if out else folder / "report.html"
     write_file(place, run_page(run))
     if plots:
-        _draw(run, folder / "plots")
+        _draw(lambda: write_plots(run, folder / "plots"))
     return place
 
 
-def _draw(run: RunRecord, folder: Path) -> None:
+def _draw(plots: Callable[[], list[Path]]) -> None:
     """Write the plots; the page stands without them, so that a missing matplotlib is said and no more."""
     try:
-        write_plots(run, folder)
+        plots()
     except MissingExtra as error:
         sys.stderr.write(f"{error}\n")
 
@@ -58,7 +58,7 @@ def _read(folder: Path) -> RunRecord:
     return read_run(folder, load_exhibits(folder))
 
 
-def study_report(folder: Path, out: str | Path | None = None) -> Path:
+def study_report(folder: Path, out: str | Path | None = None, plots: bool = True) -> Path:
     """Write the page of a study from its results and its runs.
 
     Of a study that has not ended the curves of what has run are shown. Raises `RunError` for results
@@ -82,6 +82,8 @@ def study_report(folder: Path, out: str | Path | None = None) -> Path:
             if (path / "config.toml").is_file()}
     about = " · ".join(str(value).strip("`") for value in told["about"].values())
     write_file(place, page(told["title"], about, study_parts(told, runs)))
+    if plots:
+        _draw(lambda: write_figures(rows_by_score(told), folder / "plots"))
     return place
 
 

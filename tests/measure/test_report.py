@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from polytask.core.labels import Labels
 from polytask.exhibits import load_exhibits
 from polytask.measure.report import analysis, svg
 from polytask.measure.report.page import run_page
-from polytask.measure.report.plots import write_plots
+from polytask.measure.report.plots import figures, write_plots
 from polytask.measure.report.record import Answers, read_answers, read_run
 from polytask.measure.report.sections import SECTIONS
+from polytask.measure.report.sections.inside import picture
 from polytask.reporting import report
 from polytask.run import Run
 
@@ -200,15 +202,23 @@ def test_the_same_run_gives_the_same_bytes(trained: Path, tmp_path: Path) -> Non
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     (run / "report.html").unlink()
-    assert report([run]) == run / "report.html"
+    assert report([run], plots=False) == run / "report.html"
     assert (run / "report.html").read_bytes() == page
-    names = {path.name for path in (run / "plots").iterdir()}
-    assert {"scores.png", "losses.svg", "stars-confusion.png", "price-scatter.svg"} <= names
     record = read_run(run, load_exhibits(run))
-    record.tasks = {"price": record.tasks["price"]}  # one is enough to draw again
-    again = write_plots(record, tmp_path / "again")
-    assert len(again) >= 8
-    assert all(path.read_bytes() == (run / "plots" / path.name).read_bytes() for path in again)
+    names = {name for name, _ in figures(record)}
+    assert {"scores", "losses", "weight", "sigma", "gradients", "attention-layer-1", "stars-confusion",
+            "price-scatter", "price-residuals", "tags-distribution", "many-labels"} <= names
+    record.tasks = {"price": record.tasks["price"]}  # the figures of one are enough to draw twice
+    first, second = (write_plots(record, tmp_path / folder) for folder in ("once", "twice"))
+    assert len(first) == 1 + 2 * len(list(figures(record)))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_drawing_of_the_model_is_a_picture_of_its_own(trained: Path) -> None:
+    drawn = svg.standing_alone(picture(read_run(trained)))
+    assert "var(" not in drawn
+    texts = [each.text for each in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"stars", "tags", "many", "price"} <= set(texts)
 
 
 def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: Path) -> None:
@@ -216,7 +226,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
     shutil.copytree(trained, run)
     shutil.rmtree(run / "exhibits")
     (run / "predictions" / "stars-dev.csv").unlink()
-    text = report([run]).read_text(encoding="utf-8")
+    text = report([run], plots=False).read_text(encoding="utf-8")
     assert "stars: no labelled dev predictions." in text
     assert "The run kept no exhibits" in text
     assert "Confusion" in text and "could not be drawn" not in text
@@ -225,7 +235,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
     shutil.rmtree(run / "model")
     events = (run / "events.jsonl").read_text().splitlines()
     (run / "events.jsonl").write_text("\n".join(events[:3]) + '\n{"event": "st')
-    text = report([run]).read_text(encoding="utf-8")
+    text = report([run], plots=False).read_text(encoding="utf-8")
     assert "The training has not ended" in text and "could not be drawn" not in text
     with pytest.raises(RunError, match="there is no such folder"):
         report([tmp_path / "nothing"])
@@ -254,7 +264,8 @@ def test_a_page_without_matplotlib_says_how_to_have_the_plots(
     shutil.copytree(trained, tmp_path / "run")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     page = report([tmp_path / "run"])
-    assert page.is_file() and not (tmp_path / "run" / "plots").exists()
+    assert page.is_file()
+    assert [path.name for path in (tmp_path / "run" / "plots").iterdir()] == ["model.svg"]
     assert 'pip install "polytask[plot]"' in capsys.readouterr().err
 
 

@@ -55,6 +55,8 @@ def test_a_study_shows_scores_gains_claims_and_curves(study: Path) -> None:
         assert f'<section id="{part}">' in text
     assert "broken failed: no &lt;data&gt;" in text
     assert f"The first seed of each row, the base row and the {MOST - 1} best." in text
+    names = {path.name for path in (study / "plots").iterdir()}
+    assert {"rows.png", "rows-a.accuracy.svg", "rows-overall.default.png"} <= names
     assert "<title>row 3</title>" in text and "<title>row 1</title>" not in text
 
 

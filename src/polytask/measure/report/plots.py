@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,29 @@ import numpy as np
 
 from polytask.core.disk import write_file
 from polytask.core.errors import MissingExtra
-from polytask.measure.report.analysis import confusion, per_label, projected, reliability
+from polytask.measure.report.analysis import confusion, per_label, projected, reliability, residuals
 from polytask.measure.report.record import RunRecord, TaskRecord
-from polytask.measure.report.sections.curves import losses, main_scores
+from polytask.measure.report.sections.curves import cosines, learned, losses, main_scores
+from polytask.measure.report.sections.inside import picture
+from polytask.measure.report.sections.labels import label_names
+from polytask.measure.report.svg import standing_alone
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6fbe", "#7d858c")
 Draw = Callable[[Any], None]
 
 
 def write_plots(run: RunRecord, folder: Path) -> list[Path]:
-    """Write every figure that the run has data for; return the files.
+    """Write every figure that the run has data for, and the drawing of its model; return the files.
 
     Raises `MissingExtra` with the pip command where matplotlib is not installed.
     """
+    drawn = folder / "model.svg"
+    write_file(drawn, standing_alone(picture(run)))
+    return [drawn, *write_figures(figures(run), folder)]
+
+
+def write_figures(figures: Iterable[tuple[str, Draw]], folder: Path) -> list[Path]:
+    """Write figures as PNG and SVG; return the files. Raises `MissingExtra` without matplotlib."""
     try:
         import matplotlib
     except ImportError:
@@ -35,7 +45,7 @@ def write_plots(run: RunRecord, folder: Path) -> list[Path]:
              "axes.prop_cycle": pyplot.cycler(color=COLOURS), "figure.dpi": 150, "font.size": 9}
     made = []
     with matplotlib.rc_context(style):
-        for name, draw in figures(run):
+        for name, draw in figures:
             figure, axes = pyplot.subplots(figsize=(4.6, 3.4), layout="constrained")
             draw(axes)
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
@@ -53,11 +63,22 @@ def figures(run: RunRecord) -> Iterator[tuple[str, Draw]]:
         yield "scores", _lines(main_scores(run.evaluations), "dev score")
     if run.steps:
         yield "losses", _lines(losses(run.steps), "training loss")
+    for kind, series in learned(run.steps).items():
+        yield kind, _lines(series, kind)
+    if any(event.get("cosines") for event in run.steps):
+        yield "gradients", _gradients(run)
+    if run.exhibits.get("attention") and "attention/0" in run.arrays:
+        maps, tokens = run.arrays["attention/0"], run.exhibits["attention"][0]["tokens"]
+        for layer in sorted({0, len(maps) // 2, len(maps) - 1}):  # S-25: of the first head
+            yield f"attention-layer-{layer + 1}", _attention(maps[layer, 0], tokens, layer + 1)
     for task in run.tasks.values():
+        if task.histograms:
+            yield f"{task.name}-distribution", _distribution(task)
         if task.dev is None or task.labels is None:
             continue
         if task.labels.is_regression:
             yield f"{task.name}-scatter", _scatter(task)
+            yield f"{task.name}-residuals", _residuals(task)
         elif task.labels.kind != "multi-label":
             yield f"{task.name}-confusion", _confusion(task)
             if reliability(task.dev, task.labels):
@@ -86,6 +107,77 @@ def _scatter(task: TaskRecord) -> Draw:
         axes.plot(bounds, bounds, color="0.5", linestyle="--", linewidth=1)
         axes.set(xlabel="true", ylabel="predicted", title=task.name)
     return draw
+
+
+def _residuals(task: TaskRecord) -> Draw:
+    def draw(axes: Any) -> None:
+        assert task.dev is not None
+        axes.hist(residuals(task.dev), bins=24)
+        axes.set(xlabel="predicted - true", ylabel="rows", title=task.name)
+    return draw
+
+
+def _distribution(task: TaskRecord) -> Draw:
+    def draw(axes: Any) -> None:
+        splits = {split: held["counts"] for split, held in task.histograms.items() if sum(held["counts"])}
+        each = 0.8 / max(1, len(splits))
+        for number, (split, counts) in enumerate(splits.items()):
+            places = np.arange(len(counts)) + (number - (len(splits) - 1) / 2) * each
+            axes.bar(places, np.array(counts) / sum(counts), each, label=split)
+        first = next(iter(task.histograms.values()))
+        names = label_names(task, first)
+        step = max(1, len(names) // 10)
+        axes.set_xticks(range(0, len(names), step), names[::step])
+        axes.set(ylabel="share of rows", title=task.name)
+        axes.legend(frameon=False)
+    return draw
+
+
+def _gradients(run: RunRecord) -> Draw:
+    def draw(axes: Any) -> None:
+        pairs, columns, values = cosines(run.steps)
+        image = axes.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+        step = max(1, len(columns) // 8)
+        axes.set_xticks(range(0, len(columns), step), columns[::step])
+        axes.set_yticks(range(len(pairs)), pairs)
+        axes.set(xlabel="updates", title="cosines of the gradients")
+        axes.figure.colorbar(image)
+    return draw
+
+
+def _attention(maps: Any, tokens: list[str], layer: int) -> Draw:
+    def draw(axes: Any) -> None:
+        axes.imshow(maps, cmap="Blues", vmin=0)
+        axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=5, parse_math=False)
+        axes.set_yticks(range(len(tokens)), tokens, fontsize=5, parse_math=False)
+        axes.set(title=f"layer {layer}, head 1")
+    return draw
+
+
+def rows_by_score(told: Mapping[str, Any]) -> Iterator[tuple[str, Draw]]:
+    """Yield the figures of a study: every row by one score and by all, means dashed (M-41, M-42)."""
+    rows = [row for row in told["rows"] if row["scores"]]
+
+    def of(keys: list[str]) -> Draw:
+        def draw(axes: Any) -> None:
+            for key in keys:
+                held = [(place, row["scores"][key]) for place, row in enumerate(rows, 1)
+                        if key in row["scores"]]
+                colour = COLOURS[told["scores"].index(key) % len(COLOURS)]
+                axes.errorbar([place for place, _ in held], [cell["mean"] for _, cell in held],
+                              [cell["error"] for _, cell in held], fmt="o", markersize=3, color=colour,
+                              label=key)
+                if held:
+                    axes.axhline(np.mean([cell["mean"] for _, cell in held]), color=colour, linestyle="--",
+                                 linewidth=0.8)
+            axes.set(xlabel="row", ylabel="score")
+            axes.legend(frameon=False, fontsize=7)
+        return draw
+
+    if rows:
+        yield "rows", of(list(told["scores"]))
+        for key in told["scores"]:
+            yield f"rows-{key}", of([key])
 
 
 def _confusion(task: TaskRecord) -> Draw:

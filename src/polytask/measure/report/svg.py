@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
@@ -153,6 +154,24 @@ def picture(width: float, height: float, body: str) -> str:
     least = min(width, max(300.0, 0.7 * width))
     return (f'<svg viewBox="-1 -1 {width + 2:g} {height + 2:g}" role=img '
             f'style="max-width:{width:g}px;min-width:{least:g}px">{body}</svg>')
+
+
+# What the page's style gives a picture, for one that leaves the page: its light colours, and rules.
+_LIGHT = {"ink": "#1c2024", "soft": "#5c6670", "card": "#f6f8f9", "c0": "#0072b2", "c1": "#d55e00",
+          "c2": "#009e73", "c3": "#cc79a7", "c4": "#b07d00", "c5": "#3a9bd9", "c6": "#7a6fbe",
+          "c7": "#7d858c"}
+_RULES = ("svg{background:#fff;font:11px system-ui,sans-serif}text{fill:var(--soft)}"
+          ".title{fill:var(--ink);font-weight:600}.part{fill:var(--card)}.join{stroke:var(--soft);fill:none}")
+
+
+def standing_alone(picture: str) -> str:
+    """Return the drawing of a model as a file of its own: XML, with its style in it."""
+    def quoted(tag: re.Match[str]) -> str:
+        return re.sub(r"\s([\w-]+)=([\w.-]+)", r' \1="\2"', tag[0])
+
+    head, _, rest = re.sub("<[^>]*>", quoted, picture).partition(">")
+    made = f'{head} xmlns="http://www.w3.org/2000/svg"><style>{_RULES}</style>{rest}\n'
+    return re.sub(r"var\(--(\w+)\)", lambda name: _LIGHT[name[1]], made)
 
 
 def bars(names: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]], ylabel: str = "") -> str:

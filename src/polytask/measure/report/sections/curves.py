@@ -70,14 +70,34 @@ def curves(run: RunRecord) -> str:
                                        "too.") if few else "")
 
 
-@section("weights", "Weights of the tasks", 20)
-def weights(run: RunRecord) -> str:
-    """Show what the weighting did: each task's weight, and what else it learned (S-11)."""
+def learned(steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]]:
+    """Return what the weighting and the regularizers told: kind → task → (update, value)."""
     kinds: dict[str, dict[str, Points]] = {}
-    for event in run.steps:
+    for event in steps:
         for kind in ("weight", "sigma", "penalties"):
             for name, value in (event.get(kind) or {}).items():
                 kinds.setdefault(kind, {}).setdefault(name, []).append((event["step"], value))
+    return kinds
+
+
+def cosines(steps: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[list[float]]]:
+    """Return pairs of tasks, first updates of at most `COLUMNS` columns, mean cosines (pairs, columns)."""
+    held = [event for event in steps if event.get("cosines")]
+    pairs = list(dict.fromkeys(pair for event in held for pair in event["cosines"]))
+    size = max(1, -(-len(held) // COLUMNS))
+    groups = [held[n:n + size] for n in range(0, len(held), size)]
+    values = []
+    for pair in pairs:
+        found = [[event["cosines"][pair] for event in group if pair in event["cosines"]]
+                 for group in groups]
+        values.append([sum(each) / len(each) if each else float("nan") for each in found])
+    return pairs, [str(group[0]["step"]) for group in groups], values
+
+
+@section("weights", "Weights of the tasks", 20)
+def weights(run: RunRecord) -> str:
+    """Show what the weighting did: each task's weight, and what else it learned (S-11)."""
+    kinds = learned(run.steps)
     if not kinds:
         return note("The run recorded no weights.")
     said = {"weight": "Weight of each task's loss", "sigma": "Learned sigma of each task",
@@ -96,15 +116,7 @@ def gradients(run: RunRecord) -> str:
     held = [event for event in run.steps if event.get("cosines")]
     if not held:
         return note("No cosines were recorded. They are with surgery, or with train.gradient_cosines = N.")
-    pairs = list(dict.fromkeys(pair for event in held for pair in event["cosines"]))
-    size = max(1, -(-len(held) // COLUMNS))
-    groups = [held[n:n + size] for n in range(0, len(held), size)]
-    values = []
-    for pair in pairs:
-        found = [[event["cosines"][pair] for event in group if pair in event["cosines"]]
-                 for group in groups]
-        values.append([sum(each) / len(each) if each else float("nan") for each in found])
-    columns = [str(group[0]["step"]) for group in groups]
+    pairs, columns, values = cosines(run.steps)
     conflicts = {pair: sum(event["cosines"].get(pair, 0) < 0 for event in held) / len(held)
                  for pair in pairs}
     said = ", ".join(f"{pair} {share:.0%}" for pair, share in conflicts.items())

@@ -18,8 +18,7 @@ from polytask.measure.report.sections.errors import embedded
 WIDE, TALL, GAP = 186.0, 46.0, 22.0
 
 
-@section("model", "The model", 5)
-def drawing(run: RunRecord) -> str:
+def picture(run: RunRecord) -> str:
     """Draw what was trained: encoder, pairings, heads, what is shared.
 
     After M-39, M-40, M-43, G-34, T-36, S-27, made from the config.
@@ -45,11 +44,17 @@ def drawing(run: RunRecord) -> str:
     said = f"{size}, trainable: {encoder.get('trainable', 'full')}{', adapter: ' + extra if extra else ''}"
     title = f"encoder {encoder.get('checkpoint', '')}"
     parts.append(_box(0, down["encoder"], width, title, said, "var(--ink)"))
+    return svg.picture(width, down['objective'] + TALL + 8, ''.join(parts))
+
+
+@section("model", "The model", 5)
+def drawing(run: RunRecord) -> str:
+    """Show the picture of the model, and in words what the tasks have to do with one another."""
     settings = run.config.get("train", {})
     rules = ", ".join(f"{name}: {_kind(settings[name])}" for name in ("schedule", "weighting", "surgery")
                       if settings.get(name)) or "the losses are summed"
-    shared = [task.name for task in tasks if _kind(task.settings.get("head")) == "shared"]
-    return (f"<div class=wide>{svg.picture(width, down['objective'] + TALL + 8, ''.join(parts))}</div>"
+    shared = [task.name for task in run.tasks.values() if _kind(task.settings.get("head")) == "shared"]
+    return (f"<div class=wide>{picture(run)}</div>"
             + soft(f"Across the tasks: {rules}."
                    + (f" {' and '.join(shared)} share the first layer of their heads." if shared else "")))
 

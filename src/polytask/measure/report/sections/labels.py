@@ -42,12 +42,13 @@ def distribution(run: RunRecord) -> str:
                   for split, held in splits.items()]
         first = next(iter(splits.values()))
         rows = ", ".join(f"{split} {sum(held['counts']):,}" for split, held in splits.items())
-        parts.append(figure(svg.bars(_names(task, first), groups, "share of rows") + legend(list(splits)),
-                            f"{task.name}: {rows} rows"))
+        bars = svg.bars(label_names(task, first), groups, "share of rows")
+        parts.append(figure(bars + legend(list(splits)), f"{task.name}: {rows} rows"))
     return side_by_side(parts) if parts else note("The run has no tasks.")
 
 
-def _names(task: TaskRecord, held: dict[str, object]) -> list[str]:
+def label_names(task: TaskRecord, held: Mapping[str, object]) -> list[str]:
+    """Return what the bars of a label histogram are called: classes, or where each bin begins."""
     counts = held["counts"]
     assert isinstance(counts, list)
     if task.labels is not None and len(task.labels.classes) == len(counts):
