@@ -21,7 +21,7 @@ from polytask.core.labels import Labels
 from polytask.exhibits import load_exhibits
 from polytask.measure.report import analysis, svg
 from polytask.measure.report.page import run_page
-from polytask.measure.report.plots import figures, write_plots
+from polytask.measure.report.plots import figures, write_figures, write_plots
 from polytask.measure.report.record import Answers, read_answers, read_run
 from polytask.measure.report.sections import SECTIONS
 from polytask.measure.report.sections.inside import picture
@@ -212,6 +212,13 @@ def test_the_same_run_gives_the_same_bytes(trained: Path, tmp_path: Path) -> Non
     first, second = (write_plots(record, tmp_path / folder) for folder in ("once", "twice"))
     assert len(first) == 1 + 2 * len(list(figures(record)))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    def draw(axes: Any) -> None:
+        axes.set(title="from $\\frac to $10")
+
+    assert len(write_figures([("odd", draw)], tmp_path)) == 2
 
 
 def test_the_drawing_of_the_model_is_a_picture_of_its_own(trained: Path) -> None:

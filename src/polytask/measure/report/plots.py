@@ -42,7 +42,8 @@ def write_figures(figures: Iterable[tuple[str, Draw]], folder: Path) -> list[Pat
     from matplotlib import pyplot
 
     style = {"svg.hashsalt": "polytask", "axes.spines.top": False, "axes.spines.right": False,
-             "axes.prop_cycle": pyplot.cycler(color=COLOURS), "figure.dpi": 150, "font.size": 9}
+             "axes.prop_cycle": pyplot.cycler(color=COLOURS), "figure.dpi": 150, "font.size": 9,
+             "text.parse_math": False}  # a class may be called "$5 or $10"
     made = []
     with matplotlib.rc_context(style):
         for name, draw in figures:
@@ -136,7 +137,8 @@ def _distribution(task: TaskRecord) -> Draw:
 def _gradients(run: RunRecord) -> Draw:
     def draw(axes: Any) -> None:
         pairs, columns, values = cosines(run.steps)
-        image = axes.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+        most = max(0.1, float(np.nanmax(np.abs(values))))
+        image = axes.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
         step = max(1, len(columns) // 8)
         axes.set_xticks(range(0, len(columns), step), columns[::step])
         axes.set_yticks(range(len(pairs)), pairs)
@@ -148,8 +150,8 @@ def _gradients(run: RunRecord) -> Draw:
 def _attention(maps: Any, tokens: list[str], layer: int) -> Draw:
     def draw(axes: Any) -> None:
         axes.imshow(maps, cmap="Blues", vmin=0)
-        axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=5, parse_math=False)
-        axes.set_yticks(range(len(tokens)), tokens, fontsize=5, parse_math=False)
+        axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=5)
+        axes.set_yticks(range(len(tokens)), tokens, fontsize=5)
         axes.set(title=f"layer {layer}, head 1")
     return draw
 
