@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polytask.comparing import compare_study
+    from polytask.comparing import compare
     from polytask.core.errors import (
         CheckpointError,
         ConfigError,
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from polytask.tasks.task import Task
 
 _PLACES = {
-    "comparing": "compare_study",
+    "comparing": "compare",
     "core.errors": "CheckpointError ConfigError DataError Diverged Interrupted PolytaskError RunError",
     "core.labels": "Labels",
     "learn.optimizers": "Optimizer",
@@ -109,7 +109,7 @@ __all__ = [  # noqa: RUF022 (sorted as the namespace is, which a test compares)
     "MeanSquaredError", "Merged", "Model", "MultipleNegatives", "Norm", "Optimizer",
     "OrdinalLogLoss", "Output", "PAL", "PCGrad", "Packed", "PolytaskError", "Pooler", "Prediction",
     "Proportional", "Run", "RunError", "SMART", "Separate", "Sequential", "Shared", "SimCSE",
-    "Single", "Sum", "Task", "Train", "Twin", "Uncertainty", "adapter", "compare_study", "head", "load",
+    "Single", "Sum", "Task", "Train", "Twin", "Uncertainty", "adapter", "compare", "head", "load",
     "metric", "objective", "pairing", "pooling", "regularizer", "report", "schedule", "surgery", "sweep",
     "weighting",
 ]

@@ -12,18 +12,20 @@ import torch
 from polytask import sample
 from polytask.core.errors import ConfigError
 from polytask.core.progress import progress
+from polytask.learn.gradients import operated, trained_by_several
 from polytask.measure.card import card
 from polytask.measure.evaluate import Evaluation
 from polytask.model.checkpoints import checkpoint_folder, default_pooling
 from polytask.model.encoders import load_any
 from polytask.model.multitask import MultiTask
 from polytask.model.pooling import Pooling, pooling
-from polytask.model.trainable import choose
+from polytask.model.trainable import apart_problem, choose
 from polytask.run import Run
 from polytask.tasks.batching import Packing
 from polytask.tasks.caching import Cache
 from polytask.tasks.data import Library, TaskData, load_task_data
 from polytask.tasks.material import Material
+from polytask.tasks.metrics import check_formula
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, take_over
 from polytask.tasks.task import ResolvedTask, resolve
 from polytask.tasks.tokens import Tokenizer
@@ -61,9 +63,12 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def read_data(run: Run, tokenizer: Path, quiet: bool = False,
-              only: Collection[str] | None = None) -> dict[str, TaskData]:
-    """Read the data of all tasks, or some; a file that several tasks name is read once."""
+def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[str] | None = None,
+              library: Library | None = None) -> dict[str, TaskData]:
+    """Read the data of all tasks, or some; a file that several tasks name is read once.
+
+    library: what other runs with the same tokenizer and root have read; it is added to.
+    """
     with progress("tokenizing", quiet=quiet) as bar:
         done: dict[str, int] = {}
 
@@ -72,10 +77,16 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False,
             bar.advance(texts - done.get(what, 0), what)
             done[what] = texts
 
-        cache = Cache(run.data.cache) if run.data.cache else Cache()
-        library = Library(Tokenizer(tokenizer), data_root(run), cache, tell)
+        library = library or library_of(run, tokenizer)
+        library.progress = tell
         return {name: load_task_data(name, task, library, run.seed)
                 for name, task in run.tasks.items() if only is None or name in only}
+
+
+def library_of(run: Run, tokenizer: Path) -> Library:
+    """Return where a run's files are read from and kept."""
+    cache = Cache(run.data.cache) if run.data.cache else Cache()
+    return Library(Tokenizer(tokenizer), data_root(run), cache)
 
 
 def data_root(run: Run) -> Path:
@@ -104,16 +115,16 @@ def build(run: Run, quiet: bool = False) -> Built:
     encoder, tokenizer, notes = load_any(place, run.encoder.dropout, run.encoder.revision)
     data = read_data(run, tokenizer, quiet)
     tasks = resolve_tasks(run, data)
-    check_against_data(run, encoder, data)
+    check_against_data(run, encoder, data, tasks)
     torch.manual_seed(run.seed)
     known = load_model(source, run.encoder.dropout) if source else None
     model = new_model(encoder, tasks, chosen_pooling(run, place, known))
     if run.encoder.adapter is not None:
         run.encoder.adapter.attach(model, list(tasks))
     if known is not None:
-        kept = take_over(model, known)
-        notes = [*notes, f"{source}: goes on with {', '.join(kept) or 'no task'}"]
+        notes = [*notes, *(f"{source}: {said}" for said in take_over(model, tasks, known))]
     choose(model, run.encoder.trainable)
+    check_surgery(run, model)
     model.to(device())
     notes += [note for each in data.values() for note in each.notes if note not in notes]
     return Built(run, model, tasks, data, Material(tasks, data), tokenizer, notes)
@@ -127,9 +138,13 @@ def chosen_pooling(run: Run, place: Path, known: ModelFolder | None) -> Pooling:
     return made
 
 
-def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData]) -> None:
+def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
+                       tasks: Mapping[str, ResolvedTask]) -> None:
     """Refuse what cannot work with this encoder and these rows, all of it at once."""
     problems = []
+    metrics = {name: task.metrics for name, task in tasks.items()}
+    if said := check_formula(run.training.score, metrics):
+        problems.append(f"train.score: {said}")
     adapter = run.encoder.adapter
     if adapter is not None and (said := adapter.problem(encoder)):
         problems.append(f"encoder.adapter: {said}")
@@ -141,8 +156,24 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData]) -> 
         if said := phase.optimizer.problem(list(rows), encoder.num_layers):
             problems.append(f"{at}.optimizer.{said}")
         layers = (phase.surgery.layers if phase.surgery else None) or ()
+        if layers and (said := apart_problem(encoder)):
+            problems.append(f"{at}.surgery.layers: {said}")
         problems += [f"{at}.surgery.layers: found layer {layer}, expected 0 to "
                      f"{encoder.num_layers - 1} (-1: the embeddings)"
                      for layer in layers if not -1 <= layer < encoder.num_layers]
     if problems:
         raise ConfigError(problems)
+
+
+def check_surgery(run: Run, model: MultiTask) -> None:
+    """Refuse to compare or change gradients of the tasks where no trained weight has several of them."""
+    for number, phase in enumerate(run.training.resolved()):
+        at = f"train.phases.{number}" if run.training.phases else "train"
+        tasks = list(phase.tasks or run.tasks)
+        shared = trained_by_several(model, tasks)
+        wanted = phase.surgery is not None or phase.gradient_cosines is not None
+        if not wanted or len(tasks) < 2 or operated(phase.surgery, model, shared):
+            continue
+        key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
+        raise ConfigError(f"{at}.{key}: no weight there is trained by more than one task "
+                          "(encoder.trainable says what is trained); leave it out")

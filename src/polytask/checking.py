@@ -1,15 +1,24 @@
-"""`polytask check`: what the data are, whether they fit, and the plan of the first epoch."""
+"""`polytask check`: what the data are, whether they fit, and the plan of the first epoch.
+
+Also whether many runs fit their data and encoders, before the first of them is started.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from polytask.building import Built, build
-from polytask.learn.schedules.preview import Preview, preview
+from polytask.building import Built, build, check_against_data, library_of, read_data, resolve_tasks
+from polytask.core.errors import PolytaskError
+from polytask.learn.phase import Phase
 from polytask.learn.trainer import Score, Trainer
+from polytask.model.encoders import load_any
 from polytask.run import Run
+from polytask.tasks.data import Library
 from polytask.tasks.gate import inspect
+from polytask.tasks.model_folder import model_folder_of
 
 
 def check_run(run: Run, time_steps: int = 5, quiet: bool = False) -> Iterator[str]:
@@ -19,17 +28,19 @@ def check_run(run: Run, time_steps: int = 5, quiet: bool = False) -> Iterator[st
     yield ""
     trainer = Trainer(built.model, built.material, run.training, run.seed,
                       evaluate=lambda: Score(0.0, {}), keep=lambda where: None)
-    phase = trainer.phase
-    yield from _plan(preview(phase.schedule, trainer.rows, trainer.sizes, 0, phase.epochs,
-                             trainer.phase_seed), phase.schedule.name, trainer.epochs)
+    several = len(trainer.phases) > 1
+    for number, phase in enumerate(trainer.phases, 1):
+        yield from _plan(phase, f"phase {number} of {len(trainer.phases)}, " if several else "")
     for note in built.notes:
         yield f"note: {note}"
     if time_steps:
         yield from _estimate(built, trainer, time_steps)
 
 
-def _plan(plan: Preview, schedule: str, epochs: int) -> Iterator[str]:
-    yield f"plan of the first of {epochs} epochs: {plan.steps:,} steps, schedule {schedule}"
+def _plan(phase: Phase, which: str) -> Iterator[str]:
+    plan = phase.preview()
+    yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps, "
+           f"schedule {phase.train.schedule.name}")
     for task, batches in plan.batches.items():
         yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "
                f"drawn, {plan.unseen[task]:,} never, {plan.repeated[task]:,} twice or more")
@@ -55,10 +66,38 @@ def _estimate(built: Built, trainer: Trainer, time_steps: int) -> Iterator[str]:
     each = (time.perf_counter() - began) / (steps - 1)
     total = each * trainer.num_steps
     yield (f"time: {each:.2f} s a step, {tokens / each / (steps - 1):,.0f} tokens/s; about "
-           f"{_spelled(total)} for {trainer.num_steps:,} steps, evaluations beside it")
+           f"{_spelled(total)} for {trainer.num_steps:,} steps"
+           f"{' of all phases at the rate of the first' if len(trainer.phases) > 1 else ''}, "
+           "evaluations beside it")
 
 
 def _spelled(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def refusals(runs: Mapping[str, Run], quiet: bool = False) -> dict[str, list[str]]:
+    """Return what the runs' data and encoders would refuse: each sentence with the names of its runs.
+
+    A file and an encoder are read once, whichever runs name them.
+    """
+    encoders: dict[Any, tuple[Any, Path, list[str]]] = {}
+    libraries: dict[Any, Library] = {}
+    found: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        try:
+            place = model_folder_of(run.encoder.checkpoint) or run.encoder.checkpoint
+            key = (str(place), run.encoder.revision)
+            if key not in encoders:
+                encoders[key] = load_any(place, None, run.encoder.revision)
+            encoder, tokenizer, _ = encoders[key]
+            shelf = (str(tokenizer), run.data.root, run.data.cache)
+            if shelf not in libraries:
+                libraries[shelf] = library_of(run, tokenizer)
+            data = read_data(run, tokenizer, quiet, library=libraries[shelf])
+            check_against_data(run, encoder, data, resolve_tasks(run, data))
+        except PolytaskError as error:
+            for said in str(error).splitlines():
+                found.setdefault(said, []).append(name)
+    return found

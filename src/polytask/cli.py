@@ -144,10 +144,10 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Train every row of a study with several seeds and compare them."""
-    from polytask.comparing import compare_study
+    from polytask.comparing import compare
 
-    found = compare_study(study, out, seeds, workers, rows.split(",") if rows else None, scale,
-                          assignments or (), baselines, quiet)
+    found = compare(study, out, seeds, workers, None if rows is None else rows.split(","), scale,
+                    assignments or (), baselines, quiet)
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -156,6 +156,8 @@ def compare(
         Console().print(*terminal(found.comparison), sep="\n\n")
     else:
         print(found)
+    if found.comparison.failed:
+        raise typer.Exit(1)
 
 
 @app.command("sweep", epilog="Example: `polytask sweep recipes/surgery/sweep-hyperparameters.toml "
@@ -173,7 +175,10 @@ def sweep_(
     """Search settings with Optuna: a grid or TPE, over any dotted keys, one objective or several."""
     from polytask.sweeping import sweep as run_sweep
 
-    print(run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet))
+    found = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet)
+    print(found)
+    if found.failures:
+        raise typer.Exit(1)
 
 
 @app.command("list", epilog="Example: `polytask list objectives`")

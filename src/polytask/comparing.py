@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
 
-from polytask.core.disk import write_file, write_json
-from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
-from polytask.measure.studies.comparison import Comparison, compare
+from polytask.checking import refusals
+from polytask.core.disk import write_file
+from polytask.core.errors import ConfigError, Interrupted, nearest
+from polytask.core.folders import claim_folder
+from polytask.measure.studies import comparison
+from polytask.measure.studies.comparison import Comparison
 from polytask.measure.studies.singles import single_rows
 from polytask.measure.studies.study import SCALES, Row, Study, chosen, read_study
 from polytask.measure.studies.tables import as_csv, as_html, as_json, markdown
@@ -37,7 +39,7 @@ class Compared:
         return markdown(self.comparison, self.about)
 
 
-def compare_study(study: str | Path, out: str | Path, seeds: int | None = None, workers: int = 1,
+def compare(study: str | Path, out: str | Path, seeds: int | None = None, workers: int = 1,
                   rows: Sequence[str] | None = None, scale: str = "full",
                   assignments: Iterable[str] = (), baselines: bool | None = None,
                   quiet: bool = False) -> Compared:
@@ -57,18 +59,20 @@ def compare_study(study: str | Path, out: str | Path, seeds: int | None = None, 
     wanted = list(chosen(read, rows))
     if read.baselines if baselines is None else baselines:
         wanted += single_rows(read.base_row)
-    first_seeds = _checked(read, wanted)
-    _claim(read, out)
+    runs = _read(read, wanted)
     jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or read.seeds) for row in wanted
-            for seed in [first_seeds[row.name] + n]}
-    command = _command(path, scale, assignments, rows, baselines)
+            for seed in [runs[row.name].seed + n]}
+    _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
+    claim_folder(out, "study", read.title, read.digest)
+    command = _command(path, scale, assignments, rows, baselines, seeds)
     with stop_signals() as stopped, watching(read.title, quiet) as watch:
         failures = run_all(list(jobs.values()), workers, stopped.is_set, watch)
     if stopped.is_set():
         raise Interrupted(f"stopped; what is finished is kept, go on with: {command} --out {out}")
     done = {key: job.folder for key, job in jobs.items() if job.finished}
     said = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
-    return _written(compare(read, wanted, done, said), out, command, sorted({seed for _, seed in jobs}))
+    found = comparison.compare(read, wanted, done, said)
+    return _written(found, out, command, sorted({seed for _, seed in jobs}))
 
 
 def _job(row: Row, seed: int, out: Path) -> Job:
@@ -77,37 +81,36 @@ def _job(row: Row, seed: int, out: Path) -> Job:
 
 
 def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
-             baselines: bool | None) -> str:
+             baselines: bool | None, seeds: int | None) -> str:
     words = ["polytask compare", str(path), f"--scale {scale}", *(f"--set {a}" for a in assignments)]
     words += [f'--rows "{",".join(rows)}"'] if rows else []
+    words += [f"--seeds {seeds}"] if seeds else []
     words += ["--baselines" if baselines else "--no-baselines"] if baselines is not None else []
     return " ".join(words)
 
 
-def _checked(study: Study, rows: Sequence[Row]) -> dict[str, int]:
-    """Read every row's config, and return its first seed; all mistakes are told at once."""
-    problems, seeds = [], {}
+def _read(study: Study, rows: Sequence[Row]) -> dict[str, Run]:
+    """Read every row's config; all mistakes are told at once, one that rows share once."""
+    made, found = {}, dict[str, list[str]]()
     for row in rows:
         try:
-            seeds[row.name] = Run.from_table(row.config, f'{study.path}: row "{row.name}"').seed
+            made[row.name] = Run.from_table(row.config, str(study.path))
         except ConfigError as error:
-            problems += error.problems
+            for said in error.problems:
+                found.setdefault(said, []).append(row.name)
+    _refuse(found)
+    return made
+
+
+def _refuse(found: Mapping[str, list[str]]) -> None:
+    """Raise a `ConfigError` for the sentences found, each with the rows that it is about."""
+    problems = []
+    for said, names in found.items():
+        shown = ", ".join(f'"{name}"' for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        problems.append(f"{'rows' if len(names) > 1 else 'row'} {shown}{more}: {said}")
     if problems:
         raise ConfigError(problems)
-    return seeds
-
-
-def _claim(study: Study, out: Path) -> None:
-    """Mark a folder as this study's; raise `RunError` if it is another's."""
-    mark = out / "study.json"
-    if mark.is_file():
-        held = json.loads(mark.read_text())
-        if held["digest"] != study.digest:
-            raise RunError(f"{out}: belongs to another study ({held['title']}), or to another scale or "
-                           "--set of this one; give another --out")
-    elif out.exists() and any(out.iterdir()):
-        raise RunError(f"{out}: is no study folder, and not empty; give another --out")
-    write_json(mark, {"title": study.title, "digest": study.digest, "study": str(study.path)})
 
 
 def _written(found: Comparison, out: Path, command: str, seeds: Sequence[int]) -> Compared:

@@ -103,9 +103,14 @@ class Run:
 
 def conflicts(run: Run) -> Iterable[str]:
     """Yield a sentence for each combination of settings that cannot work."""
-    for number, phase in enumerate(run.training.resolved()):
+    phases = run.training.resolved()
+    for number, phase in enumerate(phases):
         at = f"train.phases.{number}" if run.training.phases else "train"
         yield from _phase_conflicts(run, phase, at)
+        now, before = phase.optimizer, phases[max(0, number - 1)].optimizer
+        if phase.keep_optimizer and (now.type, now.options) != (before.type, before.options):
+            yield (f'{at}.keep_optimizer: "{now.type}" cannot go on with what "{before.type}" remembers, '
+                   "whose type or options differ; use those of the phase before, or keep_optimizer = false")
     if said := check_formula(run.training.score, {name: task.metrics for name, task in run.tasks.items()}):
         yield f"train.score: {said}"
     if run.encoder.trainable == "frozen":

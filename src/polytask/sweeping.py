@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from polytask.checking import refusals
 from polytask.core.config import write_toml
-from polytask.core.disk import write_file, write_json
+from polytask.core.disk import write_file
 from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
-from polytask.core.folders import RunFolder
+from polytask.core.folders import RunFolder, claim_folder
 from polytask.measure.studies import search, sweep_tables
 from polytask.measure.studies.study import SCALES
 from polytask.measure.studies.sweep import OVERALL, Sweep, read_sweep
@@ -62,8 +63,8 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     out, assignments = Path(out), list(assignments)
     read = read_sweep(path, cast(Literal["pilot", "full"], scale), assignments, trials)
     search.available()
-    _check(read)
-    _claim(read, out)
+    _check(read, quiet)
+    claim_folder(out, "sweep", read.title, read.digest)
     going = _Search(read, out, search.Search.open(read, out / "journal.log", seed))
     with stop_signals() as stopped, watching(read.title, quiet) as watch:
         going.run(workers, stopped.is_set, watch)
@@ -74,29 +75,17 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     return going.written({"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
 
 
-def _check(read: Sweep) -> None:
-    """Read a config for every value of every parameter; all mistakes are told at once."""
-    problems: dict[str, None] = {}
-    for probe in read.probes():
+def _check(read: Sweep, quiet: bool) -> None:
+    """Read a config, its data and encoder for every value of every parameter; tell all mistakes at once."""
+    unread: dict[str, None] = {}
+    runs = {}
+    for number, probe in enumerate(read.probes()):
         try:
-            Run.from_table(probe, str(read.path))
+            runs[str(number)] = Run.from_table(probe, str(read.path))
         except ConfigError as error:
-            problems |= dict.fromkeys(error.problems)
-    if problems:
-        raise ConfigError(list(problems))
-
-
-def _claim(read: Sweep, out: Path) -> None:
-    """Mark a folder as this sweep's; raise `RunError` if it is another's."""
-    mark = out / "sweep.json"
-    if mark.is_file():
-        held = json.loads(mark.read_text())
-        if held["digest"] != read.digest:
-            raise RunError(f"{out}: belongs to another sweep ({held['title']}), or to another scale or "
-                           "--set of this one; give another --out")
-    elif out.exists() and any(out.iterdir()):
-        raise RunError(f"{out}: is no sweep folder, and not empty; give another --out")
-    write_json(mark, {"title": read.title, "digest": read.digest, "sweep": str(read.path)})
+            unread |= dict.fromkeys(error.problems)
+    if problems := list(unread) or list(refusals(runs, quiet)):
+        raise ConfigError(problems)
 
 
 class _Search:

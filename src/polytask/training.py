@@ -133,7 +133,7 @@ class _Session:
                 recent = [*recent[-19:], (event["seconds"], event["tokens"])]
                 rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))
                 losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
-                bar.total(trainer.at.total + trainer.num_steps - trainer.at.step)
+                bar.total(trainer.num_steps)
                 bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
                 if self.stopped.is_set():
                     self._save(trainer, log)

@@ -51,6 +51,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "phases": {"phases": [{"tasks": ["sst"], "schedule": "sequential", "epochs": 1},
                           {"epochs": 1, "surgery": "pcgrad", "optimizer": {"lr": 1e-4}}]},
+    "phases-that-go-on": {"phases": [
+        {"epochs": 1, "weighting": {"type": "automatic", "lr": 1e-2}},
+        {"epochs": 1, "weighting": {"type": "automatic", "lr": 1e-2}, "keep_optimizer": True}]},
     "annealed-drawn": {"schedule": {"type": "annealed", "draws": 2}, "evaluate_every": 3},
 }
 

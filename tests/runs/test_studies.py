@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from polytask.comparing import compare_study
+from polytask.comparing import compare
 from polytask.core.errors import ConfigError, RunError
 from polytask.measure.studies.singles import single_rows
 from polytask.measure.studies.statistics import RESAMPLES, _scores
@@ -51,7 +51,7 @@ name = "surgery or not"
 
 def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    text = str(compare_study(study, out, workers=2, scale="pilot", quiet=True))
+    text = str(compare(study, out, workers=2, scale="pilot", quiet=True))
     assert "Two ways (pilot scale)" in text
     assert "| surgery or not | 2 |" in text
     assert "| sum | test.sst.accuracy | 0.5 | not measured |" in text
@@ -68,19 +68,24 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     assert difference["verdict"] in ("tie", "better", "worse")
 
     before = {run: run.stat().st_mtime_ns for run in runs}
-    compare_study(study, out, workers=2, scale="pilot", quiet=True)
+    compare(study, out, workers=2, scale="pilot", quiet=True)
     assert {run: run.stat().st_mtime_ns for run in runs} == before
     with pytest.raises(RunError, match="another study"):
-        compare_study(study, out, scale="full", quiet=True)
+        compare(study, out, scale="full", quiet=True)
 
 
 def test_a_row_that_fails_does_not_stop_the_others(study: Path, tmp_path: Path) -> None:
-    broken = study.read_text() + '[[rows]]\nname = "broken"\n[rows.set]\n"tasks.sst.label" = "sentimant"\n'
-    study.write_text(broken)
-    text = str(compare_study(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", quiet=True))
-    assert "| broken | failed |" in text
-    assert 'did you mean "sentiment"' in text
-    assert "| sum | 1 |" in text
+    study.write_text(study.read_text() + '[[rows]]\nname = "broken"\n[rows.set]\n'
+                     '"train.optimizer" = { type = "sgd", lr = 1e30, warmup = 0.0 }\n')
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "polytask", "compare", str(study), "--out", str(out), "-q",
+               "--seeds", "1", "--workers", "2", "--scale", "pilot"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "| broken | failed |" in ended.stdout
+    assert "training stopped and the last checkpoint is intact" in ended.stdout
+    assert "| sum | 1 |" in ended.stdout
+    assert "--scale pilot --seeds 1`" in (out / "results.md").read_text()
 
 
 def test_a_killed_study_goes_on(study: Path, tmp_path: Path) -> None:
@@ -97,7 +102,7 @@ def test_a_killed_study_goes_on(study: Path, tmp_path: Path) -> None:
     # The worker of the killed parent is a process group of its own: it still trains in its folder, and
     # is waited for.
     (first,) = out.glob("runs/*/*/events.jsonl")
-    text = str(compare_study(study, out, seeds=1, quiet=True))
+    text = str(compare(study, out, seeds=1, quiet=True))
     assert "failed" not in text
     assert "start" in first.read_text().splitlines()[0]
     assert sum('"event": "start"' in line or '"event":"start"' in line
@@ -111,6 +116,14 @@ MISTAKES = {
     "key of a row": ('[[rows]]\nname = "y"\nsett = {}\n', 'did you mean "set"'),
     "claimed metric of no task": ('[[rows]]\nname = "z"\nclaimed = { "dev.stz.pearson" = 0.5 }\n',
                                   'row "z": claimed.dev.stz.pearson: "stz" is no task; did you mean "sts"'),
+    "task of no base": ('[[rows]]\nname = "z"\nset = { "tasks.stz.limit" = 3 }\n',
+                        'row "z": "stz" is no task of base.toml; did you mean "sts"?'),
+    "metric of another kind": ('[[rows]]\nname = "z"\nset = { "train.score" = "sst.pearson" }\n',
+                               'row "z": train.score: "sst.pearson": task "sst" has no metric "pearson"'),
+    "a column that is not there": ('[[rows]]\nname = "z"\nset = { "tasks.sst.label" = "sentimant" }\n',
+                                   'did you mean "sentiment"'),
+    "a file that is not there": ('[set]\n"tasks.sst.train" = "sst-trein.csv"\n',
+                                 r'rows "sum", "surgery or not": .*there is no such file'),
     "metric of no task": ('[[rows]]\nname = "z"\nset = { "train.score" = "stz.pearson" }\n', "stz"),
 }
 
@@ -120,13 +133,18 @@ def test_mistakes_are_told_before_anything_runs(mistake: str, study: Path, tmp_p
     more, said = MISTAKES[mistake]
     study.write_text(study.read_text() + more)
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
-        compare_study(study, tmp_path / "out", quiet=True)
+        compare(study, tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_none_is_refused(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is a file, expected a folder"):
+        compare(study, study, scale="pilot", quiet=True)
 
 
 def test_a_row_that_there_is_not(study: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'"sim" is no row of .* did you mean "sum"'):
-        compare_study(study, tmp_path / "out", rows=["sim"], quiet=True)
+        compare(study, tmp_path / "out", rows=["sim"], quiet=True)
 
 
 def test_resampled_scores_agree_with_numpy() -> None:
@@ -142,7 +160,7 @@ def test_resampled_scores_agree_with_numpy() -> None:
 
 
 def test_single_task_runs_are_a_row_and_a_gain(study: Path, tmp_path: Path) -> None:
-    found = compare_study(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", baselines=True,
+    found = compare(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", baselines=True,
                           rows=["sum"], quiet=True)
     single = found.comparison.single
     assert single is not None and not found.comparison.failed
@@ -178,7 +196,7 @@ def test_a_disk_that_fills_loses_nothing_that_is_finished(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    first = compare_study(study, out, seeds=1, scale="pilot", rows=["sum"], quiet=True)
+    first = compare(study, out, seeds=1, scale="pilot", rows=["sum"], quiet=True)
     finished = {run: run.read_bytes() for run in (out / "runs").glob("*/*/results.json")}
 
     def full() -> None:  # no file of the run may grow beyond 64 KiB
@@ -186,11 +204,11 @@ def test_a_disk_that_fills_loses_nothing_that_is_finished(
 
     with monkeypatch.context() as patched:
         patched.setattr("polytask.workers.subprocess.Popen", partial(subprocess.Popen, preexec_fn=full))
-        failed = compare_study(study, out, seeds=1, scale="pilot", quiet=True)
+        failed = compare(study, out, seeds=1, scale="pilot", quiet=True)
     (line,) = failed.comparison.failed
     assert line.row.name == "surgery or not"
     assert "could not be written" in line.failed
-    again = compare_study(study, out, seeds=1, scale="pilot", quiet=True)
+    again = compare(study, out, seeds=1, scale="pilot", quiet=True)
     assert not again.comparison.failed
     assert again.comparison.lines[0].cells == first.comparison.lines[0].cells
     assert all(run.read_bytes() == held for run, held in finished.items())
@@ -218,8 +236,8 @@ def test_a_killed_worker_is_a_failed_row_that_the_next_call_finishes(study: Path
 
     killer = threading.Thread(target=kill)
     killer.start()
-    found = compare_study(study, out, seeds=1, rows=["sum"], quiet=True)
+    found = compare(study, out, seeds=1, rows=["sum"], quiet=True)
     killer.join()
     (line,) = found.comparison.failed
     assert line.failed == "was killed by signal 9"
-    assert not compare_study(study, out, seeds=1, rows=["sum"], quiet=True).comparison.failed
+    assert not compare(study, out, seeds=1, rows=["sum"], quiet=True).comparison.failed

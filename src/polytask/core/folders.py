@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polytask.core.disk import recover, storing, write_file
+from polytask.core.disk import recover, storing, write_file, write_json
 from polytask.core.errors import RunError
 
 
@@ -102,6 +103,24 @@ class RunFolder:
             except BlockingIOError:
                 raise RunError(f"{self.path}: another process is training in this folder") from None
             yield
+
+
+def claim_folder(out: Path, noun: str, title: str, digest: str) -> None:
+    """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
+
+    noun: "study" or "sweep"; the mark is <noun>.json. digest: of all that it runs.
+    """
+    mark = out / f"{noun}.json"
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: is a file, expected a folder, or a name that is free")
+    if mark.is_file():
+        held = json.loads(mark.read_text())
+        if held["digest"] != digest:
+            raise RunError(f"{out}: belongs to another {noun} ({held['title']}), or to another scale or "
+                           "--set of this one; give another --out")
+    elif out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: is no {noun} folder, and not empty; give another --out")
+    write_json(mark, {"title": title, "digest": digest})
 
 
 def first_difference(held: Any, given: Any, path: str = "") -> tuple[str, Any, Any] | None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from polytask.learn.conflict import Gradient, RowGradient
+from polytask.learn.surgery import Surgery
+from polytask.model.multitask import MultiTask
 from polytask.model.words import Words
 
 
@@ -83,3 +85,18 @@ def _scale(held: list[Tensor], limit: float, norm: Tensor) -> None:
     factor = limit / (float(norm) + 1e-6)
     if factor < 1:
         torch._foreach_mul_(held, factor)
+
+
+def trained_by_several(model: MultiTask, tasks: Sequence[str]) -> list[nn.Parameter]:
+    """Return the trained parameters that more than one of the tasks can have a gradient for."""
+    return [p for p in model.shared_parameters(list(tasks)) if p.requires_grad]
+
+
+def operated(surgery: Surgery | None, model: MultiTask, shared: Sequence[nn.Parameter]) -> list[int]:
+    """Return the indices of the shared parameters that surgery acts on; without one, all."""
+    if surgery is None or surgery.layers is None:
+        return list(range(len(shared)))
+    encoder = model.encoder
+    layer = {id(p): encoder.layer_of(name) - 1 for name, p in encoder.named_parameters()
+             if not name.startswith("adapter")}
+    return [i for i, p in enumerate(shared) if layer.get(id(p)) in surgery.layers]

@@ -61,7 +61,8 @@ class Train:
     save_every: Count | None = None
     """Steps between checkpoints, beside the one after each epoch; absent: every five minutes."""
     keep_optimizer: bool = False
-    """Whether a phase goes on with the optimizer of the phase before."""
+    """Whether a phase goes on with what the optimizer of the phase before remembers (its moments), and
+    with its weighting where that is the same for the same tasks. Rates and decay are the phase's own."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 computes under autocast; auto takes it on a GPU that has it."""
     tasks: tuple[str, ...] | None = None
@@ -73,6 +74,9 @@ class Train:
         for number, phase in enumerate(self.phases):
             if "phases" in phase:
                 raise problem(f"phases.{number}.phases: a phase has no phases of its own")
+            if "score" in phase:
+                raise problem(f"phases.{number}.score: one score picks the best model of all phases; "
+                              "set train.score")
 
     def resolved(self) -> tuple[Train, ...]:
         """Return the phases, each a complete `Train` without phases; one if none are listed."""

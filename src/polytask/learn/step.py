@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from polytask.learn.conflict import Gradient, RowGradient, cosines, gramian, recombine
 from polytask.learn.draws import Draw, Draws, Load, Material, Part, counted, parts
-from polytask.learn.gradients import Gradients
+from polytask.learn.gradients import Gradients, operated, trained_by_several
 from polytask.learn.moment import Moment, repeat
 from polytask.learn.penalty import Attached
 from polytask.learn.state import random_state
@@ -68,11 +68,10 @@ class Step:
         self.generator = generator or torch.Generator().manual_seed(0)
         self.task_penalties = [each for each in regularizers if each.scope == "task"]
         self.step_penalties = [each for each in regularizers if each.scope == "step"]
-        reached = model.shared_parameters(list(tasks or material.rows))
-        self.shared = [p for p in reached if p.requires_grad]
+        self.shared = trained_by_several(model, tasks or list(material.rows))
         self._shared_ids = {id(p) for p in self.shared}
         self.gradients = Gradients([model, weighting])
-        self._operated = self._layers_of(surgery)
+        self._operated = operated(surgery, model, self.shared)
         self.device = next(model.parameters()).device
 
     def __call__(self, draws: Draws, number: int, want_cosines: bool = False) -> Record:
@@ -225,7 +224,8 @@ class Step:
                                           embeddings, output, target, before)
                     penalty = each.weight * each.module.penalty(moment)
                     key = f"{each.name}/{task}"
-                    record.penalties[key] = record.penalties.get(key, 0.0) + float(penalty.detach())
+                    value = draw.share * float(penalty.detach())
+                    record.penalties[key] = record.penalties.get(key, 0.0) + value
                     loss = loss + penalty
             made.append((task, loss if draw.share == 1.0 else loss * draw.share))
         return made
@@ -269,15 +269,6 @@ class Step:
             if factors.get(p, 1.0) != 1.0:
                 for held in self.gradients.of(p):
                     held.mul_(factors[p])
-
-    def _layers_of(self, surgery: Surgery | None) -> list[int]:
-        """Return the indices of the shared parameters that surgery acts on."""
-        if surgery is None or surgery.layers is None:
-            return list(range(len(self.shared)))
-        encoder = self.model.encoder
-        layer = {id(p): encoder.layer_of(name) - 1 for name, p in encoder.named_parameters()
-                 if not name.startswith("adapter")}
-        return [i for i, p in enumerate(self.shared) if layer.get(id(p)) in surgery.layers]
 
 
 def _dense(gradient: Gradient, like: Tensor) -> Tensor:

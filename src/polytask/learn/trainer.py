@@ -20,12 +20,11 @@ from polytask.core.errors import Diverged
 from polytask.learn.average import Average
 from polytask.learn.draws import Draw, Draws, Material
 from polytask.learn.events import Event
-from polytask.learn.feeds import Feed
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.penalty import Attached, attach
+from polytask.learn.phase import Phase, phases_of
 from polytask.learn.plan import Train
 from polytask.learn.rates import rate
-from polytask.learn.schedules import epoch_random
 from polytask.learn.state import random_state, set_random_state
 from polytask.learn.step import Record, Step
 from polytask.learn.weightings import WeightingModule
@@ -73,32 +72,25 @@ class Trainer:
                  pooled: Mapping[str, torch.Tensor] | None = None) -> None:
         self.model, self.material, self.seed = model, material, seed
         self.evaluate, self.keep, self.pooled = evaluate, keep, pooled
-        self.phases = train.resolved()
+        self.phases = phases_of(train, material.rows, seed)
         self.at = Position()
         self.saved_at = time.monotonic()
-        self._enter(self.phases[0], None)
+        self._enter(self.phases[0])
 
     # ---- building a phase
 
-    def _enter(self, phase: Train, before: torch.optim.Optimizer | None) -> None:
-        """Build what a phase trains with: feeds, weighting, optimizer, step."""
-        tasks = list(phase.tasks or self.material.rows)
-        self.phase, self.tasks = phase, tasks
-        self.rows = {task: self.material.rows[task] for task in tasks}
-        self.sizes = phase.batch_sizes(self.rows)
-        continues = phase.schedule.feed == "continues"
-        self.phase_seed = self.seed + 1_000_003 * self.at.phase
-        self.feeds = {task: Feed(self.rows[task], self.phase_seed, task, continues) for task in tasks}
+    def _enter(self, plan: Phase, weighting: WeightingModule | None = None) -> None:
+        """Build what a phase trains with: feeds, weighting (unless one goes on), optimizer, step."""
+        self.plan, self.phase = plan, plan.train
+        phase, tasks = plan.train, plan.tasks
+        self.feeds = plan.feeds()
         kinds = {task: self.material.labels[task].kind for task in tasks}
         device = next(self.model.parameters()).device
-        self.weighting: WeightingModule = phase.weighting.build(tasks, kinds).to(device)
+        self.weighting: WeightingModule = weighting or phase.weighting.build(tasks, kinds).to(device)
         self.penalties: list[Attached] = [attach(each, self.model) for each in phase.regularizers]
-        self.surgery_random = torch.Generator().manual_seed(self.phase_seed)
-        if before is None or not phase.keep_optimizer:
-            self.optimizer = self._optimizer(phase.optimizer, phase.weighting.lr)
+        self.surgery_random = torch.Generator().manual_seed(plan.seed)
+        self.optimizer = self._optimizer(phase.optimizer, phase.weighting.lr)
         self.surgery = phase.surgery.build(tasks) if phase.surgery else None
-        self.epochs = phase.schedule.num_epochs(tasks, phase.epochs)
-        self.num_steps = self._count_steps()
         self.average = Average(self.model, phase.ema) if phase.ema else None
         self.compute = Step(
             self.model, self.material, self.weighting, self.surgery, self.penalties,
@@ -123,14 +115,10 @@ class Trainer:
             return partial(torch.autocast, device, torch.bfloat16)
         return nullcontext
 
-    def plan(self, epoch: int) -> Iterator[dict[str, list[int]]]:
-        """Yield the steps of an epoch of this phase, the same at every call."""
-        chance = epoch_random(self.phase_seed, epoch)
-        return self.phase.schedule.plan(self.rows, self.sizes, epoch, self.phase.epochs, chance)
-
-    def _count_steps(self) -> int:
-        steps = sum(1 for epoch in range(self.epochs) for _ in self.plan(epoch))
-        return min(steps, self.phase.max_steps or steps)
+    @property
+    def num_steps(self) -> int:
+        """The updates of all phases."""
+        return sum(phase.num_steps for phase in self.phases)
 
     # ---- the loop
 
@@ -149,10 +137,16 @@ class Trainer:
                         best=self.at.best, best_of=self.at.best_of, seconds=self.at.seconds,
                         tokens=self.at.tokens)
         self.at = kept
-        self._enter(self.phases[number], self.optimizer)
+        before, after, optimizer = self.plan, self.phases[number], self.optimizer
+        same = after.train.weighting == before.train.weighting and after.tasks == before.tasks
+        self._enter(after, self.weighting if after.train.keep_optimizer and same else None)
+        if after.train.keep_optimizer:
+            for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
+                if parameter in optimizer.state:
+                    self.optimizer.state[parameter] = optimizer.state[parameter]
 
     def _phase(self) -> Iterator[Event]:
-        while self.at.epoch < self.epochs and not self._over():
+        while self.at.epoch < self.plan.epochs and not self._over():
             yield from self._epoch()
         yield from self._evaluation(due=self.at.evaluated != self.at.total)
 
@@ -160,7 +154,7 @@ class Trainer:
         if self.at.index == 0:
             for feed in self.feeds.values():
                 feed.start(self.at.epoch)
-        for step in itertools.islice(self.plan(self.at.epoch), self.at.index, None):
+        for step in itertools.islice(self.plan.plan(self.at.epoch), self.at.index, None):
             yield from self._evaluation(due=self._evaluation_due())
             if self._over():
                 return
@@ -175,7 +169,7 @@ class Trainer:
 
     def _over(self) -> bool:
         patience = self.phase.early_stopping
-        return self.at.step >= self.num_steps or (
+        return self.at.step >= self.plan.num_steps or (
             patience is not None and self.at.since_best >= patience)
 
     def _update(self, step: Mapping[str, list[int]]) -> Event:
@@ -186,7 +180,7 @@ class Trainer:
         every = self.phase.gradient_cosines
         record = self.compute(draws, self.at.step, bool(every and self.at.step % every == 0))
         self._finite(record)
-        scale = rate(self.phase.optimizer, self.at.step, self.num_steps)
+        scale = rate(self.phase.optimizer, self.at.step, self.plan.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * scale
         self.optimizer.step()
@@ -270,7 +264,7 @@ class Trainer:
     def load(self, state: dict[str, Any]) -> None:
         """Go back to where `state` was taken."""
         self.at = Position(**state["position"])
-        self._enter(self.phases[self.at.phase], None)
+        self._enter(self.phases[self.at.phase])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.weighting.load_state_dict(state["weighting"])

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,18 +154,34 @@ def _load_adapter(model: MultiTask, folder: Path) -> None:
         _load_part(place.parent, model.encoder.adapter.tasks[place.parent.name])
 
 
-def take_over(model: MultiTask, known: ModelFolder) -> list[str]:
-    """Copy into a new model the branches that a run has; return the names of those kept."""
-    both = [name for name in model.tasks if name in known.tasks]
-    kept = [name for name in both if _copied(known.model.branch(name), model.branch(name))]
+def take_over(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelFolder) -> Iterator[str]:
+    """Copy into a new model what a run has of the same tasks; yield what is to be said about it.
+
+    A branch goes on where its labels mean the same (kind, classes in their order, range) and its
+    weights have the same shapes; the others stay as they are, freshly drawn.
+    """
+    fresh, kept = {}, []
+    for name in [name for name in tasks if name in known.tasks]:
+        if known.tasks[name].labels != tasks[name].labels:
+            fresh[name] = "its labels are others"
+        elif not _copied(known.model.branch(name), model.branch(name)):
+            fresh[name] = "its head or features are others"
+        else:
+            kept.append(name)
+    yield f"goes on with {', '.join(kept) or 'no task'}"
+    yield from (f'"{name}" starts with a fresh head, {why} there' for name, why in fresh.items())
     for name, layer in model.shared.items():
-        if name in known.model.shared:
-            _copied(known.model.shared[name], layer)
+        if name in known.model.shared and not _copied(known.model.shared[name], layer):
+            yield f'the shared layer "{name}" starts afresh, its size is another there'
     theirs, ours = (getattr(each.encoder, "adapter", None) for each in (known.model, model))
-    if theirs is not None and ours is not None:
-        for name in both:
-            _copied(theirs.tasks[name], ours.tasks[name])
-    return kept
+    if theirs is None:
+        return
+    if ours is None:
+        yield f"its {theirs.settings.name} adapters are left out, encoder.adapter names none"
+        return
+    for name in theirs.tasks:
+        if name in ours.tasks and not _copied(theirs.tasks[name], ours.tasks[name]):
+            yield f'the adapter of "{name}" starts afresh, its sizes are others there'
 
 
 def _copied(source: nn.Module, target: nn.Module) -> bool:

@@ -157,6 +157,8 @@ def _row(path: Path, table: Table, row: Table, base: Table, scale: Scale, assign
         problems += error.problems
         return Row(row["name"], {})
     tasks = config.get("tasks", {})
+    problems += [f'{where}: "{name}" is no task of {table["base"]}{nearest(name, base["tasks"])}'
+                 for name in tasks if name not in base.get("tasks", {}) and "train" not in tasks[name]]
     for name in row.get("tasks", ()):
         if name not in tasks:
             problems.append(f'{where}: tasks: "{name}" is no task{nearest(name, tasks)}')
@@ -184,7 +186,7 @@ def changed(base: Table, where: str, scale: Scale, layers: Sequence[Table]) -> T
 
 def chosen(study: Study, names: Collection[str] | None) -> tuple[Row, ...]:
     """Return the rows asked for, or all; raise `ConfigError` for a name that no row has."""
-    if not names:
+    if names is None:
         return study.rows
     known = {row.name: row for row in study.rows}
     if strange := [name for name in names if name not in known]:
