@@ -124,7 +124,7 @@ def build(run: Run, quiet: bool = False) -> Built:
     if known is not None:
         notes = [*notes, *(f"{source}: {said}" for said in take_over(model, tasks, known))]
     choose(model, run.encoder.trainable)
-    check_surgery(run, model)
+    check_learning(run, model)
     model.to(device())
     notes += [note for each in data.values() for note in each.notes if note not in notes]
     return Built(run, model, tasks, data, Material(tasks, data), tokenizer, notes)
@@ -148,7 +148,15 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
     adapter = run.encoder.adapter
     if adapter is not None and (said := adapter.problem(encoder)):
         problems.append(f"encoder.adapter: {said}")
-    for number, phase in enumerate(run.training.resolved()):
+    phases = run.training.resolved()
+    for name, task in tasks.items():
+        targets = data[name].train.targets
+        least = min((phase.batch_sizes([name])[name] for phase in phases
+                     if name in (phase.tasks or run.tasks)), default=None)
+        problems += [f"tasks.{name}.objective: {said}" for each in task.objectives
+                     if least and targets is not None
+                     and (said := each.rows_problem(task.labels, targets, least))]
+    for number, phase in enumerate(phases):
         at = f"train.phases.{number}" if run.training.phases else "train"
         rows = {name: len(data[name].train) for name in phase.tasks or run.tasks}
         if said := phase.schedule.problem(list(rows), rows, phase.batch_sizes(rows)):
@@ -156,8 +164,9 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
         if said := phase.optimizer.problem(list(rows), encoder.num_layers):
             problems.append(f"{at}.optimizer.{said}")
         layers = (phase.surgery.layers if phase.surgery else None) or ()
-        if layers and (said := apart_problem(encoder)):
-            problems.append(f"{at}.surgery.layers: {said}")
+        if layers and apart_problem(encoder):
+            problems.append(f'{at}.surgery.layers: the layers of "{encoder.kind}" share their weights, so '
+                            "none can be chosen; leave layers out")
         problems += [f"{at}.surgery.layers: found layer {layer}, expected 0 to "
                      f"{encoder.num_layers - 1} (-1: the embeddings)"
                      for layer in layers if not -1 <= layer < encoder.num_layers]
@@ -165,15 +174,22 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
         raise ConfigError(problems)
 
 
-def check_surgery(run: Run, model: MultiTask) -> None:
-    """Refuse to compare or change gradients of the tasks where no trained weight has several of them."""
+def check_learning(run: Run, model: MultiTask) -> None:
+    """Refuse surgery where no trained weight has several tasks' gradients, and penalties on nothing."""
+    problems = []
     for number, phase in enumerate(run.training.resolved()):
         at = f"train.phases.{number}" if run.training.phases else "train"
         tasks = list(phase.tasks or run.tasks)
         shared = trained_by_several(model, tasks)
         wanted = phase.surgery is not None or phase.gradient_cosines is not None
-        if not wanted or len(tasks) < 2 or operated(phase.surgery, model, shared):
-            continue
-        key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
-        raise ConfigError(f"{at}.{key}: no weight there is trained by more than one task "
-                          "(encoder.trainable says what is trained); leave it out")
+        if wanted and len(tasks) > 1 and not operated(phase.surgery, model, shared):
+            key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
+            problems.append(f"{at}.{key}: no weight there is trained by more than one task "
+                            "(encoder.trainable says what is trained); leave it out")
+        for place, each in enumerate(phase.regularizers):
+            try:
+                each.build(model)
+            except ConfigError as error:
+                problems += [f"{at}.regularizers.{place}: {said}" for said in error.problems]
+    if problems:
+        raise ConfigError(problems)

@@ -103,7 +103,13 @@ class Run:
 
 def conflicts(run: Run) -> Iterable[str]:
     """Yield a sentence for each combination of settings that cannot work."""
-    phases = run.training.resolved()
+    try:
+        phases = run.training.resolved()
+    except ConfigError as error:
+        yield from error.problems
+        phases = ()
+    for name, task in run.tasks.items():
+        yield from task.conflicts(f"tasks.{name}")
     for number, phase in enumerate(phases):
         at = f"train.phases.{number}" if run.training.phases else "train"
         yield from _phase_conflicts(run, phase, at)

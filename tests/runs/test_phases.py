@@ -68,6 +68,15 @@ def test_a_kept_optimizer_has_the_rates_of_its_phase_and_the_moments_of_the_one_
      r'phases\.1\.keep_optimizer: "sgd" cannot go on with what "adamw" remembers'),
     ({"phases": [{}, {"keep_optimizer": True, "optimizer": {"options": {"amsgrad": True}}}]},
      r'phases\.1\.keep_optimizer: .* whose type or options differ'),
+    ({"phases": [{"epoch": 1}, {"bach_size": 2}]},
+     r'^config: train\.phases\.0\.epoch is not a setting.*\nconfig: train\.phases\.1\.bach_size is not'),
+    ({"weighting": {"type": "fixed", "weights": {"sst": 0, "quora": 0, "sts": 0}}}, "weighs every task 0"),
+    ({"regularizers": [{"type": "smart", "tasks": []}]}, "tasks: names no task"),
+    ({"schedule": {"type": "annealed", "start": float("nan")}}, r"start found nan, expected a finite"),
+    ({"batch_size": {"sst": 0}}, r"^config: train\.batch_size\.sst found 0, expected greater than 0$"),
+    ({"optimizer": "sgd"}, r"train\.optimizer found 'sgd', expected a table$"),
+    ({"optimizer": {"type": "SGD"}}, r'"SGD" is no optimizer; did you mean "sgd"'),
+    ({"regularizers": "smart"}, r"train\.regularizers found 'smart', expected a list$"),
     ({"score": "sst.pearson"}, r'train\.score: "sst\.pearson": task "sst" has no metric "pearson"'),
 ], ids=str)
 def test_what_cannot_work_is_refused(
@@ -75,6 +84,25 @@ def test_what_cannot_work_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         build(run_of(small_table, **train), quiet=True)
+
+
+def test_what_cannot_work_whatever_the_labels_is_refused_before_any_file_is_read(
+    small_table: dict[str, Any]
+) -> None:
+    small_table["data"]["root"] = "nowhere"
+    small_table["tasks"]["sts"] |= {"pairing": "packed", "head": "cosine"}
+    with pytest.raises(ConfigError, match=r'tasks\.sts\.head: "cosine" compares two vectors'):
+        Run.from_table(small_table)
+
+
+def test_a_penalty_on_what_is_not_trained_leaves_no_folder(
+    small_table: dict[str, Any], tmp_path: Path
+) -> None:
+    small_table["encoder"]["trainable"] = "frozen"
+    run = run_of(small_table, regularizers=[{"type": "norm", "over": "encoder"}])
+    with pytest.raises(ConfigError, match=r"train\.regularizers\.0: norm: over"):
+        run.train(tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("trainable", "train", "key"), [

@@ -296,9 +296,24 @@ def test_labels_that_an_objective_can_serve_are_not(chosen: CrossEntropy, labels
 
 
 def test_a_task_without_positive_rows_is_refused() -> None:
-    with pytest.raises(ConfigError, match='"multiple_negatives" needs rows of class "yes" but of '
-                                          "the training rows 0 are"):
-        MultipleNegatives().prepared(TWO, [10, 0])
+    chosen = MultipleNegatives()
+    assert chosen.rows_problem(TWO, np.array([0, 1, 1]), 2) is None
+    assert chosen.rows_problem(TWO, np.zeros(10, np.int64), 2) == (
+        '"multiple_negatives" needs rows of class "yes" but of the training rows 0 are; use '
+        '"binary_cross_entropy"')
+    assert "batch_size is 1; use 2 or more" in str(chosen.rows_problem(TWO, np.array([0, 1, 1]), 1))
+    assert SimCSE(rows="all").rows_problem(TWO, np.zeros(10, np.int64), 2) is None
+
+
+def test_a_regression_without_positive_rows_is_refused() -> None:
+    stars = Labels("regression", (), 0.0, 5.0)
+    chosen = MultipleNegatives().prepared(stars, None)
+    assert chosen.rows_problem(stars, np.array([4.0, 4.5, 1.0], np.float32), 16) is None
+    assert chosen.rows_problem(stars, np.array([3.9, 4.5, 1.0], np.float32), 16) == (
+        '"multiple_negatives" needs rows labelled 4 or more but of the training rows 1 are; lower its '
+        '"positive", or use "mean_squared_error"')
+    raw = Labels("regression", (), 0.0, 5.0, unit=False)
+    assert MultipleNegatives().prepared(raw, None).rows_problem(raw, np.array([4.0, 4.5]), 16) is None
 
 
 def test_cosine_embedding_of_one_text_is_refused() -> None:
@@ -321,7 +336,7 @@ def test_a_head_that_nothing_would_train_is_refused() -> None:
 
 @pytest.mark.parametrize(("table", "said"), [
     ({"type": "cross_entropy", "label_smoothing": 1.0}, "found 1.0, expected less than 1"),
-    ({"type": "cross_entropy", "class_weights": [1, -2]}, "expected none below 0"),
+    ({"type": "cross_entropy", "class_weights": [1, -2]}, "expected all above 0"),
     ({"type": "ordinal_log_loss", "alpha": 0}, "found 0, expected greater than 0"),
     ({"type": "cosine_embedding", "threshold": 2.5}, "found 2.5, expected less than or equal to 1"),
     ({"type": "sim_cse", "temperature": 0}, "found 0, expected greater than 0"),

@@ -72,8 +72,9 @@ class Diverged(TrainingStopped):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return '; did you mean "x"?' for the known name closest to `name`, or ''."""
-    match = get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f'; did you mean "{match[0]}"?' if match else ""
+    names = {str(each).casefold(): str(each) for each in known}
+    match = get_close_matches(str(name).casefold(), names, n=1, cutoff=0.5)
+    return f'; did you mean "{names[match[0]]}"?' if match else ""
 
 
 def listed(names: Iterable[object]) -> str:

@@ -24,8 +24,12 @@ _BRANCH = re.compile(r"(function-|constrained-|literal\[|dict\[|tuple\[|(int|flo
 
 # A list in TOML is a tuple here, and `arbitrary` admits protocols and tensors as field types.
 _CONFIG = ConfigDict(
-    extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True, allow_inf_nan=False
 )
+
+# What pydantic calls by Python's names, in TOML's.
+_IN_TOML = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table",
+            "mapping_type": "a table", "dataclass_type": "a table", "model_type": "a table"}
 
 
 def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -56,6 +60,11 @@ def _again(error: Any) -> InitErrorDetails:
         return _custom(error["msg"], error["loc"], error["input"])
     if error["type"] == "missing":
         return _custom("is missing", error["loc"], None)
+    if error["type"] == "too_short":
+        return _custom(f"is empty, expected at least {error['ctx']['min_length']}", error["loc"], None)
+    if error["type"] in _IN_TOML:
+        found = f"found {error['input']!r}, expected {_IN_TOML[error['type']]}"
+        return _custom(found, error["loc"], error["input"])
     said = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     if said == error["msg"].removeprefix("Value error, "):
         return _custom(said, error["loc"], error["input"])
@@ -108,7 +117,7 @@ def problem(text: str) -> PydanticCustomError:
 
 
 def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
-    """Turn pydantic's errors into one sentence each: "where: dotted.key what"."""
+    """Turn pydantic's errors into one sentence each: "where: dotted.key what", or without the where."""
     by_path: dict[str, list[Any]] = {}
     for each in error.errors(include_url=False):
         entry = each if each["type"] == "polytask" else _said(each)
@@ -117,8 +126,10 @@ def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
         by_path.setdefault(path, []).append((each["type"], entry["msg"]))
     # A value that may be of several types has an error for each: the one of its own type is meant.
     chosen = {path: next((msg for kind, msg in found if not kind.endswith("_type")), found[0][1])
-              for path, found in by_path.items()}
-    return ConfigError(f"{where}: {path} {msg}" if path else f"{where}: {msg}"
+              for path, found in by_path.items()
+              if not any(other.startswith(f"{path}.") for other in by_path)}
+    before = f"{where}: " if where else ""
+    return ConfigError(f"{before}{path} {msg}" if path else f"{before}{msg}"
                        for path, msg in chosen.items())
 
 

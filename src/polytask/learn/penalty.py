@@ -55,7 +55,9 @@ class Regularizer:
         return self.scope == "task" and (self.tasks is None or task in self.tasks)
 
     def problem(self, tasks: Collection[str]) -> str | None:
-        """Return why it cannot serve a run of these tasks, or None."""
+        """Return why it cannot serve a run of these tasks, or None, with the key that is wrong."""
+        if self.tasks is not None and not self.tasks:
+            return "tasks: names no task; name one, or leave it out for all"
         for name in self.tasks or ():
             if name not in tasks:
                 return (f'tasks: found "{name}", expected tasks of this run'

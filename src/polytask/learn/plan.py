@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from polytask.core.errors import ConfigError
 from polytask.core.settings import from_table, problem, settings, to_table
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.regularizers import Regularizer, regularizer
@@ -79,12 +80,20 @@ class Train:
                               "set train.score")
 
     def resolved(self) -> tuple[Train, ...]:
-        """Return the phases, each a complete `Train` without phases; one if none are listed."""
+        """Return the phases, each a complete `Train` without phases; one if none are listed.
+
+        Raises `ConfigError` with all mistakes of all phases.
+        """
         own = {key: value for key, value in to_table(self).items() if key != "phases"}
-        return tuple(
-            from_table(Train, _over(own, phase), "config", f"train.phases.{number}")
-            for number, phase in enumerate(self.phases)
-        ) or (self,)
+        made, problems = [], []
+        for number, phase in enumerate(self.phases):
+            try:
+                made.append(from_table(Train, _over(own, phase), "", f"train.phases.{number}"))
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return tuple(made) or (self,)
 
     def batch_sizes(self, tasks: Iterable[str]) -> dict[str, int]:
         """Return the batch size of each task; one that the table does not name has 16."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -37,7 +38,7 @@ class Norm(Regularizer):
     norm over the encoder would be no affair of one task's.
     """
 
-    p: float = 2
+    p: Annotated[float, Field(allow_inf_nan=True)] = 2
     """1, 2 or inf."""
     over: Literal["model", "encoder", "head"] = "model"
     """Whose weights: all; the encoder's, with pooler and adapter; or each task's head's, with the
@@ -74,7 +75,7 @@ class Norm(Regularizer):
     def _trained(self, *parts: nn.Module) -> list[nn.Parameter]:
         weights = [w for part in parts for w in part.parameters() if w.requires_grad]
         if not weights:
-            raise ConfigError(f'regularizer norm: over = "{self.over}" finds no weight that is '
+            raise ConfigError(f'norm: over = "{self.over}" finds no weight that is '
                               "trained; leave the regularizer out or train that part")
         return weights
 

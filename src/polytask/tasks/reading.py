@@ -136,15 +136,16 @@ def read_file(path: str | Path, cache: Cache, setting: str = "") -> Table:
 def check_file(path: Path, setting: str = "") -> None:
     """Raise `DataError` for a file that is not there, with the nearest one that is."""
     where = f"{setting}: " if setting else ""
+    start = "; relative paths start at data.root" * (bool(setting) and not path.is_absolute())
     if path.is_dir():
         raise DataError(f"{where}{path} is a folder, expected a file")
     if path.exists():
         return
     folder = path.parent
     if not folder.is_dir():
-        raise DataError(f"{where}{path}: there is no folder {folder}")
+        raise DataError(f"{where}{path}: there is no folder {folder}{start}")
     names = sorted(each.name for each in folder.iterdir() if each.is_file())
-    raise DataError(f"{where}{path}: there is no such file{nearest(path.name, names)}")
+    raise DataError(f"{where}{path}: there is no such file{nearest(path.name, names)}{start}")
 
 
 def _content_key(path: Path, cache: Cache) -> str:

@@ -94,11 +94,20 @@ class Task:
         if len(self.text) != texts:
             raise problem(
                 f'pairing "{self.chosen_pairing.name}" takes {texts} text column'
-                f"{'s' if texts > 1 else ''}, but text names {len(self.text)}"
+                f"{'s' if texts > 1 else ''}, but text names {len(self.text)}; "
+                + ("leave the pairing out" if len(self.text) == 1 else 'use "packed" or "separate"')
             )
         for name in self.metrics or ():
             if name not in METRICS:
                 raise problem(f'metrics: "{name}" is no metric{nearest(name, METRICS)}')
+
+    def conflicts(self, at: str) -> Iterator[str]:
+        """Yield what cannot work whatever the labels are."""
+        pairing_ = self.chosen_pairing
+        if self.head.needs == "pair" and pairing_.sequences == 1:
+            remedy = 'set pairing = "separate"' if len(self.text) == 2 else 'use head = "linear"'
+            yield (f'{at}.head: "{self.head.name}" compares two vectors, but pairing '
+                   f'"{pairing_.name}" gives one; {remedy}')
 
     @property
     def chosen_pairing(self) -> Pairing:
@@ -168,9 +177,7 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
         problems.append(f"{at}.head: {said}")
     if said := metrics_problem(task.metrics or (), labels):
         problems.append(f"{at}.metrics: {said}")
-    if head_.needs == "pair" and pairing_.sequences == 1:
-        problems.append(f'{at}.head: "{head_.name}" compares two vectors, but pairing '
-                        f'"{pairing_.name}" gives one; set pairing = "separate"')
+    problems += task.conflicts(at)
     given = {"vector", "u", head_.gives(labels.kind)}
     given |= {"v", "pair"} if pairing_.sequences == 2 else set()
     problems += [said for each in objectives if not problems
@@ -212,7 +219,7 @@ def _lacking(at: str, each: Objective, given: set[str], pairing_: Pairing, head_
                 f'"{pairing_.name}" gives one; set pairing = "separate"')
     gives = ", ".join(sorted(given & {"logits", "score"}))
     return (f'{at}.objective: "{each.name}" needs {each.needs}, but head '
-            f'"{head_.name}" gives {gives} for these labels')
+            f'"{head_.name}" gives {gives} for these labels; use another objective, or head = "linear"')
 
 
 def _outputs(at: str, objectives: Sequence[Objective], labels: Labels) -> int:

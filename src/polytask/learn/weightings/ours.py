@@ -142,6 +142,8 @@ class Fixed(Weighting):
         return FixedWeights(tasks, self.weights)
 
     def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
+        if tasks and not any(self.weights.get(task, 1.0) for task in tasks):
+            return 'weighting "fixed" weighs every task 0; give at least one a weight above 0'
         return unknown_task('weighting "fixed"', self.weights, tasks)
 
 

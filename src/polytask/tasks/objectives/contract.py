@@ -17,7 +17,7 @@ class Objective:
     """What every objective offers. `needs`: the field of `Output` it reads; "pair" is u and v."""
 
     weight: float = Field(
-        default=1.0, description="Factor of this objective in the sum of the task's objectives.")
+        default=1.0, gt=0, description="Factor of this objective in the sum of the task's objectives.")
 
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
         name: ClassVar[str]
@@ -46,6 +46,14 @@ class Objective:
         `counts` are the training rows of each class, in the order of the classes.
         """
         return self
+
+
+    def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
+        """Say why these training labels, drawn `batch` rows at a time, give it nothing to learn, or None.
+
+        `targets` are the labels as numbers: (rows,), or (rows, classes) for multi-label.
+        """
+        return None
 
 
 objective = Family("objective", "objectives", methods=("__call__",), base=Objective)

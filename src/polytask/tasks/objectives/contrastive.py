@@ -99,12 +99,24 @@ class InBatch(Objective):
                             'use two classes, a number, or rows = "all"')
 
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
-        if self.rows != "all" and labels.kind == "binary" and counts and counts[1] < 2:
-            raise ConfigError(
-                f'objective "{self.name}" needs rows of class "{labels.classes[1]}" but of the '
-                f'training rows {counts[1]} are; use objective "binary_cross_entropy"'
-            )
         return replace(self, range=_seen(labels))  # type: ignore[type-var]
+
+    def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
+        if batch < 2:
+            return (f'"{self.name}" takes the other rows of a batch for negatives but batch_size is '
+                    f"{batch}; use 2 or more")
+        if self.rows == "all":
+            return None
+        seen = labels.scaled(targets) if labels.is_regression else targets
+        count = int(self.positives(torch.as_tensor(seen)).sum())
+        if count >= 2:
+            return None
+        if labels.is_regression:
+            least = labels.low + self.positive * (labels.high - labels.low)
+            return (f'"{self.name}" needs rows labelled {least:g} or more but of the training rows '
+                    f'{count} are; lower its "positive", or use "mean_squared_error"')
+        return (f'"{self.name}" needs rows of class "{labels.classes[1]}" but of the training rows '
+                f'{count} are; use "binary_cross_entropy"')
 
     def positives(self, target: Tensor) -> Tensor:
         """Return which rows' labels make them positive: (rows,) bool."""

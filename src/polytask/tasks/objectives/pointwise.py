@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, Self
@@ -40,8 +41,8 @@ class CrossEntropy(Objective):
     """Share of the target spread over all classes."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.class_weights, tuple) and not all(w >= 0 for w in self.class_weights):
-            raise problem(f"class_weights: found {list(self.class_weights)}, expected none below 0")
+        if isinstance(self.class_weights, tuple) and not all(0 < w < math.inf for w in self.class_weights):
+            raise problem(f"class_weights: found {list(self.class_weights)}, expected all above 0")
 
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes
