@@ -27,6 +27,7 @@ fmt: $(VENV)/developed
 
 docs: $(VENV)/developed
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/techniques.py
 
 bench: $(VENV)/developed

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from polytask.catalogue import families
-from polytask.core.registry import Family, describe
-from polytask.core.settings import to_table
+from polytask.core.registry import Family, describe, describe_fields
+from polytask.core.settings import key_of, to_table
 
 FOLDER = Path(__file__).parent / "families"
 WORDS = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "absent"}
@@ -82,11 +82,12 @@ def flowing(text: str) -> str:
 def fields(cls: type) -> Iterator[str]:
     """Yield a row of the table for each setting."""
     info = cls.__pydantic_fields__  # type: ignore[attr-defined]
-    for row in describe(cls)["fields"]:
+    for row in describe_fields(cls):
         field = info[row["name"]]
         default = "required" if field.is_required() else written(to_table(field.get_default(
             call_default_factory=True)))
-        cells = [f"`{row['name']}`", kind(field.annotation) + bounds(field.metadata), default, row["doc"]]
+        cells = [f"`{key_of(cls, row['name'])}`", kind(field.annotation) + bounds(field.metadata),
+                 default, row["doc"]]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -97,6 +98,8 @@ def written(value: Any) -> str:
 
 def kind(annotation: Any) -> str:
     """Return a type in words."""
+    if hasattr(annotation, "__metadata__"):
+        return kind(annotation.__origin__) + bounds(annotation.__metadata__)
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{json.dumps(part)}`" for part in parts)
@@ -109,8 +112,6 @@ def kind(annotation: Any) -> str:
         return f"list of {kind(parts[0])}"
     if origin is not None and len(parts) == 2:
         return "table" if parts[1] is Any else f"table of {kind(parts[1])}"
-    if hasattr(annotation, "__metadata__"):
-        return kind(annotation.__origin__) + bounds(annotation.__metadata__)
     return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from polytask.catalogue import FAMILIES, families
-from polytask.core.registry import describe
+from polytask.core.registry import describe, describe_fields
+from polytask.learn.optimizers import Optimizer
+from polytask.learn.plan import Train
+from polytask.run import Data, Encoder, Run
+from polytask.tasks.task import Task
 
 DOCS = Path(__file__).parent.parent / "docs"
 COMPONENTS = [(plural, cls) for plural, family in families().items()
               for _, cls in sorted(family.members.items()) if cls.__module__.startswith("polytask.")]
 
 
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_reference", DOCS / "reference.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("reference")
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("settings")
+
+
+def test_the_page_of_the_settings_is_up_to_date(settings: ModuleType) -> None:
+    path = DOCS / "settings.md"
+    assert path.read_text(encoding="utf-8") == settings.page(), "run: python docs/settings.py"
+
+
+def test_the_examples_of_the_settings_are_configs(settings: ModuleType) -> None:
+    base = Run.from_table(tomllib.loads(settings.BASE))
+    for toml, _ in settings.EXAMPLES.values():
+        table = tomllib.loads(settings.BASE)
+        for key, value in tomllib.loads(toml).items():
+            table[key] = {**table.get(key, {}), **value}
+        assert Run.from_table(table) != base
+
+
+@pytest.mark.parametrize("cls", [Run, Data, Encoder, Task, Train, Optimizer], ids=lambda cls: cls.__name__)
+def test_every_setting_says_what_it_is(cls: type) -> None:
+    assert [field["name"] for field in describe_fields(cls) if not field["doc"]] == []
 
 
 @pytest.mark.parametrize("plural", FAMILIES)

@@ -65,10 +65,13 @@ class Run:
     seed: int = 11711
     """Seeds the initialisation, the order of rows, dropout, and what is drawn."""
     data: Data = Data()
+    """Where the data are."""
     encoder: Encoder
+    """The encoder that all tasks share."""
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
+    """The tasks by their names."""
     training: Train = Field(default=Train(), alias="train")
-    """`[train]`; `train` itself is the method."""
+    """How they are trained (in Python `training`, for `train` is the method)."""
 
     def __post_init__(self) -> None:
         for name in self.tasks:

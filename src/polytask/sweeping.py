@@ -86,6 +86,14 @@ def _check(read: Sweep, quiet: bool) -> None:
             unread |= dict.fromkeys(error.problems)
     if problems := list(unread) or list(refusals(runs, quiet)):
         raise ConfigError(problems)
+    # A metric serves as objective exactly where it serves as the run's score.
+    first = next(read.probes())
+    for objective in read.objectives:
+        if objective == OVERALL:
+            continue
+        scored = {**first, "train": {**first.get("train", {}), "score": objective}}
+        for said in refusals({objective: Run.from_table(scored, str(read.path))}, quiet):
+            raise ConfigError(f"{read.path}: {said.replace('train.score', 'objectives')}")
 
 
 class _Search:

@@ -81,6 +81,7 @@ def test_two_objectives_have_a_front_and_importances(base: Path) -> None:
     for each in found.trials:
         assert 1e-5 <= each.drawn["train.optimizer.lr"] <= 1e-2
         assert isinstance(each.drawn["train.batch_size"], int)
+    assert "sts.pearson" in found.importances
     for objective, shares in found.importances.items():
         assert objective in ("sst.accuracy", "sts.pearson")
         assert sum(shares.values()) == pytest.approx(1)
@@ -138,12 +139,13 @@ def test_a_hopeless_trial_is_given_up(base: Path) -> None:
 
 def test_a_failed_trial_says_why_and_stays_open(base: Path) -> None:
     path = base / "sweep.toml"
-    path.write_text('base = "base.toml"\nsampler = "grid"\n[parameters]\n'
-                    '"tasks.sst.label" = ["sentimant", "sentiment"]\n')
+    path.write_text('base = "base.toml"\nsampler = "grid"\n'
+                    '[set]\n"train.optimizer.type" = "sgd"\n"train.optimizer.warmup" = 0.0\n'
+                    '[parameters]\n"train.optimizer.lr" = [1e30, 1e-4]\n')
     found = sweep(path, base / "out", quiet=True)
     assert len(found.trials) == 1
     (said,) = found.failures.values()
-    assert 'did you mean "sentiment"' in said
+    assert "training stopped and the last checkpoint is intact" in said
     assert "## Failed" in str(found)
     assert Search.open(found.sweep, base / "out" / "journal.log", 0).left_open() == [*found.failures]
 
@@ -155,6 +157,10 @@ MISTAKES = {
     "grid of a range": ('sampler = "grid"\n[parameters]\n'
                         '"train.optimizer.lr" = { low = 1e-5, high = 1e-3 }\n', "a grid needs a list"),
     "no task": ('objectives = ["stz.pearson"]\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "sts"'),
+    "metric of another kind": ('objectives = ["sst.pearson"]\n[parameters]\n"train.epochs" = [1]\n',
+                               r'objectives: "sst\.pearson": task "sst" has no metric "pearson"'),
+    "a column that is not there": ('[parameters]\n"tasks.sst.label" = ["sentimant", "sentiment"]\n',
+                                   'did you mean "sentiment"'),
     "sampler": ('sampler = "gird"\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "grid"'),
     "pilot": ('[parameters]\n"train.epochs" = [1]\n[pilot_parameters]\n"train.epoch" = [1]\n',
               'did you mean "train.epochs"'),

@@ -149,6 +149,12 @@ class Family:
 def describe(cls: type) -> dict[str, Any]:
     """Return a component class as data, read from its fields and docstring."""
     doc = inspect.getdoc(cls) or ""
+    return {"name": cls.name, "doc": doc.split("\n\n")[0].replace("\n", " "),  # type: ignore[attr-defined]
+            "source": section(doc, "Source"), "fields": describe_fields(cls)}
+
+
+def describe_fields(cls: type) -> list[dict[str, Any]]:
+    """Return a row a field of a settings class: name, type, default, doc."""
     info = cls.__pydantic_fields__  # type: ignore[attr-defined]
     fields = []
     for field in dataclasses.fields(cls):
@@ -160,8 +166,7 @@ def describe(cls: type) -> dict[str, Any]:
         if not required:
             row["default"] = to_table(info[field.name].get_default(call_default_factory=True))
         fields.append(row)
-    return {"name": cls.name, "doc": doc.split("\n\n")[0].replace("\n", " "),  # type: ignore[attr-defined]
-            "source": section(doc, "Source"), "fields": fields}
+    return fields
 
 
 def section(doc: str, title: str) -> str:

@@ -106,7 +106,7 @@ def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     base = read_toml(path.parent / table["base"])
     made = [_row(path, table, row, base, scale, list(assignments), problems) for row in rows]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(dict.fromkeys(problems))
     return Study(path, titled(table, path, scale), tuple(made), int(table.get("seeds", 1)),
                  against, tuple(map(str, table.get("notes", ()))), scale, bool(table.get("baselines")))
 
