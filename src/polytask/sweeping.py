@@ -165,6 +165,7 @@ class _Search:
     def _ended(self, number: int, job: Job, stopped: bool) -> None:
         self.failures.pop(number, None)
         if job.finished:
+            job.tidy()
             if self.sweep.pruner != "none":
                 self._reported(number, job)  # what the next trials are compared with
             results = json.loads(RunFolder(job.folder).results.read_text())

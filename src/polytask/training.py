@@ -126,7 +126,6 @@ class _Session:
                 continue
             log.write(event)
             if event["event"] == "evaluation":
-                log.flush()
                 if not self.quiet:
                     sys.stderr.write(f"step {event['step']}: {event['summary']}\n")
             elif event["event"] == "step":

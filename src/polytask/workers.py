@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -78,6 +79,10 @@ class Job:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
+    def tidy(self) -> None:
+        """Remove the exact state of a finished run: thrice its model, and nothing goes on from it."""
+        shutil.rmtree(RunFolder(self.folder).state.parent, ignore_errors=True)
+
     def complaint(self) -> str:
         """Return the last line that a failed run said."""
         said = self.log.read_text(errors="replace").strip().splitlines() if self.log.is_file() else []
@@ -144,7 +149,9 @@ def run_all(jobs: Sequence[Job], workers: int, stopped: Callable[[], bool],
         time.sleep(POLL_SECONDS)
         for job in [job for job in running if job.ended]:
             running.remove(job)
-            if not job.finished and not stopped():
+            if job.finished:
+                job.tidy()
+            elif not stopped():
                 failures[job.name] = job.complaint()
             watch.ended(job, failures.get(job.name))
         watch.show(jobs, running, failures)

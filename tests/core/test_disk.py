@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from polytask.core import disk
 from polytask.core.errors import RunError, StorageError
 from polytask.core.folders import RunFolder, first_difference
+from polytask.learn.state import save_state
 
 
 def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -41,6 +45,21 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         (aside / "b").write_text("3")
     assert sorted(each.name for each in path.iterdir()) == ["b"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tensors_that_the_disk_does_not_take_are_a_storage_error(tmp_path: Path) -> None:
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limit(1 << 16)
+    try:
+        with pytest.raises(StorageError, match=r"state: could not be written, .*what was there is intact"):
+            save_state(tmp_path / "state", {"weights": torch.zeros(1 << 18)})
+    finally:
+        limit(resource.RLIM_INFINITY)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from polytask.core.errors import ConfigError, RunError
 from polytask.measure.studies.singles import single_rows
 from polytask.measure.studies.statistics import RESAMPLES, _scores
 from polytask.measure.studies.study import Row
+from polytask.run import Run
 
 
 @pytest.fixture
@@ -60,6 +61,9 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     by_name = {row["name"]: row for row in told["rows"]}
     runs = sorted((out / "runs").glob("*/*/results.json"))
     assert len(runs) == 4
+    assert not list(out.glob("runs/*/*/checkpoints")), "a study would fill the disk with them"
+    with pytest.raises(RunError, match="the run is finished and its checkpoint was removed"):
+        Run.from_toml(runs[0].parent / "config.toml").train(runs[0].parent, resume=True, quiet=True)
     own = [json.loads(run.read_text())["dev"]["scores"]["sst"]["accuracy"]
            for run in runs if "sum" in run.parts[-3]]
     assert by_name["sum"]["scores"]["sst.accuracy"]["mean"] == pytest.approx(np.mean(own))

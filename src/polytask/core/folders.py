@@ -86,6 +86,9 @@ class RunFolder:
             key, was, now = difference
             raise RunError(f"{path}: the run belongs to another config, {key} was {was!r} and is now "
                            f"{now!r}; give another --out, or the config it was started with")
+        if folder.results.is_file() and not folder.state.is_dir():
+            raise RunError(f"{path}: the run is finished and its checkpoint was removed; "
+                           "give another --out")
         return folder
 
     def settings(self) -> dict[str, Any]:

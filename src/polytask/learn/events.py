@@ -22,9 +22,10 @@ class EventLog:
             self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, event: Mapping[str, Any]) -> None:
-        """Append one event."""
+        """Append one event, for readers to see at once."""
         with storing(self.path):
             self._file.write(json.dumps(_rounded(event), allow_nan=False) + "\n")
+            self._file.flush()
 
     def position(self) -> int:
         """Return the size of the file once everything written is on disk."""
@@ -33,19 +34,14 @@ class EventLog:
             os.fsync(self._file.fileno())
         return self._file.tell()
 
-    def flush(self) -> None:
-        """Let readers see what was written."""
-        with storing(self.path):
-            self._file.flush()
-
     def cut(self, position: int) -> None:
         """Forget everything after `position`."""
-        self.flush()
         with storing(self.path):
             os.truncate(self.path, min(position, self.path.stat().st_size))
 
     def close(self) -> None:
-        self._file.close()
+        with storing(self.path):
+            self._file.close()
 
 
 def read_events(path: str | Path) -> Iterator[Event]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from polytask.core.disk import recover, write_folder
+from polytask.core.disk import recover, save_tensors, write_folder
 from polytask.core.errors import CheckpointError
 
 SCHEMA = 1
@@ -55,7 +55,7 @@ def save_state(folder: str | Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = pack(state, tensors)
     with write_folder(folder) as aside:
-        save_file(_unshared(tensors), aside / "tensors.safetensors")
+        save_tensors(aside / "tensors.safetensors", _unshared(tensors))
         (aside / "state.json").write_text(json.dumps({"schema": SCHEMA, "state": skeleton}))
 
 

@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from polytask.core.disk import storing, write_json
-from polytask.core.errors import CheckpointError, MissingExtra, StorageError
+from polytask.core.disk import save_tensors, storing, write_json
+from polytask.core.errors import CheckpointError, MissingExtra
 from polytask.model.bert import Bert, BertConfig, read_config
 from polytask.model.wordpiece import tokenizer_file
 
@@ -232,10 +231,8 @@ def save_encoder(bert: Bert, tokenizer: str | Path, folder: str | Path) -> None:
 def _save(weights: Mapping[str, Tensor], path: Path) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(dict(weights), aside, metadata={"format": "pt"})
+        save_tensors(aside, weights)
         aside.replace(path)
-    except SafetensorError as error:
-        raise StorageError(f"{path}: could not be written, {error}") from None
     finally:
         aside.unlink(missing_ok=True)
 

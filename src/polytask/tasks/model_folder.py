@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polytask.core.disk import recover, write_folder
+from polytask.core.disk import recover, save_tensors, write_folder
 from polytask.core.errors import CheckpointError
 from polytask.core.settings import to_table
 from polytask.model.adapters import adapter, merged
@@ -88,8 +88,8 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
 def _save_part(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
-    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()},
-              folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors",
+                 {name: value.detach().cpu().contiguous() for name, value in state.items()})
 
 
 def _save_adapter(model: MultiTask, folder: Path) -> None:
