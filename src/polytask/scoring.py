@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.building import device, read_data
-from polytask.core.errors import ConfigError, nearest
+from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.folders import RunFolder
 from polytask.measure.evaluate import Evaluation, evaluate
 from polytask.run import Run
@@ -39,6 +39,9 @@ def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task:
         found = {task: _other(data, tasks[task], held.tokenizer)}
     else:
         found = read_data(run, held.tokenizer, only=tasks)
+    if not any(split in each.splits and each.splits[split].targets is not None for each in found.values()):
+        raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
+                       f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.training.score if len(tasks) == len(run.tasks) else "default"
     return evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
 

@@ -53,4 +53,5 @@ def write_predictions(built: Built, evaluation: Evaluation, split: str, folder: 
         task, part = built.tasks[name], built.data[name].splits[split]
         true = None if part.targets is None else true_labels(task, part).tolist()
         rows = records(task, decision, part.texts(), part.ids or None, true)
-        write_file(folder.predictions / f"{name}-{split}.csv", RecordWriter("csv", task).text(rows))
+        writer = RecordWriter("csv", task, true is not None)
+        write_file(folder.predictions / f"{name}-{split}.csv", writer.text(rows))

@@ -15,8 +15,9 @@ import torch
 
 import polytask as pk
 from polytask.core.ahead import ahead
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, RunError
 from polytask.run import Run
+from polytask.scoring import evaluate_run
 from polytask.ship import predict
 from polytask.ship.files import predict_file
 
@@ -86,8 +87,74 @@ def test_a_wrong_text_is_named_by_its_place_in_the_whole_list(
     model: predict.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "CHUNK", 4)
-    with pytest.raises(ConfigError, match=r"texts\[9\]: found \('alone',\), expected 2 texts"):
+    with pytest.raises(ConfigError, match=r"texts\[9\]: found 'alone', expected 2 texts"):
         model.predict("quora", [*TEXTS[:9], "alone"])
+
+
+def test_one_text_in_place_of_a_list_is_refused(model: predict.Model) -> None:
+    with pytest.raises(ConfigError, match="texts: found one text, 'A gem', expected a list"):
+        model.predict("sst", "A gem")
+    with pytest.raises(ConfigError, match="texts: found one text"):
+        model.embed("A gem")
+    with pytest.raises(ConfigError, match=r"texts\[1\]: found None, expected 1 text"):
+        model.embed(["A gem", None])  # type: ignore[list-item]
+
+
+def test_a_prediction_has_the_probability_of_every_class(model: predict.Model) -> None:
+    (stars,) = model.predict("sst", ["A gem"])
+    assert stars.probabilities is not None
+    assert sum(stars.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert list(stars.probabilities) == list(model.tasks["sst"].labels.classes)
+    assert max(stars.probabilities, key=stars.probabilities.__getitem__) == stars.label
+    (same,) = model.predict("quora", [("a", "b")])
+    assert same.probabilities is not None
+    assert same.probabilities[model.tasks["quora"].labels.classes[1]] == pytest.approx(same.score, abs=1e-5)
+    (number,) = model.predict("sts", [("a", "b")])
+    assert number.probabilities is None
+
+
+def test_rows_are_told_by_the_id_column_or_their_lines(model: predict.Model, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with (run / "predictions" / "sst-dev.csv").open() as file:
+        first = next(csv.DictReader(file))
+    texts = tmp_path / "texts.csv"
+    texts.write_text('sentence\n"two\nlines"\nshort\n')
+    predict_file(run, ["sst"], texts, tmp_path / "out.jsonl", "jsonl", quiet=True)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["2", "4"]
+    assert sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    # The same rows of the same file have the same ids in a run's own predictions.
+    sample = Path(pk.__file__).parent / "sample" / "data" / "sst-dev.csv"
+    predict_file(run, ["sst"], sample, tmp_path / "dev.csv", "csv", quiet=True)
+    with (tmp_path / "dev.csv").open() as file:
+        found = {row["id"]: row for row in csv.DictReader(file)}
+    assert found[first["id"]]["sentence"] == first["sentence"]
+    assert found[first["id"]]["prediction"] == first["prediction"]
+
+
+def test_a_column_asked_for_is_the_id(small_table: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("uid,sentence,stars\n" + "".join(
+        f"u{n},text {n},{n % 2}\n" for n in range(40)))
+    small_table["data"]["root"] = str(tmp_path)
+    small_table["tasks"] = {
+        "stars": {"train": "rows.csv", "text": "sentence", "label": "stars", "id": "uid"}}
+    small_table["train"] = {"max_steps": 1, "batch_size": 8}
+    Run.from_table(small_table).train(tmp_path / "run", quiet=True)
+    rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+    predict_file(tmp_path / "run", ["stars"], rows, out, "csv", quiet=True)
+    with (tmp_path / "out.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [f"u{n}" for n in range(40)]
+
+
+def test_a_file_without_rows_has_predictions_without_rows(model: predict.Model, tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text("sentence\n")
+    predict_file(tmp_path / "run", ["sst"], tmp_path / "none.csv", tmp_path / "out.csv", "csv", quiet=True)
+    assert (tmp_path / "out.csv").read_text() == "id,sentence,prediction,score,probabilities\n"
+
+
+def test_a_split_without_labelled_rows_is_no_evaluation(model: predict.Model, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no task has labelled test rows; name a file with --data"):
+        evaluate_run(tmp_path / "run", "test")
 
 
 def test_ahead_keeps_the_order_is_one_item_ahead_and_raises_in_place() -> None:

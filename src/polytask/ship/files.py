@@ -44,6 +44,8 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
                 to[name].write(writers[name].text(records(model.tasks[name], decision, texts, ids)))
             count += len(chunk)
             bar.advance(len(chunk), f"{count / (time.perf_counter() - began):,.0f} rows/s")
+        for name, writer in writers.items():
+            to[name].write(writer.text([]))  # the header, where no row came
     if not quiet and out is not None:
         spent = time.perf_counter() - began
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
@@ -79,7 +81,7 @@ def _typed_rows(task: ResolvedTask) -> Iterator[Row]:
         if len(texts) != len(task.text):
             raise DataError(f"standard input:{number}: found {len(texts)} fields, expected "
                             f"{len(task.text)} separated by tabs ({', '.join(task.text)})")
-        yield str(number - 1), texts
+        yield str(number), texts
 
 
 def _file_rows(file: Path, task: ResolvedTask) -> Iterator[Row]:
@@ -90,9 +92,9 @@ def _file_rows(file: Path, task: ResolvedTask) -> Iterator[Row]:
             raise DataError(f'{file}: has no column "{name}"{nearest(name, columns)} '
                             f"(it has {', '.join(columns)})")
     places = [columns.index(name) for name in task.text]
-    identity = columns.index("id") if "id" in columns else None
-    for number, cells in enumerate(rows):
-        yield (str(number) if identity is None else cells[identity],
+    identity = next((columns.index(name) for name in (task.id, "id") if name in columns), None)
+    for line, cells in rows:
+        yield (str(line) if identity is None else cells[identity],
                tuple(cells[place] for place in places))
 
 

@@ -20,7 +20,7 @@ from polytask.tasks.batching import Packing, collate
 from polytask.tasks.caching import Cache
 from polytask.tasks.data import Library, Split
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, save_model
-from polytask.tasks.predictions import named
+from polytask.tasks.predictions import named, probabilities
 from polytask.tasks.task import ResolvedTask
 from polytask.tasks.tokens import Tokenizer
 
@@ -36,6 +36,8 @@ class Prediction:
 
     label: Any
     score: Any
+    probabilities: dict[str, float] | None = None
+    """Of each class, in their order; None for numbers."""
 
 
 class Model:
@@ -62,12 +64,7 @@ class Model:
         return self._library.unlabeled(self._checked(task, texts))
 
     def _checked(self, task: ResolvedTask, texts: Sequence[Text]) -> list[tuple[str, ...]]:
-        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        for number, row in enumerate(rows):
-            if len(row) != len(task.text) or not all(isinstance(each, str) for each in row):
-                raise ConfigError(f'texts[{number}]: found {row!r}, expected {len(task.text)} '
-                                  f'text{"s" if len(task.text) > 1 else ""} for task "{task.name}"')
-        return rows
+        return _rows(texts, len(task.text), f' for task "{task.name}"')
 
     def predict(self, task: str, texts: Iterable[Text]) -> list[Prediction]:
         """Return a prediction for each text, or pair of texts."""
@@ -78,7 +75,7 @@ class Model:
 
         Tasks that read their texts in the same way share one pass of the encoder over each text.
         """
-        specs, given = [self.task(name) for name in tasks], list(texts)
+        specs, given = [self.task(name) for name in tasks], _several(texts)
         made: dict[str, list[Prediction]] = {name: [] for name in tasks}
         rows: list[tuple[str, ...]] = []
         for spec in specs:
@@ -86,8 +83,10 @@ class Model:
         for chunk in ahead(self._library.unlabeled(part) for part in _cut(rows)):
             for name, decision in self.decide(specs, chunk).items():
                 labels = self.tasks[name].labels
-                made[name] += [Prediction(named(labels, label), score.tolist())
-                               for label, score in zip(decision.labels, decision.scores, strict=True)]
+                made[name] += [Prediction(named(labels, label), score.tolist(),
+                                          probabilities(labels, decision, row))
+                               for row, (label, score) in enumerate(
+                                   zip(decision.labels, decision.scores, strict=True))]
         return made
 
     def decide(self, tasks: Sequence[ResolvedTask], split: Split) -> dict[str, Decision]:
@@ -98,7 +97,7 @@ class Model:
     @torch.inference_mode()
     def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the pooled vector of each text: (texts, width) float32."""
-        rows = [(text,) for text in texts]
+        rows = _rows(_several(texts), 1, "")
         width = self.network.encoder.width
         made = np.zeros((len(rows), width), dtype=np.float32)
         if not rows:
@@ -141,6 +140,24 @@ class Model:
         api = HfApi()
         api.create_repo(name, exist_ok=True, **options)
         return str(api.upload_folder(repo_id=name, folder_path=self.folder))
+
+
+def _several(texts: Iterable[Text]) -> list[Text]:
+    if isinstance(texts, str):
+        raise ConfigError(f"texts: found one text, {texts[:40]!r}, expected a list of them")
+    return list(texts)
+
+
+def _rows(texts: Sequence[Text], width: int, whose: str) -> list[tuple[str, ...]]:
+    """Return each text, or texts, as a tuple; raise `ConfigError` for what is no text."""
+    made = []
+    for number, text in enumerate(texts):
+        row = tuple(text) if isinstance(text, tuple | list) else (text,)
+        if len(row) != width or not all(isinstance(each, str) for each in row):
+            raise ConfigError(f"texts[{number}]: found {text!r}, expected {width} "
+                              f"text{'s' if width > 1 else ''}{whose}")
+        made.append(row)
+    return made
 
 
 def _cut(rows: list[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:

@@ -1,7 +1,10 @@
 """Predictions as files: CSV and JSONL with the texts, and the course's own format.
 
-    id, <text columns>, label, prediction, score[, probabilities]       csv, jsonl
+    id, <text columns>[, label], prediction, score[, probabilities]       csv, jsonl
     id, Predicted_Sentiment / Predicted_Is_Paraphrase / Predicted_Similarity      cs224n
+
+What is one number a class (probabilities; the score of a multi-label task) is a table by class in JSONL;
+in CSV its numbers stand in one cell, in the order of the classes.
 """
 
 from __future__ import annotations
@@ -38,9 +41,15 @@ def named(labels: Labels, value: Any) -> Any:
     return labels.classes[int(value)]
 
 
+def columns(task: ResolvedTask, true: bool = False) -> list[str]:
+    """Return the names of a record's entries; `true`: whether the right labels are known."""
+    several = task.labels.num_classes > 2 and task.labels.kind != "multi-label"
+    return ["id", *task.text, *["label"] * true, "prediction", "score", *["probabilities"] * several]
+
+
 def records(task: ResolvedTask, decision: Decision, texts: Iterable[Sequence[str]],
             ids: Sequence[str] | None = None, true: Sequence[Any] | None = None) -> Iterator[Record]:
-    """Yield a record a row."""
+    """Yield a record a row; what is one number a class is a table {class = number}."""
     for row, text in enumerate(texts):
         record: Record = {"id": ids[row] if ids else row}
         record |= dict(zip(task.text, text, strict=True))
@@ -48,21 +57,33 @@ def records(task: ResolvedTask, decision: Decision, texts: Iterable[Sequence[str
             record["label"] = named(task.labels, true[row])
         record["prediction"] = named(task.labels, decision.labels[row])
         score = decision.scores[row]
-        record["score"] = [round(float(x), 6) for x in score] if score.ndim else round(float(score), 6)
-        if decision.probabilities is not None and task.labels.num_classes > 2 and not score.ndim:
-            record["probabilities"] = [round(float(x), 6) for x in decision.probabilities[row]]
+        record["score"] = by_class(task.labels, score) if score.ndim else round(float(score), 6)
+        if "probabilities" in columns(task):
+            record["probabilities"] = probabilities(task.labels, decision, row)
         yield record
 
 
-class RecordWriter:
-    """Turns records into the lines of a file, the header with the first."""
+def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:
+    """Return the probability of each class, in their order, or None where a head gives none."""
+    given = decision.probabilities
+    return None if given is None else by_class(labels, given[row])
 
-    def __init__(self, format: str, task: ResolvedTask) -> None:
+
+def by_class(labels: Labels, values: Iterable[float]) -> dict[str, float]:
+    """Return class → value, six digits after the point."""
+    return {name: round(float(value), 6) for name, value in zip(labels.classes, values, strict=True)}
+
+
+class RecordWriter:
+    """Turns records into the lines of a file, the header with the first call."""
+
+    def __init__(self, format: str, task: ResolvedTask, true: bool = False) -> None:
         check_format(format)
         self.format, self.task, self.header = format, task, True
+        self.columns = columns(task, true)
 
     def text(self, found: Iterable[Mapping[str, Any]]) -> str:
-        """Return the lines of some records."""
+        """Return the lines of some records, or of none."""
         made = io.StringIO()
         if self.format == "jsonl":
             for record in found:
@@ -71,11 +92,11 @@ class RecordWriter:
             self._course(made, found)
         else:
             writer = csv.writer(made, lineterminator="\n")
+            if self.header:
+                writer.writerow(self.columns)
+                self.header = False
             for record in found:
-                if self.header:
-                    writer.writerow(record)
-                    self.header = False
-                writer.writerow([" ".join(map(str, value)) if isinstance(value, list) else value
+                writer.writerow([" ".join(map(str, value.values())) if isinstance(value, dict) else value
                                  for value in record.values()])
         return made.getvalue()
 

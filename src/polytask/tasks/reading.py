@@ -77,10 +77,11 @@ class Rows:
 
     @property
     def ids(self) -> list[str]:
-        """The rows' ids; their line numbers if no id column is asked for."""
-        if self.columns.id is None:
+        """The rows' ids: the column asked for, or the one called "id", or the lines in the file."""
+        column = self.columns.id or ("id" if "id" in self.table.columns else None)
+        if column is None:
             return [str(line) for line in self.lines.tolist()]
-        return self.table.column(self.columns.id).texts(self.index)
+        return self.table.column(column).texts(self.index)
 
     def without(self, rows: Sequence[int], reason: str) -> Rows:
         """Return the rows but for some, which are refused for a reason."""

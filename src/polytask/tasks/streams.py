@@ -12,10 +12,11 @@ from polytask.tasks.reading import check_file
 from polytask.tasks.sources import parse, plain_kind, read_json_lines, readable, text_lines
 
 Cells = list[str]
+Row = tuple[int, Cells]
 
 
-def stream(path: Path) -> tuple[tuple[str, ...], Iterator[Cells]]:
-    """Return the columns of a file and an iterator over the cells of its rows.
+def stream(path: Path) -> tuple[tuple[str, ...], Iterator[Row]]:
+    """Return the columns of a file and an iterator over its rows: the line, and the cells.
 
     Delimited text and JSON lines are read as the iterator goes; other kinds are read whole first.
     Rows that cannot be read are left out and told on stderr with their lines.
@@ -34,7 +35,7 @@ def stream(path: Path) -> tuple[tuple[str, ...], Iterator[Cells]]:
                                        zip(table.lines, rows, strict=True)), len(table.columns))
 
 
-def _delimited(path: Path) -> tuple[tuple[str, ...], Iterator[Cells]]:
+def _delimited(path: Path) -> tuple[tuple[str, ...], Iterator[Row]]:
     lines: Callable[[], Iterable[str]] = lambda: text_lines(path)  # noqa: E731 (read twice)
     with readable(path):
         dialect = survey(lines)
@@ -44,7 +45,7 @@ def _delimited(path: Path) -> tuple[tuple[str, ...], Iterator[Cells]]:
         return columns, _told(path, dialect.records(text_lines(path)), len(columns))
 
 
-def _json_lines(path: Path) -> tuple[tuple[str, ...], Iterator[Cells]]:
+def _json_lines(path: Path) -> tuple[tuple[str, ...], Iterator[Row]]:
     with readable(path):
         first = next((record for _, record in read_json_lines(text_lines(path))
                       if isinstance(record, dict)), None)
@@ -56,13 +57,13 @@ def _json_lines(path: Path) -> tuple[tuple[str, ...], Iterator[Cells]]:
     return columns, _told(path, found, len(columns))
 
 
-def _told(path: Path, records: Iterable[tuple[int, Cells]], width: int) -> Iterator[Cells]:
+def _told(path: Path, records: Iterable[Row], width: int) -> Iterator[Row]:
     """Yield the rows that are whole; say at the end which lines were not."""
     skipped: list[int] = []
     with readable(path):
         for line, cells in records:
             if len(cells) == width:
-                yield cells
+                yield line, cells
             else:
                 skipped.append(line)
     if skipped:

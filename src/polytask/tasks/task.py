@@ -61,7 +61,7 @@ class Task:
     label: str
     """The column of the label; rows where it is empty are skipped for this task and counted."""
     id: str | None = None
-    """A column copied into the predictions."""
+    """A column copied into the predictions; absent: the one called "id", or the line in the file."""
     kind: Kind | None = None
     """classes, binary, ordinal, regression or multi-label; absent: told from the labels."""
     classes: tuple[str, ...] | None = None
@@ -129,6 +129,7 @@ class ResolvedTask:
     outputs: int
     metrics: tuple[str, ...]
     max_length: int
+    id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `tasks.json` keeps of the task."""
@@ -138,6 +139,7 @@ class ResolvedTask:
             "pooling": to_table(self.pooling) if self.pooling else None,
             "head": to_table(self.head), "objective": to_table(self.objectives),
             "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
+            "id": self.id,
         }
 
     @classmethod
@@ -150,7 +152,7 @@ class ResolvedTask:
             head=head.read(table["head"]),
             objectives=tuple(objective.read(entry) for entry in table["objective"]),
             outputs=table["outputs"], metrics=tuple(table["metrics"]),
-            max_length=table["max_length"],
+            max_length=table["max_length"], id=table.get("id"),
         )
 
 
@@ -196,7 +198,7 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
         name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
         pooling=task.pooling, head=head_, objectives=ready,
         outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
-        max_length=max_length,
+        max_length=max_length, id=task.id,
     )
 
 
