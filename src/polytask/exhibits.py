@@ -22,12 +22,12 @@ from polytask.building import Built
 from polytask.core.disk import write_file, write_json
 from polytask.core.errors import RunError
 from polytask.core.folders import RunFolder
+from polytask.core.labels import Labels
 from polytask.model.multitask import MultiTask
 from polytask.tasks.answers import attention, encode_some
 from polytask.tasks.batching import Packing
-from polytask.tasks.data import TaskData
+from polytask.tasks.data import class_counts
 from polytask.tasks.gate import Overlap, inspect
-from polytask.tasks.task import ResolvedTask
 from polytask.tasks.tokens import Tokenizer
 
 # Dev rows of a task whose vectors are kept; pairs whose attention is, and their tokens.
@@ -44,7 +44,8 @@ def keep_exhibits(built: Built, model: MultiTask, folder: RunFolder) -> None:
     for name, task in built.tasks.items():
         data = built.data[name]
         told["labels"][name] = task.labels.to_json()
-        told["histograms"][name] = _histograms(task, data)
+        told["histograms"][name] = {split: found for split, part in data.splits.items()
+                                    if (found := histogram(task.labels, part.targets))}
         if "dev" in data.splits:
             packing = Packing.of(task.pairing, task.max_length)
             told["cut"][name] = np.flatnonzero(data.dev.lengths(packing).truncated).tolist()
@@ -95,24 +96,18 @@ def _spread(rows: int, most: int) -> Any:
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
 
 
-def _histograms(task: ResolvedTask, data: TaskData) -> dict[str, Any]:
-    """Return the distribution of the labels of every split: a count a class, or a count a bin."""
-    made: dict[str, Any] = {}
-    for split, part in data.splits.items():
-        if part.targets is None:
-            continue
-        values = np.asarray(part.targets)
-        if task.labels.is_regression:
-            low, high = task.labels.low, task.labels.high
-            values = task.labels.unscaled(values)
-            counts, _ = np.histogram(values, bins=BINS, range=(low, high))
-            made[split] = {"low": low, "high": high, "counts": counts.tolist()}
-        elif values.ndim > 1:
-            made[split] = {"counts": values.sum(0).astype(int).tolist()}
-        else:
-            counts = np.bincount(values.astype(int), minlength=task.labels.num_classes)
-            made[split] = {"counts": counts.tolist()}
-    return made
+def histogram(labels: Labels, targets: Any) -> dict[str, Any] | None:
+    """Return the distribution of the labels of a split: a count a class, or a count a bin of numbers.
+
+    None for rows without labels.
+    """
+    if targets is None:
+        return None
+    if not labels.is_regression:
+        return {"counts": class_counts(targets, labels)}
+    numbers = np.clip(labels.unscaled(np.asarray(targets)), labels.low, labels.high)  # rounding went beyond
+    counts, _ = np.histogram(numbers, bins=BINS, range=(labels.low, labels.high))
+    return {"low": labels.low, "high": labels.high, "counts": counts.tolist()}
 
 
 def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]]:

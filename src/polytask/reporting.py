@@ -55,7 +55,12 @@ def _draw(plots: Callable[[], list[Path]]) -> None:
 
 
 def _read(folder: Path) -> RunRecord:
-    return read_run(folder, load_exhibits(folder))
+    """Read a run; a damaged file of predictions is said here and on the page, which is made without it."""
+    run = read_run(folder, load_exhibits(folder))
+    for task in run.tasks.values():
+        for why in task.damaged.values():
+            sys.stderr.write(f"{folder}/{why}; the report leaves this file out\n")
+    return run
 
 
 def study_report(folder: Path, out: str | Path | None = None, plots: bool = True) -> Path:

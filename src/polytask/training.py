@@ -21,6 +21,7 @@ from polytask.core.disk import write_json
 from polytask.core.errors import Interrupted
 from polytask.core.folders import RunFolder
 from polytask.core.progress import Progress, progress
+from polytask.exhibits import histogram
 from polytask.learn.events import EventLog
 from polytask.learn.state import load_state, save_state
 from polytask.learn.trainer import Score, Trainer
@@ -195,6 +196,8 @@ def data_summary(built: Built) -> dict[str, Any]:
     for name, data in built.data.items():
         made[name] = {split: {"file": part.file, "rows": len(part),
                               "refused": [list(each) for each in part.rows.refused[:100]],
-                              "counts": class_counts(part.targets, data.labels)}
+                              "counts": class_counts(part.targets, data.labels),
+                              "histogram": histogram(data.labels, part.targets)
+                              if data.labels.is_regression else None}
                       for split, part in data.splits.items()}
     return made

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -166,7 +168,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
     made: dict[str, Any] = {}
     kinds: dict[str, Any] = {
         "stars": lambda n: n % 5, "tags": lambda n: "|".join("abc"[: n % 4]),
-        "many": lambda n: f"intent {n % 30}",
+        "many": lambda n: f"intent_{n % 30}_of_thirty_that_have_long_names_without_a_space",
         "price": lambda n: round(float(chance.uniform(-100, 100)), 2)}
     for name, label in kinds.items():
         for split, rows in (("train", 60), ("dev", 60)):
@@ -234,7 +236,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
     shutil.rmtree(run / "exhibits")
     (run / "predictions" / "stars-dev.csv").unlink()
     text = report([run], plots=False).read_text(encoding="utf-8")
-    assert "stars: no labelled dev predictions." in text
+    assert "stars: no labelled dev predictions (predictions/stars-dev.csv is not there)." in text
     assert "The run kept no exhibits" in text
     assert "Confusion" in text and "could not be drawn" not in text
     (run / "results.json").unlink()
@@ -246,6 +248,74 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
     assert "The training has not ended" in text and "could not be drawn" not in text
     with pytest.raises(RunError, match="there is no such folder"):
         report([tmp_path / "nothing"])
+
+
+SECTION = '<section id="'
+
+
+def part(page: str, id: str) -> str:
+    """Return one part of a page."""
+    return page.split(f'{SECTION}{id}">')[1].split(SECTION)[0]
+
+
+def test_an_interrupted_run_says_the_true_reason(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    for what in ("exhibits", "predictions"):
+        shutil.rmtree(run / what)
+    (run / "results.json").unlink()
+    text = report([run], plots=False).read_text(encoding="utf-8")
+    no_dev = "no labelled dev predictions (the training has not ended)."
+    for id, tasks in {"scatter": ["price"], "confusion": ["stars", "tags", "many"], "slices": ["price"],
+                      "labels": ["stars", "price"], "errors": ["many"], "reliability": ["stars"]}.items():
+        for task in tasks:
+            assert f"{task}: {no_dev}" in part(text, id)
+    assert "price" not in part(text, "confusion") and "stars" not in part(text, "scatter")
+    for id in ("embeddings", "attention", "overlaps"):
+        assert "kept when a training ends, and this one has not." in part(text, id)
+    assert "price: train 60" in part(text, "distribution")  # of numbers too, kept when a training starts
+    data = json.loads((run / "data.json").read_text())
+    for held in data["price"].values():
+        del held["histogram"]
+    (run / "data.json").write_text(json.dumps(data))
+    text = report([run], plots=False).read_text(encoding="utf-8")
+    assert "kept when a training ends, and this one has not." in part(text, "distribution")
+
+
+def test_a_run_without_predictions_says_which_are_missing(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.rmtree(run / "predictions")
+    text = report([run], plots=False).read_text(encoding="utf-8")
+    assert "price: no labelled dev predictions (predictions/price-dev.csv is not there)." in part(
+        text, "scatter")
+    assert "No task has numbers" not in text and "not ended" not in text
+    assert "data-attention" in part(text, "attention")
+
+
+@pytest.mark.parametrize(("task", "damage", "said"), [
+    ("stars", lambda held: held[:len(held) // 2 - 9], r"line \d+ (has \d cells; expected 5|is no CSV)"),
+    ("price", lambda held: held.rstrip()[:-3], r"line \d+ is cut short"),
+    ("many", lambda held: held[:held.index("😀".encode()) + 2], "is no UTF-8 after line 1"),
+    ("many", lambda held: b"", "has no column prediction"),
+    ("price", lambda held: re.sub(rb",(-?\d+\.\d+),", rb",x\1,", held, count=1),
+     "row 1 has the label 'x.*expected a number"),
+    ("stars", lambda held: held.replace(b",4,", b",7,"), "label '7'; expected a class of the task")])
+def test_a_damaged_file_of_predictions_costs_no_more_than_itself(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, damage: Any, said: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    file = run / "predictions" / f"{task}-dev.csv"
+    file.write_bytes(damage(file.read_bytes()))
+    text = report([run], plots=False).read_text(encoding="utf-8")
+    found = re.search(rf"{task}: no labelled dev predictions \(predictions/{task}-dev.csv: (.*?)\)\.",
+                      unescape(part(text, "errors")))
+    assert found is not None and re.search(said, found[1])
+    assert text.count("data-errors=") == 3 and "could not be drawn" not in text
+    assert f"{file}: {found[1]}; the report leaves this file out" in capsys.readouterr().err
+    names = {name for name, _ in figures(read_run(run, load_exhibits(run)))}
+    assert f"{task}-labels" not in names and "tags-labels" in names
 
 
 def test_rows_that_are_nearly_the_same_are_shown(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -341,6 +411,15 @@ def test_predictions_are_read_as_they_were_written(trained: Path) -> None:
     assert results["accuracy"] == pytest.approx(right)
 
 
+def test_a_return_in_a_text_ends_no_row(tmp_path: Path) -> None:
+    texts = ["a\rb", "c\r", "d\ne", "f\r\ng", 'h "i"\r', ""]
+    with (tmp_path / "x-dev.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([["id", "text", "prediction"], *([n, text, "no"] for n, text in enumerate(texts))])
+    found = read_answers(tmp_path / "x-dev.csv", ["text"])
+    assert [text for text, in found.texts] == texts and found.predicted == ["no"] * 6
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     place = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -390,6 +469,12 @@ def test_the_page_in_a_browser(trained: Path, browser: Any, width: int, scheme: 
     box.locator("input").fill("nothing has this")
     assert rows.count() == 0
     box.locator("input").fill("")
+    if width < 600:  # what an error is has a line of its own, over the whole width
+        numbers = view.locator("[data-errors]").last.locator("tbody tr td:first-child").all()
+        assert len(numbers) > 5
+        for each in numbers:
+            category, row = each.bounding_box(), each.locator("..").bounding_box()
+            assert category["width"] > row["width"] - 2 and category["height"] < 40
     for way in (True, False):
         box.locator("th button").nth(2).click()
         shown = [float(each) for each in box.locator("tbody td.n").all_inner_texts()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from polytask.run import Run
 from polytask.scoring import evaluate_run
 from polytask.ship import predict
 from polytask.ship.files import predict_file
+from polytask.tasks.predictions import RecordWriter, records
 
 TEXTS = [(f"Is number {n} a {'prime' if n % 3 else 'square'}?", "Is it?" * (1 + n % 4)) for n in range(23)]
 
@@ -144,6 +146,16 @@ def test_a_column_asked_for_is_the_id(small_table: dict[str, Any], tmp_path: Pat
     predict_file(tmp_path / "run", ["stars"], rows, out, "csv", quiet=True)
     with (tmp_path / "out.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == [f"u{n}" for n in range(40)]
+
+
+def test_a_lone_carriage_return_is_no_end_of_a_row(model: predict.Model) -> None:
+    writer = RecordWriter("csv", model.tasks["sst"])
+    split = model.split(model.tasks["sst"], ["a\rb", 'say "hi"\r\nthere', "c"])
+    decision = model.decide([model.tasks["sst"]], split)["sst"]
+    text = writer.text(records(model.tasks["sst"], decision, split.texts()))
+    assert [row["sentence"] for row in csv.DictReader(io.StringIO(text, newline=""))] == [
+        "a\rb", 'say "hi"\r\nthere', "c"]
+    assert text.endswith("\n") and not text.endswith("\r\n")
 
 
 def test_a_file_without_rows_has_predictions_without_rows(model: predict.Model, tmp_path: Path) -> None:

@@ -47,6 +47,22 @@ def test_splits_have_their_rows_targets_and_tokens(tmp_path: Path) -> None:
     assert made.train.lengths(packing).kept.tolist() == [[9], [10]]
 
 
+def test_a_column_says_the_splits_of_one_file(tmp_path: Path) -> None:
+    words = ("train", "Validation", "TEST ", "training")
+    write(tmp_path / "all.csv", "id,text,label,part",
+          *(f"r{n},sentence number {n},{n % 2},{words[n % 4]}" for n in range(12)), "r12,last,,test")
+    made = load_task_data("t", single_task(train="all.csv", dev=None, split="part", id="id"),
+                          library(tmp_path), 1)
+    assert {name: part.ids for name, part in made.splits.items()} == {
+        "train": ["r0", "r3", "r4", "r7", "r8", "r11"], "dev": ["r1", "r5", "r9"],
+        "test": ["r2", "r6", "r10"]}
+    # Where it names no dev rows, they are carved.
+    write(tmp_path / "two.csv", "text,label,part",
+          *(f"sentence number {n},{n % 2},{'test' if n % 4 == 0 else 'train'}" for n in range(40)))
+    carved = load_task_data("t", single_task(train="two.csv", dev=0.2, split="part"), library(tmp_path), 1)
+    assert {name: len(part) for name, part in carved.splits.items()} == {"train": 24, "dev": 6, "test": 10}
+
+
 def test_rows_of_a_file_with_several_tasks_are_skipped_where_their_label_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +128,11 @@ BAD = {
                  '{0}/train.csv:5: label "3" is no class, expected one of "0", "1", "2"'),
     "too few to carve": ({"train": "few.csv", "dev": 0.1},
                          "{0}/few.csv: 2 rows are too few to carve a dev split of 0.1 from"),
+    "split column": ({"split": "prat", "dev": None},
+                     '{0}/train.csv: tasks.t.split: there is no column "prat"'),
+    "split words": ({"split": "text", "dev": None},
+                    '{0}/train.csv:2: tasks.t.split: found "sentence number 0" in column "text", expected '
+                    "one of train, training, dev"),
     "a range of words": ({"train": "words.csv", "range": (0, 1)}, "{0}/words.csv: none of its 2"),
 }
 

@@ -57,15 +57,18 @@ def test_two_columns_that_differ_in_which_they_are_make_a_pair(
     assert data["pairs"].labels.is_regression and task.range == (0, 5)
 
 
-def test_other_labels_and_a_split_column_are_told_in_comments(tmp_path: Path) -> None:
+def test_other_labels_are_told_in_comments_and_a_split_column_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "id,text,label,source,set",
-                 *(f"{n},{each},{'yes' if n % 3 else 'no'},{'web' if n % 2 else 'book'},TRAIN"
-                   for n, each in enumerate(SENTENCES)))
+                 *(f"{n},{each},{'yes' if n % 3 else 'no'},{'web' if n % 2 else 'book'},"
+                   f"{('TRAIN', 'TRAIN', 'TRIAL', 'TEST')[n % 4]}" for n, each in enumerate(SENTENCES)))
     text, run, data = loaded(tmp_path, path)
     assert run.tasks["rows"].label == "label"
     assert '# or label = "source": binary: web (30), book (30)' in text.replace(
         "book (30), web (30)", "web (30), book (30)")
-    assert '# column "set" says which split a row is of: TRAIN (60); it is not used' in text
+    assert run.tasks["rows"].split == "set" and run.tasks["rows"].dev is None
+    assert "# TRAIN (30), TRIAL (15), TEST (15)" in text
+    assert {split: len(rows) for split, rows in data["rows"].splits.items()} == {
+        "train": 30, "dev": 15, "test": 15}
     assert data["rows"].labels.classes == ("no", "yes")
 
 

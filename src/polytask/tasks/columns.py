@@ -10,6 +10,7 @@ from functools import cached_property
 from polytask.core.errors import DataError
 from polytask.core.labels import Labels
 from polytask.tasks.inference import infer_labels, number
+from polytask.tasks.splitting import SPLIT_WORDS
 from polytask.tasks.tables import Table
 
 # Texts read of a column to see what it is; labels are read all.
@@ -24,7 +25,6 @@ _NAMED_TEXT = re.compile(
 _NAMED_ID = re.compile(r"(^|[^a-z])(id|ids|idx|guid|index|uid|key)$", re.IGNORECASE)
 _PAIRS = (("1", "2"), ("0", "1"), ("a", "b"), ("premise", "hypothesis"), ("question", "answer"),
           ("question", "sentence"), ("query", "passage"), ("query", "document"))
-_SPLITS = {"train", "dev", "test", "val", "valid", "validation", "trial", "training"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Profile:
     @cached_property
     def is_split(self) -> bool:
         """Whether the cells say which split a row is of."""
-        return bool(self.filled) and {cell.casefold() for cell in self.filled} <= _SPLITS
+        return bool(self.filled) and {cell.casefold() for cell in self.filled} <= SPLIT_WORDS.keys()
 
     @cached_property
     def labels(self) -> Labels | None:

@@ -17,7 +17,7 @@ from polytask.tasks.caching import Cache
 from polytask.tasks.inference import Wanted, infer_labels, to_numbers, unreadable
 from polytask.tasks.reading import Columns, Rows, read_file, select
 from polytask.tasks.sources import HUB
-from polytask.tasks.splitting import carve, draw, row_keys
+from polytask.tasks.splitting import SPLIT_WORDS, carve, draw, row_keys
 from polytask.tasks.tables import Indices, Table, table_of
 from polytask.tasks.tokens import Specials, TokenColumn, Tokenizer, token_column
 
@@ -37,6 +37,8 @@ class Spec(Protocol):
     def dev(self) -> str | float | None: ...
     @property
     def test(self) -> str | None: ...
+    @property
+    def split(self) -> str | None: ...
     @property
     def text(self) -> tuple[str, ...]: ...
     @property
@@ -198,6 +200,8 @@ def load_task_data(name: str, spec: Spec, library: Library, seed: int) -> TaskDa
     columns = Columns(tuple([spec.text] if isinstance(spec.text, str) else spec.text),
                       spec.label, spec.id)
     found = {"train": select(library.table(spec.train, f"{where}.train"), columns, where)}
+    if spec.split is not None:
+        found = _by_column(found["train"], spec.split, f"{where}.split")
     if isinstance(spec.dev, str):
         found["dev"] = select(library.table(spec.dev, f"{where}.dev"), columns, where)
     if spec.test is not None:
@@ -211,6 +215,21 @@ def load_task_data(name: str, spec: Spec, library: Library, seed: int) -> TaskDa
     used["dev"] = _drawn(used["dev"], spec.dev_limit, seed)
     splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
     return TaskData(name, labels, splits, found, tuple(library.cache.notes))
+
+
+def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:
+    """Return the rows of each split that a column names."""
+    cells = rows.table.column(column, setting).texts(rows.index)
+    names = [SPLIT_WORDS.get(cell.strip().casefold(), "") for cell in cells]
+    if "" in names:
+        row = names.index("")
+        raise DataError(f'{rows.table.file}:{rows.lines[row]}: {setting}: found "{cells[row]}" in column '
+                        f'"{column}", expected one of {", ".join(SPLIT_WORDS)}')
+    if "train" not in names:
+        raise DataError(f'{rows.table.file}: {setting}: column "{column}" names no training row')
+    places = np.array(names)
+    return {split: _taken(rows, np.flatnonzero(places == split)) for split in ("train", "dev", "test")
+            if split in names}
 
 
 def _test_rows(table: Table, columns: Columns, where: str) -> Rows:

@@ -91,13 +91,12 @@ class RecordWriter:
         elif self.format == "cs224n":
             self._course(made, found)
         else:
-            writer = csv.writer(made, lineterminator="\n")
             if self.header:
-                writer.writerow(self.columns)
+                made.write(_line(self.columns))
                 self.header = False
             for record in found:
-                writer.writerow([" ".join(map(str, value.values())) if isinstance(value, dict) else value
-                                 for value in record.values()])
+                made.write(_line([" ".join(map(str, value.values())) if isinstance(value, dict) else value
+                                  for value in record.values()]))
         return made.getvalue()
 
     def _course(self, made: io.StringIO, found: Iterable[Mapping[str, Any]]) -> None:
@@ -110,3 +109,10 @@ class RecordWriter:
             made.write(f"id \t {name} \n")
             self.header = False
         made.writelines(f"{record['id']} , {record['prediction']} \n" for record in found)
+
+
+def _line(cells: Iterable[Any]) -> str:
+    """Return a line of CSV. A lone carriage return is quoted, which csv does only if lines end with one."""
+    made = io.StringIO()
+    csv.writer(made, lineterminator="\r\n").writerow(cells)
+    return made.getvalue().removesuffix("\r\n") + "\n"

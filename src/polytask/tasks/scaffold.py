@@ -19,10 +19,9 @@ from polytask.tasks.columns import Guess, Profile, guess
 from polytask.tasks.data import DEFAULT_DEV
 from polytask.tasks.inference import Wanted, canonical, infer_labels
 from polytask.tasks.reading import read_file
+from polytask.tasks.splitting import SPLIT_WORDS
 from polytask.tasks.tables import Table
 
-_SPLIT_WORDS = {"train": "train", "training": "train", "dev": "dev", "val": "dev", "valid": "dev",
-                "validation": "dev", "test": "test", "testing": "test"}
 _ENDINGS = {".gz", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"}
 # Tokens for one word of English, and the lengths offered.
 _TOKENS_A_WORD, _MAX_LENGTHS = 1.35, (128, 256, 512)
@@ -92,8 +91,8 @@ def _name_and_split(path: Path) -> tuple[str, str]:
     while (ending := Path(stem).suffix).lower() in _ENDINGS:
         stem = stem.removesuffix(ending)
     words = [word for word in re.split(r"[^A-Za-z0-9]+", stem) if word]
-    at = next((k for k, word in enumerate(words) if word.lower() in _SPLIT_WORDS), None)
-    split = "train" if at is None else _SPLIT_WORDS[words[at].lower()]
+    at = next((k for k, word in enumerate(words) if word.lower() in SPLIT_WORDS), None)
+    split = "train" if at is None else SPLIT_WORDS[words[at].lower()]
     # What follows the split says which test it is; what stands before it names the task.
     kept = words if at is None else words[:at] or words[at + 1:] or [path.resolve().parent.name]
     name = "_".join(re.sub(r"\W", "_", word) for word in kept)
@@ -128,14 +127,16 @@ def _max_length(longest: int) -> list[str]:
 
 def _task(group: Group, guessed: Guess, labels: Labels, root: Path) -> list[str]:
     lines = [f"[tasks.{group.name}]"]
+    # A column says the splits of one file; beside files of their own it says nothing new.
+    column = guessed.split if group.files.keys() == {"train"} else None
+    named = {SPLIT_WORDS[cell.casefold()] for cell in column.filled} if column else set()
     for split in ("train", "dev", "test"):
         if split in group.files:
             lines.append(f"{split} = {_quoted(os.path.relpath(group.files[split], root))}")
-        elif split == "dev":
+        elif split == "dev" and "dev" not in named:
             lines.append(f"dev = {DEFAULT_DEV}".ljust(39) + "# carved from train")
-    if guessed.split is not None:
-        lines.append(f"# column {_quoted(guessed.split.name)} says which split a row is of:"
-                     f" {_counted(guessed.split)}; it is not used")
+    if column is not None and "train" in named and len(column.filled) == len(column.cells):
+        lines.append(f"split = {_quoted(column.name)}".ljust(39) + f"# {_counted(column)}")
     text = [_quoted(name) for name in guessed.text]
     lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
     lines.append(f"label = {_quoted(guessed.label.name)}".ljust(39) + f"# {_about(guessed.label)}")

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from polytask.tasks.tables import Column
 
+# The words that files have for the splits.
+SPLIT_WORDS = {"train": "train", "training": "train", "dev": "dev", "val": "dev", "valid": "dev",
+               "validation": "dev", "trial": "dev", "test": "test", "testing": "test"}
+
 Hashes = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 

@@ -56,6 +56,8 @@ class Task:
     """File of the dev rows, or the fraction of the training rows to carve; absent: 0.1."""
     test: str | None = None
     """File of the test rows; they may lack labels."""
+    split: str | None = None
+    """A column of the `train` file that says which rows are for training, dev and test."""
     text: Texts
     """The column of the sentence, or the two columns of a pair."""
     label: str
@@ -88,6 +90,9 @@ class Task:
     def __post_init__(self) -> None:
         if isinstance(self.dev, float | int) and not 0 < self.dev < 1:
             raise problem(f"dev: found {self.dev}, expected a file or a fraction between 0 and 1")
+        if self.split is not None and (isinstance(self.dev, str) or self.test is not None):
+            raise problem(f"split: column \"{self.split}\" says which rows are dev and test; "
+                          "leave the files of dev and test out")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise problem(f"range: found {list(self.range)}, expected [lowest, highest]")
         texts = self.chosen_pairing.texts

@@ -105,8 +105,13 @@ def _per_flag(answers: Answers, labels: Labels) -> list[LabelAccuracy]:
     return made
 
 
+def has_positive(labels: Labels) -> bool:
+    """Return whether scores are probabilities of the second of two classes, whichever is predicted."""
+    return labels.kind == "binary" and len(labels.classes) == 2
+
+
 def reliability(answers: Answers, labels: Labels, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Return (mean confidence, share that is right, rows) of each filled bin of confidence.
+    """Return (mean score, share of rows, rows) of each filled bin of scores.
 
     Binary: the probability of the second class against the share of it. Several classes: the
     probability of the predicted class against the share that is right. Multi-label: the probability of
@@ -117,7 +122,7 @@ def reliability(answers: Answers, labels: Labels, bins: int = 10) -> list[tuple[
         held = [cell.split("|") for cell in answers.true]
         right = np.array([[name in names for name in labels.classes] for names in held]).ravel()
         scores = np.array(answers.several, float).ravel() if answers.several else np.zeros(0)
-    elif labels.kind == "binary" and len(labels.classes) == 2:
+    elif has_positive(labels):
         right = np.array([name == labels.classes[1] for name in answers.true])
     else:
         right = np.array([a == b for a, b in zip(answers.true, answers.predicted, strict=True)])
@@ -208,7 +213,7 @@ def _categorised(answers: Answers, labels: Labels) -> Iterator[tuple[int, tuple[
             name = (("over" if gap > 0 else "under") + "-predicted by 1" if abs(gap) == 1
                     else "off by 2 or more")
             yield row, (name, abs(gap) + float(sure[row]))
-        elif labels.kind == "binary" and len(labels.classes) == 2:
+        elif has_positive(labels):
             positive = b == labels.classes[1]
             weight = float(sure[row]) if positive else 1 - float(sure[row])
             yield row, ("false positive" if positive else "false negative", weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from polytask.measure.report.analysis import confusion, per_label, projected, re
 from polytask.measure.report.record import RunRecord, TaskRecord
 from polytask.measure.report.sections.curves import cosines, learned, losses, main_scores
 from polytask.measure.report.sections.inside import picture
-from polytask.measure.report.sections.labels import label_names
-from polytask.measure.report.svg import standing_alone
+from polytask.measure.report.sections.labels import MATRIX, label_names, scored_share
+from polytask.measure.report.svg import shortened, standing_alone, wide
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6fbe", "#7d858c")
 Draw = Callable[[Any], None]
+Groups = list[tuple[str, Any]]
+# What names may take below the bars of a figure (as `wide` measures); the bars that a figure has at most.
+ROOM, MOST_BARS = 360.0, 120
 
 
 def write_plots(run: RunRecord, folder: Path) -> list[Path]:
@@ -121,17 +124,40 @@ def _residuals(task: TaskRecord) -> Draw:
 def _distribution(task: TaskRecord) -> Draw:
     def draw(axes: Any) -> None:
         splits = {split: held["counts"] for split, held in task.histograms.items() if sum(held["counts"])}
-        each = 0.8 / max(1, len(splits))
-        for number, (split, counts) in enumerate(splits.items()):
-            places = np.arange(len(counts)) + (number - (len(splits) - 1) / 2) * each
-            axes.bar(places, np.array(counts) / sum(counts), each, label=split)
+        groups: Groups = []
+        for split, counts in splits.items():
+            groups.append((split, np.array(counts) / sum(counts)))
         first = next(iter(task.histograms.values()))
-        names = label_names(task, first)
-        step = max(1, len(names) // 10)
-        axes.set_xticks(range(0, len(names), step), names[::step])
-        axes.set(ylabel="share of rows", title=task.name)
-        axes.legend(frameon=False)
+        _bars(axes, task.name, label_names(task, first), groups, "share of rows", "low" in first)
     return draw
+
+
+def _bars(axes: Any, title: str, names: Sequence[str], groups: Groups, label: str = "",
+          numbers: bool = False) -> None:
+    """Draw bars, each with its whole name: standing where all names fit, else lying on a taller figure.
+
+    `numbers` names the places where bins of numbers begin, of which some can be left out.
+    """
+    if len(names) > MOST_BARS:
+        often = sorted(range(len(names)), key=lambda place: -groups[-1][1][place])[:MOST_BARS]
+        title = f"{title}: the {MOST_BARS} most frequent of {len(names)}"
+        names, groups = [names[n] for n in often], [(group, values[often]) for group, values in groups]
+    lying = not numbers and sum(map(wide, names)) + 8 * len(names) > ROOM
+    each, places = 0.8 / max(1, len(groups)), np.arange(len(names))
+    for number, (group, values) in enumerate(groups):
+        at = places + (number - (len(groups) - 1) / 2) * each
+        (axes.barh if lying else axes.bar)(at, values, each, label=group)
+    if lying:
+        axes.figure.set_size_inches(5.6, 1.2 + 0.17 * len(names))
+        axes.set_yticks(places, [shortened(name, 240) for name in names], fontsize=7)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set(xlabel=label)
+    else:
+        step = max(1, len(names) // 10) if numbers else 1
+        axes.set_xticks(places[::step] - 0.5 * numbers, names[::step])
+        axes.set(ylabel=label)
+    axes.set_title(title)
+    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
 def _gradients(run: RunRecord) -> Draw:
@@ -189,12 +215,17 @@ def _confusion(task: TaskRecord) -> Draw:
         counts, names = confusion(task.dev, task.labels.classes), task.labels.classes
         shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        if len(names) <= 12:
+        if len(names) <= MATRIX:
+            side = max(4.6, 1.8 + 0.28 * len(names))
+            axes.figure.set_size_inches(side, max(3.4, side - 0.6))
             for (row, column), count in np.ndenumerate(counts):
-                axes.text(column, row, str(count), ha="center", va="center",
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=8,
                           color="white" if shares[row, column] > 0.55 else "black")
-            axes.set_xticks(range(len(names)), names)
-            axes.set_yticks(range(len(names)), names)
+            said = [shortened(name, 150) for name in names]
+            leaning = sum(map(wide, said)) + 8 * len(said) > ROOM
+            axes.set_xticks(range(len(names)), said, rotation=60 if leaning else 0,
+                            ha="right" if leaning else "center", rotation_mode="anchor")
+            axes.set_yticks(range(len(names)), said)
         axes.set(xlabel="predicted", ylabel="true", title=task.name)
     return draw
 
@@ -204,13 +235,9 @@ def _labels(task: TaskRecord) -> Draw:
         assert task.dev is not None
         assert task.labels is not None
         found = per_label(task.dev, task.labels)
-        places = np.arange(len(found))
-        axes.bar(places - 0.2, [each.accuracy or 0.0 for each in found], 0.4, label="accuracy")
-        axes.bar(places + 0.2, [each.share for each in found], 0.4, label="share of the rows")
-        if len(found) <= 20:
-            axes.set_xticks(places, [each.label for each in found])
-        axes.set(title=task.name)
-        axes.legend(frameon=False)
+        _bars(axes, task.name, [each.label for each in found], [
+            ("accuracy", np.array([each.accuracy or 0.0 for each in found])),
+            ("share of the rows", np.array([each.share for each in found]))])
     return draw
 
 
@@ -221,7 +248,7 @@ def _reliability(task: TaskRecord) -> Draw:
         points = reliability(task.dev, task.labels)
         axes.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
         axes.plot([a for a, _, _ in points], [b for _, b, _ in points], marker="o", markersize=3)
-        axes.set(xlabel="score", ylabel="share that is right", title=task.name)
+        axes.set(xlabel="score", ylabel=scored_share(task.labels), title=task.name)
     return draw
 
 
@@ -234,9 +261,13 @@ def _cloud(task: TaskRecord) -> Draw:
         if task.labels.is_regression:
             axes.scatter(points[:, 0], points[:, 1], c=np.array(true, float), s=8, cmap="viridis")
         else:
-            for name in task.labels.classes[:8]:
-                here = np.array([label.split("|")[0] == name for label in true])
-                axes.scatter(points[here, 0], points[here, 1], s=8, label=name)
-            axes.legend(frameon=False, markerscale=1.5)
+            firsts, named = [label.split("|")[0] for label in true], task.labels.classes[:7]
+            for name in (*named, None):  # None: all others
+                here = np.array([(first == name) if name else first not in named for first in firsts])
+                if here.any():
+                    said = shortened(name, 140) if name else "others"
+                    axes.scatter(points[here, 0], points[here, 1], s=8, label=said)
+            columns = 3 if all(wide(name) < 85 for name in named) else 2
+            axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False, markerscale=1.5)
         axes.set(title=task.name, xlabel="first component", ylabel="second component")
     return draw

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -64,6 +66,8 @@ class TaskRecord:
     cut: list[int] = field(default_factory=list)
     vectors: Any = None
     vector_rows: Any = None
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Split → what is wrong with the file of its predictions, which is then left out."""
 
     @property
     def dev(self) -> Answers | None:
@@ -97,18 +101,47 @@ class RunRecord:
     def evaluations(self) -> list[dict[str, Any]]:
         return [event for event in self.events if event.get("event") == "evaluation"]
 
+    @property
+    def ended(self) -> bool:
+        """Whether the training has ended; predictions and exhibits are made then."""
+        return bool(self.results or self.exhibits or any(task.answers or task.damaged
+                                                         for task in self.tasks.values()))
+
+    def no_dev(self, task: TaskRecord) -> str:
+        """Say that there are no labelled dev predictions of a task, and why."""
+        held = task.answers.get("dev")
+        if why := task.damaged.get("dev", ""):
+            pass
+        elif not self.ended:
+            why = "the training has not ended"
+        elif held is not None:
+            why = "its dev rows have no labels"
+        elif self.data.get(task.name) and "dev" not in self.data[task.name]:
+            why = "it has no dev rows"
+        else:
+            why = f"predictions/{task.name}-dev.csv is not there"
+        return f"{task.name}: no labelled dev predictions ({why})."
+
+    def no_exhibits(self, what: str) -> str:
+        """Say why something of the exhibits is not there."""
+        return (f"{what} when a training ends, and this one has not." if not self.ended else
+                f"{what} in exhibits/, and the run has none.")
+
     def missing(self) -> list[str]:
         """Say what the page cannot show, and why."""
         said = []
-        if not self.results:
+        if not self.ended:
             said.append("The training has not ended: there are no final scores and no predictions yet.")
+        elif not self.results:
+            said.append("results.json is not there, so there are no final scores.")
         if not self.evaluations:
-            said.append("No evaluation was made, so there are no curves.")
-        said += [f"{task.name}: no labelled dev predictions." for task in self.tasks.values()
-                 if self.results and task.dev is None]
-        if self.results and not self.exhibits:
-            said.append("The run kept no exhibits (embeddings, attention, overlaps); it was made before "
-                        "they were kept.")
+            said.append("No evaluation was made, so there are no curves of dev scores.")
+        said += [self.no_dev(task) for task in self.tasks.values() if self.ended and task.dev is None]
+        said += [f"{task.name}: no {split} predictions ({why})." for task in self.tasks.values()
+                 for split, why in task.damaged.items() if split != "dev"]
+        if self.ended and not self.exhibits:
+            said.append("The run kept no exhibits (embeddings, attention, overlaps): it was made before "
+                        "they were kept, or they could not be, or the folder was deleted.")
         return said
 
 
@@ -125,7 +158,7 @@ def read_run(path: str | Path, exhibits: tuple[dict[str, Any], Mapping[str, Any]
         task = TaskRecord(name, saved.get(name, table), _labels(name, saved, told))
         for split in SPLITS:
             if answers and (file := folder.predictions / f"{name}-{split}.csv").is_file():
-                task.answers[split] = read_answers(file, task.settings.get("text", []))
+                _answer(task, split, file)
         if task.labels is None and (dev := task.dev):
             task.labels = _guessed(dev)
         task.histograms = told.get("histograms", {}).get(name) or _counted(data.get(name, {}))
@@ -133,6 +166,30 @@ def read_run(path: str | Path, exhibits: tuple[dict[str, Any], Mapping[str, Any]
         task.vectors, task.vector_rows = arrays.get(f"vectors/{name}"), arrays.get(f"rows/{name}")
         tasks[name] = task
     return RunRecord(folder.path, config, [*events_of(folder.events)], results, data, tasks, told, arrays)
+
+
+def _answer(task: TaskRecord, split: str, file: Path) -> None:
+    """Read the predictions of a split; a damaged file costs no more than what is in it."""
+    text = task.settings.get("text", [])
+    try:
+        found = read_answers(file, [text] if isinstance(text, str) else text)
+        _fits(found, task.labels, file)
+    except RunError as error:
+        task.damaged[split] = str(error).replace(str(file.parent), "predictions")
+    else:
+        task.answers[split] = found
+
+
+def _fits(answers: Answers, labels: Labels | None, file: Path) -> None:
+    """Raise `RunError` for labels that the task cannot have: its figures could not be drawn."""
+    if labels is None or labels.kind == "multi-label":
+        return
+    known = {*labels.classes}
+    for column in (answers.true, answers.predicted):
+        for row, cell in enumerate(column, 1):
+            if not (math.isfinite(_number(cell)) if labels.is_regression else cell in known):
+                wanted = "a number" if labels.is_regression else "a class of the task"
+                raise RunError(f"{file}: row {row} has the label {cell!r}; expected {wanted}")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -163,17 +220,14 @@ def _guessed(answers: Answers) -> Labels:
 
 
 def _counted(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {split: {"counts": held["counts"]} for split, held in data.items()
-            if isinstance(held, dict) and held.get("counts")}
+    """Return the label histograms of `data.json`, which is written when a training starts."""
+    return {split: held.get("histogram") or {"counts": held["counts"]} for split, held in data.items()
+            if isinstance(held, dict) and (held.get("histogram") or held.get("counts"))}
 
 
 def read_answers(file: Path, columns: Sequence[str]) -> Answers:
-    """Read a file of predictions."""
-    csv.field_size_limit(sys.maxsize)
-    with file.open(newline="", encoding="utf-8") as lines:
-        reader = csv.reader(lines)
-        head = next(reader, [])
-        rows = list(reader)
+    """Read a file of predictions; raise `RunError` with the line at which it is damaged."""
+    head, rows = _cells(file)
     at = {name: place for place, name in enumerate(head)}
     places = [at[name] for name in columns if name in at]
 
@@ -184,6 +238,37 @@ def read_answers(file: Path, columns: Sequence[str]) -> Answers:
     several = [[_number(each) for each in cell.split()] for cell in cells if " " in cell]
     return Answers([tuple(row[place] for place in places) for row in rows], column("id"), column("label"),
                    column("prediction"), np.array([_number(cell) for cell in cells]), several)
+
+
+# A return in the middle of a text, which csv writes without quotes and reads as the end of a row, and
+# what stands for it while a row is read: a character of no alphabet.
+_RETURN, _HIDDEN = re.compile("\r(?!\n)"), "\ue00d"
+
+
+def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a file that polytask wrote: whole rows, each with its end."""
+    csv.field_size_limit(sys.maxsize)
+    rows = []
+    with file.open(newline="\n", encoding="utf-8") as lines:
+        reader = csv.reader((_RETURN.sub(_HIDDEN, line) for line in lines), strict=True)
+        try:
+            head = next(reader, [])
+            if "prediction" not in head:
+                raise RunError(f"{file}: has no column prediction; expected what polytask wrote")
+            for row in reader:
+                if len(row) != len(head):
+                    raise RunError(f"{file}: line {reader.line_num} has {len(row)} cells; "
+                                   f"expected {len(head)}")
+                rows.append([cell.replace(_HIDDEN, "\r") for cell in row])
+        except UnicodeDecodeError:
+            raise RunError(f"{file}: is no UTF-8 after line {reader.line_num}") from None
+        except csv.Error as error:
+            raise RunError(f"{file}: line {reader.line_num} is no CSV ({error})") from None
+    with file.open("rb") as held:
+        held.seek(-1, 2)
+        if held.read(1) not in b"\r\n":  # what is left of the last cell may look whole
+            raise RunError(f"{file}: line {reader.line_num} is cut short")
+    return head, rows
 
 
 def _number(cell: str) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polytask.measure.report import svg
+from polytask.measure.report.charts import bars
 from polytask.measure.report.record import RunRecord
 from polytask.measure.report.sections.contract import figure, legend, note, side_by_side, soft, table
 from polytask.measure.report.sections.curves import Points, chart, losses, main_scores
@@ -13,6 +14,8 @@ from polytask.measure.report.sections.curves import Points, chart, losses, main_
 Parts = list[tuple[str, str, str]]
 # Runs whose curves can be told apart in one figure.
 MOST = svg.NUM_COLOURS
+# What the name of a row takes at most beside its difference, in pixels.
+LONGEST = 260.0
 
 
 def chosen(told: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -51,7 +54,7 @@ def compared(runs: Mapping[str, RunRecord]) -> Parts:
                  for other in others]
         rows = [[other, *(_signed(last[other], key, last[first]) for key in keys)] for other in others]
         parts.append(("gains", "Gains", figure(
-            svg.bars(keys, gains, "difference") + legend(others), f"Dev score minus that of {first}")
+            bars(keys, gains, "difference") + legend(others), f"Dev score minus that of {first}")
             + table(["run", *keys], rows)))
     return parts + overlaid(runs)
 
@@ -183,7 +186,8 @@ def _differences(told: Mapping[str, Any], rows: list[Mapping[str, Any]], field: 
         return ""
     ends = [side for _, each in found for side in (each["mean"] - 2 * each["error"],
                                                    each["mean"] + 2 * each["error"])]
-    tall, left, width = 24.0, 190.0, 640.0
+    tall, width = 24.0, 640.0
+    left = 16.0 + max(svg.wide(svg.shortened(name, LONGEST)) for name, _ in found)
     low, high = min(0.0, *ends), max(0.0, *ends)
     scale = (width - left - 10) / ((high - low) or 1.0)
     parts = []
@@ -192,7 +196,7 @@ def _differences(told: Mapping[str, Any], rows: list[Mapping[str, Any]], field: 
         a, b, middle = (left + (x - low) * scale for x in (
             each["mean"] - 2 * each["error"], each["mean"] + 2 * each["error"], each["mean"]))
         shade = {"better": "var(--good)", "worse": "var(--bad)"}.get(each["verdict"], "var(--c7)")
-        parts.append(svg.text(left - 8, y + 4, name[:30], anchor="end")
+        parts.append(svg.text(left - 8, y + 4, svg.shortened(name, LONGEST), anchor="end")
                      + f'<path d="M{a:.1f} {y}H{b:.1f}" stroke="{shade}" stroke-width=2 />'
                      f'<circle cx={middle:.1f} cy={y} r=4 fill="{shade}"/>')
     zero = left - low * scale

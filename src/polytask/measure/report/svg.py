@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
@@ -52,6 +53,31 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def wide(said: str) -> float:
+    """Return about how many pixels a line of text takes, in the widest of the usual fonts (DejaVu Sans)."""
+    return sum(map(_letter, said))
+
+
+def _letter(letter: str) -> float:
+    if unicodedata.category(letter) in ("Mn", "Cf"):  # an accent upon, or a joint between letters
+        return 0.0
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 14.0
+    return 4.0 if letter in "ijlt.,:;'|!()[] " else 10.5 if letter in "mwMW@%" else 7.0 + letter.isupper()
+
+
+def shortened(said: str, room: float) -> str:
+    """Return a text that takes at most `room` pixels: of a long one its beginning and its end."""
+    if wide(said) <= room:
+        return said
+    for kept in range(min(len(said) - 1, int(room)), 1, -1):
+        tail = kept // 3
+        made = f"{said[:kept - tail]}…{said[len(said) - tail:]}"
+        if wide(made) <= room:
+            return made
+    return "…"
+
+
 def text(x: float, y: float, said: str, name: str = "tick", anchor: str = "middle") -> str:
     """Return a line of text."""
     return f'<text class="{name}" x={x:.1f} y={y:.1f} text-anchor={anchor}>{escape(said)}</text>'
@@ -71,16 +97,23 @@ class Axes:
         self.x, self.y = _widened(x), _widened(y)
         self.width, self.height = width, height
         self.parts: list[str] = []
-        rows, columns = ticks(*self.y), ticks(*self.x)
-        for value, said in zip(rows, labelled(rows), strict=True):
+        rows, columns = (list(zip(found, labelled(found), strict=True))
+                         for found in (ticks(*self.y), ticks(*self.x)))
+        # The numbers of the axes have the room that they need beside the rotated title, and at the right.
+        self.left = max(LEFT, (16 if ylabel else 2) + max(wide(said) for _, said in rows) + 6)
+        self.right = max(RIGHT, wide(columns[-1][1]) / 2)
+        for value, said in rows:
             at = self.down(value)
-            self.parts.append(f'<path class=grid d="M{LEFT} {at:.1f}H{width - RIGHT}"/>'
-                              + text(LEFT - 6, at + 3.5, said, anchor="end"))
+            self.parts.append(f'<path class=grid d="M{self.left:g} {at:.1f}H{width - self.right:g}"/>'
+                              + text(self.left - 6, at + 3.5, said, anchor="end"))
+        step = math.ceil(len(columns) * (6 + max(wide(said) for _, said in columns))
+                         / (width - self.left - self.right))
         self.marks = [text(self.across(value), height - BOTTOM + 15, said)
-                      for value, said in zip(columns, labelled(columns), strict=True)]
-        self.parts.append(f'<path class=axis d="M{LEFT} {height - BOTTOM}H{width - RIGHT}"/>')
+                      for value, said in columns[::step]]
+        self.parts.append(f'<path class=axis d="M{self.left:g} {height - BOTTOM}H{width - self.right:g}"/>')
         if xlabel:
-            self.parts.append(text((LEFT + width - RIGHT) / 2, height - 4, xlabel, "name"))
+            middle = (self.left + width - self.right) / 2
+            self.parts.append(text(middle, height - 4, xlabel, "name"))
         if ylabel:
             middle = (TOP + height - BOTTOM) / 2
             self.parts.append(f'<text class=name transform="rotate(-90 11 {middle})" x=11 y={middle} '
@@ -88,7 +121,7 @@ class Axes:
 
     def across(self, value: float) -> float:
         low, high = self.x
-        return LEFT + (value - low) / (high - low) * (self.width - LEFT - RIGHT)
+        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
 
     def down(self, value: float) -> float:
         low, high = self.y
@@ -172,47 +205,3 @@ def standing_alone(picture: str) -> str:
     head, _, rest = re.sub("<[^>]*>", quoted, picture).partition(">")
     made = f'{head} xmlns="http://www.w3.org/2000/svg"><style>{_RULES}</style>{rest}\n'
     return re.sub(r"var\(--(\w+)\)", lambda name: _LIGHT[name[1]], made)
-
-
-def bars(names: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]], ylabel: str = "") -> str:
-    """Return bars side by side: for each name one of every group."""
-    width = max(WIDTH, LEFT + RIGHT + 14.0 * len(names) * len(groups))
-    every = [value for _, values in groups for value in values]
-    low, top = min(0.0, *every, 0.0), max(0.0, *every, 0.0)
-    axes = Axes((0, max(1, len(names))), (low * 1.05, (top or (1.0 if low == 0 else 0.0)) * 1.05), "",
-                ylabel, width)
-    axes.marks, each = [], 0.8 / max(1, len(groups))
-    step = max(1, math.ceil(len(names) * 52 / width))
-    for place, name in enumerate(names):
-        for number, (group, values) in enumerate(groups):
-            start = place + 0.1 + number * each
-            axes.box(start, start + each * 0.92, values[place], number,
-                     f"{name}, {group}: {short(values[place])}")
-        if place % step == 0:
-            axes.marks.append(text(axes.across(place + 0.5), HEIGHT - BOTTOM + 15, name[:14]))
-    return str(axes)
-
-
-def heat(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]],
-         texts: Sequence[Sequence[str]] | None = None, cell: float = 44.0, diverging: bool = False) -> str:
-    """Return a matrix of coloured cells: 0 to 1, or -1 to 1 where it is diverging."""
-    left = 14.0 + 6.4 * max((len(name[:18]) for name in rows), default=0)
-    wide, parts = cell * len(columns), []
-    for place, name in enumerate(rows):
-        y = 22 + cell * place
-        parts.append(text(left - 6, y + cell / 2 + 3.5, name[:18], anchor="end"))
-        for at, value in enumerate(values[place]):
-            share = 0.0 if not math.isfinite(value) else min(1.0, abs(value))
-            share = math.sqrt(share) if diverging else share  # small cosines are to be seen as well
-            fill = "var(--c1)" if diverging and value < 0 else "var(--c0)"
-            said = texts[place][at] if texts else ""
-            parts.append(rect(left + cell * at, y, cell - 1, cell - 1,
-                              f"{name}, {columns[at]}: {said or f'{value:.3f}'}",
-                              f'fill="{fill}" fill-opacity={share:.3f} class=cell'))
-            if said and cell >= 30:
-                parts.append(text(left + cell * (at + 0.5), y + cell / 2 + 3.5, said,
-                                  "on" if share > 0.55 else "mark"))
-    every = max(1, math.ceil(len(columns) * 34 / max(wide, 1)))
-    parts += [text(left + cell * (at + 0.5), 15, name[:8]) for at, name in enumerate(columns)
-              if at % every == 0]
-    return picture(left + wide + 6, 26 + cell * len(rows), "".join(parts))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.measure.report import svg
+from polytask.measure.report.charts import heat
 from polytask.measure.report.record import RunRecord
 from polytask.measure.report.sections.contract import figure, legend, note, section, side_by_side, soft
 
@@ -99,7 +100,7 @@ def weights(run: RunRecord) -> str:
     """Show what the weighting did: each task's weight, and what else it learned (S-11)."""
     kinds = learned(run.steps)
     if not kinds:
-        return note("The run recorded no weights.")
+        return note("The run recorded no weights." if run.steps else "No update was made.")
     said = {"weight": "Weight of each task's loss", "sigma": "Learned sigma of each task",
             "penalties": "Penalties of the regularizers"}
     constant = all(len({y for _, y in points}) == 1 for points in kinds.get("weight", {}).values())
@@ -114,13 +115,15 @@ def weights(run: RunRecord) -> str:
 def gradients(run: RunRecord) -> str:
     """Show the cosines between the tasks' gradients over time (P-25): below zero they conflict."""
     held = [event for event in run.steps if event.get("cosines")]
+    if not run.steps:
+        return note("No update was made.")
     if not held:
         return note("No cosines were recorded. They are with surgery, or with train.gradient_cosines = N.")
     pairs, columns, values = cosines(run.steps)
     conflicts = {pair: sum(event["cosines"].get(pair, 0) < 0 for event in held) / len(held)
                  for pair in pairs}
     said = ", ".join(f"{pair} {share:.0%}" for pair, share in conflicts.items())
-    return (figure(svg.heat(pairs, columns, values, cell=18.0, diverging=True),
+    return (figure(heat(pairs, columns, values, cell=18.0, diverging=True),
                    "Mean cosine of the gradients of two tasks; columns begin at these updates. Blue: they "
                    "agree; orange: they conflict.")
             + soft(f"Share of the recorded updates in which they conflict: {said}."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -23,7 +24,7 @@ def listed(run: RunRecord) -> str:
     for number, task in enumerate(run.tasks.values()):
         parts.append(f"<h3>{escape(task.name)}</h3>")
         if task.dev is None or task.labels is None:
-            parts.append(note("No labelled dev predictions."))
+            parts.append(note(run.no_dev(task)))
             continue
         parts.append(_list(task, number, ROOM // len(run.tasks)))
     return "".join(parts)
@@ -38,22 +39,23 @@ def _list(task: TaskRecord, number: int, room: int) -> str:
     if not total:
         return soft(f"None of {len(answers):,} rows is wrong.")
     rows: list[dict[str, Any]] = []
-    most = min(MOST, MOST_OF_TASK // len(found))
-    texts = sum(min(most, len(each.rows)) for each in found) * len(task.dev.texts[0])
+    kept = shares([len(each.rows) for each in found])
+    texts = sum(kept) * len(task.dev.texts[0])
     longest = min(LONGEST, room // max(1, texts))
-    for place, category in enumerate(found):
+    for place, (category, most) in enumerate(zip(found, kept, strict=True)):
         for row in category.rows[:most]:
             score = float(answers.scores[row]) if row < len(answers.scores) else float("nan")
             rows.append({"c": place, "t": answers.true[row], "p": answers.predicted[row],
                          "s": score if score == score else None,
                          "x": [_folded(text, longest) for text in answers.texts[row]]})
     data = {"kinds": [each.name for each in found], "rows": rows}
-    capped = [f"{len(each.rows):,} {each.name}" for each in found if len(each.rows) > most]
+    capped = [f"{most} of {len(each.rows):,} {each.name}" for each, most in zip(found, kept, strict=True)
+              if most < len(each.rows)]
     options = "".join(f'<option value="{place}">{escape(each.name)} ({len(each.rows):,})</option>'
                       for place, each in enumerate(found))
     heads = "".join(f'<th><button data-key="{key}">{name}</button></th>' if key else f"<th>{name}</th>"
                     for name, key in HEADS)
-    cap = f" Of {', '.join(capped)} the {most} worst are listed." if capped else ""
+    cap = f" Of some the worst are listed: {', '.join(capped)}." if capped else ""
     return (soft(f"{total:,} of {len(answers):,} rows.{cap}")
             + f'<div data-errors="errors-{number}"><div class=tools>'
             f'<label>category <select><option value="">all</option>{options}</select></label>'
@@ -62,6 +64,16 @@ def _list(task: TaskRecord, number: int, room: int) -> str:
             f"<div class=wide><table><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>"
             "<button class='more next'>show more</button></div>"
             + embedded(f"errors-{number}", data))
+
+
+def shares(sizes: Sequence[int], most: int = MOST, total: int = MOST_OF_TASK) -> list[int]:
+    """Return how many errors of each category are listed; what small ones leave goes to the others."""
+    kept, room = [0] * len(sizes), total
+    smallest_first = sorted(range(len(sizes)), key=sizes.__getitem__)
+    for done, place in enumerate(smallest_first):
+        kept[place] = min(sizes[place], most, room // (len(sizes) - done))
+        room -= kept[place]
+    return kept
 
 
 def _folded(text: str, longest: int) -> str:
@@ -91,6 +103,7 @@ def sliced(run: RunRecord) -> str:
     parts = []
     for task in run.tasks.values():
         if task.dev is None or task.labels is None:
+            parts.append(note(run.no_dev(task)))
             continue
         found = slices(task.dev, task.labels, task.cut)
         what = "mean absolute error" if task.labels.is_regression else "accuracy"
@@ -99,7 +112,7 @@ def sliced(run: RunRecord) -> str:
             [[each.what, f"{each.rows:,}", f"{each.score:.3f}"] for each in found]))
         if run.exhibits and not task.cut:
             parts.append(soft("No dev row was cut at the longest length."))
-    return "".join(parts) or note("No task has labelled dev predictions.")
+    return "".join(parts)
 
 
 @section("overlaps", "Rows in two places", 120)
@@ -107,7 +120,7 @@ def overlaps(run: RunRecord) -> str:
     """Show what the data gate found: rows, and nearly the same rows, in two splits or two tasks."""
     held = run.exhibits.get("overlaps")
     if not held:
-        return note("The run kept nothing of the data gate; `polytask check` shows it.")
+        return note(f"{run.no_exhibits('What the data gate found is kept')} `polytask check` shows it.")
     if "left_out" in held:
         return note(held["left_out"])
     found = [each for task in held["tasks"].values() for each in task] + held["across"]

@@ -101,11 +101,17 @@ def embeddings(run: RunRecord) -> str:
     parts = []
     for task in run.tasks.values():
         if task.vectors is None or len(task.vectors) < 3 or task.dev is None or task.labels is None:
-            parts.append(note(f"{task.name}: no embeddings were kept."))
+            parts.append(note(_no_cloud(run, task)))
             continue
         points, shares = projected(task.vectors)
         parts.append(_cloud(task, points, shares))
     return side_by_side(parts)
+
+
+def _no_cloud(run: RunRecord, task: TaskRecord) -> str:
+    if task.vectors is None:
+        return run.no_exhibits(f"{task.name}: embeddings are kept")
+    return run.no_dev(task) if task.dev is None else f"{task.name}: there are fewer than three embeddings."
 
 
 def _cloud(task: TaskRecord, points: Any, shares: Any) -> str:
@@ -151,5 +157,7 @@ def attention(run: RunRecord) -> str:
                      f'<div data-attention="attention-{number}"><div class=tools>{"".join(choose)}</div>'
                      '<div class=wide><svg role=img></svg></div></div></figure>'
                      + embedded(f"attention-{number}", data))
-    return side_by_side(parts) if parts else note(
-        "No attention was kept: the encoder gives none, or no dev text is short enough.")
+    if parts:
+        return side_by_side(parts)
+    return note("No attention was kept: the encoder gives none, or no dev text is short enough."
+                if run.exhibits else run.no_exhibits("Attention is kept"))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
+from polytask.core.labels import Labels
 from polytask.measure.report import svg
 from polytask.measure.report.analysis import (
     calibration_error,
     confusion,
     flags,
+    has_positive,
     per_label,
     reliability,
     whole_numbers,
 )
+from polytask.measure.report.charts import Groups, bars, heat
 from polytask.measure.report.record import RunRecord, TaskRecord
 from polytask.measure.report.sections.contract import (
     figure,
@@ -27,6 +30,8 @@ from polytask.measure.report.sections.contract import (
 
 # Classes beyond which the matrix becomes a list of its largest entries.
 MATRIX = 24
+# Labels beyond which the bars of the rarer ones are folded away.
+BARS = 60
 
 
 @section("distribution", "Labels of the splits", 50)
@@ -36,14 +41,15 @@ def distribution(run: RunRecord) -> str:
     for task in run.tasks.values():
         splits = {split: held for split, held in task.histograms.items() if sum(held["counts"])}
         if not splits:
-            parts.append(note(f"{task.name}: the labels of its rows were not kept."))
+            parts.append(note(run.no_exhibits(f"{task.name}: the labels of its rows are kept")))
             continue
         groups = [(split, [count / sum(held["counts"]) for count in held["counts"]])
                   for split, held in splits.items()]
         first = next(iter(splits.values()))
         rows = ", ".join(f"{split} {sum(held['counts']):,}" for split, held in splits.items())
-        bars = svg.bars(label_names(task, first), groups, "share of rows")
-        parts.append(figure(bars + legend(list(splits)), f"{task.name}: {rows} rows"))
+        picture = label_bars(label_names(task, first), groups, "share of rows", groups[0][1],
+                             numbers="low" in first)
+        parts.append(figure(legend(list(splits)) + picture, f"{task.name}: {rows} rows"))
     return side_by_side(parts) if parts else note("The run has no tasks.")
 
 
@@ -55,7 +61,21 @@ def label_names(task: TaskRecord, held: Mapping[str, object]) -> list[str]:
         return list(task.labels.classes)
     low, high = float(str(held.get("low", 0))), float(str(held.get("high", len(counts))))
     width = (high - low) / len(counts)
-    return [f"{low + width * n:g}" for n in range(len(counts))]
+    begins = [low + width * n for n in range(len(counts))]
+    return ["0" if abs(value) < width * 1e-6 else f"{value:g}" for value in begins]
+
+
+def label_bars(names: Sequence[str], groups: Groups, label: str, shares: Sequence[float],
+               numbers: bool = False) -> str:
+    """Return a bar a label; of very many labels the rarer ones are folded away."""
+    if len(names) <= BARS:
+        return bars(names, groups, label, numbers)
+    order = sorted(range(len(names)), key=lambda place: -shares[place])
+    often, rare = (bars([names[n] for n in part], [(group, [values[n] for n in part])
+                                                   for group, values in groups], label)
+                   for part in (order[:BARS], order[BARS:]))
+    return (soft(f"The {BARS} most frequent of {len(names)} labels:") + often
+            + f"<details><summary>the other {len(names) - BARS} labels</summary>{rare}</details>")
 
 
 @section("confusion", "Confusion", 60)
@@ -64,7 +84,8 @@ def confusions(run: RunRecord) -> str:
     parts = []
     for task in run.tasks.values():
         if task.dev is None or task.labels is None:
-            parts.append(note(f"{task.name}: no labelled dev predictions."))
+            if task.labels is None or not task.labels.is_regression:
+                parts.append(note(run.no_dev(task)))
         elif task.labels.is_regression:
             continue
         elif task.labels.kind == "multi-label":
@@ -86,7 +107,7 @@ def _matrix(task: TaskRecord) -> str:
               for count, share in zip(row, row_shares, strict=True)]
              for row, row_shares in zip(counts.tolist(), shares, strict=True)]
     cell = 74.0 if len(names) <= 6 else 34.0
-    return figure(svg.heat(names, names, shares, texts, cell),
+    return figure(heat(names, names, shares, texts, cell),
                   f"{task.name}: rows true, columns predicted; count and share of the row")
 
 
@@ -116,34 +137,36 @@ def accuracies(run: RunRecord) -> str:
     parts = []
     for task in run.tasks.values():
         if task.dev is None or task.labels is None:
-            parts.append(note(f"{task.name}: no labelled dev predictions."))
+            parts.append(note(run.no_dev(task)))
             continue
         found = per_label(task.dev, task.labels)
-        picture = svg.bars([each.label for each in found], [
-            ("accuracy", [each.accuracy or 0.0 for each in found]),
-            ("share", [each.share for each in found])])
+        shares = [each.share for each in found]
+        groups = [("accuracy", [each.accuracy or 0.0 for each in found]), ("share of the rows", shares)]
+        picture = label_bars([each.label for each in found], groups, "", shares)
         rounded = "" if not task.labels.is_regression else (
             ", numbers rounded" if whole_numbers(task.labels) else ", fifths of the range")
-        parts.append(figure(picture + legend(["accuracy", "share of the rows"]), f"{task.name}{rounded}"))
+        parts.append(figure(legend(["accuracy", "share of the rows"]) + picture, f"{task.name}{rounded}"))
     return side_by_side(parts)
 
 
 @section("reliability", "Reliability of the scores", 80)
 def reliabilities(run: RunRecord) -> str:
-    """Show how often a score of so much is right: on the line, a score can be taken at its word."""
+    """Show how often what a score speaks of is so: on the line, a score can be taken at its word."""
     parts = []
     for task in run.tasks.values():
-        if task.dev is None or task.labels is None or task.labels.is_regression:
+        if task.labels is not None and task.labels.is_regression:
+            continue
+        if task.dev is None or task.labels is None:
+            parts.append(note(run.no_dev(task)))
             continue
         points = reliability(task.dev, task.labels)
         if not points:
             continue
-        axes = svg.Axes((0, 1), (0, 1), "score", "share that is right")
+        axes = svg.Axes((0, 1), (0, 1), "score", scored_share(task.labels))
         axes.rule((0, 0), (1, 1))
         axes.line([(a, b) for a, b, _ in points], 0)
         rows = ", ".join(f"{a:.2f}: {n}" for a, _, n in points)
-        binary = task.labels.kind == "binary" and len(task.labels.classes) == 2
-        of = (f"label {task.labels.classes[1]}" if binary else
+        of = (f"label {task.labels.classes[1]}" if has_positive(task.labels) else
               "each label" if task.labels.kind == "multi-label" else "the predicted class")
         head = task.settings.get("head")
         cosine = "cosine" in (head, head.get("type") if isinstance(head, Mapping) else None)
@@ -151,3 +174,10 @@ def reliabilities(run: RunRecord) -> str:
         parts.append(figure(str(axes), f"{task.name}: {what}; expected calibration error "
                             f"{calibration_error(points):.3f}") + soft(f"Rows at each score: {rows}."))
     return side_by_side(parts) if parts else note("No task has probabilities on labelled dev rows.")
+
+
+def scored_share(labels: Labels) -> str:
+    """Return the share of rows that a score is held against: of two classes, of those with the second."""
+    if has_positive(labels):
+        return f'share with label "{svg.shortened(labels.classes[1], 80)}"'
+    return "share that has the label" if labels.kind == "multi-label" else "share that is right"

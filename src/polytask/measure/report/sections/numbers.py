@@ -17,7 +17,10 @@ def scatter(run: RunRecord) -> str:
     """Show predicted against true with the line of slope 1, and the residuals (T-34, P-27, G-40)."""
     parts = []
     for task in run.tasks.values():
-        if task.dev is None or task.labels is None or not task.labels.is_regression:
+        if task.labels is not None and not task.labels.is_regression:
+            continue
+        if task.dev is None:
+            parts.append(note(run.no_dev(task)))
             continue
         true, predicted = task.dev.numbers()
         low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())

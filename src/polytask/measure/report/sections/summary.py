@@ -56,7 +56,7 @@ def plan(run: RunRecord) -> str:
     settings = run.config.get("train", {})
     schedule = settings.get("schedule", "batch_round_robin")
     name = schedule.get("type") if isinstance(schedule, dict) else schedule
-    cell, left = 6.0, 14.0 + 6.4 * max(map(len, tasks))
+    cell, left = 6.0, 14.0 + max(map(svg.wide, tasks))
     strip = []
     for place, task in enumerate(tasks):
         y = 4 + 18.0 * place
