@@ -13,6 +13,7 @@ import json
 import sys
 import types
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -21,6 +22,7 @@ from polytask.core.registry import Family, describe, describe_fields
 from polytask.core.settings import key_of, to_table
 
 FOLDER = Path(__file__).parent / "families"
+OWN = Path(__file__).parent.parent / "examples" / "own_parts.py"
 WORDS = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "absent"}
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
@@ -42,16 +44,28 @@ def page(family: Family) -> str:
         " · ".join(f"[`{name}`](#{name})" for name in own),
         *map(component, own.values()),
         "## Your own",
-        f"A class with the decorator `@{family.name}`{having(family.methods)}, in a file beside the "
-        'config, is named as `"my_file:ClassName"`.',
+        f"A class with the decorator `@pk.{family.name}`{having(family.methods)}, in a file beside the "
+        'config or in the folder you are in, is named as `"my_file:ClassName"`.',
+        *example(family),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def example(family: Family) -> Iterator[str]:
+    """Yield the family's part of examples/own_parts.py, with the module that it builds."""
+    pieces = OWN.read_text(encoding="utf-8").split("\n\n\n")
+    for before, piece in pairwise(pieces):
+        if piece.startswith(f"@pk.{family.name}\n"):
+            code = f"{before}\n\n\n{piece}" if before.startswith("class ") else piece
+            yield ("From [examples/own_parts.py](../../examples/own_parts.py), which starts with "
+                   "`import polytask as pk`:")
+            yield f"```python\n{code.strip()}\n```"
+
+
 def having(methods: tuple[str, ...]) -> str:
-    """Return " and the methods `a`, `b`"."""
+    """Return " and `a`, `b`"."""
     said = ", ".join(f"`{method}`" for method in methods)
-    return f" and the method{'s' if len(methods) > 1 else ''} {said}" if methods else ""
+    return f" and {said}" if methods else ""
 
 
 def component(cls: type) -> str:

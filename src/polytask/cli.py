@@ -104,13 +104,15 @@ def predict(
         help="CSV, TSV or JSONL with the task's text columns; absent: lines from standard input "
         "(pairs: two fields separated by a tab).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
+    text: Annotated[str | None, typer.Option(help="The file's column of the text, or A,B of a pair; "
+                                             "absent: called as in training.")] = None,
     format: Annotated[str, typer.Option(help="csv, jsonl or cs224n.")] = "csv",
     quiet: Quiet = False,
 ) -> None:
     """Predict a task for the rows of a file."""
     from polytask.ship.files import predict_file
 
-    predict_file(run, task.split(","), file, out, format, quiet)
+    predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None)
 
 
 @app.command(epilog="Examples: `polytask report runs/first` · `polytask report studies/pairs` · "

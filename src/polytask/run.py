@@ -16,6 +16,7 @@ from torch import nn
 
 from polytask.core.config import override, read_toml, write_toml
 from polytask.core.errors import ConfigError, nearest
+from polytask.core.registry import look_in
 from polytask.core.settings import from_table, problem, settings, to_table
 from polytask.learn.plan import Train
 from polytask.model.adapters import Adapter, adapter
@@ -33,7 +34,8 @@ class Data:
     """Where the data are and how they become tokens."""
 
     root: str = "."
-    """Folder that the paths of the tasks are relative to; "sample" is the one that comes with polytask."""
+    """Folder that the paths of the tasks are relative to, itself relative to the folder you are in;
+    "sample" is the one that comes with polytask."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens of a sequence at most, special ones included; longer ones are cut, longest text first."""
     cache: str | None = None
@@ -71,7 +73,7 @@ class Run:
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
     """The tasks by their names."""
     training: Train = Field(default=Train(), alias="train")
-    """How they are trained (in Python `training`, for `train` is the method)."""
+    """How they are trained; in Python `pk.Run(train=…)` and, `train` being the method, `run.training`."""
 
     def __post_init__(self) -> None:
         for name in self.tasks:
@@ -91,6 +93,7 @@ class Run:
     @classmethod
     def from_toml(cls, path: str | Path, assignments: Iterable[str] = ()) -> Run:
         """Read a TOML file, with "dotted.key=value" assignments over it."""
+        look_in(Path(path).parent)
         return cls.from_table(override(read_toml(path), assignments), str(path))
 
     def to_toml(self) -> str:

@@ -85,6 +85,8 @@ class _Session:
     def train(self) -> Result:
         run, built = self.run, self.built
         keep_freed_memory()
+        if not self.quiet:
+            sys.stderr.writelines(f"note: {said}\n" for said in built.notes)
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
         trainer = Trainer(built.model, built.material, run.training, run.seed,

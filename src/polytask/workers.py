@@ -22,6 +22,7 @@ from typing import Any
 from polytask.core.config import write_toml
 from polytask.core.disk import write_file
 from polytask.core.folders import RunFolder
+from polytask.core.registry import searched
 
 POLL_SECONDS = 0.2
 # What is read of the end of an event log to see how far a run is.
@@ -68,7 +69,8 @@ class Job:
         self.began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
-                                            env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+                                            env=os.environ | {"OMP_NUM_THREADS": str(threads),
+                                                              "PYTHONPATH": _module_path()})
 
     @property
     def ended(self) -> bool:
@@ -117,6 +119,11 @@ class Job:
         rate = sum(event["tokens"] for event in recent) / max(1e-9, sum(e["seconds"] for e in recent))
         said = f"update {steps[-1]['step']}, {rate:,.0f} tokens/s"
         return f"{said}, {scores[-1]['summary']}" if scores else said
+
+
+def _module_path() -> str:
+    """Return where a worker finds the users' own components that its parent has found."""
+    return os.pathsep.join([*searched(), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def threads_each(workers: int) -> int:

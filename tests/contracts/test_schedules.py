@@ -145,7 +145,7 @@ def test_a_schedule_needs_a_plan_alone() -> None:
         def plan(self, rows: Any, batch_size: Any, epoch: int, epochs: int, rng: Random) -> Any:
             yield {task: [1] for task in rows}
 
-    with pytest.raises(ConfigError, match='schedule "empty" lacks the method "plan"'):
+    with pytest.raises(ConfigError, match='schedule "empty" lacks "plan"'):
         schedule(Empty)
     try:
         made = schedule(There)()

@@ -106,7 +106,7 @@ def test_a_weighting_needs_a_module() -> None:
     class Empty:
         """Nothing."""
 
-    with pytest.raises(ConfigError, match='weighting "empty" lacks the method "build"'):
+    with pytest.raises(ConfigError, match='weighting "empty" lacks "build"'):
         weighting(Empty)
 
 

@@ -89,7 +89,7 @@ def test_a_component_is_object_table_and_row_of_the_catalogue(part: Family) -> N
 
 
 def test_a_component_that_lacks_a_method_or_takes_a_name_is_refused(part: Family) -> None:
-    with pytest.raises(ConfigError, match='part "lame" lacks the method "act"'):
+    with pytest.raises(ConfigError, match='part "lame" lacks "act"'):
         @part
         class Lame:
             """Does nothing."""

@@ -31,7 +31,7 @@ def again(first: tuple[dict[str, Any], Path], change: dict[str, Any]) -> tuple[B
     table["encoder"]["checkpoint"] = str(folder)
     table["encoder"] |= change.get("encoder", {})
     for name, more in change.get("tasks", {}).items():
-        table["tasks"][name] |= more
+        table["tasks"][name] = table["tasks"].get(name, {}) | more
     built = build(Run.from_table(table), quiet=True)
     return built, "\n".join(built.notes)
 
@@ -57,6 +57,13 @@ def test_another_order_of_classes_is_another_head(first: tuple[dict[str, Any], P
     assert '"sst" starts with a fresh head, its labels are others there' in notes
     assert not same(built.model.branch("sst"), kept.model.branch("sst"))
     assert same(built.model.branch("quora"), kept.model.branch("quora"))
+
+
+def test_a_new_task_is_told(first: tuple[dict[str, Any], Path]) -> None:
+    table, _ = first
+    _, notes = again(first, {"tasks": {"more": table["tasks"]["sst"]}})
+    assert "goes on with sst, quora, sts" in notes
+    assert '"more" starts with a fresh head, it is not there' in notes
 
 
 def test_another_head_starts_afresh(first: tuple[dict[str, Any], Path]) -> None:

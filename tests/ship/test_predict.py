@@ -16,7 +16,7 @@ import torch
 
 import polytask as pk
 from polytask.core.ahead import ahead
-from polytask.core.errors import ConfigError, RunError
+from polytask.core.errors import ConfigError, DataError, RunError
 from polytask.run import Run
 from polytask.scoring import evaluate_run
 from polytask.ship import predict
@@ -83,6 +83,15 @@ def test_a_file_a_task_comes_from_one_reading(model: predict.Model, tmp_path: Pa
         predict_file(tmp_path / "run", ["quora", "sts"], pairs, None, "csv", quiet=True)
     with pytest.raises(ConfigError, match='"sst" reads sentence and "quora" sentence1, sentence2'):
         predict_file(tmp_path / "run", ["quora", "sst"], pairs, tmp_path / "out", "csv", quiet=True)
+    with pytest.raises(ConfigError, match="--text: found a, expected 2 columns in place of sentence1"):
+        predict_file(tmp_path / "run", ["quora"], pairs, tmp_path / "out", "csv", quiet=True, text=["a"])
+    with pytest.raises(DataError, match=r'has no column "sentence3"; .* --text names the columns'):
+        predict_file(tmp_path / "run", ["quora"], pairs, tmp_path / "out", "csv", quiet=True,
+                     text=["sentence3", "sentence1"])
+    predict_file(tmp_path / "run", ["quora"], pairs, tmp_path / "turned.jsonl", "jsonl", quiet=True,
+                 text=["sentence2", "sentence1"])
+    turned = [json.loads(line) for line in (tmp_path / "turned.jsonl").read_text().splitlines()]
+    assert [(row["sentence2"], row["sentence1"]) for row in turned] == TEXTS
 
 
 def test_a_wrong_text_is_named_by_its_place_in_the_whole_list(

@@ -35,6 +35,27 @@ T = TypeVar("T")
 Reader = Callable[[str, Mapping[str, Any]], Any]
 
 
+# Folders of the configs that were read: where their own components are.
+_FOLDERS: list[str] = []
+
+
+def look_in(folder: str | Path) -> None:
+    """Let components of users' own files be found in a folder, as well as in the current one."""
+    if (place := str(Path(folder).absolute())) not in _FOLDERS:
+        _FOLDERS.append(place)
+
+
+def searched() -> tuple[str, ...]:
+    """Return the folders given to `look_in`."""
+    return tuple(_FOLDERS)
+
+
+def _reference(cls: type, name: str) -> str:
+    """Return what a saved config calls a component: one of a user's own file by its place."""
+    own = cls.__module__.partition(".")[0] not in ("polytask", "__main__")
+    return f"{cls.__module__}:{cls.__name__}" if own and "<locals>" not in cls.__qualname__ else name
+
+
 def snake_case(name: str) -> str:
     """Return `PCGrad` as "pcgrad", `OrdinalLogLoss` as "ordinal_log_loss", `SimCSE` as "sim_cse"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
@@ -60,13 +81,14 @@ class Family:
         missing = [method for method in self.methods
                    if not any(method in vars(each) for each in cls.__mro__)]
         if missing:
-            raise ConfigError(f'{self.name} "{name}" lacks the method {listed(missing)}')
+            raise ConfigError(f'{self.name} "{name}" lacks {listed(missing)}')
         taken = self.members.get(name)
         if taken is not None and (taken.__module__, taken.__qualname__) != (
             cls.__module__, cls.__qualname__
         ):
             raise ConfigError(f'{self.name} "{name}" is registered already, by {taken.__module__}')
         cls.name = name  # type: ignore[attr-defined]
+        cls.reference = _reference(cls, name)  # type: ignore[attr-defined]
         made = settings(cls)
         self.members[name] = made
         return made
@@ -99,14 +121,15 @@ class Family:
 
     def _imported(self, name: str) -> type:
         module_name, _, class_name = name.partition(":")
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.insert(0, here)
+        for folder in (*searched(), str(Path.cwd())):
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
         try:
             module = importlib.import_module(module_name.removesuffix(".py"))
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f'"{name}": no module {error.name!r} beside the config or installed'
+                f'"{name}": no module {error.name!r} in the folder you are in, beside the config, '
+                "or installed"
             ) from None
         found = getattr(module, class_name, None)
         if found is None or found not in self.members.values():

@@ -152,7 +152,7 @@ def to_table(value: Any) -> Any:
         own = getattr(value, "table", None)
         if callable(own):
             return own()
-        name = getattr(type(value), "name", None)
+        name = getattr(type(value), "reference", None)
         table: dict[str, Any] = {"type": name} if isinstance(name, str) else {}
         for field in dataclasses.fields(value):
             entry = to_table(getattr(value, field.name))

@@ -24,16 +24,21 @@ Row = tuple[str, tuple[str, ...]]
 
 
 def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path | None, format: str,
-                 quiet: bool) -> None:
+                 quiet: bool, text: Sequence[str] | None = None) -> None:
     """Answer tasks for every row of `file` and write the predictions as they come.
 
+    text: the columns of the file that are read; absent, those that the tasks were trained on.
     Several tasks have one reading of the file, and one encoder pass where they read alike; `out` is a
     folder then, with a file a task. Reading and tokenizing go on while the encoder works.
     """
     check_format(format)
     model = load(run)
-    specs = _together([model.task(name) for name in tasks], out)
-    rows = _typed_rows(specs[0]) if file is None else _file_rows(file, specs[0])
+    specs = [model.task(name) for name in tasks]
+    _together(specs, out, named=file is not None and text is None)
+    if text is not None and len(text) != len(specs[0].text):
+        raise ConfigError(f"--text: found {','.join(text)}, expected {len(specs[0].text)} "
+                          f"column{'s' * (len(specs[0].text) > 1)} in place of {','.join(specs[0].text)}")
+    rows = _typed_rows(specs[0]) if file is None else _file_rows(file, text or specs[0].text, specs[0].id)
     began, count = time.perf_counter(), 0
     title = f"predicting {', '.join(tasks)}"
     with _opened(specs, out, format) as to, progress(title, quiet=quiet) as bar:
@@ -51,16 +56,20 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
 
 
-def _together(specs: list[ResolvedTask], out: Path | None) -> list[ResolvedTask]:
-    """Return tasks that can be answered in one reading; raise `ConfigError` if they cannot."""
+def _together(specs: list[ResolvedTask], out: Path | None, named: bool) -> None:
+    """Raise `ConfigError` for tasks that cannot be answered in one reading.
+
+    named: whether the texts are found by the tasks' own names for them.
+    """
     if len(specs) > 1 and out is None:
         raise ConfigError("--out: is missing; expected a folder, for a file a task")
     first = specs[0]
     for spec in specs[1:]:
-        if spec.text != first.text:
+        if (spec.text != first.text) if named else (len(spec.text) != len(first.text)):
+            remedy = ("name the file's columns with --text" if len(spec.text) == len(first.text)
+                      else "predict them one after the other")
             raise ConfigError(f'--task: "{spec.name}" reads {", ".join(spec.text)} and "{first.name}" '
-                              f"{', '.join(first.text)}; predict them one after the other")
-    return specs
+                              f"{', '.join(first.text)}; {remedy}")
 
 
 def _splits(model: Model, task: ResolvedTask, rows: Iterable[Row]) -> Iterator[tuple[list[Row], Split]]:
@@ -84,15 +93,15 @@ def _typed_rows(task: ResolvedTask) -> Iterator[Row]:
         yield str(number), texts
 
 
-def _file_rows(file: Path, task: ResolvedTask) -> Iterator[Row]:
+def _file_rows(file: Path, text: Sequence[str], id: str | None) -> Iterator[Row]:
     """Yield id and texts of every row of a file, in its order."""
     columns, rows = stream(file)
-    for name in task.text:
+    for name in text:
         if name not in columns:
             raise DataError(f'{file}: has no column "{name}"{nearest(name, columns)} '
-                            f"(it has {', '.join(columns)})")
-    places = [columns.index(name) for name in task.text]
-    identity = next((columns.index(name) for name in (task.id, "id") if name in columns), None)
+                            f"(it has {', '.join(columns)}; --text names the columns to read)")
+    places = [columns.index(name) for name in text]
+    identity = next((columns.index(name) for name in (id, "id") if name in columns), None)
     for line, cells in rows:
         yield (str(line) if identity is None else cells[identity],
                tuple(cells[place] for place in places))

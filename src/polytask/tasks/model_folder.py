@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -112,7 +113,10 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     if whole.get("schema") != SCHEMA:
         raise CheckpointError(f"{found / 'tasks.json'}: found schema {whole.get('schema')!r}, "
                               f"expected {SCHEMA}")
-    tasks = {name: ResolvedTask.from_json(name, table) for name, table in whole["tasks"].items()}
+    try:
+        tasks = {name: ResolvedTask.from_json(name, table) for name, table in whole["tasks"].items()}
+    except PydanticCustomError as error:
+        raise CheckpointError(f"{found / 'tasks.json'}: {error.message()}") from None
     encoder, tokenizer, notes = load_any(found, dropout)
     default = _pooling_of(found, next(iter(tasks)))
     model = new_model(encoder, tasks, default)
@@ -131,6 +135,8 @@ def _pooling_of(folder: Path, task: str) -> Pooling:
     path = folder / "heads" / task / "config.json"
     try:
         made: Pooling = pooling.read(json.loads(path.read_text())["pooling"])
+    except PydanticCustomError as error:
+        raise CheckpointError(f"{path}: {error.message()}") from None
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     return made
@@ -160,7 +166,7 @@ def take_over(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelF
     A branch goes on where its labels mean the same (kind, classes in their order, range) and its
     weights have the same shapes; the others stay as they are, freshly drawn.
     """
-    fresh, kept = {}, []
+    fresh, kept = {name: "it is not" for name in tasks if name not in known.tasks}, []
     for name in [name for name in tasks if name in known.tasks]:
         if known.tasks[name].labels != tasks[name].labels:
             fresh[name] = "its labels are others"

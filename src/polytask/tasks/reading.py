@@ -138,6 +138,7 @@ def check_file(path: Path, setting: str = "") -> None:
     """Raise `DataError` for a file that is not there, with the nearest one that is."""
     where = f"{setting}: " if setting else ""
     start = "; relative paths start at data.root" * (bool(setting) and not path.is_absolute())
+    path = path.absolute()
     if path.is_dir():
         raise DataError(f"{where}{path} is a folder, expected a file")
     if path.exists():

@@ -7,7 +7,7 @@ combinations that cannot work, each in one sentence with its dotted key.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -67,9 +67,9 @@ class Task:
     kind: Kind | None = None
     """classes, binary, ordinal, regression or multi-label; absent: told from the labels."""
     classes: tuple[str, ...] | None = None
-    """The classes in their order; absent: those of the training rows."""
+    """The classes in their order; absent: those of the training and dev rows."""
     range: tuple[float, float] | None = None
-    """The lowest and highest label of a regression; absent: those of the training rows."""
+    """The lowest and highest label of a regression; absent: those of the training and dev rows."""
     label_scale: Literal["unit", "raw"] = "unit"
     """Whether a regression objective sees labels mapped to [0, 1] or as they stand."""
     limit: Annotated[int, Field(gt=0)] | None = None
@@ -149,13 +149,20 @@ class ResolvedTask:
 
     @classmethod
     def from_json(cls, name: str, table: Mapping[str, Any]) -> ResolvedTask:
-        """Read a task back from `tasks.json`."""
+        """Read a task back from `tasks.json`.
+
+        A loss of the user's own that is not at hand is left out: nothing here asks for it.
+        """
+        objectives = []
+        for entry in table["objective"]:
+            with suppress(PydanticCustomError):
+                objectives.append(objective.read(entry))
         return cls(
             name=name, text=tuple(table["text"]), label=table["label"],
             labels=Labels.from_json(table["labels"]), pairing=pairing.read(table["pairing"]),
             pooling=pooling.read(table["pooling"]) if table.get("pooling") else None,
             head=head.read(table["head"]),
-            objectives=tuple(objective.read(entry) for entry in table["objective"]),
+            objectives=tuple(objectives),
             outputs=table["outputs"], metrics=tuple(table["metrics"]),
             max_length=table["max_length"], id=table.get("id"),
         )

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from polytask.core.config import Table, override, place, read_toml
 from polytask.core.errors import ConfigError, listed, nearest
+from polytask.core.registry import look_in
 from polytask.measure.studies.claims import claim_problem
 
 Scale = Literal["pilot", "full"]
@@ -104,6 +105,7 @@ def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     if table.get("seeds", 1) < 1:
         problems.append(f"{path}: seeds: found {table['seeds']}, expected 1 or more")
     base = read_toml(path.parent / table["base"])
+    look_in((path.parent / table["base"]).parent)
     made = [_row(path, table, row, base, scale, list(assignments), problems) for row in rows]
     if problems:
         raise ConfigError(dict.fromkeys(problems))

@@ -16,6 +16,7 @@ from typing import Any
 
 from polytask.core.config import Table, override, place, read_toml
 from polytask.core.errors import ConfigError, nearest
+from polytask.core.registry import look_in
 from polytask.measure.studies.study import COMMON_KEYS, Scale, changed, digest, key_problems, titled
 from polytask.tasks.metrics import METRICS
 
@@ -121,6 +122,7 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     if sampler == "grid":
         problems += [f"{path}: parameters.{each.name}: is a range; a grid needs a list of values"
                      for each in parameters if not each.values and each.keys]
+    look_in((path.parent / table["base"]).parent)
     base = changed(read_toml(path.parent / table["base"]), str(path), scale, (table,))
     base = override(base, assignments)
     objectives = tuple(map(str, table.get("objectives", [OVERALL])))

@@ -56,7 +56,7 @@ class Objective:
         return None
 
 
-objective = Family("objective", "objectives", methods=("__call__",), base=Objective)
+objective = Family("objective", "objectives", methods=("needs", "__call__"), base=Objective)
 
 
 def total(objectives: Sequence[Objective], output: Output, target: Tensor) -> Tensor:

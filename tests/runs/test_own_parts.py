@@ -1,0 +1,58 @@
+"""Components of the user's own: one file beside the config, found again by every later process."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polytask.core.registry import Family
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def polytask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "polytask", *words], cwd=folder, text=True,
+                          capture_output=True, input="A gem\n", check=False, timeout=250)
+
+
+@pytest.fixture
+def small(tiny_checkpoint: Path) -> list[str]:
+    limits = [f"tasks.{task}.{key}=24" for task in ("sst", "quora") for key in ("limit", "dev_limit")]
+    given = [f"encoder.checkpoint={tiny_checkpoint}", "train.batch_size=8", *limits]
+    return [word for each in given for word in ("--set", each)]
+
+
+def test_a_run_with_own_parts_is_used_by_later_processes(small: list[str], tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    # Beside the config, wherever one is.
+    trained = polytask(tmp_path, "train", str(EXAMPLES / "own_parts.toml"), "--out", run, "-q", *small)
+    assert trained.returncode == 0, trained.stderr
+    assert 'type = "own_parts:Focal"' in (tmp_path / "run" / "config.toml").read_text()
+    for words in (["predict", run, "--task", "sst"], ["evaluate", run], ["report", run, "--no-plots"],
+                  ["train", str(EXAMPLES / "own_parts.toml"), "--out", run, "--resume", "-q", *small]):
+        found = polytask(EXAMPLES, *words)
+        assert found.returncode == 0, found.stderr
+    lost = polytask(tmp_path, "predict", run, "--task", "sst")
+    assert lost.returncode == 2 and lost.stderr.count("\n") == 1
+    assert "no module 'own_parts' in the folder you are in, beside the config, or installed" in lost.stderr
+
+
+def test_the_workers_of_a_study_find_own_parts(small: list[str], tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(
+        f'base = "{os.path.relpath(EXAMPLES / "own_parts.toml", tmp_path)}"\nseeds = 1\n'
+        '[set]\n"train.max_steps" = 1\n[[rows]]\nname = "own"\n')
+    found = polytask(tmp_path, "compare", "study.toml", "--out", "out", "-q", *small)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "| own | 1 |" in found.stdout
+
+
+def test_there_is_an_example_for_every_family_but_adapters() -> None:
+    tree = ast.parse((EXAMPLES / "own_parts.py").read_text(encoding="utf-8"))
+    shown = {ast.unparse(each) for node in tree.body if isinstance(node, ast.ClassDef)
+             for each in node.decorator_list}
+    assert shown == {f"pk.{family.name}" for family in Family.all.values()} - {"pk.adapter"}
