@@ -117,6 +117,25 @@ train_metrics = true
 }
 
 
+PYTHON = """
+import polytask as pk
+
+run = pk.Run(
+    data=pk.Data(root="data"),
+    encoder=pk.Encoder(checkpoint="minilm", pooling=pk.Mean()),
+    tasks={
+        "reviews": pk.Task(train="reviews-train.csv", text="sentence", label="stars",
+                           objective=[pk.CrossEntropy(), pk.OrdinalLogLoss(alpha=1.5)]),
+        "pairs": pk.Task(train="pairs-train.csv", text=("first", "second"), label="same",
+                         pairing=pk.Separate(), head=pk.MLP(hidden=256)),
+    },
+    train=pk.Train(epochs=3, surgery=pk.PCGrad(), weighting=pk.Uncertainty(lr=1e-3),
+                   optimizer=pk.Optimizer(lr=2e-5, head_lr=1e-3)),
+)
+print(run.to_toml())
+"""
+
+
 def page() -> str:
     """Return the text of the page."""
     parts = ["# Settings", "Written by `python docs/settings.py`. A config is TOML; any key can be "
@@ -126,6 +145,8 @@ def page() -> str:
              f"```toml\n{BASE.strip()}\n```"]
     for title, (toml, text) in EXAMPLES.items():
         parts += [f"## {title}", f"```toml\n{toml.strip()}\n```", reference.flowing(text)]
+    parts += ["## The same from Python", f"```python\n{PYTHON.strip()}\n```",
+              "`run.train(\"runs/first\")` trains it."]
     for title, cls in TABLES.items():
         parts += [f"## {title}", reference.flowing((inspect.getdoc(cls) or "").split("\n\n")[0]),
                   "\n".join(["| key | type | default | |", "|---|---|---|---|",

@@ -7,6 +7,7 @@ import inspect
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,14 @@ def test_the_examples_of_the_settings_are_configs(settings: ModuleType) -> None:
         for key, value in tomllib.loads(toml).items():
             table[key] = {**table.get(key, {}), **value}
         assert Run.from_table(table) != base
+
+
+def test_the_python_of_the_settings_is_a_run(
+    settings: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: dict[str, Any] = {}
+    exec(settings.PYTHON, made)
+    assert Run.from_table(tomllib.loads(capsys.readouterr().out)) == made["run"]
 
 
 @pytest.mark.parametrize("cls", [Run, Data, Encoder, Task, Train, Optimizer], ids=lambda cls: cls.__name__)

@@ -2,7 +2,7 @@
 
     python examples/studies/tags.py DATA OUT
 
-4 is positive|strong, 3 positive, 2 none, 1 negative, 0 negative|strong. For `tags.toml`.
+4 is positive|strong, 3 positive, 2 none (written []), 1 negative, 0 negative|strong. For `tags.toml`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import sys
 from pathlib import Path
 
-TAGS = {0: "negative|strong", 1: "negative", 2: "", 3: "positive", 4: "positive|strong"}
+TAGS = {0: "negative|strong", 1: "negative", 2: "[]", 3: "positive", 4: "positive|strong"}
 
 
 def main() -> None:

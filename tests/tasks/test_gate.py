@@ -98,6 +98,14 @@ def test_imbalanced_classes_come_with_the_line_that_weighs_them(tmp_path: Path) 
     assert 'class_weights = "balanced"' in weights
 
 
+def test_empty_cells_of_a_multi_label_set_are_told(tmp_path: Path) -> None:
+    labels = ("a", "a|b", "", "[]")
+    write(tmp_path / "train.csv", "text,label", *(f"text {n},{labels[n % 4]}" for n in range(40)))
+    made = gate(tmp_path, {"t": single_task(dev=0.2)}).tasks["t"]
+    assert made.advice == ["10 rows have an empty label and are left out; write [] for rows with none of "
+                           "the labels"]
+
+
 def test_a_regression_shows_how_its_labels_lie_in_the_range(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"t{n},{n / 2}" for n in range(10)))
     made = gate(tmp_path, {"t": single_task(dev="train.csv", range=(0, 5))}).tasks["t"]

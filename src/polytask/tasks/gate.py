@@ -215,7 +215,11 @@ def _across(prints: Mapping[tuple[str, str], Fingerprint]) -> list[Overlap]:
 
 def _advice(data: TaskData) -> list[str]:
     counts, labels = data.counts, data.labels
-    if counts is None or labels.kind == "multi-label":
+    unlabeled = sum(rows.unlabeled for split, rows in data.found.items() if split != "test")
+    if labels.kind == "multi-label":
+        return [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
+                "the labels"] if unlabeled else []
+    if counts is None:
         return []
     said = [f'class "{name}" has no training row'
             for name, count in zip(labels.classes, counts, strict=True) if not count]

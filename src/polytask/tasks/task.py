@@ -61,7 +61,8 @@ class Task:
     text: Texts
     """The column of the sentence, or the two columns of a pair."""
     label: str
-    """The column of the label; rows where it is empty are skipped for this task and counted."""
+    """The column of the label; rows where it is empty are skipped for this task and counted (with
+    several labels a row, `[]` is none of them)."""
     id: str | None = None
     """A column copied into the predictions; absent: the one called "id", or the line in the file."""
     kind: Kind | None = None
