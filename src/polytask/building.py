@@ -79,7 +79,7 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[s
 
         library = library or library_of(run, tokenizer)
         library.progress = tell
-        return {name: load_task_data(name, task, library, run.seed)
+        return {name: load_task_data(name, task, library, run.seed, run.data.dev_seed)
                 for name, task in run.tasks.items() if only is None or name in only}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from polytask.core.folders import claim_folder
 from polytask.measure.studies import comparison
 from polytask.measure.studies.comparison import Comparison
 from polytask.measure.studies.singles import single_rows
-from polytask.measure.studies.study import SCALES, Row, Study, chosen, read_study
+from polytask.measure.studies.study import SCALES, Row, Study, chosen, digest, read_study
 from polytask.measure.studies.tables import as_csv, as_html, as_json, markdown
 from polytask.reporting import report_quietly
 from polytask.run import Run
@@ -63,12 +64,13 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or read.seeds) for row in wanted
             for seed in [runs[row.name].seed + n]}
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
-    claim_folder(out, "study", read.title, read.digest)
+    claim_folder(out, "study", read.title, {row.name: digest(row.config) for row in wanted})
     command = _command(path, scale, assignments, rows, baselines, seeds)
     with stop_signals() as stopped, watching(read.title, quiet) as watch:
         failures = run_all(list(jobs.values()), workers, stopped.is_set, watch)
     if stopped.is_set():
-        raise Interrupted(f"stopped; what is finished is kept, go on with: {command} --out {out}")
+        raise Interrupted("stopped; what is finished is kept, go on with: "
+                          f"{command} --out {shlex.quote(str(out))}")
     done = {key: job.folder for key, job in jobs.items() if job.finished}
     said = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
     found = comparison.compare(read, wanted, done, said)
@@ -82,11 +84,12 @@ def _job(row: Row, seed: int, out: Path) -> Job:
 
 def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
              baselines: bool | None, seeds: int | None) -> str:
-    words = ["polytask compare", str(path), f"--scale {scale}", *(f"--set {a}" for a in assignments)]
-    words += [f'--rows "{",".join(rows)}"'] if rows else []
-    words += [f"--seeds {seeds}"] if seeds else []
+    words = ["polytask", "compare", str(path), "--scale", scale]
+    words += [word for each in assignments for word in ("--set", each)]
+    words += ["--rows", ",".join(rows)] if rows else []
+    words += ["--seeds", str(seeds)] if seeds else []
     words += ["--baselines" if baselines else "--no-baselines"] if baselines is not None else []
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _read(study: Study, rows: Sequence[Row]) -> dict[str, Run]:

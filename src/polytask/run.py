@@ -38,6 +38,9 @@ class Data:
     "sample" is the one that comes with polytask."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens of a sequence at most, special ones included; longer ones are cut, longest text first."""
+    dev_seed: int = 11711
+    """Draws the dev rows that are carved or limited; apart from `seed`, so that runs with other seeds are
+    scored on the same rows."""
     cache: str | None = None
     """Folder of the token cache; absent: POLYTASK_CACHE, or the user's cache folder."""
 

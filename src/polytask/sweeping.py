@@ -7,6 +7,7 @@ their runs stopped; one that failed stays open, and the next call tries it again
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from polytask.core.disk import write_file
 from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
 from polytask.core.folders import RunFolder, claim_folder
 from polytask.measure.studies import search, sweep_tables
+from polytask.measure.studies.statistics import less_is_better
 from polytask.measure.studies.study import SCALES
 from polytask.measure.studies.sweep import OVERALL, Sweep, read_sweep
 from polytask.run import Run
@@ -41,7 +43,7 @@ class Swept:
     @property
     def best(self) -> list[search.Finished]:
         """The best trial, or with several objectives those that no other is better than in all."""
-        return search.front(self.trials)
+        return search.front(self.trials, self.sweep.objectives)
 
     def __str__(self) -> str:
         return sweep_tables.markdown(self.sweep, self.trials, self.best, self.failures, self.importances,
@@ -64,14 +66,16 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     read = read_sweep(path, cast(Literal["pilot", "full"], scale), assignments, trials)
     search.available()
     _check(read, quiet)
-    claim_folder(out, "sweep", read.title, read.digest)
+    claim_folder(out, "sweep", read.title, {read.title: read.digest})
     going = _Search(read, out, search.Search.open(read, out / "journal.log", seed))
     with stop_signals() as stopped, watching(read.title, quiet) as watch:
         going.run(workers, stopped.is_set, watch)
-    command = " ".join(["polytask sweep", str(path), f"--scale {scale}",
-                        *(f"--set {a}" for a in assignments)])
+    command = shlex.join(["polytask", "sweep", str(path), "--scale", scale, "--seed", str(seed),
+                          *(["--trials", str(trials)] if trials else []),
+                          *(word for each in assignments for word in ("--set", each))])
     if stopped.is_set():
-        raise Interrupted(f"stopped; what is finished is kept, go on with: {command} --out {out}")
+        raise Interrupted("stopped; what is finished is kept, go on with: "
+                          f"{command} --out {shlex.quote(str(out))}")
     return going.written({"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
 
 
@@ -91,7 +95,8 @@ def _check(read: Sweep, quiet: bool) -> None:
     for objective in read.objectives:
         if objective == OVERALL:
             continue
-        scored = {**first, "train": {**first.get("train", {}), "score": objective}}
+        score = f"-{objective}" if less_is_better(objective) else objective
+        scored = {**first, "train": {**first.get("train", {}), "score": score}}
         for said in refusals({objective: Run.from_table(scored, str(read.path))}, quiet):
             raise ConfigError(f"{read.path}: {said.replace('train.score', 'objectives')}")
 
@@ -110,14 +115,17 @@ class _Search:
         running: dict[int, Job] = {}
         while True:
             while len(running) < workers and not stopped():
-                number = waiting.pop(0) if waiting else self._next()
+                # One whose folder another process still trains in is waited for.
+                free = next((each for each in waiting if not self._job(each).held), None)
+                number = free if free is not None else None if waiting else self._next()
                 if number is None:
                     break
+                waiting = [each for each in waiting if each != number]
                 job = self.jobs[number] = self._job(number)
                 if not job.finished:
                     job.start(threads_each(workers))
                 running[number] = job
-            if not running:
+            if not running and (stopped() or not waiting):
                 return
             time.sleep(POLL_SECONDS)
             for number, job in list(running.items()):
@@ -125,6 +133,9 @@ class _Search:
                     job.stop()
                 if job.ended or job.process is None:  # None: it was finished before
                     del running[number]
+                    if job.held and not job.finished and not stopped():
+                        waiting.append(number)
+                        continue
                     self._ended(number, job, stopped())
                     watch.ended(job, self.failures.get(number))
             failed = {self.jobs[number].name: said for number, said in self.failures.items()}

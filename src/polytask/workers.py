@@ -158,6 +158,9 @@ def run_all(jobs: Sequence[Job], workers: int, stopped: Callable[[], bool],
             running.remove(job)
             if job.finished:
                 job.tidy()
+            elif job.held and not stopped():  # another study was quicker to take the folder
+                waiting.append(job)
+                continue
             elif not stopped():
                 failures[job.name] = job.complaint()
             watch.ended(job, failures.get(job.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -17,13 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from scipy.stats import ttest_ind, ttest_rel
 
 from polytask.comparing import compare
 from polytask.core.errors import ConfigError, RunError
+from polytask.core.folders import claim_folder
 from polytask.measure.studies.singles import single_rows
-from polytask.measure.studies.statistics import RESAMPLES, _scores
+from polytask.measure.studies.statistics import RESAMPLES, Scored, _scores
 from polytask.measure.studies.study import Row
 from polytask.run import Run
+from polytask.tasks.metrics import check_formula
 
 
 @pytest.fixture
@@ -74,8 +78,14 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     before = {run: run.stat().st_mtime_ns for run in runs}
     compare(study, out, workers=2, scale="pilot", quiet=True)
     assert {run: run.stat().st_mtime_ns for run in runs} == before
-    with pytest.raises(RunError, match="another study"):
+    with pytest.raises(RunError, match='was begun with another config of "sum"'):
         compare(study, out, scale="full", quiet=True)
+    study.write_text(study.read_text() + '[[rows]]\nname = "one more"\n')
+    more = compare(study, out, seeds=1, scale="pilot", quiet=True).comparison
+    assert [line.row.name for line in more.lines] == ["sum", "surgery or not", "one more"]
+    assert {run: run.stat().st_mtime_ns for run in runs} == before
+    with pytest.raises(RunError, match="belongs to another study"):
+        claim_folder(out, "study", "Another", {"other": "1"})
 
 
 def test_a_row_that_fails_does_not_stop_the_others(study: Path, tmp_path: Path) -> None:
@@ -161,6 +171,67 @@ def test_resampled_scores_agree_with_numpy() -> None:
     labels = chance.integers(0, 3, 80).astype(float)
     right = _scores("accuracy", np.zeros(80), labels, picks)
     np.testing.assert_allclose(right, [(labels[pick] == 0).mean() for pick in picks])
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_equal_rows_are_seldom_told_apart_however_few_the_seeds(seeds: int) -> None:
+    chance = np.random.default_rng(4)
+    flat = {"t.accuracy": np.zeros(RESAMPLES)}
+    wrong = 0
+    for _ in range(1500):
+        a, b = (Scored(list(range(seeds)), {"t.accuracy": [*chance.normal(size=seeds)]}, flat)
+                for _ in range(2))
+        wrong += a.minus(b, "t.accuracy").verdict != "tie"
+    assert wrong / 1500 < 0.062  # 4.6 % is what two standard errors promise; three sigma of 1,500 draws
+
+
+def test_rows_and_seeds_add_up_and_one_seed_is_two_standard_errors() -> None:
+    chance = np.random.default_rng(5)
+    draws = {"t.accuracy": chance.normal(0, 0.03, RESAMPLES)}
+    still = {"t.accuracy": np.zeros(RESAMPLES)}
+    one = Scored([1], {"t.accuracy": [0.5]}, draws).minus(Scored([1], {"t.accuracy": [0.44]}, still),
+                                                          "t.accuracy")
+    assert one.error == pytest.approx(0.03, rel=0.1) and one.freedom == math.inf
+    assert one.verdict == ("tie" if one.mean <= 2 * one.error else "better")
+    ours, theirs = [0.50, 0.54, 0.52], [0.40, 0.46, 0.42]
+    several = Scored([1, 2, 3], {"t.accuracy": ours}, still).minus(
+        Scored([1, 2, 3], {"t.accuracy": theirs}, still), "t.accuracy")
+    found = ttest_rel(ours, theirs)
+    assert (several.p, several.freedom) == (pytest.approx(found.pvalue), pytest.approx(2))
+    apart = Scored([1, 2, 3], {"t.accuracy": ours}, still).minus(
+        Scored([4, 5, 6], {"t.accuracy": theirs}, still), "t.accuracy")
+    assert apart.p == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue)
+
+
+def test_of_errors_less_is_better() -> None:
+    still = {"sts.mae": np.zeros(RESAMPLES) + np.arange(RESAMPLES) * 1e-6}
+    few, many = Scored([1], {"sts.mae": [0.6]}, still), Scored([1], {"sts.mae": [0.9]}, still)
+    assert (few.minus(many, "sts.mae").verdict, many.minus(few, "sts.mae").verdict) == ("better", "worse")
+    assert check_formula("sts.mae", {"sts": ["mae"]}) == (
+        '"sts.mae" is an error, of which less is better; set score = "-sts.mae"')
+    assert check_formula("-sts.mae", {"sts": ["mae"]}) is None
+
+
+def test_what_cannot_be_compared_is_not(study: Path, tmp_path: Path) -> None:
+    study.write_text(study.read_text() + '[[rows]]\nname = "numbers"\n[rows.set]\n'
+                     '"tasks.sst.kind" = "regression"\n[[rows]]\nname = "other rows"\n[rows.set]\n'
+                     '"tasks.sst.dev_limit" = 12\n')
+    found = compare(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", quiet=True)
+    lines = {line.row.name: line for line in found.comparison.lines}
+    assert "overall.cs224n" in lines["other rows"].cells
+    assert not any(key.startswith("overall") for key in lines["numbers"].cells)
+    assert "sst.accuracy" not in lines["numbers"].differences
+    assert not lines["other rows"].differences["sst.accuracy"].same_rows
+    assert lines["other rows"].differences["quora.accuracy"].same_rows
+    assert "*: scored on other dev rows than the row that it is compared with." in str(found)
+
+
+def test_the_same_study_twice_at_once_in_one_folder(study: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "polytask", "compare", str(study), "-q", "--seeds", "1",
+               "--scale", "pilot", "--out", str(tmp_path / "out")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [each.communicate(timeout=280)[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
 
 
 def test_single_task_runs_are_a_row_and_a_gain(study: Path, tmp_path: Path) -> None:

@@ -85,16 +85,20 @@ def test_two_objectives_have_a_front_and_importances(base: Path) -> None:
     for objective, shares in found.importances.items():
         assert objective in ("sst.accuracy", "sts.pearson")
         assert sum(shares.values()) == pytest.approx(1)
-    assert found.best == front(found.trials) != []
+    assert found.best == front(found.trials, found.sweep.objectives) != []
     assert (base / "out" / f"best-{found.best[0].number:04d}.toml").is_file()
+
+
+BOTH = ("sst.accuracy", "sts.pearson")
 
 
 def test_the_front_holds_what_no_other_beats() -> None:
     points = [(1.0, 0.0), (0.5, 0.5), (0.4, 0.4), (0.0, 1.0), (0.0, 0.9)]
     trials = [Finished(n, {}, values, 0.0) for n, values in enumerate(points)]
-    assert [each.number for each in front([*trials, Finished(9, {}, None, 0.0)])] == [0, 1, 3]
+    assert [each.number for each in front([*trials, Finished(9, {}, None, 0.0)], BOTH)] == [0, 1, 3]
     single = [Finished(n, {}, (value,), 0.0) for n, value in enumerate([0.1, 0.7, 0.7])]
-    assert [each.number for each in front(single)] == [1]
+    assert [each.number for each in front(single, ["overall"])] == [1]
+    assert [each.number for each in front(single, ["sts.mae"])] == [0]
 
 
 def test_a_killed_sweep_goes_on_with_its_open_trial(base: Path) -> None:
@@ -181,7 +185,7 @@ def test_a_folder_of_another_sweep_is_refused(base: Path) -> None:
     path.write_text(TIED)
     sweep(path, base / "out", trials=1, quiet=True)
     path.write_text(TIED.replace("1e-5", "1e-4"))
-    with pytest.raises(RunError, match="another sweep"):
+    with pytest.raises(RunError, match="another config of"):
         sweep(path, base / "out", quiet=True)
 
 

@@ -95,6 +95,17 @@ def test_dev_rows_are_carved_before_the_limit_draws(tmp_path: Path) -> None:
     assert load_task_data("t", single_task(dev=0.2, id="id"), shelf, 8).dev.ids != whole.dev.ids
 
 
+def test_dev_rows_are_drawn_by_a_seed_of_their_own(tmp_path: Path) -> None:
+    numbered(tmp_path, "train.csv", 80)
+    shelf = library(tmp_path)
+    for task in (single_task(dev=0.25), single_task(dev=0.5, dev_limit=10)):
+        a, b = (load_task_data("t", task, shelf, seed, dev_seed=7) for seed in (1, 2))
+        assert a.dev.ids == b.dev.ids and a.train.ids == b.train.ids
+        assert load_task_data("t", task, shelf, 1, dev_seed=8).dev.ids != a.dev.ids
+    limited = [load_task_data("t", single_task(dev=0.25, limit=20), shelf, seed, 7) for seed in (1, 2)]
+    assert limited[0].train.ids != limited[1].train.ids and limited[0].dev.ids == limited[1].dev.ids
+
+
 def test_a_label_seen_in_dev_alone_is_a_class_or_in_the_range(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", "a,1", "b,2")
     write(tmp_path / "dev.csv", "text,label", "c,3")

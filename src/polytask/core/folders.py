@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,22 +108,26 @@ class RunFolder:
             yield
 
 
-def claim_folder(out: Path, noun: str, title: str, digest: str) -> None:
+def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> None:
     """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
 
-    noun: "study" or "sweep"; the mark is <noun>.json. digest: of all that it runs.
+    noun: "study" or "sweep"; the mark is <noun>.json. parts: name → digest of all that it runs. Parts may
+    be added later; one that changed is another's.
     """
     mark = out / f"{noun}.json"
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, expected a folder, or a name that is free")
+    held: dict[str, str] = {}
     if mark.is_file():
-        held = json.loads(mark.read_text())
-        if held["digest"] != digest:
-            raise RunError(f"{out}: belongs to another {noun} ({held['title']}), or to another scale or "
-                           "--set of this one; give another --out")
+        held = json.loads(mark.read_text()).get("parts", {})
+        if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
+            raise RunError(f'{out}: was begun with another config of "{changed[0]}", or at another scale '
+                           "or --set; give another --out")
+        if held and not held.keys() & parts.keys():
+            raise RunError(f"{out}: belongs to another {noun}; give another --out")
     elif out.exists() and any(out.iterdir()):
         raise RunError(f"{out}: is no {noun} folder, and not empty; give another --out")
-    write_json(mark, {"title": title, "digest": digest})
+    write_json(mark, {"title": title, "parts": {**held, **parts}})
 
 
 def first_difference(held: Any, given: Any, path: str = "") -> tuple[str, Any, Any] | None:

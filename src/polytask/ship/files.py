@@ -43,7 +43,9 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
     title = f"predicting {', '.join(tasks)}"
     with _opened(specs, out, format) as to, progress(title, quiet=quiet) as bar:
         writers = {spec.name: RecordWriter(format, spec) for spec in specs}
-        for chunk, split in ahead(_splits(model, specs[0], rows)):
+        chunks = _splits(model, specs[0], rows)
+        # Not ahead of a person or a pipe: a thread that waits for input would outlive Ctrl-C.
+        for chunk, split in chunks if file is None else ahead(chunks):
             ids, texts = [id for id, _ in chunk], [texts for _, texts in chunk]
             for name, decision in model.decide(specs, split).items():
                 to[name].write(writers[name].text(records(model.tasks[name], decision, texts, ids)))
@@ -120,8 +122,12 @@ def _opened(tasks: Sequence[ResolvedTask], out: Path | None, format: str) -> Ite
         for name, path in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             aside[name] = path.with_name(f".{path.name}.part")
-        yield {name: open_files.enter_context(path.open("w", encoding="utf-8", newline=""))
-               for name, path in aside.items()}
-        open_files.close()
-        for name, path in paths.items():
-            aside[name].replace(path)
+        try:
+            yield {name: open_files.enter_context(path.open("w", encoding="utf-8", newline=""))
+                   for name, path in aside.items()}
+            open_files.close()
+            for name, path in paths.items():
+                aside[name].replace(path)
+        finally:
+            for path in aside.values():
+                path.unlink(missing_ok=True)

@@ -84,12 +84,12 @@ def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
 def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
                 progress: Progress | None = None) -> Tensor:
     """Return the pooled vectors of some rows: (rows, sequences, width) float32 on the CPU."""
-    parts, order = [], []
+    # Filled in place, out of inference mode: training saves the vectors for its backward.
+    made = torch.empty(len(rows), task.pairing.sequences, model.encoder.width)
     for places, pooled in _pooled(model, [task], split, rows, progress or Silent()):
-        parts.append(pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1))
-        order.append(places)
-    # Out of inference mode, so that training may save the vectors for its backward.
-    return torch.cat(parts)[_undo(order)].clone()
+        vectors = pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1)
+        made[torch.from_numpy(places)] = vectors
+    return made
 
 
 @torch.inference_mode()

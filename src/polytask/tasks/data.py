@@ -190,13 +190,15 @@ class Library:
         return Split("texts", rows, columns, None, self.tokenizer.specials)
 
 
-def load_task_data(name: str, spec: Spec, library: Library, seed: int) -> TaskData:
+def load_task_data(name: str, spec: Spec, library: Library, seed: int,
+                   dev_seed: int | None = None) -> TaskData:
     """Read a task's files and return its splits: "train", "dev", and "test" if it has one.
 
+    `dev_seed` draws what dev rows are drawn, `seed` the training rows; absent, they are one.
     Labels are told from train and dev; the dev rows come from a file or are carved from train
     (before `limit` draws from the rest, so that dev rows stay the same whatever the limit).
     """
-    where = f"tasks.{name}"
+    where, dev_seed = f"tasks.{name}", seed if dev_seed is None else dev_seed
     columns = Columns(tuple([spec.text] if isinstance(spec.text, str) else spec.text),
                       spec.label, spec.id)
     found = {"train": select(library.table(spec.train, f"{where}.train"), columns, where)}
@@ -210,9 +212,9 @@ def load_task_data(name: str, spec: Spec, library: Library, seed: int) -> TaskDa
     used = dict(found)
     if "dev" not in used:
         fraction = DEFAULT_DEV if spec.dev is None else float(spec.dev)
-        used["train"], used["dev"] = _carved(found["train"], labels, fraction, seed)
+        used["train"], used["dev"] = _carved(found["train"], labels, fraction, dev_seed)
     used["train"] = _drawn(used["train"], spec.limit, seed)
-    used["dev"] = _drawn(used["dev"], spec.dev_limit, seed)
+    used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
     splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
     return TaskData(name, labels, splits, found, tuple(library.cache.notes))
 

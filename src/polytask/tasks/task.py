@@ -76,7 +76,7 @@ class Task:
     limit: Annotated[int, Field(gt=0)] | None = None
     """Training rows used, drawn with the seed; absent: all."""
     dev_limit: Annotated[int, Field(gt=0)] | None = None
-    """Dev rows used, drawn with the seed; absent: all."""
+    """Dev rows used, drawn with `data.dev_seed`; absent: all."""
     pairing: OnePairing | None = None
     """How the sentences meet the encoder; absent: `single`, or `packed` for a pair."""
     pooling: OnePooling | None = None

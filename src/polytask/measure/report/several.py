@@ -50,13 +50,22 @@ def compared(runs: Mapping[str, RunRecord]) -> Parts:
     parts = [("results", "Dev scores", table(["run", *keys], body) if keys else note(
         "No run has been evaluated yet."))]
     if keys:
-        gains = [(other, [last[other].get(key, 0.0) - last[first].get(key, 0.0) for key in keys])
-                 for other in others]
-        rows = [[other, *(_signed(last[other], key, last[first]) for key in keys)] for other in others]
-        parts.append(("gains", "Gains", figure(
-            bars(keys, gains, "difference") + legend(others), f"Dev score minus that of {first}")
-            + table(["run", *keys], rows)))
+        held = {other: _comparable(last[other], last[first]) for other in others}
+        common = [key for key in keys if all(key in found for found in held.values())]
+        base, title = last[first], f"Dev score minus that of {first}"
+        gains = [(other, [found[key] - base[key] for key in common]) for other, found in held.items()]
+        rows = [[other, *(_signed(found, key, base) for key in keys)] for other, found in held.items()]
+        drawn = (figure(bars(common, gains, "difference") + legend(others), title) if common
+                 else note("The runs have no task in common."))
+        parts.append(("gains", "Gains", drawn + table(["run", *keys], rows)))
     return parts + overlaid(runs)
+
+
+def _comparable(found: Mapping[str, float], over: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores that can be set against another run's: an overall one if the tasks are the same."""
+    tasks, theirs = ({key for key in each if not key.startswith("overall")} for each in (found, over))
+    return {key: value for key, value in found.items()
+            if key in over and (key in tasks or tasks == theirs)}
 
 
 def _final(run: RunRecord) -> dict[str, float]:
@@ -210,7 +219,12 @@ def _claims(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
              "not measured" if claim["measured"] is None else f"{claim['measured']:.3f}"]
             for row in rows for key, claim in row["claims"].items()]
     orders = [f"{order['score']}: rank correlation {order['rank_correlation']:+.2f} over "
-              f"{order['rows']} rows; {order['agree']} pairs agree, {order['ties']} are ties, "
-              f"{len(order['contradictions'])} contradict."
+              f"{order['rows']} rows{_judged(order)}."
               for order in told["orders"] if order["rank_correlation"] is not None]
     return table(["row", "what", "claimed", "measured"], body) + "".join(map(soft, orders))
+
+
+def _judged(order: Mapping[str, Any]) -> str:
+    """Return how the pairs of rows stand to the claims, where there is an error to judge them by."""
+    counts = order["agree"], order["ties"], len(order["contradictions"])
+    return "; {} pairs agree, {} are ties, {} contradict".format(*counts) if any(counts) else ""

@@ -16,6 +16,7 @@ from polytask.measure.studies.statistics import (
     Cell,
     Difference,
     Scored,
+    less_is_better,
     overall_formulas,
     rank_correlation,
     scored,
@@ -95,7 +96,7 @@ def compare(study: Study, rows: Sequence[Row], folders: Mapping[tuple[str, int],
              for row in rows}
     own = [row for row in rows if not row.single]
     formulas, keys = _scores(study, own, found)
-    every = {key.partition(".")[0] for key in keys} - {OVERALL}
+    every = {key for key in keys if not key.startswith(f"{OVERALL}.")}
     lines = [_line(row, {seed: dict.fromkeys(run.tasks, run) for seed, run in found[row.name].items()},
                    formulas, every, failures.get(row.name, "")) for row in own]
     single = _single([row for row in rows if row.single], found, formulas, every, failures)
@@ -132,8 +133,8 @@ def _line(row: Row, runs: Mapping[int, Mapping[str, Finished]], formulas: Sequen
     line = Line(row, sorted(runs), failed=failed)
     if not runs:
         return line
-    # An overall score is told of a row that has all the tasks of the study.
-    whole = {*next(iter(runs.values()))} == every
+    # An overall score is told of a row that has all the tasks of the study, each with its metric there.
+    whole = {f"{task}.{run.metrics(task)[0]}" for task, run in next(iter(runs.values())).items()} == every
     line.scored = scored(runs, formulas if whole else ())
     line.cells = {key: line.scored.cell(key) for key in line.scored.each}
     # The single-task runs of a seed are several: what they took adds up.
@@ -184,7 +185,7 @@ def _order(key: str, lines: Sequence[Line], correlation: float | None) -> Order:
     """Look at every two rows that the paper puts in an order: is it found, by two standard errors?"""
     cell, agree, tie, against = key.removeprefix("dev."), 0, 0, []
     for pair in combinations([line for line in lines if cell in line.cells], 2):
-        low, high = sorted(pair, key=lambda line: line.claims[key].claimed)
+        low, high = sorted(pair, key=lambda line: line.claims[key].claimed, reverse=less_is_better(cell))
         claimed = high.claims[key].claimed - low.claims[key].claimed
         if claimed == 0:
             continue
@@ -193,5 +194,5 @@ def _order(key: str, lines: Sequence[Line], correlation: float | None) -> Order:
         tie += difference.verdict == "tie"
         if difference.verdict == "worse":
             against.append((high.row.name, low.row.name, claimed, difference))
-    against.sort(key=lambda each: each[3].mean)
+    against.sort(key=lambda each: -abs(each[3].mean))
     return Order(key, len(lines), correlation, agree, tie, tuple(against))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import ConfigError
+from polytask.measure.studies.statistics import less_is_better
 from polytask.measure.studies.sweep import Sweep, grid
 
 # Trials that end before a median says anything of the next ones.
@@ -57,8 +58,8 @@ class Search:
             journal.parent.mkdir(parents=True, exist_ok=True)
             study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
-                directions=["maximize"] * len(sweep.objectives), sampler=sampler, pruner=pruner,
-                load_if_exists=True)
+                directions=["minimize" if less_is_better(each) else "maximize" for each in sweep.objectives],
+                sampler=sampler, pruner=pruner, load_if_exists=True)
         made = cls(sweep, study)
         # Seeded by what is there too: going on after a kill does not draw the first trials again.
         if sweep.sampler == "tpe" and made.asked:
@@ -175,9 +176,11 @@ class Search:
         return made
 
 
-def front(trials: Sequence[Finished]) -> list[Finished]:
+def front(trials: Sequence[Finished], objectives: Sequence[str]) -> list[Finished]:
     """Return the trials that no other is as good as in all objectives and better in one."""
-    whole = [(each, each.values) for each in trials if each.values is not None]
+    signs = [-1 if less_is_better(each) else 1 for each in objectives]
+    whole = [(each, tuple(sign * value for sign, value in zip(signs, each.values, strict=True)))
+             for each in trials if each.values is not None]
     best = [each for each, mine in whole
             if not any(other != mine and all(a >= b for a, b in zip(other, mine, strict=True))
                        for _, other in whole)]

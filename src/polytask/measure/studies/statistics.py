@@ -1,18 +1,20 @@
-"""Scores of finished runs with their uncertainty: rows resampled, seeds resampled.
+"""Scores of finished runs with their uncertainty: dev rows drawn again, and the spread of the seeds.
 
 Two sources of chance stand behind a dev score: which rows are in the dev set, and the seed of the
 training. Rows: the predictions are scored again on `RESAMPLES` draws of the dev rows with
-replacement, the same draws for every run that was scored on the same rows. Seeds: their mean is
-drawn again as well, the same seeds for every row that has the same ones, and stretched by
-√(n / (n − 1)), without which n drawn from n would spread too little. So a score is a vector of
-`RESAMPLES` values, and the difference of two such vectors is a paired one: what rows and seeds have in
-common cancels. With one seed nothing is known of the second source, and the error leaves it out.
+replacement, the same draws for every run that was scored on the same rows, so that of a difference
+what the rows have in common cancels. Seeds: s / √n, of the differences seed by seed where two rows
+have the same seeds. The two add up as variances. The few seeds of a study know their spread badly, so
+a verdict asks Student's t, with the degrees of freedom of Welch and Satterthwaite; with one seed
+nothing is known of the second source, and the error leaves it out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ Runs = Mapping[int, Mapping[str, Finished]]
 """Seed → task → the run that answers it."""
 
 RESAMPLES = 1000
+# How likely two standard errors are between equals, where the error is well known.
+TIE = math.erfc(math.sqrt(2))
 OVERALL = "overall"
 # Row numbers drawn at once, at most: what bounds the memory.
 _AT_ONCE = 4_000_000
@@ -43,59 +47,113 @@ class Cell:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one score is above another, with the standard error of that, and a p-value."""
+    """How much one score is above another, and the standard error of that."""
 
     mean: float
     error: float
-    p: float
+    freedom: float = math.inf
+    """Degrees of freedom of the error: few where few seeds make the most of it."""
+    same_rows: bool = True
+    """Whether both were scored on the same dev rows."""
+    less_is_better: bool = False
+    """Whether the score is an error."""
+
+    @property
+    def p(self) -> float:
+        """The chance of a difference as large between equals, two-sided (Student's t)."""
+        if self.error == 0:
+            return float(self.mean == 0)
+        from scipy.stats import t
+
+        return float(2 * t.sf(abs(self.mean) / self.error, self.freedom))
 
     @property
     def verdict(self) -> str:
-        """A difference of less than two standard errors is a tie."""
-        if abs(self.mean) <= 2 * self.error:
+        """A difference of at most two standard errors is a tie; with few seeds, one as likely as that."""
+        if self.p >= TIE:
             return "tie"
-        return "better" if self.mean > 0 else "worse"
+        return "better" if (self.mean > 0) != self.less_is_better else "worse"
+
+    def told(self) -> dict[str, Any]:
+        """Return it as data."""
+        return {"mean": self.mean, "error": self.error, "p": self.p, "verdict": self.verdict,
+                "same_rows": self.same_rows}
 
 
 @dataclass
 class Scored:
     """The scores of one row. Keys: "sst.accuracy" (a task's own metric), "overall.cs224n"."""
 
+    seeds: list[int] = field(default_factory=list)
     each: dict[str, list[float]] = field(default_factory=dict)
     """A value a seed."""
     drawn: dict[str, Array] = field(default_factory=dict)
-    """(RESAMPLES,) values."""
+    """(RESAMPLES,) means over the seeds, of the rows drawn again."""
+    rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Which dev rows a score is of."""
 
     def cell(self, key: str) -> Cell:
-        each, drawn = self.each[key], self.drawn[key]
+        each, drawn = np.asarray(self.each[key]), self.drawn[key]
+        mean, seeds, freedom = float(each.mean()), *_of_seeds(each)
+        wide = 0.0
+        if len(each) > 1:
+            from scipy.stats import t
+
+            wide = float(t.ppf(0.975, freedom)) * seeds
         low, high = np.percentile(drawn, [2.5, 97.5])
-        deviation = float(np.std(each, ddof=1)) if len(each) > 1 else None
-        return Cell(float(np.mean(each)), deviation, float(drawn.std()), float(low), float(high))
+        return Cell(mean, float(each.std(ddof=1)) if len(each) > 1 else None,
+                    math.hypot(float(drawn.std()), seeds), mean - math.hypot(mean - float(low), wide),
+                    mean + math.hypot(float(high) - mean, wide))
 
     def minus(self, other: Scored, key: str) -> Difference:
         """Return this score minus another's, paired over what they share."""
-        drawn = self.drawn[key] - other.drawn[key]
-        beyond = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-        return Difference(float(np.mean(self.each[key]) - np.mean(other.each[key])),
-                          float(drawn.std()), min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)))
+        ours, theirs = np.asarray(self.each[key]), np.asarray(other.each[key])
+        rows = float((self.drawn[key] - other.drawn[key]).std())
+        if self.seeds == other.seeds:
+            parts = [(rows, math.inf), _of_seeds(ours - theirs)]
+        else:
+            parts = [(rows, math.inf), _of_seeds(ours), _of_seeds(theirs)]
+        total = sum(error**2 for error, _ in parts)
+        spent = sum(error**4 / freedom for error, freedom in parts)
+        return Difference(float(ours.mean() - theirs.mean()), math.sqrt(total),
+                          total**2 / spent if spent else math.inf,
+                          self.rows.get(key) == other.rows.get(key), less_is_better(key))
+
+
+def less_is_better(key: str) -> bool:
+    """Return whether a key's metric ("dev.sts.mae", "sts.mae") is an error; overall scores are none."""
+    *task, name = key.split(".")
+    return task[-1:] != [OVERALL] and name in METRICS and METRICS[name].direction == "lower"
+
+
+def _of_seeds(each: Array) -> tuple[float, float]:
+    """Return the standard error that the seeds give to their mean, and its degrees of freedom."""
+    count = len(each)
+    return (float(each.std(ddof=1)) / math.sqrt(count), count - 1.0) if count > 1 else (0.0, math.inf)
 
 
 def scored(runs: Runs, formulas: Iterable[str]) -> Scored:
     """Score the runs of one row: each task by its first metric, and overall by each formula."""
-    seeds, made, formulas = sorted(runs), Scored(), list(formulas)
+    seeds, formulas = sorted(runs), list(formulas)
+    made = Scored(seeds)
     values = {seed: _values(runs[seed], formulas) for seed in seeds}
     drawn = {seed: _drawn(runs[seed], values[seed]) for seed in seeds}
     for task, run in runs[seeds[0]].items():
         name = run.metrics(task)[0]
         made.each[f"{task}.{name}"] = [values[seed][task][name] for seed in seeds]
         made.drawn[f"{task}.{name}"] = np.mean([drawn[seed][task][name] for seed in seeds], axis=0)
+        made.rows[f"{task}.{name}"] = tuple(_rows(runs[seed][task], task) for seed in seeds)
     for formula in formulas:
         key = f"{OVERALL}.{formula}"
         made.each[key] = [overall(formula, values[seed]) for seed in seeds]
         made.drawn[key] = np.mean([combined(formula, drawn[seed]) for seed in seeds], axis=0)
-    for key, each in made.each.items():
-        made.drawn[key] = made.drawn[key] + seed_noise(each, seeds)
+        made.rows[key] = tuple(_rows(run, task) for seed in seeds for task, run in runs[seed].items())
     return made
+
+
+def _rows(run: Finished, task: str) -> int:
+    found = run.predictions(task, "dev")
+    return 0 if found is None else found.rows
 
 
 def overall_formulas(formula: str, metrics: Mapping[str, Sequence[str]]) -> list[str]:
@@ -182,17 +240,6 @@ def _mapped(formula: str, values: Mapping[str, Array]) -> Array:
     if formula == "cs224n":
         name = "accuracy" if "accuracy" in values else "pearson"
     return np.array([METRICS[name].unit(value) for value in values[name]])
-
-
-def seed_noise(each: Sequence[float], seeds: Sequence[int]) -> Array:
-    """Return what drawing the seeds again adds to their mean; nothing for one seed."""
-    count = len(each)
-    if count < 2:
-        return np.zeros(RESAMPLES)
-    chance = np.random.default_rng([20, *(seed % 2**32 for seed in seeds)])
-    weights = chance.multinomial(count, [1 / count] * count, RESAMPLES)
-    made: Array = (weights - 1) @ np.asarray(each) / count * np.sqrt(count / (count - 1))
-    return made
 
 
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

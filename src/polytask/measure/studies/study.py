@@ -76,11 +76,6 @@ class Study:
         """The row that the others are compared with."""
         return next(row for row in self.rows if row.name == self.against)
 
-    @property
-    def digest(self) -> str:
-        """What tells one study from another: its rows' configs, whatever the number of seeds."""
-        return digest({row.name: row.config for row in self.rows})
-
 
 def digest(value: Any) -> str:
     """Return a hash of a table."""

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from polytask.measure.studies.comparison import SINGLE, Comparison, Line, Order
-from polytask.measure.studies.statistics import Cell, Difference
+from polytask.measure.studies.statistics import Cell, Difference, less_is_better
 
 CAVEAT = ("MiniLM saw Quora pairs in its own training: paraphrase scores with it are not comparable "
           "with those of the reports.")
-HOW = ("Mean over seeds ± standard error: over dev rows drawn again (the same draws for every row of the "
-       "study) and, with two or more seeds, over seeds drawn again. A difference of at most two standard "
-       "errors is a tie.")
+HOW = ("Mean over seeds ± standard error: of dev rows drawn again (the same draws for every row of the "
+       "study that was scored on the same rows) and, with two or more seeds, of the seeds. A difference of "
+       "at most two standard errors is a tie; with few seeds, one that Student's t holds as likely.")
+ONE_SEED = "With one seed a verdict is about two runs: what another seed would have changed is not known."
+OTHER_ROWS = "*: scored on other dev rows than the row that it is compared with."
 BUDGET = ("The single-task runs have the budget of the base row: each task's own rows, batch size and "
           "epochs, without the other tasks; seconds and tokens are their sum.")
 # Contradictions of a claimed order that are named; the rest are counted.
@@ -28,13 +30,22 @@ def markdown(found: Comparison, about: Mapping[str, str]) -> str:
     parts = [f"# {found.study.title}", "", *(f"- {name}: {value}" for name, value in about.items())]
     for title, head, rows in sections(found):
         parts += ["", f"## {title}", "", *_table(head, rows)] if title else ["", *_table(head, rows)]
-    parts += ["", HOW, *(["", BUDGET] if found.single else []), *(["", CAVEAT] if _caveat(found) else [])]
+    parts += ["", _how(found), *(["", BUDGET] if found.single else []),
+              *(["", CAVEAT] if _caveat(found) else [])]
     parts += [line for order in found.orders for line in ("", _said(order))]
     if found.failed:
         parts += ["", "## Failed", "", *(f"- {line.row.name}: {line.failed}" for line in found.failed)]
     if notes := list(_notes(found)):
         parts += ["", "## Notes", "", *(f"- {note}" for note in notes)]
     return "\n".join(parts) + "\n"
+
+
+def _how(found: Comparison) -> str:
+    """Return how the numbers were made, and what is to be known of these."""
+    every = [each for line in found.lines for held in (line.differences, line.gains)
+             for each in held.values()]
+    return " ".join([HOW, *[ONE_SEED] * any(len(line.seeds) == 1 for line in found.lines),
+                     *[OTHER_ROWS] * any(not each.same_rows for each in every)])
 
 
 def sections(found: Comparison) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -78,7 +89,9 @@ def _signed(difference: Difference | None) -> str:
 
 
 def _verdict(difference: Difference | None) -> list[str]:
-    return ["", ""] if difference is None else [f"{difference.p:.3f}", difference.verdict]
+    if difference is None:
+        return ["", ""]
+    return [f"{difference.p:.3f}", difference.verdict + "*" * (not difference.same_rows)]
 
 
 def _cost(line: Line) -> list[str]:
@@ -88,11 +101,17 @@ def _cost(line: Line) -> list[str]:
 
 
 def _said(order: Order) -> str:
-    correlation = "" if order.correlation is None else f"rank correlation {order.correlation:+.2f}, "
-    text = (f"Order of the {order.rows} rows by {order.key}: {correlation}of the pairs that the paper "
-            f"orders {order.agree} agree, {order.tie} are ties, {len(order.contradictions)} contradict it")
-    named = [f"{high} is claimed {claimed:g} above {low} and measured {-found.mean:.3f} ± "
-             f"{found.error:.3f} below" for high, low, claimed, found in order.contradictions[:_NAMED]]
+    said = [] if order.correlation is None else [f"rank correlation {order.correlation:+.2f}"]
+    against = len(order.contradictions)
+    if order.agree or order.tie or against:
+        said.append(f"of the pairs that the paper orders {order.agree} agree, {order.tie} are ties, "
+                    f"{against} contradict it")
+    else:
+        said.append("the pairs are not judged, for these scores have no standard error")
+    text = f"Order of the {order.rows} rows by {order.key}: {', '.join(said)}"
+    ways = ("below", "above") if less_is_better(order.key) else ("above", "below")
+    named = [f"{high} is claimed {abs(claimed):g} {ways[0]} {low} and measured {abs(found.mean):.3f} ± "
+             f"{found.error:.3f} {ways[1]}" for high, low, claimed, found in order.contradictions[:_NAMED]]
     return f"{text}{': ' + '; '.join(named) if named else ''}."
 
 
@@ -146,7 +165,7 @@ def as_json(found: Comparison, about: Mapping[str, str]) -> str:
 
 def _row(line: Line) -> dict[str, Any]:
     def all_of(held: Mapping[str, Difference]) -> dict[str, Any]:
-        return {key: vars(each) | {"verdict": each.verdict} for key, each in held.items()}
+        return {key: each.told() for key, each in held.items()}
 
     return {"name": line.row.name, "seeds": line.seeds, "failed": line.failed,
             "scores": {key: vars(cell) for key, cell in line.cells.items()},

@@ -35,6 +35,9 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
         return str(error)
     if not terms:
         return f'"{formula}" names no task.metric, so that every model would score the same'
+    task, name = terms[0]
+    if formula.strip() == f"{task}.{name}" and name in METRICS and METRICS[name].direction == "lower":
+        return f'"{formula}" is an error, of which less is better; set score = "-{formula}"'
     said = (_term_problem(formula, *term, tasks[term[0]]) for term in terms)
     return next((each for each in said if each), None)
 
