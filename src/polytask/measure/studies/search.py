@@ -58,7 +58,8 @@ class Search:
             journal.parent.mkdir(parents=True, exist_ok=True)
             study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
-                directions=["minimize" if less_is_better(each) else "maximize" for each in sweep.objectives],
+                directions=["minimize" if less_is_better(each) else "maximize"
+                            for each in sweep.objectives],
                 sampler=sampler, pruner=pruner, load_if_exists=True)
         made = cls(sweep, study)
         # Seeded by what is there too: going on after a kill does not draw the first trials again.
