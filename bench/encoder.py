@@ -191,6 +191,24 @@ def parts(given: argparse.Namespace) -> None:
         print(f"{name:<30} {1e3 * ours:6.2f} | {1e3 * other:6.2f}")
 
 
+def after_backward(repeats: int) -> None:
+    """Print what an update costs beside the layers: the gradient's norm and AdamW."""
+    model = Bert(SIZES)
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    word = model.embeddings.word.weight
+    every = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
+    alone = torch.optim.AdamW([word], lr=1e-9, fused=True)
+    others = [p.grad for p in model.parameters() if p is not word and p.grad is not None]
+    million = sum(p.numel() for p in model.parameters()) / 1e6
+    print("\nafter the backward pass: milliseconds")
+    for name, run in {f"AdamW, {million:.1f} million weights": every.step,
+                      f"of them the word table, {word.numel() / 1e6:.1f} million": alone.step,
+                      "norm of the gradient, without the table's": lambda: nn.utils.get_total_norm(
+                          others, foreach=True)}.items():
+        print(f"{name:<44} {1e3 * fastest(run, 8 * repeats):6.2f}")
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--data", type=Path)
@@ -205,8 +223,11 @@ def main() -> None:
     keep_freed_memory()
     kernels = "compiled" if compiled.library() else "not compiled (no C compiler)"
     print(f"{processor()}; {versions('torch', 'transformers')}; kernels {kernels}")
+    print("\n```text")
     steps(given)
     parts(given)
+    after_backward(given.repeats)
+    print("```")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-SCRIPTS = {"training": ["--data"], "steps": ["--data"], "prediction": ["--data"], "startup": ["--data"],
-           "growth": ["--plot"]}
+SCRIPTS = {"training": ["--data"], "encoder": ["--data"], "steps": ["--data"],
+           "prediction": ["--data"], "startup": ["--data"], "growth": ["--plot"]}
 
 
 def placed(page: str, name: str, text: str) -> str:
