@@ -117,7 +117,8 @@ def _said(order: Order) -> str:
 
 def _caveat(found: Comparison) -> bool:
     return any("minilm" in json.dumps(line.row.config.get("encoder", {}))
-               and "quora" in json.dumps(line.row.config.get("tasks", {})) for line in found.lines)
+               and "quora" in json.dumps(line.row.config.get("tasks", {}))
+               and line.row.config.get("data", {}).get("root") != "sample" for line in found.lines)
 
 
 def _notes(found: Comparison) -> Iterator[str]:
@@ -179,7 +180,8 @@ def as_html(text: str, title: str) -> str:
     rows: list[list[str]] = []
     for line in [*text.splitlines(), ""]:
         if line.startswith("|"):
-            rows.append([html.escape(cell.strip()) for cell in line.strip("|").split(" | ")])
+            rows.append([html.escape(cell.strip().replace("\\|", "|"))
+                         for cell in line.strip("|").split(" | ")])
             continue
         if rows:
             head, _, *rest = rows
