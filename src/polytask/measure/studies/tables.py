@@ -91,7 +91,8 @@ def _signed(difference: Difference | None) -> str:
 def _verdict(difference: Difference | None) -> list[str]:
     if difference is None:
         return ["", ""]
-    return [f"{difference.p:.3f}", difference.verdict + "*" * (not difference.same_rows)]
+    chance = f"{difference.p:.3f}" if difference.p >= 0.0005 else "<0.001"
+    return [chance, difference.verdict + "*" * (not difference.same_rows)]
 
 
 def _cost(line: Line) -> list[str]:
