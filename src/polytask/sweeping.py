@@ -194,6 +194,8 @@ class _Search:
         write_file(self.out / "results.csv", sweep_tables.as_csv(self.sweep, found.trials))
         write_file(self.out / "results.json", sweep_tables.as_json(
             self.sweep, found.trials, found.best, found.failures, found.importances, about))
+        for stale in self.out.glob("best*.toml"):
+            stale.unlink()
         for each in found.best:
             name = "best.toml" if len(self.sweep.objectives) == 1 else f"best-{each.number:04d}.toml"
             write_file(self.out / name, write_toml(self.sweep.config(each.drawn)))
