@@ -150,9 +150,14 @@ class _Search:
                    self.out / "configs" / f"{number:04d}.toml")
 
     def _hopeless(self, number: int, job: Job) -> bool:
-        """Tell the search the dev scores so far; return whether it gives the trial up."""
-        return (self.sweep.pruner != "none" and self._reported(number, job)
-                and self.search.gives_up(number))
+        """Tell the search the dev scores so far; return whether it gives the trial up.
+
+        One that has made its last update is not: there is nothing left to save.
+        """
+        if self.sweep.pruner == "none" or not self._reported(number, job):
+            return False
+        done = [event["step"] for event in job.events() if event.get("event") == "step"]
+        return max(done, default=0) < job.planned and self.search.gives_up(number)
 
     def _reported(self, number: int, job: Job) -> bool:
         """Tell the search the dev scores that a run has so far; return whether there are any."""

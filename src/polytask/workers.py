@@ -108,6 +108,16 @@ class Job:
                 continue
         return found
 
+    @property
+    def planned(self) -> int:
+        """The updates that the run will make; 0 as long as it has not begun."""
+        path = RunFolder(self.folder).events
+        if not path.is_file():
+            return 0
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+        return int(json.loads(first).get("steps", 0)) if first.endswith("\n") else 0
+
     def standing(self) -> str:
         """Say how far the run is: its updates, its rate, its last score."""
         events = self.events()

@@ -18,7 +18,7 @@ from polytask.core.config import read_toml
 from polytask.core.errors import ConfigError, RunError
 from polytask.measure.studies.search import Finished, Search, front
 from polytask.measure.studies.sweep import grid, read_sweep
-from polytask.sweeping import sweep
+from polytask.sweeping import _Search, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,6 +139,32 @@ def test_a_hopeless_trial_is_given_up(base: Path) -> None:
     search.prune(bad)
     assert search.left_open() == [good]
     assert search.finished()[-1] == Finished(bad, search.drawn(bad), None, 0.0)
+
+
+def test_a_trial_that_has_made_its_last_update_is_not_given_up(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = base / "sweep.toml"
+    path.write_text(TIED)
+    read = read_sweep(path)
+    going = _Search(read, base / "out", Search.open(read, base / "journal.log", seed=0))
+    number = going.search.ask()
+    assert number == 0
+    job = going._job(number)
+    job.folder.mkdir(parents=True)
+    monkeypatch.setattr(going.search, "gives_up", lambda number: True)
+    monkeypatch.setattr(going.search, "report", lambda *given: None)
+
+    def log(updates: int) -> None:
+        events = [{"event": "start", "steps": 4},
+                  *({"event": "step", "step": n + 1} for n in range(updates)),
+                  {"event": "evaluation", "step": updates, "dev": {"sst": {"accuracy": 0.1}}}]
+        (job.folder / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
+
+    log(2)
+    assert going._hopeless(0, job)
+    log(4)
+    assert not going._hopeless(0, job)
 
 
 def test_a_failed_trial_says_why_and_stays_open(base: Path) -> None:
