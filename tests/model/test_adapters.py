@@ -193,7 +193,7 @@ def test_lora_counts_what_it_adds() -> None:
     ({"type": "pal", "size": 0}, "found 0, expected greater than 0"),
     ({"type": "lora", "rank": 0}, "found 0, expected greater than 0"),
     ({"type": "lora", "dropout": 1.0}, "found 1.0, expected less than 1"),
-    ({"type": "lora", "targets": []}, "at least 1 item"),
+    ({"type": "lora", "targets": []}, "expected at least 1"),
     ({"type": "lora", "rnak": 4}, 'rnak is not a setting; did you mean "rank"?'),
     ("lorra", '"lorra" is no adapter; did you mean "lora"?'),
 ])
