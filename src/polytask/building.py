@@ -148,16 +148,15 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
     adapter = run.encoder.adapter
     if adapter is not None and (said := adapter.problem(encoder)):
         problems.append(f"encoder.adapter: {said}")
-    phases = run.training.resolved()
+    phases = run.training.placed()
     for name, task in tasks.items():
         targets = data[name].train.targets
-        least = min((phase.batch_sizes([name])[name] for phase in phases
+        least = min((phase.batch_sizes([name])[name] for _, phase in phases
                      if name in (phase.tasks or run.tasks)), default=None)
         problems += [f"tasks.{name}.objective: {said}" for each in task.objectives
                      if least and targets is not None
                      and (said := each.rows_problem(task.labels, targets, least))]
-    for number, phase in enumerate(phases):
-        at = f"train.phases.{number}" if run.training.phases else "train"
+    for at, phase in phases:
         rows = {name: len(data[name].train) for name in phase.tasks or run.tasks}
         if said := phase.schedule.problem(list(rows), rows, phase.batch_sizes(rows)):
             problems.append(f"{at}: {said}")
@@ -177,8 +176,7 @@ def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
 def check_learning(run: Run, model: MultiTask) -> None:
     """Refuse surgery where no trained weight has several tasks' gradients, and penalties on nothing."""
     problems = []
-    for number, phase in enumerate(run.training.resolved()):
-        at = f"train.phases.{number}" if run.training.phases else "train"
+    for at, phase in run.training.placed():
         tasks = list(phase.tasks or run.tasks)
         shared = trained_by_several(model, tasks)
         wanted = phase.surgery is not None or phase.gradient_cosines is not None

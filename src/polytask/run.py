@@ -113,16 +113,15 @@ class Run:
 def conflicts(run: Run) -> Iterable[str]:
     """Yield a sentence for each combination of settings that cannot work."""
     try:
-        phases = run.training.resolved()
+        phases = run.training.placed()
     except ConfigError as error:
         yield from error.problems
         phases = ()
     for name, task in run.tasks.items():
         yield from task.conflicts(f"tasks.{name}")
-    for number, phase in enumerate(phases):
-        at = f"train.phases.{number}" if run.training.phases else "train"
+    for number, (at, phase) in enumerate(phases):
         yield from _phase_conflicts(run, phase, at)
-        now, before = phase.optimizer, phases[max(0, number - 1)].optimizer
+        now, before = phase.optimizer, phases[max(0, number - 1)][1].optimizer
         if phase.keep_optimizer and (now.type, now.options) != (before.type, before.options):
             yield (f'{at}.keep_optimizer: "{now.type}" cannot go on with what "{before.type}" remembers, '
                    "whose type or options differ; use those of the phase before, or keep_optimizer = false")

@@ -81,24 +81,34 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
 
 def _check(read: Sweep, quiet: bool) -> None:
     """Read a config, its data and encoder for every value of every parameter; tell all mistakes at once."""
-    unread: dict[str, None] = {}
-    runs = {}
-    for number, probe in enumerate(read.probes()):
+    runs: dict[str, Run] = {}
+    problems: dict[str, None] = {}
+    probes = {str(number): probe for number, probe in enumerate(read.probes())}
+    scored = _scored(read)
+    for name, probe in (probes | scored).items():
         try:
-            runs[str(number)] = Run.from_table(probe, str(read.path))
+            runs[name] = Run.from_table(probe, str(read.path))
         except ConfigError as error:
-            unread |= dict.fromkeys(error.problems)
-    if problems := list(unread) or list(refusals(runs, quiet)):
+            problems |= dict.fromkeys(_of_objectives(said) if name in scored else said
+                                      for said in error.problems)
+    if not problems:
+        problems = dict.fromkeys(
+            f"{read.path}: {_of_objectives(said)}" if scored.keys() >= {*names} else said
+            for said, names in refusals(runs, quiet).items())
+    if problems:
         raise ConfigError(problems)
-    # A metric serves as objective exactly where it serves as the run's score.
+
+
+def _scored(read: Sweep) -> dict[str, Any]:
+    """Return objective → config: a metric serves as objective exactly where it serves as the score."""
     first = next(read.probes())
-    for objective in read.objectives:
-        if objective == OVERALL:
-            continue
-        score = f"-{objective}" if less_is_better(objective) else objective
-        scored = {**first, "train": {**first.get("train", {}), "score": score}}
-        for said in refusals({objective: Run.from_table(scored, str(read.path))}, quiet):
-            raise ConfigError(f"{read.path}: {said.replace('train.score', 'objectives')}")
+    return {objective: {**first, "train": {**first.get("train", {}), "score": score}}
+            for objective in read.objectives if objective != OVERALL
+            for score in [f"-{objective}" if less_is_better(objective) else objective]}
+
+
+def _of_objectives(said: str) -> str:
+    return said.replace("train.score", "objectives")
 
 
 class _Search:
@@ -116,8 +126,8 @@ class _Search:
         while True:
             while len(running) < workers and not stopped():
                 # One whose folder another process still trains in is waited for.
-                free = next((each for each in waiting if not self._job(each).held), None)
-                number = free if free is not None else None if waiting else self._next()
+                free = (each for each in waiting if not self._job(each).held)
+                number = next(free, None) if waiting else self._next()
                 if number is None:
                     break
                 waiting = [each for each in waiting if each != number]
@@ -154,14 +164,17 @@ class _Search:
 
         One that has made its last update is not: there is nothing left to save.
         """
-        if self.sweep.pruner == "none" or not self._reported(number, job):
+        if self.sweep.pruner == "none":
             return False
-        done = [event["step"] for event in job.events() if event.get("event") == "step"]
-        return max(done, default=0) < job.planned and self.search.gives_up(number)
+        events = job.events()
+        if not self._reported(number, events):
+            return False
+        done = max((event["step"] for event in events if event.get("event") == "step"), default=0)
+        return done < job.planned and self.search.gives_up(number)
 
-    def _reported(self, number: int, job: Job) -> bool:
+    def _reported(self, number: int, events: Iterable[Mapping[str, Any]]) -> bool:
         """Tell the search the dev scores that a run has so far; return whether there are any."""
-        scores = [event for event in job.events() if event.get("event") == "evaluation"]
+        scores = [event for event in events if event.get("event") == "evaluation"]
         for event in scores:
             self.search.report(number, int(event["step"]), self._values(event["dev"])[0])
         return bool(scores)
@@ -183,7 +196,7 @@ class _Search:
         if job.finished:
             job.tidy()
             if self.sweep.pruner != "none":
-                self._reported(number, job)  # what the next trials are compared with
+                self._reported(number, job.events())  # what the next trials are compared with
             results = json.loads(RunFolder(job.folder).results.read_text())
             self.search.tell(number, self._values(results["dev"]["scores"]), float(results["seconds"]))
         elif self.search.given_up(number):

@@ -95,6 +95,11 @@ class Train:
             raise ConfigError(problems)
         return tuple(made) or (self,)
 
+    def placed(self) -> tuple[tuple[str, Train], ...]:
+        """Return the phases of `resolved`, each with its dotted key."""
+        return tuple((f"train.phases.{number}" if self.phases else "train", phase)
+                     for number, phase in enumerate(self.resolved()))
+
     def batch_sizes(self, tasks: Iterable[str]) -> dict[str, int]:
         """Return the batch size of each task; one that the table does not name has 16."""
         if isinstance(self.batch_size, int):

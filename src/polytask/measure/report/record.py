@@ -110,8 +110,8 @@ class RunRecord:
     def no_dev(self, task: TaskRecord) -> str:
         """Say that there are no labelled dev predictions of a task, and why."""
         held = task.answers.get("dev")
-        if why := task.damaged.get("dev", ""):
-            pass
+        if "dev" in task.damaged:
+            why = task.damaged["dev"]
         elif not self.ended:
             why = "the training has not ended"
         elif held is not None:
