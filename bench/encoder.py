@@ -14,8 +14,7 @@ import csv
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,9 +22,8 @@ from machine import matmul_peak, processor, useful_flops, versions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polytask.model import compiled
+from polytask.data.batch import TokenBatch
 from polytask.model.attention import attend
-from polytask.model.batch import TokenBatch
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.dropout import added_norm
 from polytask.model.memory import keep_freed_memory
@@ -43,7 +41,7 @@ def batches(data: Path | None, size: int, number: int) -> list[TokenBatch]:
     else:
         from tokenizers import Tokenizer
 
-        from polytask.model.checkpoints import checkpoint_folder
+        from polytask.model.pretrained import checkpoint_folder
 
         tokenizer = Tokenizer.from_file(str(checkpoint_folder("minilm") / "tokenizer.json"))
         tokenizer.no_padding()
@@ -105,28 +103,11 @@ class Theirs:
         self.optimizer.zero_grad()
 
 
-@contextmanager
-def without_kernels() -> Iterator[None]:
-    """Let torch's operations do everything while the block runs."""
-    held, compiled.library = compiled.library, lambda: None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        compiled.library = held
-
-
-def plain(step: Callable[[TokenBatch], None]) -> Callable[[TokenBatch], None]:
-    def run(batch: TokenBatch) -> None:
-        with without_kernels():
-            step(batch)
-    return run
-
-
 def steps(given: argparse.Namespace) -> None:
     """Print the speed of each way to make a step."""
     drawn = batches(given.data, given.batch, given.batches)
     narrow = Ours(narrow=True)
-    ways = {"polytask": narrow, "polytask, torch passes": plain(narrow),
+    ways = {"polytask": narrow,
             "polytask, dense word gradient": Ours(narrow=False), "transformers, padded": Theirs()}
     best = {way: [float("inf")] * len(drawn) for way in ways}
     peak = 0.0
@@ -176,7 +157,7 @@ def parts(given: argparse.Namespace) -> None:
         "linear 384 → 1152": linear(1152, 384), "linear 384 → 384": linear(384, 384),
         "linear 384 → 1536": linear(1536, 384), "linear 1536 → 384": linear(384, 1536),
     }
-    print(f"\none layer, {tokens} tokens: milliseconds forward and backward, compiled | torch")
+    print(f"\none layer, {tokens} tokens: milliseconds forward and backward")
     for name, (function, values) in table.items():
         inputs = [value.requires_grad_() for value in values]
         grad = torch.randn_like(function(*inputs))
@@ -185,10 +166,7 @@ def parts(given: argparse.Namespace) -> None:
                  grad: Tensor = grad) -> object:
             return torch.autograd.grad(function(*inputs), inputs, grad)
 
-        ours = fastest(both, 8 * given.repeats)
-        with without_kernels():
-            other = fastest(both, 8 * given.repeats)
-        print(f"{name:<30} {1e3 * ours:6.2f} | {1e3 * other:6.2f}")
+        print(f"{name:<30} {1e3 * fastest(both, 8 * given.repeats):6.2f}")
 
 
 def after_backward(repeats: int) -> None:
@@ -221,8 +199,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     torch.manual_seed(1)
     keep_freed_memory()
-    kernels = "compiled" if compiled.library() else "not compiled (no C compiler)"
-    print(f"{processor()}; {versions('torch', 'transformers')}; kernels {kernels}")
+    print(f"{processor()}; {versions('torch', 'transformers')}")
     print("\n```text")
     steps(given)
     parts(given)

@@ -23,10 +23,10 @@ import numpy as np
 from machine import heading, table
 
 import polytask as pk
-from polytask.building import build
 from polytask.learn.trainer import Score, Trainer
-from polytask.model.checkpoints import checkpoint_folder
 from polytask.model.memory import keep_freed_memory
+from polytask.model.pretrained import checkpoint_folder
+from polytask.training.build import build
 
 
 def vocabulary() -> list[str]:
@@ -58,7 +58,7 @@ def measured(folder: Path, rows: int = 600, length: int = 20, batch: int = 16, t
                  train=pk.Train(epochs=1, batch_size=batch, max_steps=steps + 2))
     began = time.perf_counter()
     built = build(run, quiet=True)
-    trainer = Trainer(built.model, built.material, run.training, 1, lambda: Score(0.0, {}),
+    trainer = Trainer(built.model, built.training_set, run.train, 1, lambda: Score(0.0, {}),
                       lambda where: None)
     found: list[tuple[float, int]] = []
     first = 0.0

@@ -27,11 +27,11 @@ from machine import heading, spread, table
 from steps import three
 
 import polytask as pk
-from polytask.building import build
-from polytask.model.checkpoints import checkpoint_folder
-from polytask.ship.predict import Model
+from polytask.data.reading import Columns, read_rows
+from polytask.inference.predictor import Model
+from polytask.model.pretrained import checkpoint_folder
 from polytask.tasks.model_folder import save_model
-from polytask.tasks.reading import Columns, read_rows
+from polytask.training.build import build
 
 Pairs = list[tuple[str, ...]]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from machine import heading, table
 
-from polytask.reporting import report
+from polytask.commands.report import report
 
 
 def repeated(file: Path, rows: int) -> None:

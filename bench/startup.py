@@ -23,11 +23,11 @@ START = """
 import json, sys, time
 import torch
 imported = time.perf_counter()
-from polytask.building import build
+from polytask.training.build import build
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
-from polytask.run import Run
-from polytask.training import peak_memory
+from polytask.config import Run
+from polytask.training.session import peak_memory
 import polytask as pk
 data, rows = sys.argv[1:]
 text = dict(sst=("sentence",), quora=("sentence1", "sentence2"), sts=("sentence1", "sentence2"))
@@ -39,14 +39,14 @@ run = Run(data=pk.Data(root=data), encoder=pk.Encoder(checkpoint="minilm"), task
           train=pk.Train(epochs=1, batch_size=16, max_steps=30))
 keep_freed_memory()
 built = build(run, quiet=True)
-trainer = Trainer(built.model, built.material, run.training, 1, lambda: Score(0.0, {}), lambda where: None)
+trainer = Trainer(built.model, built.training_set, run.train, 1, lambda: Score(0.0, {}), lambda where: None)
 events = trainer.run()
 next(events)
 first = time.perf_counter() - imported
 for event in events:
     pass
 held = 4 * 4 * sum(p.numel() for p in built.model.parameters()) / 2**20
-print(json.dumps([first, sum(built.material.rows.values()), held, peak_memory()]))
+print(json.dumps([first, sum(built.training_set.rows.values()), held, peak_memory()]))
 """
 
 

@@ -24,12 +24,12 @@ import torch
 from machine import heading, spread, table
 
 import polytask as pk
-from polytask.building import Built, build
-from polytask.learn.draws import Draws, counted
-from polytask.learn.step import Record
+from polytask.inference.forward import encode_once
+from polytask.learn.microbatch import TaskRows, count_by_task
+from polytask.learn.step import StepRecord
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
-from polytask.tasks.answers import encode_once
+from polytask.training.build import Built, build
 
 BATCH = 16
 # Updates before the clock runs: until then every activation is fresh memory.
@@ -62,7 +62,7 @@ class Updates:
         pooled = {name: encode_once(self.built.model, task, self.built.data[name].train)
                   for name, task in self.built.tasks.items()} if frozen else None
         self.encoding = time.perf_counter() - began
-        trainer = Trainer(self.built.model, self.built.material, run.training, run.seed,
+        trainer = Trainer(self.built.model, self.built.training_set, run.train, run.seed,
                           lambda: Score(0.0, {}), lambda where: None, pooled)
         if compute:
             trainer.compute = compute(self.built)
@@ -77,12 +77,12 @@ class Flat:
     """PCGrad as it is usually written: a flat copy of the gradient a task, projected pair by pair."""
 
     def __init__(self, built: Built) -> None:
-        self.model, self.material = built.model, built.material
+        self.model, self.training_set = built.model, built.training_set
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.random = random.Random(1)
 
-    def __call__(self, draws: Draws, number: int, want_cosines: bool = False) -> Record:
-        record = Record(rows=counted(draws))
+    def __call__(self, draws: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
+        record = StepRecord(rows=count_by_task(draws))
         flat = []
         for draw in draws:
             loss = self._loss(draw)
@@ -106,23 +106,23 @@ class Flat:
         return record
 
     def _loss(self, draw: Any) -> torch.Tensor:
-        batch, (target,) = self.material.batch([(draw.task, draw.rows)])
+        batch, (target,) = self.training_set.batch([(draw.task, draw.rows)])
         (output,) = self.model(batch)
-        return self.material.loss(draw.task, output, target)
+        return self.training_set.loss(draw.task, output, target)
 
 
 class TorchJD(Flat):
     """torchjd: the Jacobian of the shared parameters, a row a task, aggregated by its PCGrad."""
 
-    def __call__(self, draws: Draws, number: int, want_cosines: bool = False) -> Record:
+    def __call__(self, draws: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
         from torchjd.aggregation import PCGrad
         from torchjd.autojac import jac_to_grad, mtl_backward
 
-        record = Record(rows=counted(draws))
-        batch, targets = self.material.batch([(draw.task, draw.rows) for draw in draws])
+        record = StepRecord(rows=count_by_task(draws))
+        batch, targets = self.training_set.batch([(draw.task, draw.rows) for draw in draws])
         features = self.model.encoder(batch)
         outputs = self.model.heads(features, batch)
-        losses = [self.material.loss(draw.task, output, target)
+        losses = [self.training_set.loss(draw.task, output, target)
                   for draw, output, target in zip(draws, outputs, targets, strict=True)]
         mtl_backward(losses, features=features, parallel_chunk_size=1)
         shared = [p for p in self.model.encoder.parameters() if getattr(p, "jac", None) is not None]

@@ -23,9 +23,9 @@ import torch
 from machine import heading, matmul_peak, spread, table, useful_flops
 
 import polytask as pk
-from polytask.building import build
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
+from polytask.training.build import build
 
 FILES = {"sst": ("ids-sst-train.csv", "ids-sst-dev.csv", ("sentence",), "sentiment", 5),
          "quora": ("quora-train.csv", "quora-dev.csv", ("sentence1", "sentence2"), "is_duplicate", 2)}
@@ -40,22 +40,22 @@ def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]
     run = pk.Run(
         seed=seed, data=pk.Data(root=str(data)), encoder=pk.Encoder(checkpoint="minilm"),
         tasks={task: pk.Task(train=train, dev=dev, text=text, label=label, limit=rows, dev_limit=16,
-                             objective=("cross_entropy",), kind="classes" if classes > 2 else None)},
+                             loss=("cross_entropy",), kind="classes" if classes > 2 else None)},
         train=pk.Train(epochs=1, batch_size=BATCH, optimizer=pk.Optimizer(
             lr=5e-5, weight_decay=0.01, warmup=0.0, clip=1.0)),
     )
     built = build(run, quiet=True)
-    trainer = Trainer(built.model, built.material, run.training, seed, lambda: Score(0.0, {}),
+    trainer = Trainer(built.model, built.training_set, run.train, seed, lambda: Score(0.0, {}),
                       lambda where: None)
     lengths: list[int] = []
-    batch_of = built.material.batch
+    batch_of = built.training_set.batch
 
-    def counted(draws: Any) -> Any:
+    def count_by_task(draws: Any) -> Any:
         batch, targets = batch_of(draws)
         lengths.extend(batch.lengths)
         return batch, targets
 
-    built.material.batch = counted  # type: ignore[method-assign]
+    built.training_set.batch = count_by_task  # type: ignore[method-assign]
     began, seen = 0.0, 0
     for event in trainer.run():
         if event["event"] == "step":
@@ -79,9 +79,9 @@ def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[
     )
     from transformers import Trainer as Peer
 
-    from polytask.model.checkpoints import checkpoint_folder
-    from polytask.tasks.reading import Columns, read_rows
-    from polytask.tasks.splitting import draw
+    from polytask.data.reading import Columns, read_rows
+    from polytask.data.splits import draw
+    from polytask.model.pretrained import checkpoint_folder
 
     train, _, text, label, classes = FILES[task]
     held = read_rows(data / train, Columns(text, label))
@@ -128,9 +128,9 @@ def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
     from transformers import TrainerCallback
 
-    from polytask.model.checkpoints import checkpoint_folder
-    from polytask.tasks.reading import Columns, read_rows
-    from polytask.tasks.splitting import draw
+    from polytask.data.reading import Columns, read_rows
+    from polytask.data.splits import draw
+    from polytask.model.pretrained import checkpoint_folder
 
     held = read_rows(data / "quora-train.csv", Columns(("sentence1", "sentence2"), "is_duplicate"))
     chosen = draw(len(held), rows, seed)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from polytask.catalogue import families
+from polytask.commands.list import families
 from polytask.core.registry import Family, describe, describe_fields
 from polytask.core.settings import key_of, to_table
 

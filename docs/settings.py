@@ -14,10 +14,10 @@ from pathlib import Path
 
 import reference
 
-from polytask.catalogue import families
+from polytask.commands.list import families
+from polytask.config import Data, Encoder, Run
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.plan import Train
-from polytask.run import Data, Encoder, Run
+from polytask.learn.train_settings import Train
 from polytask.tasks.task import Task
 
 PAGE = Path(__file__).parent / "settings.md"
@@ -122,14 +122,14 @@ import polytask as pk
 
 run = pk.Run(
     data=pk.Data(root="data"),
-    encoder=pk.Encoder(checkpoint="minilm", pooling=pk.Mean()),
+    encoder=pk.Encoder(checkpoint="minilm", pooling=pk.poolings.Mean()),
     tasks={
         "reviews": pk.Task(train="reviews-train.csv", text="sentence", label="stars",
-                           objective=[pk.CrossEntropy(), pk.OrdinalLogLoss(alpha=1.5)]),
+                           loss=[pk.losses.CrossEntropy(), pk.losses.OrdinalLogLoss(alpha=1.5)]),
         "pairs": pk.Task(train="pairs-train.csv", text=("first", "second"), label="same",
-                         pairing=pk.Separate(), head=pk.MLP(hidden=256)),
+                         pairing=pk.pairings.BiEncoder(), head=pk.heads.MLP(hidden=256)),
     },
-    train=pk.Train(epochs=3, surgery=pk.PCGrad(), weighting=pk.Uncertainty(lr=1e-3),
+    train=pk.Train(epochs=3, surgery=pk.surgeries.PCGrad(), weighting=pk.weightings.Uncertainty(lr=1e-3),
                    optimizer=pk.Optimizer(lr=2e-5, head_lr=1e-3)),
 )
 print(run.to_toml())

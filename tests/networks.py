@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from polytask.core.labels import Labels
-from polytask.model.batch import Span, TokenBatch
+from polytask.data.batch import Span, TokenBatch
+from polytask.data.labels import Labels
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.heads import Linear
-from polytask.model.multitask import MultiTask, build_branch
-from polytask.model.pairing import Single
-from polytask.model.pooling import Pooler
+from polytask.model.heads.linear import Linear
+from polytask.model.multitask import MultiTask, build_task_head
+from polytask.model.pairings.single import Single
+from polytask.model.poolings.pooler import Pooler
 
 CLASSES = Labels("classes", ("a", "b", "c"))
 BINARY = Labels("binary", ("no", "yes"))
@@ -37,9 +37,9 @@ def tiny_model(tasks: tuple[str, ...] = ("sst", "quora", "sts"), dropout: float 
     """Return an encoder with a linear head for each task."""
     made = tiny_bert(dropout) if encoder is None else encoder
     shared = nn.ModuleDict()
-    branches = {task: build_branch(made, Pooler(), Single(), Linear(dropout=dropout), *KINDS[task],
+    task_heads = {task: build_task_head(made, Pooler(), Single(), Linear(dropout=dropout), *KINDS[task],
                                    shared) for task in tasks}
-    return MultiTask(made, branches, shared)
+    return MultiTask(made, task_heads, shared)
 
 
 def flat_batch(rows: Mapping[str, tuple[int, ...]], vocab: int = 50, seed: int = 0) -> TokenBatch:

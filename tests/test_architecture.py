@@ -1,62 +1,162 @@
-"""Imports go one way, and what is optional is imported late and in one place."""
+"""Imports go one way and never in a circle; what is optional is imported late and in one place."""
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "polytask"
-BELOW = {
-    "core": {"core"},
-    "model": {"core", "model"},
-    "tasks": {"core", "model", "tasks"},
-    "learn": {"core", "model", "tasks", "learn"},
-    "measure": {"core", "model", "tasks", "measure"},
-    "ship": {"core", "model", "tasks", "ship"},
-    "sample": {"sample"},
-}
+TESTS = Path(__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
-# Where a third-party package may be imported at all, and whether only inside functions.
+
+# What each package may import beside itself; a module at the top level stands for itself.
+_NETWORK = {"core", "data", "model"}
+_TASKS = _NETWORK | {"losses", "metrics", "tasks"}
+_CONFIG = _TASKS | {"learn", "config"}
+BELOW = {
+    "core": set(),
+    "data": {"core"},
+    "model": {"core", "data"},
+    "losses": _NETWORK,
+    "metrics": {"core", "data"},
+    "tasks": _NETWORK | {"losses", "metrics"},
+    "learn": _TASKS,
+    "inference": _TASKS,
+    "evaluation": _TASKS | {"inference"},
+    "config": _TASKS | {"learn"},
+    "sample": set(),
+    "training": _CONFIG | {"inference", "evaluation", "sample"},
+    "studies": _CONFIG | {"evaluation"},
+    "report": _CONFIG | {"evaluation", "studies"},
+    "engines": {"core"},
+    "commands": {path.stem for path in SOURCE.iterdir()} - {"cli", "__main__"},
+    "cli": {"core", "config", "commands"},
+    "__main__": {"cli"},
+}
+# Where a third-party package may be imported at all; always inside a function.
 CONFINED = {
-    "matplotlib": ("measure/",),
-    "optuna": ("measure/",),
-    "onnx": ("ship/export",),
-    "onnxruntime": ("ship/export",),
+    "matplotlib": ("report/",),
+    "optuna": ("studies/",),
     "torchjd": ("learn/surgery/", "learn/weightings/"),
     "peft": ("model/adapters",),
-    "transformers": ("model/backbones",),
-    "datasets": ("tasks/",),
+    "transformers": ("model/transformers_encoder",),
+    "datasets": ("data/",),
+}
+# Packages whose modules each have a test file of the same name, and what a test file covers instead.
+MIRRORED = {"core", "data", "learn"}
+COVERED_BY = {
+    "learn/schedules": "tests/contracts/test_schedules.py",
+    "learn/weightings": "tests/contracts/test_weightings.py",
+    "learn/surgery": "tests/contracts/test_surgeries.py",
+    "learn/regularizers": "tests/contracts/test_regularizers.py",
 }
 
 
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """The modules that a file imports, each with whether the import stands at its top level."""
-    tree = ast.parse(path.read_text())
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the modules that a file imports, each with whether the import stands at its top level."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in ast.iter_child_nodes(tree)}
+    typing_only = {id(inner) for node in ast.walk(tree)
+                   if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+                   for inner in ast.walk(node)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            for inner in ast.walk(node):
-                top.discard(id(inner))
-    found = []
-    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
         if isinstance(node, ast.Import):
-            found += [(alias.name, id(node) in top) for alias in node.names]
+            yield from ((alias.name, id(node) in top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.append((node.module, id(node) in top))
-    return found
+            # `from package import module` is an import of the module.
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((name if module_file(name) else node.module, id(node) in top) for name in inner)
+
+
+def module_file(name: str) -> Path | None:
+    """Return the file of a module of ours, or None."""
+    place = SOURCE.parent.joinpath(*name.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()),
+                None)
+
+
+def ours(path: Path) -> set[Path]:
+    """Return the files of ours that a file imports."""
+    found = {module_file(name) for name, _ in imports(path) if name.split(".")[0] == "polytask"}
+    return {each for each in found if each is not None} - {path}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_go_one_way(path: Path) -> None:
-    parts = path.relative_to(SOURCE).parts
-    if len(parts) == 1:
-        return  # the composition root knows everybody
+    package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if package == "__init__":
+        return  # the public surface names everybody, and imports nobody before it is asked
+    assert package in BELOW, f"{package} has no place in the order of imports"
     for name, _ in imports(path):
         if name.startswith("polytask."):
-            folder = name.split(".")[1]
-            assert folder in BELOW[parts[0]], f"{path} imports {name}"
+            other = name.split(".")[1]
+            assert other == package or other in BELOW[package], f"{path} imports {name}"
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    circles = cycles({path: ours(path) for path in MODULES if path != SOURCE / "__init__.py"})
+    shown = [[str(path.relative_to(SOURCE)) for path in circle] for circle in circles]
+    # A package imports its own modules, which import their contract from it: that is one way in.
+    assert [circle for circle in shown if not any(path.endswith("__init__.py") for path in circle)] == []
+
+
+def test_a_circle_is_found() -> None:
+    a, b, c = Path("a"), Path("b"), Path("c")
+    assert [set(circle) for circle in cycles({a: {b}, b: {c}, c: {b}})] == [{b, c}]
+    assert cycles({a: {b, c}, b: {c}, c: set()}) == []
+
+
+def cycles(graph: dict[Path, set[Path]]) -> list[list[Path]]:
+    """Return the strongly connected components of more than one node (Tarjan)."""
+    index: dict[Path, int] = {}
+    low: dict[Path, int] = {}
+    stack: list[Path] = []
+    found: list[list[Path]] = []
+
+    def visit(node: Path) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            component = []
+            while not component or component[-1] != node:
+                component.append(stack.pop())
+            if len(component) > 1:
+                found.append(component)
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def test_no_class_or_alias_has_a_namesake_in_another_module() -> None:
+    homes: dict[str, set[str]] = defaultdict(set)
+    for path in MODULES:
+        if "sample" in path.parts:
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = []
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [each.id for each in targets if isinstance(each, ast.Name)]
+            for name in names:  # aliases of types are in CamelCase; constants are not asked
+                if name[0].isupper() and not name.isupper() and "_" not in name:
+                    homes[name].add(str(path.relative_to(SOURCE)))
+    assert {name: sorted(places) for name, places in homes.items() if len(places) > 1} == {}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
@@ -74,9 +174,19 @@ def test_core_imports_no_torch() -> None:
         assert all(name.split(".")[0] != "torch" for name, _ in imports(path)), path
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.relative_to(SOURCE).parts[0] in MIRRORED
+             and not path.stem.startswith("__")], ids=lambda p: str(p.relative_to(SOURCE)))
+def test_every_module_of_core_data_and_learn_has_its_test_file(path: Path) -> None:
+    place = path.relative_to(SOURCE)
+    covered = COVERED_BY.get(place.parent.as_posix())
+    expected = TESTS.parent / covered if covered else TESTS / place.parent / f"test_{path.stem}.py"
+    assert expected.is_file(), f"{place} has no test file {expected.relative_to(TESTS.parent)}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_files_and_functions_stay_readable(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400, f"{path} is too long to hold in mind"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
@@ -85,5 +195,6 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 
 
 def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
-    banned = {"utils", "util", "helpers", "helper", "misc", "common", "base", "manager", "handlers"}
+    banned = {"utils", "util", "helpers", "helper", "misc", "common", "base", "manager", "handlers",
+              "processor", "args"}
     assert not [path for path in MODULES if path.stem in banned]

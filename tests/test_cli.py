@@ -13,8 +13,9 @@ import pytest
 import tomli_w
 
 from polytask.cli import main
-from polytask.core import disk
-from polytask.run import Run
+from polytask.commands.train import train
+from polytask.config import Run
+from polytask.core import atomic_files
 
 
 def run_cli(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -76,7 +77,7 @@ def test_the_whole_path_from_check_to_predictions(
 
 def test_predict_reads_standard_input(config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    Run.from_toml(config).train(folder, quiet=True)
+    train(Run.from_toml(config), folder, quiet=True)
     command = [sys.executable, "-m", "polytask", "predict", str(folder), "--task", "quora", "-q"]
     done = subprocess.run(command, input="A?\tB?\nC?\tD?\n", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -103,15 +104,15 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "batch size 0": (["--set", "train.batch_size=0"], ["train.batch_size"]),
     "batch size above the data": (["--set", "train.batch_size={ sst = 4000 }"], ["4000", "40"]),
     "a phase without tasks": (["--set", "train.phases=[{ tasks = [] }]"], ["train.phases.0.tasks"]),
-    "mse with classes": (["--set", "tasks.sst.objective=mean_squared_error"],
-                         ["tasks.sst.objective", "regression"]),
+    "mse with classes": (["--set", "tasks.sst.loss=mean_squared_error"],
+                         ["tasks.sst.loss", "regression"]),
     "cosine head of a packed pair": (["--set", "tasks.quora.head=cosine"],
-                                     ["tasks.quora.head", "separate"]),
-    "contrastive and packed": (["--set", "tasks.quora.objective=multiple_negatives"],
-                               ["tasks.quora.objective", "separate"]),
+                                     ["tasks.quora.head", "bi_encoder"]),
+    "contrastive and packed": (["--set", "tasks.quora.loss=multiple_negatives"],
+                               ["tasks.quora.loss", "bi_encoder"]),
     "layers that do not exist": (["--set", "encoder.trainable=[7]"], ["7", "0 to 1"]),
     "class weights of the wrong length": (
-        ["--set", 'tasks.sst.objective={ type = "cross_entropy", class_weights = [1, 2] }'], ["2", "5"]),
+        ["--set", 'tasks.sst.loss={ type = "cross_entropy", class_weights = [1, 2] }'], ["2", "5"]),
     "a probability outside [0, 1)": (["--set", "encoder.dropout=1.0"], ["encoder.dropout", "less than 1"]),
     "frozen and smart": (["--set", "encoder.trainable=frozen", "--set", "train.regularizers=[\"smart\"]"],
                          ["train.regularizers.0", "frozen"]),
@@ -189,7 +190,7 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    flush, saves = disk._flush, 0
+    flush, saves = atomic_files._flush, 0
 
     def full(path: Path) -> None:
         nonlocal saves
@@ -199,11 +200,11 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(
                 raise OSError(28, os.strerror(28))
         flush(path)
 
-    monkeypatch.setattr(disk, "_flush", full)
+    monkeypatch.setattr(atomic_files, "_flush", full)
     code, _, err = run_cli("train", str(config), "--out", str(folder), "-q", "--set", "train.save_every=2",
                            capsys=capsys)
     assert code == 2 and "the disk is full" in err
-    monkeypatch.setattr(disk, "_flush", flush)
+    monkeypatch.setattr(atomic_files, "_flush", flush)
     code, _, err = run_cli("train", str(config), "--out", str(folder), "-q", "--resume",
                            "--set", "train.save_every=2", capsys=capsys)
     assert code == 0, err
@@ -239,7 +240,7 @@ def test_list_as_json_has_every_family(capsys: pytest.CaptureFixture[str]) -> No
         for member in members:
             assert member["doc"] and member["source"], (family, member["name"])
             assert all(field["doc"] for field in member["fields"]), (family, member["name"])
-    assert run_cli("list", "objektives", capsys=capsys)[2].count('did you mean "objectives"') == 1
+    assert run_cli("list", "objektives", capsys=capsys)[2].count('did you mean "losses"') == 1
 
 
 def test_a_refused_training_leaves_no_folder_behind(
@@ -247,6 +248,6 @@ def test_a_refused_training_leaves_no_folder_behind(
 ) -> None:
     folder = tmp_path / "run"
     code, _, _ = run_cli("train", str(config), "--out", str(folder), "-q", "--set",
-                         "tasks.sst.objective=mean_squared_error", capsys=capsys)
+                         "tasks.sst.loss=mean_squared_error", capsys=capsys)
     assert code == 2
     assert not folder.exists()

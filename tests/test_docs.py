@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from polytask.catalogue import FAMILIES, families
+from polytask.commands.list import FAMILIES, families
+from polytask.config import Data, Encoder, Run
 from polytask.core.registry import describe, describe_fields
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.plan import Train
-from polytask.run import Data, Encoder, Run
+from polytask.learn.train_settings import Train
 from polytask.tasks.task import Task
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -86,8 +86,8 @@ def test_a_component_says_what_it_does_from_what_and_from_where(plural: str, cls
 
 def test_limits_and_types_are_written_in_words(reference: ModuleType) -> None:
     pages = {path.stem: text for path, text in reference.pages().items()}
-    assert "| `label_smoothing` | number ≥ 0, < 1 | `0.0` |" in pages["objectives"]
+    assert "| `label_smoothing` | number ≥ 0, < 1 | `0.0` |" in pages["losses"]
     assert '| `activation` | `"relu"` or `"leaky_relu"` or `"gelu"` or `"tanh"` | `"relu"` |' in (
         pages["heads"])
     assert '| `features` | list of `"u"` or `"v"` or' in pages["pairings"]
-    assert "```text\n(s − y)²\n```" in pages["objectives"]
+    assert "```text\n(s − y)²\n```" in pages["losses"]

@@ -3,11 +3,13 @@
     import polytask as pk
 
     run = pk.Run.from_toml("three.toml")
-    result = run.train("runs/first")
+    result = pk.train(run, "runs/first")
     model = pk.load("runs/first")
     model.predict("quora", [("How old are you?", "What is your age?")])
 
-Names are imported when they are first used, so that `import polytask` does no work.
+Each family of components is a namespace with its base class and its decorator: `pk.losses.CrossEntropy`,
+`pk.weightings.Kendall`, `pk.losses.Loss`; `@pk.loss` registers one of your own. Names are imported when
+they are first used, so that `import polytask` does no work.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polytask.comparing import compare
+    from polytask import losses, metrics
+    from polytask.commands.compare import compare
+    from polytask.commands.evaluate import evaluate_run as evaluate
+    from polytask.commands.report import report
+    from polytask.commands.sweep import sweep
+    from polytask.commands.train import train
+    from polytask.config import Data, Encoder, Run
     from polytask.core.errors import (
         CheckpointError,
         ConfigError,
@@ -26,100 +34,69 @@ if TYPE_CHECKING:
         PolytaskError,
         RunError,
     )
-    from polytask.core.labels import Labels
+    from polytask.data.labels import Labels
+    from polytask.inference.predictor import Model, Prediction, load
+    from polytask.learn import regularizers, schedules, weightings
+    from polytask.learn import surgery as surgeries
     from polytask.learn.optimizers import Optimizer
-    from polytask.learn.plan import Train
-    from polytask.learn.regularizers import SMART, Norm, regularizer
-    from polytask.learn.schedules import (
-        Annealed,
-        Balanced,
-        BatchRoundRobin,
-        Biased,
-        EpochRoundRobin,
-        FullData,
-        Merged,
-        Proportional,
-        Sequential,
-        schedule,
-    )
-    from polytask.learn.surgery import PCGrad, surgery
-    from polytask.learn.weightings import (
-        Automatic,
-        Fixed,
-        Homoscedastic,
-        Kendall,
-        Learnable,
-        Sum,
-        Uncertainty,
-        weighting,
-    )
-    from polytask.model.adapters import PAL, LoRA, adapter
-    from polytask.model.heads import MLP, Cosine, Linear, Shared, head
+    from polytask.learn.regularizers import regularizer
+    from polytask.learn.schedules import schedule
+    from polytask.learn.surgery import surgery
+    from polytask.learn.train_settings import Train
+    from polytask.learn.weightings import weighting
+    from polytask.losses import loss
+    from polytask.metrics import metric
+    from polytask.model import adapters, heads, pairings, poolings
+    from polytask.model.adapters import adapter
+    from polytask.model.heads import head
     from polytask.model.output import Output
-    from polytask.model.pairing import Packed, Separate, Single, Twin, pairing
-    from polytask.model.pooling import Cls, Max, Mean, Pooler, pooling
-    from polytask.reporting import report
-    from polytask.run import Data, Encoder, Run
-    from polytask.ship.predict import Model, Prediction, load
-    from polytask.sweeping import sweep
-    from polytask.tasks.metrics import metric
-    from polytask.tasks.objectives import (
-        BinaryCrossEntropy,
-        CosineEmbedding,
-        CrossEntropy,
-        MeanSquaredError,
-        MultipleNegatives,
-        OrdinalLogLoss,
-        SimCSE,
-        objective,
-    )
+    from polytask.model.pairings import pairing
+    from polytask.model.poolings import pooling
     from polytask.tasks.task import Task
+    from polytask.training.session import Result
 
+# Each public name and where it is: "module:name", or a module that is a namespace.
 _PLACES = {
-    "comparing": "compare",
-    "core.errors": "CheckpointError ConfigError DataError Diverged Interrupted PolytaskError RunError",
-    "core.labels": "Labels",
-    "learn.optimizers": "Optimizer",
-    "learn.plan": "Train",
-    "learn.regularizers": "SMART Norm regularizer",
-    "learn.schedules": "Annealed Balanced BatchRoundRobin Biased EpochRoundRobin FullData Merged "
-                       "Proportional Sequential schedule",
-    "learn.surgery": "PCGrad surgery",
-    "learn.weightings": "Automatic Fixed Homoscedastic Kendall Learnable Sum Uncertainty weighting",
-    "model.adapters": "PAL LoRA adapter",
-    "model.heads": "MLP Cosine Linear Shared head",
-    "model.output": "Output",
-    "model.pairing": "Packed Separate Single Twin pairing",
-    "model.pooling": "Cls Max Mean Pooler pooling",
-    "reporting": "report",
-    "run": "Data Encoder Run",
-    "ship.predict": "Model Prediction load",
-    "sweeping": "sweep",
-    "tasks.metrics": "metric",
-    "tasks.objectives": "BinaryCrossEntropy CosineEmbedding CrossEntropy MeanSquaredError "
-                        "MultipleNegatives OrdinalLogLoss SimCSE objective",
-    "tasks.task": "Task",
+    **{f"{family}s": place for family, place in {
+        "adapter": "model.adapters", "head": "model.heads", "pairing": "model.pairings",
+        "pooling": "model.poolings", "regularizer": "learn.regularizers",
+        "schedule": "learn.schedules", "weighting": "learn.weightings", "metric": "metrics",
+    }.items()},
+    "losses": "losses", "surgeries": "learn.surgery",
+    "adapter": "model.adapters:adapter", "head": "model.heads:head", "loss": "losses:loss",
+    "metric": "metrics:metric", "pairing": "model.pairings:pairing",
+    "pooling": "model.poolings:pooling", "regularizer": "learn.regularizers:regularizer",
+    "schedule": "learn.schedules:schedule", "surgery": "learn.surgery:surgery",
+    "weighting": "learn.weightings:weighting",
+    "compare": "commands.compare:compare", "evaluate": "commands.evaluate:evaluate_run",
+    "load": "inference.predictor:load", "report": "commands.report:report",
+    "sweep": "commands.sweep:sweep", "train": "commands.train:train",
+    "Data": "config:Data", "Encoder": "config:Encoder", "Run": "config:Run",
+    "Labels": "data.labels:Labels", "Model": "inference.predictor:Model",
+    "Optimizer": "learn.optimizers:Optimizer", "Output": "model.output:Output",
+    "Prediction": "inference.predictor:Prediction", "Result": "training.session:Result",
+    "Task": "tasks.task:Task", "Train": "learn.train_settings:Train",
+    **{error: f"core.errors:{error}" for error in (
+        "CheckpointError", "ConfigError", "DataError", "Diverged", "Interrupted", "PolytaskError",
+        "RunError")},
 }
 
-__all__ = [  # noqa: RUF022 (sorted as the namespace is, which a test compares)
-    "Annealed", "Automatic", "Balanced", "BatchRoundRobin", "Biased", "BinaryCrossEntropy",
-    "CheckpointError", "Cls", "ConfigError", "Cosine", "CosineEmbedding", "CrossEntropy", "Data",
-    "DataError", "Diverged", "Encoder", "EpochRoundRobin", "Fixed", "FullData", "Homoscedastic",
-    "Interrupted", "Kendall", "Labels", "Learnable", "Linear", "LoRA", "MLP", "Max", "Mean",
-    "MeanSquaredError", "Merged", "Model", "MultipleNegatives", "Norm", "Optimizer",
-    "OrdinalLogLoss", "Output", "PAL", "PCGrad", "Packed", "PolytaskError", "Pooler", "Prediction",
-    "Proportional", "Run", "RunError", "SMART", "Separate", "Sequential", "Shared", "SimCSE",
-    "Single", "Sum", "Task", "Train", "Twin", "Uncertainty", "adapter", "compare", "head", "load",
-    "metric", "objective", "pairing", "pooling", "regularizer", "report", "schedule", "surgery", "sweep",
-    "weighting",
+__all__ = [
+    "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder", "Interrupted",
+    "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
+    "RunError", "Task", "Train", "adapter", "adapters", "compare", "evaluate", "head", "heads", "load",
+    "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling", "poolings", "regularizer",
+    "regularizers", "report", "schedule", "schedules", "surgeries", "surgery", "sweep", "train",
+    "weighting", "weightings",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    for place, names in _PLACES.items():
-        if name in names.split():
-            return getattr(import_module(f"polytask.{place}"), name)
-    raise AttributeError(f"module 'polytask' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'polytask' has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    found = import_module(f"polytask.{module}")
+    return getattr(found, attribute) if attribute else found
 
 
 def __dir__() -> list[str]:

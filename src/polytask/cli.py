@@ -33,7 +33,7 @@ def init(
     checkpoint: Annotated[str, typer.Option(help="The encoder to start from.")] = "minilm",
 ) -> None:
     """Write a config scaffolded from the files' own columns."""
-    from polytask.tasks.scaffold import scaffold
+    from polytask.commands.init import scaffold
 
     text = scaffold(data, checkpoint=checkpoint)
     if out is None:
@@ -41,7 +41,7 @@ def init(
         return
     if out.exists():
         raise PolytaskError(f"{out}: is there already; give another --out")
-    from polytask.core.disk import write_file
+    from polytask.core.atomic_files import write_file
 
     write_file(out, text)
     print(f"{out} written; look it over, then: polytask check {out}")
@@ -55,8 +55,8 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Read the data, show what is wrong with them, and the plan of the first epoch."""
-    from polytask.checking import check_run
-    from polytask.run import Run
+    from polytask.commands.check import check_run
+    from polytask.config import Run
 
     for line in check_run(Run.from_toml(config, assignments or ()), time_steps, quiet):
         print(line)
@@ -71,10 +71,12 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train the tasks of a config together; the result is a run folder."""
-    from polytask.run import Run
+    from polytask.commands.train import train as train_run
+    from polytask.config import Run
 
-    result = Run.from_toml(config, assignments or ()).train(
-        out, resume=resume, quiet=quiet, again=f"polytask train {config} --out {out} --resume"
+    result = train_run(
+        Run.from_toml(config, assignments or ()), out, resume=resume, quiet=quiet,
+        again=f"polytask train {config} --out {out} --resume"
         + "".join(f" --set '{each}'" for each in assignments or ()))
     print(result)
 
@@ -89,7 +91,7 @@ def evaluate(
     assignments: Set = None,
 ) -> None:
     """Score a run on one of its splits or on another file."""
-    from polytask.scoring import evaluate_run
+    from polytask.commands.evaluate import evaluate_run
 
     result = evaluate_run(run, split, data, task, assignments or ())
     print(result.to_json() if as_json else result)
@@ -110,7 +112,7 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Predict a task for the rows of a file."""
-    from polytask.ship.files import predict_file
+    from polytask.commands.predict import predict_file
 
     predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None)
 
@@ -125,7 +127,7 @@ def report(
     plots: Annotated[bool, typer.Option(help="Also write the figures to plots/ as PNG and SVG.")] = True,
 ) -> None:
     """Rebuild the report of a run or a study from its folder alone."""
-    from polytask.reporting import report as write_report
+    from polytask.commands.report import report as write_report
 
     print(write_report(runs, out, plots))
 
@@ -146,16 +148,14 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Train every row of a study with several seeds and compare them."""
-    from polytask.comparing import compare
+    from polytask.commands.compare import compare
 
     found = compare(study, out, seeds, workers, None if rows is None else rows.split(","), scale,
                     assignments or (), baselines, quiet)
     if sys.stdout.isatty():
         from rich.console import Console
 
-        from polytask.measure.studies.tables import terminal
-
-        Console().print(*terminal(found.comparison), sep="\n\n")
+        Console().print(*found.tables(), sep="\n\n")
     else:
         print(found)
     if found.comparison.failed:
@@ -174,8 +174,8 @@ def sweep_(
     assignments: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Search settings with Optuna: a grid or TPE, over any dotted keys, one objective or several."""
-    from polytask.sweeping import sweep as run_sweep
+    """Search settings with Optuna: a grid or TPE, over any dotted keys, for one metric or several."""
+    from polytask.commands.sweep import sweep as run_sweep
 
     found = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet)
     print(found)
@@ -183,13 +183,13 @@ def sweep_(
         raise typer.Exit(1)
 
 
-@app.command("list", epilog="Example: `polytask list objectives`")
+@app.command("list", epilog="Example: `polytask list losses`")
 def list_(
-    family: Annotated[str | None, typer.Argument(help="A family, such as objectives.")] = None,
+    family: Annotated[str | None, typer.Argument(help="A family, such as losses.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """List the components that a config can name, with their fields."""
-    from polytask.catalogue import catalogue, table
+    from polytask.commands.list import catalogue, table
 
     if as_json:
         import json
@@ -205,7 +205,7 @@ def show(
     config: Annotated[bool, typer.Option("--config", help="Print the resolved config alone.")] = False,
 ) -> None:
     """Show the settings and scores of a run."""
-    from polytask.scoring import show_run
+    from polytask.commands.evaluate import show_run
 
     for line in show_run(run, config):
         print(line)

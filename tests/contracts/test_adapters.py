@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from networks import flat_batch, tiny_model
-from polytask.model.adapters import adapter, merged
+from polytask.model.adapters.contract import adapter
+from polytask.model.adapters.lora import merged
 from polytask.model.multitask import MultiTask
-from polytask.model.trainable import choose, parameter_groups
+from polytask.model.trainable import parameter_groups, set_trainable
 
 NAMES = sorted(adapter.members)
 TINY = {"pal": {"size": 12, "heads": 3}, "lora": {"rank": 3}}
@@ -22,7 +23,7 @@ def attached(name: str) -> tuple[MultiTask, MultiTask]:
     plain, made = tiny_model(), tiny_model()
     made.load_state_dict(plain.state_dict())
     adapter.members[name](**TINY.get(name, {})).attach(made, made.tasks)
-    choose(made)
+    set_trainable(made)
     return plain, made
 
 

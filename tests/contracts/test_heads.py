@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from polytask.core.labels import Labels
 from polytask.core.registry import Family
-from polytask.model.heads import Decision, Head
+from polytask.data.labels import Labels
+from polytask.model.heads.contract import Head
+from polytask.model.heads.decisions import Decision
 from polytask.model.output import Output
 
 MEMBERS = Family.all["heads"].members
@@ -25,7 +26,7 @@ KINDS = {
 }
 SERVED = [(MEMBERS[name](), *KINDS[kind]) for name in sorted(MEMBERS) for kind in KINDS
           if MEMBERS[name]().problem(KINDS[kind][0]) is None
-          and (KINDS[kind][1] == 1 or MEMBERS[name]().needs == "vector")]
+          and (KINDS[kind][1] == 1 or MEMBERS[name]().input_field == "vector")]
 
 
 @pytest.fixture(params=SERVED, ids=lambda s: f"{s[0].name}-{s[1].kind}-{s[2]}")
@@ -39,7 +40,7 @@ def rows() -> Output:
 
 
 def answered(head: Head, module: nn.Module, labels: Labels, output: Output) -> Output:
-    return output.with_values(head.gives(labels.kind), module(output))
+    return output.with_values(head.output_field(labels.kind), module(output))
 
 
 def test_every_head_serves_something() -> None:
@@ -51,7 +52,7 @@ def test_gives_its_outputs_for_each_row(served: tuple[Head, Labels, int]) -> Non
     values = head.build(WIDTH, outputs, nn.ModuleDict())(rows())
     assert values.shape == ((ROWS,) if outputs == 1 else (ROWS, outputs))
     assert values.isfinite().all()
-    assert head.gives(labels.kind) in ("logits", "score")
+    assert head.output_field(labels.kind) in ("logits", "score")
 
 
 def test_a_row_is_answered_by_itself(served: tuple[Head, Labels, int]) -> None:
@@ -68,7 +69,7 @@ def test_the_gradient_reaches_what_it_needs_and_all_its_parameters(
     shared = nn.ModuleDict()
     module = head.build(WIDTH, outputs, shared)
     output = rows()
-    needed = [output.u, output.v] if head.needs == "pair" else [output.vector]
+    needed = [output.u, output.v] if head.input_field == "pair" else [output.vector]
     for each in needed:
         each.requires_grad_()
     module.eval()(output).square().sum().backward()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from polytask.core.registry import Family
-from polytask.model.pairing import Pairing
+from polytask.model.pairings.contract import Pairing
 
 MEMBERS = Family.all["pairings"].members
 ROWS, WIDTH = 5, 8

@@ -7,8 +7,8 @@ import torch
 
 from networks import tiny_bert
 from polytask.core.registry import Family
-from polytask.model.batch import TokenBatch
-from polytask.model.pooling import Pooling
+from polytask.data.batch import TokenBatch
+from polytask.model.poolings.contract import Pooling
 
 MEMBERS = Family.all["poolings"].members
 LENGTHS = (4, 1, 9, 2, 6)

@@ -12,9 +12,8 @@ import torch
 from networks import KINDS, flat_batch, tiny_model
 from polytask.core.registry import describe
 from polytask.core.settings import to_table
-from polytask.learn.moment import Moment, observe
-from polytask.learn.penalty import Attached, attach
-from polytask.learn.regularizers import regularizer
+from polytask.learn.regularizers.context import RegularizerContext, observe
+from polytask.learn.regularizers.contract import Attached, attach, regularizer
 
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "norm": {"l1": {"p": 1}, "l2": {"p": 2}, "euclid": {"p": 2, "squared": False},
@@ -38,10 +37,10 @@ def at_work(name: str, form: str, dropout: float = 0.1) -> tuple[Attached, Any]:
     return made, model
 
 
-def moments(made: Attached, model: Any) -> list[Moment]:
-    """A moment of every task, or the one of a step."""
+def moments(made: Attached, model: Any) -> list[RegularizerContext]:
+    """A context of every task, or the one of a step."""
     if made.scope == "step":
-        return [Moment(model=model)]
+        return [RegularizerContext(model=model)]
     return [observe(model, flat_batch({task: (5, 8, 3)}), labels)
             for task, (labels, _) in KINDS.items()]
 
@@ -49,9 +48,9 @@ def moments(made: Attached, model: Any) -> list[Moment]:
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_it_is_finite_positive_and_differentiable(name: str, form: str) -> None:
     made, model = at_work(name, form)
-    for moment in moments(made, model):
+    for context in moments(made, model):
         model.zero_grad()
-        penalty = made.module.penalty(moment)
+        penalty = made.module.penalty(context)
         assert penalty.dim() == 0
         assert penalty.dtype == torch.float32
         assert torch.isfinite(penalty)
@@ -86,8 +85,8 @@ def test_small_steps_down_its_gradient_lower_it(name: str, form: str) -> None:
 def test_it_moves_no_weight_and_keeps_no_gradient_by_itself(name: str, form: str) -> None:
     made, model = at_work(name, form)
     before = copy.deepcopy(model.state_dict())
-    for moment in moments(made, model):
-        made.module.penalty(moment)
+    for context in moments(made, model):
+        made.module.penalty(context)
         made.module.after_step()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
@@ -104,7 +103,7 @@ def test_its_state_is_all_it_needs_to_go_on(name: str, form: str) -> None:
         for number in range(first, first + steps):
             torch.manual_seed(number)
             model.zero_grad()
-            penalties = [made.module.penalty(moment) for moment in moments(made, model)]
+            penalties = [made.module.penalty(context) for context in moments(made, model)]
             torch.stack(penalties).sum().backward()
             with torch.no_grad():
                 for parameter in model.parameters():

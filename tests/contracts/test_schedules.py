@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
-from polytask.learn.schedules import Step, epoch_random, preview, schedule
+from polytask.learn.schedules.contract import StepPlan, epoch_random, schedule
+from polytask.learn.schedules.preview import preview
 
 TABLES: dict[str, list[Any]] = {
     "batch_round_robin": [
@@ -20,7 +21,7 @@ TABLES: dict[str, list[Any]] = {
         {"type": "batch_round_robin", "joint": False},
         {"type": "batch_round_robin", "end": "shortest"},
         {"type": "batch_round_robin", "end": "alternate", "joint": False},
-        {"type": "batch_round_robin", "end": 7, "feed": "fresh"},
+        {"type": "batch_round_robin", "end": 7, "sampler": "fresh"},
         {"type": "batch_round_robin", "end": 7, "joint": False},
     ],
     "proportional": ["proportional", {"type": "proportional", "draws": 3}],
@@ -41,7 +42,7 @@ def sets(draw: st.DrawFn) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def planned(table: Any, rows: dict[str, int], sizes: dict[str, int], epoch: int, seed: int
-            ) -> list[Step]:
+            ) -> list[StepPlan]:
     return list(schedule.read(table).plan(rows, sizes, epoch, 4, epoch_random(seed, epoch)))
 
 
@@ -59,7 +60,7 @@ def test_steps_hold_known_tasks_and_full_or_last_batches(
     for step in plan:
         assert step, "a step without a task would be an update of nothing"
         assert list(step) == [task for task in rows if task in step], "tasks keep their order"
-        assert chosen.narrowest(rows) <= len(step) <= chosen.widest(rows)
+        assert chosen.min_tasks_per_step(rows) <= len(step) <= chosen.max_tasks_per_step(rows)
         for task, draws in step.items():
             assert draws
             assert all(1 <= size <= promised[task] for size in draws)
@@ -97,7 +98,7 @@ def test_randomness_comes_from_the_generator_given(table: Any) -> None:
 def test_settings_survive_their_table(table: Any) -> None:
     chosen = schedule.read(table)
     assert schedule.read(to_table(chosen)) == chosen
-    assert chosen.feed in ("fresh", "continues")
+    assert chosen.sampler in ("fresh", "continues")
 
 
 @pytest.mark.parametrize("table", EVERY, ids=str)
@@ -149,7 +150,8 @@ def test_a_schedule_needs_a_plan_alone() -> None:
         schedule(Empty)
     try:
         made = schedule(There)()
-        assert (made.feed, made.widest(["a", "b"]), made.num_epochs(["a"], 3)) == ("fresh", 1, 3)
+        assert made.sampler == "fresh"
+        assert (made.max_tasks_per_step(["a", "b"]), made.num_epochs(["a"], 3)) == (1, 3)
         assert made.problem(["a"], {"a": 3}, {"a": 4}) is not None
     finally:
-        schedule.members.pop("there")
+        schedule.members.pop(There.reference)  # type: ignore[attr-defined]

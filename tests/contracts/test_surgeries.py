@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Generator
 
 from polytask.core.settings import to_table
-from polytask.learn.state import pack, unpack
-from polytask.learn.surgery import Surgery, surgery
+from polytask.learn.checkpoint import pack, unpack
+from polytask.learn.surgery.contract import Surgery, surgery
 
 TASKS = ("sst", "quora", "sts")
 OURS: list[Any] = ["pcgrad", {"type": "pcgrad", "reduction": "mean"},

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
-from polytask.learn.state import pack, unpack
-from polytask.learn.weightings import WeightingModule, weighting
+from polytask.learn.checkpoint import pack, unpack
+from polytask.learn.weightings.contract import WeightingModule, weighting
 
 TASKS = ("sst", "quora", "sts")
 KINDS = {"sst": "ordinal", "quora": "binary", "sts": "regression"}

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from polytask.core.config import override, read_toml, write_toml
 from polytask.core.errors import ConfigError
 from polytask.core.registry import Family, snake_case
 from polytask.core.settings import from_table, settings, to_table
+from polytask.core.toml import override, read_toml, write_toml
 
 
 class Base:
@@ -75,9 +75,9 @@ def test_a_component_is_object_table_and_row_of_the_catalogue(part: Family) -> N
             return self.angle
 
     made: Any = Turner(angle=45)
-    assert to_table(made) == {"type": "turner", "angle": 45.0, "around": ["x"], "weight": 1.0}
+    assert to_table(made) == {"type": Turner.reference, "angle": 45.0, "around": ["x"], "weight": 1.0}
     assert part.read(to_table(made)) == made
-    assert part.read("turner") == Turner()
+    assert part.read(Turner.reference) == Turner()
     assert made.shown() == "Turner"  # the family's base gives it
     (row,) = part.describe()
     assert (row["name"], row["doc"], row["source"]) == ("turner", "Turns things.", "a paper.")
@@ -113,11 +113,11 @@ def test_every_mistake_of_a_table_is_told_with_its_dotted_path(part: Family) -> 
         def act(self) -> None: ...
 
     with pytest.raises(ConfigError) as caught:
-        from_table(Outer, {"inner": {"parts": ["movr", {"type": "mover", "fra": 2}], "size": "big",
+        from_table(Outer, {"inner": {"parts": ["movr", {"type": Mover.reference, "fra": 2}], "size": "big",
                                      "sise": 1}}, "x.toml")
     told = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 5
-    for said in ('x.toml: name is missing', 'inner.parts.0 "movr" is no part; did you mean "mover"',
+    for said in ('x.toml: name is missing', 'inner.parts.0 "movr" is no part (there are test_settings:',
                  'inner.parts.1.fra is not a setting; did you mean "far"', "inner.size found 'big'",
                  'inner.sise is not a setting; did you mean "size"'):
         assert said in told

@@ -13,8 +13,8 @@ from torch import nn
 from networks import tiny_bert, tiny_model
 from polytask.core.errors import ConfigError
 from polytask.core.settings import from_table, to_table
+from polytask.learn.lr_schedule import lr_factor
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.rates import rate
 
 TYPES = ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam",
          "rmsprop", "rprop", "sgd"]
@@ -68,7 +68,7 @@ def test_groups_take_what_the_settings_say() -> None:
              for group in settings.groups(model) for name in group["names"]}
     assert rates["encoder.layers.2.up.weight"] == (3e-3, 0.2)
     assert rates["encoder.layers.1.up.bias"] == (5e-4, 0.2)
-    assert rates["branches.sst.head.layers.1.weight"] == (1e-2, 0.2)
+    assert rates["task_heads.sst.head.layers.1.weight"] == (1e-2, 0.2)
     assert settings.gradient_scales(model, model.tasks) == {}
 
 
@@ -126,8 +126,8 @@ def test_a_problem_with_the_run_is_told() -> None:
     ("cosine", lambda done: (1 + math.cos(math.pi * done)) / 2),
 ])
 def test_rates_rise_in_the_warmup_and_then_run_their_course(course: Any, after: Any) -> None:
-    settings = Optimizer(warmup=0.2, course=course)
-    factors = [rate(settings, step, 100) for step in range(100)]
+    settings = Optimizer(warmup=0.2, lr_schedule=course)
+    factors = [lr_factor(settings, step, 100) for step in range(100)]
     rise = factors[:20]
     assert rise == sorted(rise)
     assert 0 < rise[0] <= rise[-1] < 1
@@ -135,5 +135,5 @@ def test_rates_rise_in_the_warmup_and_then_run_their_course(course: Any, after: 
 
 
 def test_without_warmup_the_first_update_has_the_whole_rate() -> None:
-    assert rate(Optimizer(warmup=0.0), 0, 10) == 1.0
-    assert rate(Optimizer(warmup=0.5), 0, 1) > 0
+    assert lr_factor(Optimizer(warmup=0.0), 0, 10) == 1.0
+    assert lr_factor(Optimizer(warmup=0.5), 0, 1) > 0

@@ -11,16 +11,18 @@ from torch import Tensor, nn
 
 from networks import CLASSES, SCORES, flat_batch, tiny_bert, tiny_model
 from polytask.core.errors import ConfigError
-from polytask.core.labels import Labels
 from polytask.core.registry import Family
 from polytask.core.settings import to_table
-from polytask.learn.moment import Moment, observe
-from polytask.learn.regularizers import Norm, attach, norm, regularizer
-from polytask.model.heads import Linear, Shared
-from polytask.model.multitask import MultiTask, build_branch
-from polytask.model.pairing import Single
-from polytask.model.pooling import Cls
-from polytask.model.trainable import choose
+from polytask.data.labels import Labels
+from polytask.learn.regularizers.context import RegularizerContext, observe
+from polytask.learn.regularizers.contract import attach, regularizer
+from polytask.learn.regularizers.norm import Norm, norm
+from polytask.model.heads.linear import Linear
+from polytask.model.heads.shared import Shared
+from polytask.model.multitask import MultiTask, build_task_head
+from polytask.model.pairings.single import Single
+from polytask.model.poolings.cls import Cls
+from polytask.model.trainable import set_trainable
 
 SHAPES = ((7, 5), (5,), (3, 4, 2), (1,))
 
@@ -81,14 +83,14 @@ def test_a_norm_of_zeros_has_a_finite_gradient() -> None:
 
 
 @pytest.mark.parametrize(("over", "inside"), [
-    ("model", ("encoder.", "branches.")), ("encoder", ("encoder.",)),
+    ("model", ("encoder.", "task_heads.")), ("encoder", ("encoder.",)),
 ])
 def test_at_step_scope_it_covers_the_model_or_the_encoder(over: Any, inside: Any) -> None:
     model = tiny_model()
     made = attach(Norm(p=1, over=over), model)
     assert made.scope == "step"
     assert not made.acts_on("sst")
-    value = made.module.penalty(Moment(model=model))
+    value = made.module.penalty(RegularizerContext(model=model))
     held = [p for name, p in model.named_parameters() if name.startswith(inside)]
     assert value.item() == pytest.approx(sum(p.abs().sum().item() for p in held), rel=1e-5)
     value.backward()
@@ -104,10 +106,10 @@ def test_at_task_scope_it_is_the_formula_of_surgery() -> None:
     assert made.acts_on("sts")
     assert not made.acts_on("sst")
     batch, target = flat_batch({"sts": (4, 6)}), torch.tensor([0.2, 0.9])
-    moment = observe(model, batch, SCORES, target)
-    mse = (moment.output.score - target).square().mean()
-    loss = mse + made.weight * made.module.penalty(moment)
-    head = list(model.branches["sts"].parameters())
+    context = observe(model, batch, SCORES, target)
+    mse = (context.output.score - target).square().mean()
+    loss = mse + made.weight * made.module.penalty(context)
+    head = list(model.task_heads["sts"].parameters())
     by_hand = mse + 0.05 * sum(p.abs().sum() for p in head)
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-6)
     ours = torch.autograd.grad(loss, head, retain_graph=True)
@@ -120,33 +122,33 @@ def test_every_task_has_its_own_head_when_none_is_named() -> None:
     assert made.acts_on("sst")
     assert made.acts_on("sts")
     for task in model.tasks:
-        value = made.module.penalty(Moment(model=model, task=task))
-        expected = sum(p.square().sum().item() for p in model.branches[task].parameters())
+        value = made.module.penalty(RegularizerContext(model=model, task=task))
+        expected = sum(p.square().sum().item() for p in model.task_heads[task].parameters())
         assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_layer_that_heads_share_belongs_to_each_of_them() -> None:
     encoder, shared = tiny_bert(), nn.ModuleDict()
-    branches = {task: build_branch(encoder, Cls(), Single(), head, labels, outputs, shared)
+    task_heads = {task: build_task_head(encoder, Cls(), Single(), head, labels, outputs, shared)
                 for task, head, labels, outputs in (
                     ("sts", Shared(hidden=6), SCORES, 1), ("sst", Linear(), CLASSES, 3))}
-    model = MultiTask(encoder, branches, shared)
+    model = MultiTask(encoder, task_heads, shared)
     made = attach(Norm(p=1, over="head"), model)
-    own = [*model.branches["sts"].parameters(), *model.shared["shared"].parameters()]
-    assert made.module.penalty(Moment(model=model, task="sts")).item() == pytest.approx(
+    own = [*model.task_heads["sts"].parameters(), *model.shared["shared"].parameters()]
+    assert made.module.penalty(RegularizerContext(model=model, task="sts")).item() == pytest.approx(
         sum(p.abs().sum().item() for p in own), rel=1e-5)
-    alone = sum(p.abs().sum().item() for p in model.branches["sst"].parameters())
-    assert made.module.penalty(Moment(model=model, task="sst")).item() == pytest.approx(
+    alone = sum(p.abs().sum().item() for p in model.task_heads["sst"].parameters())
+    assert made.module.penalty(RegularizerContext(model=model, task="sst")).item() == pytest.approx(
         alone, rel=1e-5)
 
 
 def test_weights_that_are_not_trained_are_left_out() -> None:
     model = tiny_model()
-    choose(model, (1,))
-    value = attach(Norm(p=1, over="encoder"), model).module.penalty(Moment(model=model))
+    set_trainable(model, (1,))
+    value = attach(Norm(p=1, over="encoder"), model).module.penalty(RegularizerContext(model=model))
     layer = sum(p.abs().sum().item() for p in model.encoder.layers[1].parameters())
     assert value.item() == pytest.approx(layer, rel=1e-5)
-    choose(model, "frozen")
+    set_trainable(model, "frozen")
     with pytest.raises(ConfigError, match=r'norm: over = "encoder" finds no weight'):
         attach(Norm(over="encoder"), model)
 
@@ -170,7 +172,7 @@ def test_the_weights_are_no_part_of_its_state() -> None:
 ])
 def test_wrong_settings_are_told(table: Any, said: str) -> None:
     from polytask.core.settings import from_table
-    from polytask.learn.plan import Train
+    from polytask.learn.train_settings import Train
 
     with pytest.raises(ConfigError) as error:
         from_table(Train, {"regularizers": [table]}, "a.toml", "train")
@@ -193,7 +195,7 @@ def test_tasks_that_do_not_exist_are_told() -> None:
 
 
 def test_a_users_own_regularizer_is_one_class() -> None:
-    from polytask.learn.penalty import Penalty
+    from polytask.learn.regularizers.contract import Penalty
 
     known = dict(regularizer.members)
     try:
@@ -208,18 +210,18 @@ def test_a_users_own_regularizer_is_one_class() -> None:
                 power = self.power
 
                 class Made(Penalty):
-                    def penalty(self, moment: Moment) -> Tensor:
-                        return moment.output.logits.abs().pow(power).mean()
+                    def penalty(self, context: RegularizerContext) -> Tensor:
+                        return context.output.logits.abs().pow(power).mean()
 
                 return Made()
 
-        settings = regularizer.read({"type": "loud", "weight": 0.5, "tasks": ["sst"]})
+        settings = regularizer.read({"type": Loud.reference, "weight": 0.5, "tasks": ["sst"]})
         made = attach(settings, tiny_model())
         assert (made.name, made.weight, made.scope, made.perturbs) == ("loud", 0.5, "task", False)
         assert made.acts_on("sst")
         assert not made.acts_on("sts")
-        moment = observe(tiny_model(), flat_batch({"sst": (3, 4)}), Labels("classes", ("a", "b")))
-        assert made.module.penalty(moment) > 0
+        context = observe(tiny_model(), flat_batch({"sst": (3, 4)}), Labels("classes", ("a", "b")))
+        assert made.module.penalty(context) > 0
         assert isinstance(Family.all["regularizers"], Family)
     finally:
         regularizer.members.clear()

@@ -13,23 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polytask.core.errors import ConfigError
-from polytask.learn.schedules import (
-    Annealed,
-    Balanced,
-    BatchRoundRobin,
-    Biased,
-    EpochRoundRobin,
-    FullData,
-    Merged,
-    Proportional,
-    Schedule,
-    Sequential,
-    Step,
-    epoch_random,
-    preview,
-    schedule,
-    strip,
-)
+from polytask.learn.schedules.annealed import Annealed
+from polytask.learn.schedules.balanced import Balanced
+from polytask.learn.schedules.batch_round_robin import BatchRoundRobin
+from polytask.learn.schedules.biased import Biased
+from polytask.learn.schedules.contract import Schedule, StepPlan, epoch_random, schedule
+from polytask.learn.schedules.epoch_round_robin import EpochRoundRobin
+from polytask.learn.schedules.full_data import FullData
+from polytask.learn.schedules.merged import Merged
+from polytask.learn.schedules.preview import preview, strip
+from polytask.learn.schedules.proportional import Proportional
+from polytask.learn.schedules.sequential import Sequential
 
 ROWS = {"sst": 85, "quora": 283, "sts": 60}
 SIZES = {"sst": 8, "quora": 16, "sts": 8}  # 11, 18 and 8 batches
@@ -38,7 +32,7 @@ counts = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 200), min_size=
 
 
 def epoch_of(chosen: Schedule, epoch: int = 0, epochs: int = 10, rows: dict[str, int] = ROWS,
-             sizes: dict[str, int] = SIZES, seed: int = 0) -> list[Step]:
+             sizes: dict[str, int] = SIZES, seed: int = 0) -> list[StepPlan]:
     return list(chosen.plan(rows, sizes, epoch, epochs, epoch_random(seed, epoch)))
 
 
@@ -118,7 +112,7 @@ def test_balanced_takes_the_smallest_sets_length_of_each(
 
 
 def test_balanced_draws_other_rows_in_the_next_epoch() -> None:
-    assert Balanced().feed == "fresh"
+    assert Balanced().sampler == "fresh"
     assert preview(Balanced(), ROWS, SIZES).unseen == {"sst": 25, "quora": 223, "sts": 0}
 
 
@@ -156,7 +150,7 @@ def test_merged_stops_with_the_last_batch_of_the_first_task_used_up(
     assert all(drawn[task] < rows[task] for task in rows if task != last)
 
 
-def chances(steps: list[Step]) -> tuple[dict[str, float], int]:
+def chances(steps: list[StepPlan]) -> tuple[dict[str, float], int]:
     draws = Counter(task for step in steps for task, sizes in step.items() for _ in sizes)
     total = sum(draws.values())
     return {task: draws[task] / total for task in ROWS}, total
@@ -210,11 +204,11 @@ def test_drawn_epochs_have_as_many_draws_as_there_are_batches() -> None:
 
 
 def test_how_many_tasks_a_step_can_hold() -> None:
-    assert Biased(draws=4).widest(["a", "b", "c"]) == 3
-    assert Biased(draws=4, weights={"a": 0}).widest(["a", "b", "c"]) == 2
-    assert Proportional().widest(["a", "b"]) == 1
-    assert BatchRoundRobin(joint=False).widest(["a", "b"]) == 1
-    assert FullData().narrowest(["a", "b"]) == 2
+    assert Biased(draws=4).max_tasks_per_step(["a", "b", "c"]) == 3
+    assert Biased(draws=4, weights={"a": 0}).max_tasks_per_step(["a", "b", "c"]) == 2
+    assert Proportional().max_tasks_per_step(["a", "b"]) == 1
+    assert BatchRoundRobin(joint=False).max_tasks_per_step(["a", "b"]) == 1
+    assert FullData().min_tasks_per_step(["a", "b"]) == 2
 
 
 @pytest.mark.parametrize(("table", "said"), [
@@ -240,7 +234,7 @@ def test_weights_of_unknown_tasks_are_refused_with_the_nearest() -> None:
 
 
 def test_the_strip_has_a_line_a_task_and_a_column_a_step() -> None:
-    plan: list[Step] = [{"sst": [8]}, {"sst": [8], "quora": [16, 16]}, {"quora": [3]}]
+    plan: list[StepPlan] = [{"sst": [8]}, {"sst": [8], "quora": [16, 16]}, {"quora": [3]}]
     assert strip(plan, ["sst", "quora"]) == "sst   ██·\nquora ·2█"
     assert strip(plan, ["sst", "quora"], width=1) == "sst   █\nquora ·"
 

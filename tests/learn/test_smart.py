@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks import BINARY, CLASSES, KINDS, MANY, SCORES, flat_batch, randomize, tiny_model
-from polytask.core.labels import Labels
-from polytask.learn.moment import Moment, observe
-from polytask.learn.penalty import attach
-from polytask.learn.smart import SMART, divergence
-from polytask.model.adapters import LoRA
-from polytask.model.batch import Span, TokenBatch
+from polytask.data.batch import Span, TokenBatch
+from polytask.data.labels import Labels
+from polytask.learn.regularizers.context import RegularizerContext, observe
+from polytask.learn.regularizers.contract import attach
+from polytask.learn.regularizers.smart import SMART, divergence
+from polytask.model.adapters.lora import LoRA
 from polytask.model.output import Output
-from polytask.model.trainable import choose
+from polytask.model.trainable import set_trainable
 
 TASKS = tuple(KINDS)
 
@@ -46,7 +46,7 @@ class Line(nn.Module):
 A, B, X = 1.7, -0.4, (2.0, -1.0, 3.0)
 
 
-def line_moment(labels: Labels, field: str = "logits") -> tuple[Line, Moment]:
+def line_moment(labels: Labels, field: str = "logits") -> tuple[Line, RegularizerContext]:
     model = Line(A, B, field)
     batch = TokenBatch(torch.tensor([2, -1, 3]), torch.zeros(3, dtype=torch.long), (1, 1, 1),
                        (Span("t", 3, slice(0, 3), slice(0, 3)),))
@@ -92,11 +92,11 @@ def hand(noise: list[float], settings: SMART, binary: bool) -> tuple[float, floa
 ])
 @pytest.mark.parametrize("binary", [True, False])
 def test_two_parameters_by_hand(settings: SMART, binary: bool) -> None:
-    model, moment = line_moment(BINARY if binary else SCORES, "logits" if binary else "score")
+    model, context = line_moment(BINARY if binary else SCORES, "logits" if binary else "score")
     torch.manual_seed(5)
     noise = (torch.randn(3, 1) * 0.2).flatten().tolist()
     torch.manual_seed(5)
-    penalty = settings.build(model).penalty(moment)
+    penalty = settings.build(model).penalty(context)
     by_a, by_b = torch.autograd.grad(penalty, (model.a, model.b), allow_unused=True)
     value, hand_a, hand_b = hand(noise, settings, binary)
     assert value > 1e-3
@@ -108,23 +108,23 @@ def test_two_parameters_by_hand(settings: SMART, binary: bool) -> None:
 def test_one_step_as_the_released_code_computes_it() -> None:
     """noise + step_size · gradient of the summed divergence, over its largest entry a token."""
     model = tiny_model(("sst",))
-    moment = observe(model, flat_batch({"sst": (4, 6, 3)}), CLASSES)
+    context = observe(model, flat_batch({"sst": (4, 6, 3)}), CLASSES)
     torch.manual_seed(7)
-    penalty = SMART(noise=0.01).build(model).penalty(moment)
+    penalty = SMART(noise=0.01).build(model).penalty(context)
     torch.manual_seed(7)
-    start = (torch.randn_like(moment.embeddings) * 0.01).requires_grad_()
-    clean = moment.output.logits.detach()
+    start = (torch.randn_like(context.embeddings) * 0.01).requires_grad_()
+    clean = context.output.logits.detach()
 
     def both_ways(logits: Tensor) -> Tensor:
         return (F.kl_div(F.log_softmax(logits, -1), F.softmax(clean, -1), reduction="sum")
                 + F.kl_div(F.log_softmax(clean, -1), F.softmax(logits, -1), reduction="sum"))
 
-    moved = model(moment.batch, moment.embeddings.detach() + start)[0].logits
+    moved = model(context.batch, context.embeddings.detach() + start)[0].logits
     (slope,) = torch.autograd.grad(both_ways(moved), start)
     step = (start + 1e-3 * slope).detach()
     noise = step / (step.norm(p=math.inf, dim=-1, keepdim=True) + 1e-6)
     assert noise.abs().max().item() == pytest.approx(1.0, abs=1e-3)
-    expected = both_ways(model(moment.batch, moment.embeddings + noise)[0].logits) / 3
+    expected = both_ways(model(context.batch, context.embeddings + noise)[0].logits) / 3
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -151,10 +151,10 @@ def test_divergences_agree_with_torchs_on_every_kind() -> None:
 def test_without_noise_the_same_masks_leave_exactly_nothing(task: str) -> None:
     model = tiny_model(TASKS, dropout=0.5).train()
     batch = flat_batch({task: (6, 9, 4, 7)})
-    moment = observe(model, batch, KINDS[task][0])
-    assert SMART(noise=0.0).build(model).penalty(moment).item() == 0.0
+    context = observe(model, batch, KINDS[task][0])
+    assert SMART(noise=0.0).build(model).penalty(context).item() == 0.0
     other = model(batch)[0]
-    assert divergence(other, moment.output, KINDS[task][0]).max() > 0  # other masks, other answers
+    assert divergence(other, context.output, KINDS[task][0]).max() > 0  # other masks, other answers
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -164,11 +164,11 @@ def test_it_works_under_bf16(task: str) -> None:
     def autocast() -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16)
 
-    moment = observe(model, flat_batch({task: (6, 9, 4)}), KINDS[task][0], autocast=autocast)
-    value = moment.output.logits if moment.output.logits is not None else moment.output.score
+    context = observe(model, flat_batch({task: (6, 9, 4)}), KINDS[task][0], autocast=autocast)
+    value = context.output.logits if context.output.logits is not None else context.output.score
     assert value.dtype == torch.bfloat16
-    assert SMART(noise=0.0).build(model).penalty(moment).item() == 0.0
-    penalty = SMART(noise=1e-2, bregman=1.0).build(model).penalty(moment)
+    assert SMART(noise=0.0).build(model).penalty(context).item() == 0.0
+    penalty = SMART(noise=1e-2, bregman=1.0).build(model).penalty(context)
     assert penalty.dtype == torch.float32
     assert penalty.item() > 0
     penalty.backward()
@@ -177,12 +177,12 @@ def test_it_works_under_bf16(task: str) -> None:
 
 def test_the_ascent_keeps_no_gradient_and_disturbs_no_random_number() -> None:
     model = tiny_model(TASKS, dropout=0.5).train()
-    moment = observe(model, flat_batch({"sst": (6, 9, 4)}), CLASSES)
+    context = observe(model, flat_batch({"sst": (6, 9, 4)}), CLASSES)
     torch.manual_seed(3)
-    torch.randn_like(moment.embeddings)
+    torch.randn_like(context.embeddings)
     expected = torch.get_rng_state()
     torch.manual_seed(3)
-    penalty = SMART(steps=3, noise=0.1).build(model).penalty(moment)
+    penalty = SMART(steps=3, noise=0.1).build(model).penalty(context)
     assert torch.equal(torch.get_rng_state(), expected)  # the first noise was all that was drawn
     assert all(p.grad is None for p in model.parameters())
     penalty.backward()
@@ -192,13 +192,13 @@ def test_the_ascent_keeps_no_gradient_and_disturbs_no_random_number() -> None:
 def test_ascent_finds_noise_that_changes_more() -> None:
     torch.manual_seed(0)
     model = tiny_model(("sst",))
-    randomize(model.branches, "")
-    moment = observe(model, flat_batch({"sst": (6, 9, 4, 5)}), CLASSES)
+    randomize(model.task_heads, "")
+    context = observe(model, flat_batch({"sst": (6, 9, 4, 5)}), CLASSES)
 
     def after(steps: int, step_size: float) -> float:
         torch.manual_seed(2)
         settings = SMART(noise=0.01, step_size=step_size, steps=steps, projection="clip", radius=0.05)
-        return settings.build(model).penalty(moment).item()
+        return settings.build(model).penalty(context).item()
 
     still, one, five = after(1, 0.0), after(1, 0.02), after(5, 0.02)
     assert still < one < five
@@ -206,7 +206,7 @@ def test_ascent_finds_noise_that_changes_more() -> None:
 
 def test_descent_on_the_penalty_lowers_it() -> None:
     model = tiny_model(("sst",))
-    randomize(model.branches, "")
+    randomize(model.task_heads, "")
     module = SMART(noise=0.01).build(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     batch, values = flat_batch({"sst": (6, 9, 4, 5)}), []
@@ -266,17 +266,17 @@ def test_the_averaged_copy_follows_by_its_momentum() -> None:
 
 
 def test_the_proximal_half_is_the_divergence_from_the_copys_answer() -> None:
-    model, moment = line_moment(BINARY)
-    module = proximal(model, moment.batch, momentum=0.5)
+    model, context = line_moment(BINARY)
+    module = proximal(model, context.batch, momentum=0.5)
     with torch.no_grad():
         model.a.add_(0.3)
     module.after_step()  # the copy is half-way
-    again = observe(model, moment.batch, BINARY)
+    again = observe(model, context.batch, BINARY)
     by_hand = sum((sigmoid((A + 0.3) * x + B) - sigmoid((A + 0.15) * x + B)) * 0.15 * x
                   for x in X) / 3
     penalty = module.penalty(again)
     assert penalty.item() == pytest.approx(2.0 * by_hand, rel=1e-4)
-    assert not module.teacher(moment.batch)[0].logits.requires_grad
+    assert not module.teacher(context.batch)[0].logits.requires_grad
     penalty.backward()
     assert model.a.grad > 0  # back towards the copy
     assert module.teacher.a.grad is None
@@ -303,12 +303,12 @@ def test_without_a_proximal_half_no_copy_is_kept() -> None:
 
 def test_it_reaches_what_is_trained_when_the_embeddings_are_not() -> None:
     model = tiny_model(TASKS)
-    choose(model, (1,))
+    set_trainable(model, (1,))
     module = SMART(bregman=1.0, noise=0.1).build(model)
     module.penalty(observe(model, flat_batch({"sst": (6, 9)}), CLASSES)).backward()
     reached = {name for name, p in model.named_parameters() if p.grad is not None}
     assert any(name.startswith("encoder.layers.1.") for name in reached)
-    assert all(name.startswith(("encoder.layers.1.", "branches.sst.")) for name in reached)
+    assert all(name.startswith(("encoder.layers.1.", "task_heads.sst.")) for name in reached)
 
 
 def test_it_works_beside_lora() -> None:

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from polytask.core.errors import ConfigError
-from polytask.learn.conflict import (
+from polytask.learn.gramian import (
     PIECE,
-    Gradients,
+    GradientList,
     RowGradient,
     cosines,
     gramian,
     recombine,
 )
-from polytask.learn.surgery import PCGrad, surgery
+from polytask.learn.surgery.contract import surgery
+from polytask.learn.surgery.pcgrad import PCGrad
 
 quick = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 
@@ -115,10 +116,10 @@ def test_the_path_on_two_quadratics() -> None:
 
 # ---- gradient lists
 
-def lists(seed: int, tasks: int = 3) -> tuple[list[Gradients], Tensor]:
+def lists(seed: int, tasks: int = 3) -> tuple[list[GradientList], Tensor]:
     """Gradient lists with every kind of entry, and the same as one dense matrix (T, P)."""
     generator = seeded(seed)
-    made: list[Gradients] = []
+    made: list[GradientList] = []
     rows: list[Tensor] = []
     for task in range(tasks):
         long = torch.randn(2 * PIECE + 17, generator=generator)
@@ -145,7 +146,7 @@ def test_the_gramian_of_lists_is_that_of_the_matrix(seed: int) -> None:
 
 
 def test_the_gramian_of_half_precision_gradients_is_summed_in_float32() -> None:
-    ones: list[Gradients] = [[torch.full((100_000,), 0.1, dtype=torch.bfloat16)] for _ in range(2)]
+    ones: list[GradientList] = [[torch.full((100_000,), 0.1, dtype=torch.bfloat16)] for _ in range(2)]
     value = float(torch.tensor(0.1, dtype=torch.bfloat16)) ** 2 * 100_000
     assert gramian(ones)[0, 1].item() == pytest.approx(value, rel=1e-4)
 
@@ -183,7 +184,7 @@ def test_row_gradients_add_up_the_tokens_of_a_word() -> None:
 
 
 def test_row_gradients_without_common_rows_are_orthogonal() -> None:
-    def one(*ids: int) -> Gradients:
+    def one(*ids: int) -> GradientList:
         return [RowGradient.summed(torch.tensor(ids, dtype=torch.long), torch.ones(len(ids), 3), 9)]
 
     assert gramian([one(1, 2), one(3), one()]).tolist() == [[6, 0, 0], [0, 3, 0], [0, 0, 0]]
@@ -220,10 +221,10 @@ def test_unknown_rules_and_options_are_refused(table: Any, said: str) -> None:
 def test_a_rule_that_does_not_fit_the_tasks_is_a_problem() -> None:
     pytest.importorskip("torchjd.aggregation")
 
-    def said(table: Any, narrowest: int | None = None) -> str:
-        return surgery.read(table).problem(["a", "b", "c"], narrowest) or ""
+    def said(table: Any, min_tasks_per_step: int | None = None) -> str:
+        return surgery.read(table).problem(["a", "b", "c"], min_tasks_per_step) or ""
 
     assert "lacks the task" in said({"type": "torchjd:Constant", "weights": {"a": 1}})
-    assert "every task in every step" in said("torchjd:GradVac", narrowest=1)
+    assert "every task in every step" in said("torchjd:GradVac", min_tasks_per_step=1)
     assert said({"type": "torchjd:Krum", "n_byzantine": 5}) != ""
-    assert said("torchjd:IMTLG", narrowest=1) == said("pcgrad", narrowest=1) == ""
+    assert said("torchjd:IMTLG", min_tasks_per_step=1) == said("pcgrad", min_tasks_per_step=1) == ""

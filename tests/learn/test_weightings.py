@@ -13,8 +13,8 @@ from torch import Tensor
 
 from polytask.core.errors import ConfigError, MissingExtra, UnknownName
 from polytask.core.settings import to_table
-from polytask.learn.state import pack, unpack
-from polytask.learn.weightings import WeightingModule, weighting
+from polytask.learn.checkpoint import pack, unpack
+from polytask.learn.weightings.contract import WeightingModule, weighting
 
 TASKS = ("sst", "quora", "sts")
 KINDS = {"sst": "ordinal", "quora": "binary", "sts": "regression"}
@@ -228,15 +228,15 @@ def test_unknown_rules_and_options_are_refused(torchjd: Any, table: Any, said: s
 
 
 def test_a_rule_that_does_not_fit_the_tasks_is_a_problem(torchjd: Any) -> None:
-    def said(table: Any, narrowest: int | None = None) -> str:
-        return weighting.read(table).problem(TASKS, narrowest) or ""
+    def said(table: Any, min_tasks_per_step: int | None = None) -> str:
+        return weighting.read(table).problem(TASKS, min_tasks_per_step) or ""
 
     assert "lacks the task" in said({"type": "torchjd:Constant", "weights": {"sst": 1}})
     assert 'did you mean "quora"?' in said({"type": "torchjd:Constant", "weights": {"quor": 1}})
     assert "shape" in said({"type": "torchjd:Constant", "weights": [1, 2]})
     assert "non-negative" in said({"type": "torchjd:PBI", "theta": -1, "weights": [1, 1, 1]})
-    assert "every task in every step" in said("torchjd:DWA", narrowest=1)
-    assert said("torchjd:DWA", narrowest=3) == said("torchjd:Sum", narrowest=1) == ""
+    assert "every task in every step" in said("torchjd:DWA", min_tasks_per_step=1)
+    assert said("torchjd:DWA", min_tasks_per_step=3) == said("torchjd:Sum", min_tasks_per_step=1) == ""
 
 
 def test_without_torchjd_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

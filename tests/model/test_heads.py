@@ -11,9 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from polytask.core.errors import ConfigError
-from polytask.core.labels import Labels
+from polytask.data.labels import Labels
 from polytask.model.dropout import Dropout
-from polytask.model.heads import MLP, Cosine, Linear, Shared, fit_threshold
+from polytask.model.heads.cosine import Cosine
+from polytask.model.heads.decisions import fit_threshold
+from polytask.model.heads.linear import Linear
+from polytask.model.heads.mlp import MLP
+from polytask.model.heads.shared import Shared
 from polytask.model.output import Output
 
 FIVE = Labels("classes", ("0", "1", "2", "3", "4"))
@@ -130,10 +134,10 @@ def test_cosine_is_torchs_and_never_leaves_its_range() -> None:
 
 def test_cosine_sees_the_unit_label_and_decides_in_the_labels_own_range() -> None:
     raw = Labels("regression", low=1, high=5, unit=False)
-    assert Cosine().sees(raw).scaled(5) == 1
-    assert Linear().sees(raw) is raw
+    assert Cosine().target_labels(raw).scaled(5) == 1
+    assert Linear().target_labels(raw) is raw
     output = Output(score=torch.tensor([-0.5, 0.0, 0.25, 1.0]))
-    for labels in (raw, Cosine().sees(raw)):
+    for labels in (raw, Cosine().target_labels(raw)):
         np.testing.assert_allclose(Cosine().decide(output, labels).labels, [1, 1, 2, 5])
 
 

@@ -9,22 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError
-from polytask.core.labels import Labels
-from polytask.model.batch import Span, TokenBatch
+from polytask.data.batch import Span, TokenBatch
+from polytask.data.labels import Labels
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.heads import MLP, Cosine, Linear, Shared
-from polytask.model.multitask import MultiTask, build_branch
+from polytask.model.heads.cosine import Cosine
+from polytask.model.heads.linear import Linear
+from polytask.model.heads.mlp import MLP
+from polytask.model.heads.shared import Shared
+from polytask.model.multitask import MultiTask, build_task_head
 from polytask.model.output import Output
-from polytask.model.pairing import Packed, Separate, Single
-from polytask.model.pooling import Cls, Max, Mean, Pooler
+from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.pairings.cross_encoder import CrossEncoder
+from polytask.model.pairings.single import Single
+from polytask.model.poolings.cls import Cls
+from polytask.model.poolings.max import Max
+from polytask.model.poolings.mean import Mean
+from polytask.model.poolings.pooler import Pooler
 
 STARS = Labels("regression", low=0, high=5)
 TASKS = {
     "sst": (Pooler(), Single(), Linear(), Labels("classes", ("a", "b", "c")), 3),
-    "quora": (Pooler(), Packed(), MLP(hidden=6), Labels("binary", ("0", "1")), 1),
-    "sts": (Mean(), Separate(), Shared(hidden=6), STARS, 1),
-    "sick": (Mean(), Separate(), Shared(hidden=6), STARS, 1),
-    "near": (Max(), Separate(), Cosine(), STARS, 1),
+    "quora": (Pooler(), CrossEncoder(), MLP(hidden=6), Labels("binary", ("0", "1")), 1),
+    "sts": (Mean(), BiEncoder(), Shared(hidden=6), STARS, 1),
+    "sick": (Mean(), BiEncoder(), Shared(hidden=6), STARS, 1),
+    "near": (Max(), BiEncoder(), Cosine(), STARS, 1),
 }
 
 
@@ -33,8 +41,8 @@ def network(tasks: tuple[str, ...] = tuple(TASKS)) -> MultiTask:
     encoder = Bert(BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2,
                               num_attention_heads=2, intermediate_size=24))
     shared = nn.ModuleDict()
-    branches = {task: build_branch(encoder, *TASKS[task], shared) for task in tasks}
-    return MultiTask(encoder, branches, shared)
+    task_heads = {task: build_task_head(encoder, *TASKS[task], shared) for task in tasks}
+    return MultiTask(encoder, task_heads, shared)
 
 
 def draw(task: str, rows: int, seed: int = 0) -> tuple[str, int, tuple[int, ...], Tensor]:
@@ -182,12 +190,12 @@ def test_a_shared_layer_is_saved_once_and_a_copy_shares_its_own() -> None:
 def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
     encoder = network().encoder
     with pytest.raises(ConfigError, match='head "cosine" compares two vectors, but pairing '
-                                          '"packed" gives one; set pairing = "separate"'):
-        build_branch(encoder, Mean(), Packed(), Cosine(), STARS, 1, nn.ModuleDict())
+                                          '"cross_encoder" gives one; set pairing = "bi_encoder"'):
+        build_task_head(encoder, Mean(), CrossEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
 
 
 @pytest.mark.parametrize("task", ["keys", "type", "a.b", ""])
 def test_a_task_name_that_torch_cannot_take_is_refused(task: str) -> None:
     model = network(("sst",))
     with pytest.raises(ConfigError, match=f'tasks: "{task}" cannot be the name of a task'):
-        MultiTask(model.encoder, {task: model.branch("sst")})
+        MultiTask(model.encoder, {task: model.task_head("sst")})

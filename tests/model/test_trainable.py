@@ -9,15 +9,16 @@ import torch
 
 from networks import flat_batch, tiny_bert, tiny_model
 from polytask.core.errors import ConfigError
-from polytask.model.adapters import PAL, LoRA
+from polytask.model.adapters.lora import LoRA
+from polytask.model.adapters.pal import PAL
 from polytask.model.multitask import MultiTask
 from polytask.model.trainable import (
-    choose,
     gradient_scales,
     layer_rates,
     layers_problem,
     parameter_groups,
     rates_problem,
+    set_trainable,
     trains,
 )
 
@@ -50,11 +51,11 @@ def update(model: MultiTask, **settings: Any) -> set[str]:
 
 def test_one_layer_and_the_heads_are_trained_and_nothing_else_moves() -> None:
     model = deep_model()
-    choose(model, (2,))
+    set_trainable(model, (2,))
     moved = update(model, lr=1e-2, weight_decay=0.1)
     assert moved == trained_names(model)
     assert moved == {name for name in before_names(model)
-                     if name.startswith(("encoder.layers.2.", "branches."))}
+                     if name.startswith(("encoder.layers.2.", "task_heads."))}
 
 
 def before_names(model: MultiTask) -> list[str]:
@@ -63,37 +64,37 @@ def before_names(model: MultiTask) -> list[str]:
 
 def test_a_frozen_encoder_trains_the_heads_alone() -> None:
     model = deep_model()
-    choose(model, "frozen")
-    assert update(model, lr=1e-2) == {n for n in before_names(model) if n.startswith("branches.")}
+    set_trainable(model, "frozen")
+    assert update(model, lr=1e-2) == {n for n in before_names(model) if n.startswith("task_heads.")}
 
 
 def test_choosing_again_undoes_the_choice_before() -> None:
     model = deep_model()
-    choose(model, "frozen")
-    choose(model, "full")
+    set_trainable(model, "frozen")
+    set_trainable(model, "full")
     assert trained_names(model) == set(before_names(model))
 
 
 def test_task_adapters_are_trained_beside_chosen_layers() -> None:
     model = tiny_model()
     PAL(size=12, heads=3).attach(model, model.tasks)
-    choose(model, (0,))
-    assert all(name.startswith(("encoder.layers.0.", "encoder.adapter.", "branches."))
+    set_trainable(model, (0,))
+    assert all(name.startswith(("encoder.layers.0.", "encoder.adapter.", "task_heads."))
                for name in trained_names(model))
     assert any(name.startswith("encoder.adapter.") for name in trained_names(model))
-    choose(model, "frozen")
-    assert all(name.startswith("branches.") for name in trained_names(model))
+    set_trainable(model, "frozen")
+    assert all(name.startswith("task_heads.") for name in trained_names(model))
 
 
 def test_low_rank_parts_follow_the_choice_and_the_weights_below_stay() -> None:
     pytest.importorskip("peft")
     model = tiny_model()
     LoRA(rank=2).attach(model, model.tasks)
-    choose(model, "full")
+    set_trainable(model, "full")
     inside = {name for name in trained_names(model) if name.startswith("encoder.")}
     assert inside
     assert all(".lora_" in name for name in inside)
-    choose(model, (1,))
+    set_trainable(model, (1,))
     inside = {name for name in trained_names(model) if name.startswith("encoder.")}
     assert inside
     assert all(name.startswith("encoder.layers.1.") and ".lora_" in name for name in inside)
@@ -227,6 +228,6 @@ def test_tables_that_can_be_used_pass() -> None:
 def test_layers_that_do_not_exist_are_told() -> None:
     assert layers_problem((0, 5), 6) is None
     with pytest.raises(ConfigError, match=r"encoder\.trainable: found layer 4, expected 0 to 3"):
-        choose(deep_model(), (4,))
+        set_trainable(deep_model(), (4,))
     with pytest.raises(ConfigError, match=r"train\.optimizer\.layer_rates: found layer 7"):
         parameter_groups(deep_model(), lr=1e-3, rates={"7": 1.0})

@@ -12,16 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from polytask.building import Built, build
-from polytask.learn.draws import Draw
-from polytask.learn.plan import Train
-from polytask.learn.schedules import schedule
-from polytask.learn.state import load_state, random_state, save_state, set_random_state
+from polytask.config import Run
+from polytask.learn.checkpoint import load_checkpoint, random_state, save_checkpoint, set_random_state
+from polytask.learn.microbatch import TaskRows
+from polytask.learn.schedules.contract import schedule
 from polytask.learn.step import Step
-from polytask.learn.surgery import PCGrad
+from polytask.learn.surgery.pcgrad import PCGrad
+from polytask.learn.train_settings import Train
 from polytask.learn.trainer import Score, Trainer
-from polytask.learn.weightings import Automatic, Sum, weighting
-from polytask.run import Run
+from polytask.learn.weightings.automatic import Automatic
+from polytask.learn.weightings.contract import weighting
+from polytask.learn.weightings.sum import Sum
+from polytask.training.build import Built, build
 
 SCHEDULES: dict[str, Any] = {name: name for name in schedule.members}
 SCHEDULES["biased"] = {"type": "biased", "weights": {"sst": 1.0, "quora": 1.7, "sts": 1.0}, "draws": 2}
@@ -37,7 +39,7 @@ def built(small_table: dict[str, Any]) -> Built:
 
 def trainer_of(built: Built, train: Train) -> Trainer:
     copied = dataclasses.replace(built, model=copy.deepcopy(built.model))
-    return Trainer(copied.model, built.material, train, 7, lambda: Score(0.0, {}), lambda where: None)
+    return Trainer(copied.model, built.training_set, train, 7, lambda: Score(0.0, {}), lambda where: None)
 
 
 def advance(trainer: Trainer, steps: int) -> None:
@@ -57,14 +59,14 @@ def test_every_schedule_with_every_weighting_resumes_bit_for_bit(
         torch.manual_seed(1)
         whole = trainer_of(built, train)
         advance(whole, 3)
-        save_state(tmp_path / name, whole.state())
+        save_checkpoint(tmp_path / name, whole.state())
         advance_same = whole.run()
         steps = 0
         while steps < 2:
             steps += next(advance_same)["event"] == "step"
         torch.manual_seed(99)  # another process has other random numbers behind it
         resumed = trainer_of(built, train)
-        resumed.load(load_state(tmp_path / name))
+        resumed.load(load_checkpoint(tmp_path / name))
         advance(resumed, 2)
         ours, theirs = resumed.model.state_dict(), whole.model.state_dict()
         assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == [], (planned, name)
@@ -78,8 +80,8 @@ def gradients(built: Built, **options: Any) -> dict[str, Tensor]:
     model = built.model.eval()  # without dropout, so that passes of other shapes give the same numbers
     model.zero_grad()
     weighing = options.pop("weighting", Sum()).build(list(built.tasks), {})
-    step = Step(model, built.material, weighing, **options)
-    draws = [Draw(task, torch.arange(8).numpy()) for task in built.tasks]
+    step = Step(model, built.training_set, weighing, **options)
+    draws = [TaskRows(task, torch.arange(8).numpy()) for task in built.tasks]
     step(draws, 0, want_cosines=options.get("surgery") is None and options.get("accumulate", 1) == 3)
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
@@ -110,7 +112,7 @@ def test_cosines_are_recorded_without_surgery(built: Built) -> None:
 
 def test_the_random_state_is_all_that_dropout_draws_from(built: Built) -> None:
     built.model.train()
-    batch, _ = built.material.batch([("sst", torch.arange(4).numpy())])
+    batch, _ = built.training_set.batch([("sst", torch.arange(4).numpy())])
     before = random_state()
     first = built.model(batch)[0].logits
     set_random_state(before)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from polytask.commands.train import train
+from polytask.config import Run
 from polytask.core.errors import ConfigError
 from polytask.model.bert import Bert
-from polytask.model.checkpoints import load_encoder
-from polytask.run import Run
+from polytask.model.pretrained import load_encoder
 from polytask.tasks.model_folder import load_model
 
 
@@ -20,7 +21,7 @@ def trained(table: dict[str, Any], folder: Path, **parts: dict[str, Any]) -> Any
     """Train with parts of the table replaced; return the result."""
     for part, values in parts.items():
         table[part] = {**table[part], **values}
-    return Run.from_table(table).train(folder, quiet=True)
+    return train(Run.from_table(table), folder, quiet=True)
 
 
 def encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -96,7 +97,7 @@ def test_rates_of_tasks_and_another_optimizer_train(
 
 def test_a_roberta_trains_and_opens_again(small_table: dict[str, Any], tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    from polytask.model.backbones import Backbone, wrap
+    from polytask.model.transformers_encoder import Backbone, wrap
 
     _, tokenizer = load_encoder(small_table["encoder"]["checkpoint"])
     torch.manual_seed(0)
@@ -104,7 +105,7 @@ def test_a_roberta_trains_and_opens_again(small_table: dict[str, Any], tmp_path:
         vocab_size=30522, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=32, max_position_embeddings=66, type_vocab_size=1, pad_token_id=0)
     wrap(transformers.AutoModel.from_config(config)).save(tokenizer, tmp_path / "roberta")
-    small_table["tasks"]["quora"]["pairing"] = {"type": "packed", "segments": False}
+    small_table["tasks"]["quora"]["pairing"] = {"type": "cross_encoder", "segments": False}
     trained(small_table, tmp_path / "run", encoder={"checkpoint": str(tmp_path / "roberta")})
     changed = moved(small_table, tmp_path / "run")
     assert any(name.startswith("encoder.layer.1.") for name in changed)
@@ -124,7 +125,7 @@ def test_what_albert_cannot_do_is_told(
     small_table: dict[str, Any], tmp_path: Path, part: str, values: dict[str, Any], said: str
 ) -> None:
     transformers = pytest.importorskip("transformers")
-    from polytask.model.backbones import wrap
+    from polytask.model.transformers_encoder import wrap
 
     _, tokenizer = load_encoder(small_table["encoder"]["checkpoint"])
     config = transformers.AlbertConfig(

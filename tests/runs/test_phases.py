@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from polytask.building import build
-from polytask.checking import check_run
+from polytask.commands.check import check_run
+from polytask.commands.train import train
+from polytask.config import Run
 from polytask.core.errors import ConfigError
-from polytask.learn.events import read_events
+from polytask.core.events import read_events
 from polytask.learn.trainer import Score, Trainer
-from polytask.run import Run
+from polytask.training.build import build
 
 AUTOMATIC = {"type": "automatic", "lr": 0.05}
 
@@ -25,7 +26,7 @@ def run_of(table: dict[str, Any], **train: Any) -> Run:
 def trainer_of(table: dict[str, Any], **train: Any) -> Trainer:
     run = run_of(table, **train)
     built = build(run, quiet=True)
-    return Trainer(built.model, built.material, run.training, run.seed, lambda: Score(0.0, {}),
+    return Trainer(built.model, built.training_set, run.train, run.seed, lambda: Score(0.0, {}),
                    lambda where: None)
 
 
@@ -90,7 +91,7 @@ def test_what_cannot_work_whatever_the_labels_is_refused_before_any_file_is_read
     small_table: dict[str, Any]
 ) -> None:
     small_table["data"]["root"] = "nowhere"
-    small_table["tasks"]["sts"] |= {"pairing": "packed", "head": "cosine"}
+    small_table["tasks"]["sts"] |= {"pairing": "cross_encoder", "head": "cosine"}
     with pytest.raises(ConfigError, match=r'tasks\.sts\.head: "cosine" compares two vectors'):
         Run.from_table(small_table)
 
@@ -101,7 +102,7 @@ def test_a_penalty_on_what_is_not_trained_leaves_no_folder(
     small_table["encoder"]["trainable"] = "frozen"
     run = run_of(small_table, regularizers=[{"type": "norm", "over": "encoder"}])
     with pytest.raises(ConfigError, match=r"train\.regularizers\.0: norm: over"):
-        run.train(tmp_path / "run", quiet=True)
+        train(run, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -124,7 +125,7 @@ def test_check_shows_every_phase_and_the_steps_of_all(small_table: dict[str, Any
     assert "phase 1 of 2, plan of the first of 1 epochs: 5 steps" in said
     assert "phase 2 of 2, plan of the first of 2 epochs: 6 steps" in said
     assert "for 17 steps of all phases" in said
-    run.train(tmp_path / "run", quiet=True)
+    train(run, tmp_path / "run", quiet=True)
     events = list(read_events(tmp_path / "run" / "events.jsonl"))
     assert events[0]["steps"] == 17 == sum(event["event"] == "step" for event in events)
 

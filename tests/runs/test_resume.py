@@ -16,10 +16,11 @@ import tomli_w
 import torch
 from safetensors.torch import load_file
 
+from polytask.commands.train import train
+from polytask.config import Run
 from polytask.core.errors import Interrupted
+from polytask.core.events import read_events
 from polytask.learn import trainer
-from polytask.learn.events import read_events
-from polytask.run import Run
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -64,7 +65,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 ) -> None:
     small_table["train"] |= VARIANTS[variant]
     run = Run.from_table(small_table)
-    run.train(tmp_path / "whole", quiet=True)
+    train(run, tmp_path / "whole", quiet=True)
 
     # Ctrl-C in the middle of the second epoch: the handler sets a flag, the loop saves and stops.
     update = trainer.Trainer._update
@@ -79,10 +80,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
     monkeypatch.setattr(trainer.Trainer, "_update", interrupted)
     with pytest.raises(Interrupted, match=r"resume=True"):
-        run.train(tmp_path / "cut", quiet=True)
+        train(run, tmp_path / "cut", quiet=True)
     monkeypatch.setattr(trainer.Trainer, "_update", update)
     assert len(steps(tmp_path / "cut")) == 8
-    run.train(tmp_path / "cut", resume=True, quiet=True)
+    train(run, tmp_path / "cut", resume=True, quiet=True)
     assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -115,11 +116,11 @@ def test_kill_in_the_middle_of_an_epoch_with_two_threads(
 
 def test_events_beyond_the_checkpoint_are_cut_off(small_table: dict[str, Any], tmp_path: Path) -> None:
     run = Run.from_table(small_table)
-    run.train(tmp_path / "run", quiet=True)
+    train(run, tmp_path / "run", quiet=True)
     log = tmp_path / "run" / "events.jsonl"
     before = log.read_text()
     log.write_text(before + json.dumps({"event": "step", "step": 999}) + "\n{half a li")
-    run.train(tmp_path / "run", resume=True, quiet=True)
+    train(run, tmp_path / "run", resume=True, quiet=True)
     assert [e for e in read_events(log) if e.get("step") == 999] == []
 
 
@@ -128,7 +129,7 @@ def test_a_training_cut_by_max_steps_is_evaluated_and_keeps_its_model(
 ) -> None:
     small_table["train"] |= {"max_steps": 2, "early_stopping": 1, "train_metrics": True,
                              "best_per_task": True}
-    result = Run.from_table(small_table).train(tmp_path / "run", quiet=True)
+    result = train(Run.from_table(small_table), tmp_path / "run", quiet=True)
     events = list(read_events(tmp_path / "run" / "events.jsonl"))
     assert [event["event"] for event in events] == ["start", "step", "step", "evaluation", "end"]
     assert set(events[3]["train"]) == set(result.evaluation.scores)

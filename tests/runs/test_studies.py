@@ -20,14 +20,15 @@ import pytest
 import tomli_w
 from scipy.stats import ttest_ind, ttest_rel
 
-from polytask.comparing import compare
+from polytask.commands.compare import compare
+from polytask.commands.train import train
+from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError
-from polytask.core.folders import claim_folder
-from polytask.measure.studies.singles import single_rows
-from polytask.measure.studies.statistics import RESAMPLES, Scored, _scores
-from polytask.measure.studies.study import Row
-from polytask.run import Run
-from polytask.tasks.metrics import check_formula
+from polytask.core.run_folder import claim_folder
+from polytask.metrics import check_formula
+from polytask.studies.single_task import single_rows
+from polytask.studies.statistics import RESAMPLES, Scored, _scores
+from polytask.studies.study import StudyRow
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     assert len(runs) == 4
     assert not list(out.glob("runs/*/*/checkpoints")), "a study would fill the disk with them"
     with pytest.raises(RunError, match="the run is finished and its checkpoint was removed"):
-        Run.from_toml(runs[0].parent / "config.toml").train(runs[0].parent, resume=True, quiet=True)
+        train(Run.from_toml(runs[0].parent / "config.toml"), runs[0].parent, resume=True, quiet=True)
     own = [json.loads(run.read_text())["dev"]["scores"]["sst"]["accuracy"]
            for run in runs if "sum" in run.parts[-3]]
     assert by_name["sum"]["scores"]["sst.accuracy"]["mean"] == pytest.approx(np.mean(own))
@@ -256,7 +257,7 @@ def test_a_single_task_run_leaves_out_what_concerns_several() -> None:
         "regularizers": ["smart", {"type": "norm", "tasks": ["sts"]},
                          {"type": "smart", "tasks": ["sst", "sts"]}],
         "optimizer": {"lr": 1e-4, "layer_rates": {"1": 0.5, "sts": {"1": 2.0}}}}}
-    sst, sts = single_rows(Row("base", config))
+    sst, sts = single_rows(StudyRow("base", config))
     assert (sst.name, sst.single, list(sst.config["tasks"])) == ("sst alone", "sst", ["sst"])
     assert sst.config["train"] == {
         "epochs": 3, "batch_size": {"sst": 8},
@@ -278,7 +279,8 @@ def test_a_disk_that_fills_loses_nothing_that_is_finished(
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 
     with monkeypatch.context() as patched:
-        patched.setattr("polytask.workers.subprocess.Popen", partial(subprocess.Popen, preexec_fn=full))
+        patched.setattr("polytask.engines.local.subprocess.Popen",
+                        partial(subprocess.Popen, preexec_fn=full))
         failed = compare(study, out, seeds=1, scale="pilot", quiet=True)
     (line,) = failed.comparison.failed
     assert line.row.name == "surgery or not"

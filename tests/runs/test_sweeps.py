@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import tomli_w
 
-from polytask.core.config import read_toml
+from polytask.commands.sweep import _Search, sweep
 from polytask.core.errors import ConfigError, RunError
-from polytask.measure.studies.search import Finished, Search, front
-from polytask.measure.studies.sweep import grid, read_sweep
-from polytask.sweeping import _Search, sweep
+from polytask.core.toml import read_toml
+from polytask.studies.search import FinishedTrial, Search, front
+from polytask.studies.sweep import grid, read_sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ TIED = '''
 title = "Two rates"
 base = "base.toml"
 sampler = "grid"
-objectives = ["overall"]
+metrics = ["overall"]
 [parameters]
 "train.optimizer.lr" = [1e-5, 1e-2]
 [parameters.dropout]
@@ -71,9 +71,9 @@ def test_a_grid_of_tied_keys_runs_once_and_goes_on(base: Path) -> None:
         assert (out / name).read_text().count("1e-05")
 
 
-def test_two_objectives_have_a_front_and_importances(base: Path) -> None:
+def test_two_metrics_have_a_front_and_importances(base: Path) -> None:
     path = base / "sweep.toml"
-    path.write_text('base = "base.toml"\ntrials = 5\nobjectives = ["sst.accuracy", "sts.pearson"]\n'
+    path.write_text('base = "base.toml"\ntrials = 5\nmetrics = ["sst.accuracy", "sts.pearson"]\n'
                     '[parameters]\n"train.optimizer.lr" = { low = 1e-5, high = 1e-2, log = true }\n'
                     '"train.batch_size" = { low = 4, high = 16 }\n')
     found = sweep(path, base / "out", workers=2, quiet=True)
@@ -82,10 +82,10 @@ def test_two_objectives_have_a_front_and_importances(base: Path) -> None:
         assert 1e-5 <= each.drawn["train.optimizer.lr"] <= 1e-2
         assert isinstance(each.drawn["train.batch_size"], int)
     assert "sts.pearson" in found.importances
-    for objective, shares in found.importances.items():
-        assert objective in ("sst.accuracy", "sts.pearson")
+    for metric, shares in found.importances.items():
+        assert metric in ("sst.accuracy", "sts.pearson")
         assert sum(shares.values()) == pytest.approx(1)
-    assert found.best == front(found.trials, found.sweep.objectives) != []
+    assert found.best == front(found.trials, found.sweep.metrics) != []
     assert (base / "out" / f"best-{found.best[0].number:04d}.toml").is_file()
 
 
@@ -94,9 +94,9 @@ BOTH = ("sst.accuracy", "sts.pearson")
 
 def test_the_front_holds_what_no_other_beats() -> None:
     points = [(1.0, 0.0), (0.5, 0.5), (0.4, 0.4), (0.0, 1.0), (0.0, 0.9)]
-    trials = [Finished(n, {}, values, 0.0) for n, values in enumerate(points)]
-    assert [each.number for each in front([*trials, Finished(9, {}, None, 0.0)], BOTH)] == [0, 1, 3]
-    single = [Finished(n, {}, (value,), 0.0) for n, value in enumerate([0.1, 0.7, 0.7])]
+    trials = [FinishedTrial(n, {}, values, 0.0) for n, values in enumerate(points)]
+    assert [each.number for each in front([*trials, FinishedTrial(9, {}, None, 0.0)], BOTH)] == [0, 1, 3]
+    single = [FinishedTrial(n, {}, (value,), 0.0) for n, value in enumerate([0.1, 0.7, 0.7])]
     assert [each.number for each in front(single, ["overall"])] == [1]
     assert [each.number for each in front(single, ["sts.mae"])] == [0]
 
@@ -138,7 +138,7 @@ def test_a_hopeless_trial_is_given_up(base: Path) -> None:
     assert search.left_open() == [bad, good]
     search.prune(bad)
     assert search.left_open() == [good]
-    assert search.finished()[-1] == Finished(bad, search.drawn(bad), None, 0.0)
+    assert search.finished()[-1] == FinishedTrial(bad, search.drawn(bad), None, 0.0)
 
 
 def test_a_trial_that_has_made_its_last_update_is_not_given_up(
@@ -186,9 +186,9 @@ MISTAKES = {
     "no list": ('[parameters]\n"train.epochs" = 3\n', "expected a list of values"),
     "grid of a range": ('sampler = "grid"\n[parameters]\n'
                         '"train.optimizer.lr" = { low = 1e-5, high = 1e-3 }\n', "a grid needs a list"),
-    "no task": ('objectives = ["stz.pearson"]\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "sts"'),
-    "metric of another kind": ('objectives = ["sst.pearson"]\n[parameters]\n"train.epochs" = [1]\n',
-                               r'objectives: "sst\.pearson": task "sst" has no metric "pearson"'),
+    "no task": ('metrics = ["stz.pearson"]\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "sts"'),
+    "metric of another kind": ('metrics = ["sst.pearson"]\n[parameters]\n"train.epochs" = [1]\n',
+                               r'metrics: "sst\.pearson": task "sst" has no metric "pearson"'),
     "a column that is not there": ('[parameters]\n"tasks.sst.label" = ["sentimant", "sentiment"]\n',
                                    'did you mean "sentiment"'),
     "sampler": ('sampler = "gird"\n[parameters]\n"train.epochs" = [1]\n', 'did you mean "grid"'),

@@ -1,11 +1,11 @@
 """Families of components, each a registry filled by its decorator.
 
-    objective = Family("objective", methods=("__call__",))
+    loss = Family("loss", methods=("__call__",))
 
-    @objective
+    @loss
     class OrdinalLogLoss:
         \"\"\"Errors far from the right class cost more. ...\"\"\"
-        needs = "logits"
+        input_field = "logits"
         alpha: float = 1.5
         \"\"\"Power of the distance between classes.\"\"\"
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -39,21 +40,21 @@ Reader = Callable[[str, Mapping[str, Any]], Any]
 _FOLDERS: list[str] = []
 
 
-def look_in(folder: str | Path) -> None:
+def add_search_path(folder: str | Path) -> None:
     """Let components of users' own files be found in a folder, as well as in the current one."""
     if (place := str(Path(folder).absolute())) not in _FOLDERS:
         _FOLDERS.append(place)
 
 
 def searched() -> tuple[str, ...]:
-    """Return the folders given to `look_in`."""
+    """Return the folders given to `add_search_path`."""
     return tuple(_FOLDERS)
 
 
 def _reference(cls: type, name: str) -> str:
-    """Return what a saved config calls a component: one of a user's own file by its place."""
-    own = cls.__module__.partition(".")[0] not in ("polytask", "__main__")
-    return f"{cls.__module__}:{cls.__name__}" if own and "<locals>" not in cls.__qualname__ else name
+    """Return what a config calls a component: ours by its name, a user's by its place."""
+    ours = cls.__module__.partition(".")[0] == "polytask"
+    return name if ours else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def snake_case(name: str) -> str:
@@ -76,22 +77,41 @@ class Family:
     def __call__(self, cls: type[T]) -> type[T]:
         """Register a class: it becomes a frozen settings class named in snake_case."""
         name = cls.__dict__.get("name") or snake_case(cls.__name__)
+        reference = _reference(cls, name)
         self._complete(cls)
         # Through the classes themselves: every class object has a `__call__`, its metaclass's.
         missing = [method for method in self.methods
                    if not any(method in vars(each) for each in cls.__mro__)]
         if missing:
             raise ConfigError(f'{self.name} "{name}" lacks {listed(missing)}')
-        taken = self.members.get(name)
+        taken = self.members.get(reference)
         if taken is not None and (taken.__module__, taken.__qualname__) != (
             cls.__module__, cls.__qualname__
         ):
             raise ConfigError(f'{self.name} "{name}" is registered already, by {taken.__module__}')
         cls.name = name  # type: ignore[attr-defined]
-        cls.reference = _reference(cls, name)  # type: ignore[attr-defined]
-        made = settings(cls)
-        self.members[name] = made
-        return made
+        cls.reference = reference  # type: ignore[attr-defined]
+        component = settings(cls)
+        self.members[reference] = component
+        return component
+
+    def discover(self, package: str) -> None:
+        """Import every module of a family's package, so that a new file is all that a component needs."""
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{package}.{module.name}")
+
+    def exports(self, package: str) -> dict[str, type]:
+        """Return the classes of the components that a package defines, by their names."""
+        return {member.__name__: member for member in self.members.values()
+                if member.__module__.startswith(package + ".")}
+
+    def exported(self, package: str, name: str) -> type:
+        """Return one of `exports`: what `pk.losses.CrossEntropy` stands for."""
+        classes = self.exports(package)
+        if name not in classes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{nearest(name, classes)}")
+        return classes[name]
 
     def _complete(self, cls: type) -> None:
         """Give a class the fields and methods of the family's base that it does not define."""
@@ -161,7 +181,7 @@ class Family:
         return TypeAdapter(cls).validate_python(fields)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # `Annotated[Objective, objective]` reads a field with this family.
+        # `Annotated[Loss, loss]` reads a field with this family.
         return core_schema.no_info_plain_validator_function(self.read)
 
     def describe(self) -> list[dict[str, Any]]:

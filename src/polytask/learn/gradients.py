@@ -1,8 +1,9 @@
 """The gradients of one update: taken a task at a time, put back, clipped.
 
-During an update each word table stands for the rows that the update reads (`polytask.model.words`),
-so the gradient of a table is a small matrix of those rows, and a dense one only where a penalty acts
-on the whole table. `settle` gives the optimizer the gradients that the plain network would have had.
+During an update each word table stands for the rows that the update reads
+(`polytask.model.sparse_embedding`), so the gradient of a table is a small matrix of those rows, and a
+dense one only where a penalty acts on the whole table. `settle` gives the optimizer the gradients that
+the plain network would have had.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from polytask.learn.conflict import Gradient, RowGradient
-from polytask.learn.surgery import Surgery
+from polytask.learn.gramian import Gradient, RowGradient
+from polytask.learn.surgery.contract import Surgery
 from polytask.model.multitask import MultiTask
-from polytask.model.words import Words
+from polytask.model.sparse_embedding import SparseEmbedding
 
 
 class Gradients:
@@ -24,7 +25,7 @@ class Gradients:
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         self._tables = {id(part.weight): part for module in modules for part in module.modules()
-                        if isinstance(part, Words) and part.weight.requires_grad}
+                        if isinstance(part, SparseEmbedding) and part.weight.requires_grad}
 
     def narrow(self, ids: Iterable[Tensor]) -> None:
         """Let the tables stand for the rows of `ids`: the tokens of all the update's batches."""

@@ -16,7 +16,7 @@ from torch import nn
 from polytask.core.errors import listed, nearest
 from polytask.core.settings import problem, settings
 from polytask.model.trainable import (
-    Groups,
+    ParameterGroups,
     apart_problem,
     gradient_scales,
     parameter_groups,
@@ -55,7 +55,7 @@ class Optimizer:
     a task scales the gradients that the task gives to the layers, before the tasks are combined."""
     warmup: Share = 0.1
     """Share of the updates in which the rates rise from 0."""
-    course: Literal["constant", "linear", "cosine"] = "linear"
+    lr_schedule: Literal["constant", "linear", "cosine"] = "linear"
     """How the rates go on after the warmup: stay, or fall to 0 on a line or half a cosine."""
     clip: Rate | None = None
     """The largest norm that the whole gradient may have; absent: any."""
@@ -87,7 +87,7 @@ class Optimizer:
             return f"{key}: {said}" if (said := apart_problem(encoder)) else None
         return None
 
-    def groups(self, model: Any) -> Groups:
+    def groups(self, model: Any) -> ParameterGroups:
         """Return what is trained in groups of one rate and one decay, each with its `names`."""
         plain = {key: value for key, value in self.layer_rates.items()
                  if not isinstance(value, Mapping)}
@@ -102,7 +102,7 @@ class Optimizer:
         """Return for each task with a table the factors of its gradients."""
         return gradient_scales(model, self.per_task, tasks)
 
-    def build(self, groups: Groups) -> torch.optim.Optimizer:
+    def build(self, groups: ParameterGroups) -> torch.optim.Optimizer:
         """Return torch's optimizer over the groups, in its fused form where it has one."""
         cls = _classes()[self.type]
         options = _values(self.options)

@@ -1,4 +1,4 @@
-"""The gradients of one update: forward, objectives, weighting, surgery, regularizers.
+"""The gradients of one update: forward, losses, weighting, surgery, regularizers.
 
 Without surgery the tasks of a step share one forward and one backward. With it (or where a task's
 own gradient is asked for) each task has its own, which costs what the joint pass costs. The
@@ -17,21 +17,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polytask.learn.conflict import Gradient, RowGradient, cosines, gramian, recombine
-from polytask.learn.draws import Draw, Draws, Load, Material, Part, counted, parts
+from polytask.data.batch import TokenBatch
+from polytask.learn.checkpoint import random_state
 from polytask.learn.gradients import Gradients, operated, trained_by_several
-from polytask.learn.moment import Moment, repeat
-from polytask.learn.penalty import Attached
-from polytask.learn.state import random_state
-from polytask.learn.surgery import Surgery
-from polytask.learn.weightings import WeightingModule
-from polytask.model.batch import TokenBatch
+from polytask.learn.gramian import Gradient, RowGradient, cosines, gramian, recombine
+from polytask.learn.microbatch import Chunk, Microbatch, TaskRows, TrainingRows, chunks, count_by_task
+from polytask.learn.regularizers.context import RegularizerContext, repeat
+from polytask.learn.regularizers.contract import Attached
+from polytask.learn.surgery.contract import Surgery
+from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
 
 
 @dataclass
-class Record:
+class StepRecord:
     """What one update saw: for the events, and for what learns from losses."""
 
     losses: dict[str, float] = field(default_factory=dict)
@@ -44,12 +44,12 @@ class Record:
 
 
 class Step:
-    """Fills the gradients of all trainable parameters for the draws of one update."""
+    """Fills the gradients of all trainable parameters for the step_rows of one update."""
 
     def __init__(
         self,
         model: MultiTask,
-        material: Material,
+        training_set: TrainingRows,
         weighting: WeightingModule,
         surgery: Surgery | None = None,
         regularizers: Sequence[Attached] = (),
@@ -61,37 +61,38 @@ class Step:
         tasks: Sequence[str] | None = None,
         clip: float | None = None,
     ) -> None:
-        self.model, self.material, self.weighting = model, material, weighting
+        self.model, self.training_set, self.weighting = model, training_set, weighting
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
         self.scales = scales or {}
         self.generator = generator or torch.Generator().manual_seed(0)
         self.task_penalties = [each for each in regularizers if each.scope == "task"]
         self.step_penalties = [each for each in regularizers if each.scope == "step"]
-        self.shared = trained_by_several(model, tasks or list(material.rows))
+        self.shared = trained_by_several(model, tasks or list(training_set.rows))
         self._shared_ids = {id(p) for p in self.shared}
         self.gradients = Gradients([model, weighting])
         self._operated = operated(surgery, model, self.shared)
         self.device = next(model.parameters()).device
 
-    def __call__(self, draws: Draws, number: int, want_cosines: bool = False) -> Record:
+    def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
         """Compute the gradients of one update; `number` counts updates from 0."""
-        record = Record(rows=counted(draws))
+        record = StepRecord(rows=count_by_task(step_rows))
         operate = self.surgery is not None and number % self.surgery.every == 0
         several = len(record.rows) > 1
         # Parts of an accumulated step add up only where the weighting is affine in the losses.
         whole = self.accumulate > 1 and not self.weighting.affine
         apart = whole or (several and (operate or want_cosines or bool(self.scales)))
-        groups = {task: [draw for draw in draws if draw.task == task] for task in record.rows}
-        work = {task: self._work(own) for task, own in (groups if apart else {"": draws}).items()}
+        groups = {task: [rows for rows in step_rows if rows.task == task] for task in record.rows}
+        work = {task: self._work(own) for task, own in (groups if apart else {"": step_rows}).items()}
         try:
-            self.gradients.narrow(load.batch.ids for own in work.values() for part in own for load in part)
+            self.gradients.narrow(microbatch.batch.ids for own in work.values()
+                                  for chunk in own for microbatch in chunk)
             if apart:
                 self._task_by_task(work, record, operate)
             else:
                 self._jointly(work[""], record)
             for each in self.step_penalties:  # once an update, and no task of the surgery
-                penalty = each.weight * each.module.penalty(self._moment(None))
+                penalty = each.weight * each.module.penalty(self._context(None))
                 _backward(penalty)
                 record.penalties[each.name] = float(penalty.detach())
             if self.clip is not None:
@@ -100,26 +101,26 @@ class Step:
             self.gradients.settle()
         return record
 
-    def _work(self, draws: Draws) -> list[Part]:
-        """Return the parts that the draws are cut into, each with the batches of its passes."""
-        return [self._loads(part) for part in parts(draws, self.accumulate)]
+    def _work(self, step_rows: list[TaskRows]) -> list[Chunk]:
+        """Return the chunks that the step_rows are cut into, each with the batches of its passes."""
+        return [self._microbatches(chunk) for chunk in chunks(step_rows, self.accumulate)]
 
-    def _loads(self, draws: Draws) -> Part:
-        perturbed = {draw.task for draw in draws if self._perturbs(draw.task)}
-        groups = [[draw for draw in draws if draw.task not in perturbed]]
-        groups += [[draw] for draw in draws if draw.task in perturbed]
+    def _microbatches(self, step_rows: list[TaskRows]) -> Chunk:
+        perturbed = {task_rows.task for task_rows in step_rows if self._perturbs(task_rows.task)}
+        groups = [[task_rows for task_rows in step_rows if task_rows.task not in perturbed]]
+        groups += [[task_rows] for task_rows in step_rows if task_rows.task in perturbed]
         made = []
         for group in filter(None, groups):
-            batch, targets = self.material.batch([(draw.task, draw.rows) for draw in group])
-            made.append(Load(group, batch.to(self.device), targets))
+            batch, targets = self.training_set.batch([(each.task, each.rows) for each in group])
+            made.append(Microbatch(group, batch.to(self.device), targets))
         return made
 
     # ---- one pass for all tasks
 
-    def _jointly(self, work: Sequence[Part], record: Record) -> None:
-        for part in work:
-            losses = self._losses(part, record)
-            # The weighting is affine in the losses: f(M l / n) / M summed over the M parts is f(l).
+    def _jointly(self, work: Sequence[Chunk], record: StepRecord) -> None:
+        for chunk in work:
+            losses = self._losses(chunk, record)
+            # The weighting is affine in the losses: f(M l / n) / M summed over the M chunks is f(l).
             scaled = {task: loss * len(work) for task, loss in losses.items()}
             weighted = self.weighting(scaled)
             _backward(_summed(weighted) / len(work))
@@ -129,14 +130,14 @@ class Step:
 
     # ---- a pass for each task
 
-    def _task_by_task(self, work: Mapping[str, Sequence[Part]], record: Record, operate: bool) -> None:
+    def _task_by_task(self, work: Mapping[str, Sequence[Chunk]], record: StepRecord, operate: bool) -> None:
         tasks = list(work)
         gradients: list[list[Gradient]] = []
         private: dict[str, list[Tensor]] = {}
         seen: set[int] = set(self._shared_ids)
         for task, own_work in work.items():
-            for part in own_work:
-                _backward(_summed(self._losses(part, record)))
+            for chunk in own_work:
+                _backward(_summed(self._losses(chunk, record)))
             own = [p for p in self.gradients if id(p) not in seen]
             seen.update(id(p) for p in own)
             private[task] = [held for p in own for held in self.gradients.of(p)]
@@ -149,7 +150,7 @@ class Step:
                 held.mul_(factor)
         self._combine(tasks, gradients, factors, record, operate)
 
-    def _factors(self, record: Record) -> Tensor:
+    def _factors(self, record: StepRecord) -> Tensor:
         """Return a_t = df/dl_t, and leave the weighting's own gradients behind."""
         leaves = {task: loss.detach().float().requires_grad_() for task, loss in record.raw.items()}
         weighted = self.weighting(leaves)
@@ -157,7 +158,7 @@ class Step:
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
 
     def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
-                 record: Record, operate: bool) -> None:
+                 record: StepRecord, operate: bool) -> None:
         inner = gramian([[g[i] for i in self._operated] for g in gradients])
         record.cosines = _pairs(tasks, cosines(inner))
         weights = factors
@@ -194,45 +195,47 @@ class Step:
     # ---- losses
 
     @torch.no_grad()
-    def losses_again(self, draws: Draws) -> dict[str, Tensor]:
+    def losses_again(self, step_rows: list[TaskRows]) -> dict[str, Tensor]:
         """Return the losses of the same rows under the weights as they are now."""
-        return self._losses(self._loads(draws), Record())
+        return self._losses(self._microbatches(step_rows), StepRecord())
 
-    def _losses(self, part: Part, record: Record) -> dict[str, Tensor]:
-        """Return the loss of each task: its draws' objectives summed, and its own penalties."""
+    def _losses(self, chunk: Chunk, record: StepRecord) -> dict[str, Tensor]:
+        """Return the loss of each task: its step_rows' losses summed, and its own penalties."""
         losses: dict[str, Tensor] = {}
-        for load in part:
-            for task, loss in self._forward(load, record):
+        for microbatch in chunk:
+            for task, loss in self._forward(microbatch, record):
                 losses[task] = losses[task] + loss if task in losses else loss
         for task, loss in losses.items():
             value = loss.detach()
             record.raw[task] = record.raw[task] + value if task in record.raw else value
         return losses
 
-    def _forward(self, load: Load, record: Record) -> list[tuple[str, Tensor]]:
-        group, batch = load.draws, load.batch
+    def _forward(self, microbatch: Microbatch, record: StepRecord) -> list[tuple[str, Tensor]]:
+        group, batch = microbatch.step_rows, microbatch.batch
         record.tokens += batch.num_tokens
         with self.autocast():
             outputs, embeddings, before = self._outputs(group, batch)
         made = []
-        for draw, output, target, span in zip(group, outputs, load.targets, batch.spans, strict=True):
-            task, target = draw.task, target.to(self.device)
-            loss = self.material.loss(task, output, target)
+        for task_rows, output, target, span in zip(group, outputs, microbatch.targets, batch.spans,
+                                                   strict=True):
+            task, target = task_rows.task, target.to(self.device)
+            loss = self.training_set.loss(task, output, target)
             for each in self.task_penalties:
                 if each.acts_on(task):
-                    moment = self._moment(task, batch.narrow(span) if len(group) > 1 else batch,
+                    context = self._context(task, batch.narrow(span) if len(group) > 1 else batch,
                                           embeddings, output, target, before)
-                    penalty = each.weight * each.module.penalty(moment)
+                    penalty = each.weight * each.module.penalty(context)
                     key = f"{each.name}/{task}"
-                    value = draw.share * float(penalty.detach())
+                    value = task_rows.share * float(penalty.detach())
                     record.penalties[key] = record.penalties.get(key, 0.0) + value
                     loss = loss + penalty
-            made.append((task, loss if draw.share == 1.0 else loss * draw.share))
+            made.append((task, loss if task_rows.share == 1.0 else loss * task_rows.share))
         return made
 
-    def _outputs(self, group: Draws, batch: TokenBatch) -> tuple[Sequence[Output], Tensor | None, Any]:
+    def _outputs(self, group: list[TaskRows],
+                 batch: TokenBatch) -> tuple[Sequence[Output], Tensor | None, Any]:
         if self.pooled is not None:
-            made = [self.model.from_pooled(draw.task, self._cached(draw)) for draw in group]
+            made = [self.model.from_pooled(task_rows.task, self._cached(task_rows)) for task_rows in group]
             return made, None, None
         if not self._perturbs(group[0].task):
             return self.model(batch), None, None
@@ -243,22 +246,23 @@ class Step:
     def _perturbs(self, task: str) -> bool:
         return any(each.perturbs and each.acts_on(task) for each in self.task_penalties)
 
-    def _cached(self, draw: Draw) -> Tensor:
+    def _cached(self, task_rows: TaskRows) -> Tensor:
         assert self.pooled is not None
-        vectors = self.pooled[draw.task]  # (rows, sequences, width)
-        return vectors[torch.from_numpy(draw.rows)].flatten(0, 1).to(self.device)
+        vectors = self.pooled[task_rows.task]  # (rows, sequences, width)
+        return vectors[torch.from_numpy(task_rows.rows)].flatten(0, 1).to(self.device)
 
-    def _moment(self, task: str | None, batch: TokenBatch | None = None, embeddings: Tensor | None = None,
-                output: Output | None = None, target: Tensor | None = None, before: Any = None) -> Moment:
+    def _context(self, task: str | None, batch: TokenBatch | None = None,
+                 embeddings: Tensor | None = None, output: Output | None = None,
+                 target: Tensor | None = None, before: Any = None) -> RegularizerContext:
         again = None if batch is None or before is None else repeat(
             self.model, batch, before, self.autocast)
-        return Moment(task=task, labels=self.material.labels[task] if task else None, batch=batch,
-                      embeddings=embeddings, output=output, target=target, forward=again,
-                      model=self.model)
+        return RegularizerContext(
+            task=task, labels=self.training_set.labels[task] if task else None, batch=batch,
+            embeddings=embeddings, output=output, target=target, forward=again, model=self.model)
 
     # ---- small things
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: StepRecord) -> None:
         values = torch.stack([loss.float() for loss in record.raw.values()]).tolist()
         record.losses = dict(zip(record.raw, values, strict=True))
 

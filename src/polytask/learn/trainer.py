@@ -17,17 +17,17 @@ from typing import Any
 import torch
 
 from polytask.core.errors import Diverged
-from polytask.learn.average import Average
-from polytask.learn.draws import Draw, Draws, Material
-from polytask.learn.events import Event
+from polytask.core.events import Event
+from polytask.learn.checkpoint import random_state, set_random_state
+from polytask.learn.ema import EMA
+from polytask.learn.lr_schedule import lr_factor
+from polytask.learn.microbatch import TaskRows, TrainingRows
 from polytask.learn.optimizers import Optimizer
-from polytask.learn.penalty import Attached, attach
-from polytask.learn.phase import Phase, phases_of
-from polytask.learn.plan import Train
-from polytask.learn.rates import rate
-from polytask.learn.state import random_state, set_random_state
-from polytask.learn.step import Record, Step
-from polytask.learn.weightings import WeightingModule
+from polytask.learn.phase_plan import PhasePlan, phases_of
+from polytask.learn.regularizers.contract import Attached, attach
+from polytask.learn.step import Step, StepRecord
+from polytask.learn.train_settings import Train
+from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
 
 # Seconds between checkpoints where the config does not count steps.
@@ -61,42 +61,42 @@ class Position:
 
 
 class Trainer:
-    """Trains a model on the material of several tasks.
+    """Trains a model on the training_set of several tasks.
 
     `evaluate(epoch)` scores the model as it stands; `keep(where)` saves it ("model", "best/<task>").
     Both are handed in, so that learning knows neither metrics nor folders.
     """
 
-    def __init__(self, model: MultiTask, material: Material, train: Train, seed: int,
+    def __init__(self, model: MultiTask, training_set: TrainingRows, train: Train, seed: int,
                  evaluate: Callable[[], Score], keep: Callable[[str], None],
                  pooled: Mapping[str, torch.Tensor] | None = None) -> None:
-        self.model, self.material, self.seed = model, material, seed
+        self.model, self.training_set, self.seed = model, training_set, seed
         self.evaluate, self.keep, self.pooled = evaluate, keep, pooled
-        self.phases = phases_of(train, material.rows, seed)
+        self.phases = phases_of(train, training_set.rows, seed)
         self.at = Position()
         self.saved_at = time.monotonic()
         self._enter(self.phases[0])
 
     # ---- building a phase
 
-    def _enter(self, plan: Phase, weighting: WeightingModule | None = None) -> None:
-        """Build what a phase trains with: feeds, weighting (unless one goes on), optimizer, step."""
-        self.plan, self.phase = plan, plan.train
-        phase, tasks = plan.train, plan.tasks
-        self.feeds = plan.feeds()
-        kinds = {task: self.material.labels[task].kind for task in tasks}
+    def _enter(self, phase: PhasePlan, weighting: WeightingModule | None = None) -> None:
+        """Build what a phase trains with: samplers, weighting (unless one goes on), optimizer, step."""
+        self.phase, self.settings = phase, phase.train
+        settings, tasks = phase.train, phase.tasks
+        self.samplers = phase.samplers()
+        kinds = {task: self.training_set.labels[task].kind for task in tasks}
         device = next(self.model.parameters()).device
-        self.weighting: WeightingModule = weighting or phase.weighting.build(tasks, kinds).to(device)
-        self.penalties: list[Attached] = [attach(each, self.model) for each in phase.regularizers]
-        self.surgery_random = torch.Generator().manual_seed(plan.seed)
-        self.optimizer = self._optimizer(phase.optimizer, phase.weighting.lr)
-        self.surgery = phase.surgery.build(tasks) if phase.surgery else None
-        self.average = Average(self.model, phase.ema) if phase.ema else None
+        self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
+        self.penalties: list[Attached] = [attach(each, self.model) for each in settings.regularizers]
+        self.surgery_random = torch.Generator().manual_seed(phase.seed)
+        self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr)
+        self.surgery = settings.surgery.build(tasks) if settings.surgery else None
+        self.ema = EMA(self.model, settings.ema) if settings.ema else None
         self.compute = Step(
-            self.model, self.material, self.weighting, self.surgery, self.penalties,
-            phase.accumulate, self._autocast(phase.precision), self.pooled,
-            phase.optimizer.gradient_scales(self.model, tasks), self.surgery_random,
-            tasks=tasks, clip=phase.optimizer.clip,
+            self.model, self.training_set, self.weighting, self.surgery, self.penalties,
+            settings.accumulate, self._autocast(settings.precision), self.pooled,
+            settings.optimizer.gradient_scales(self.model, tasks), self.surgery_random,
+            tasks=tasks, clip=settings.optimizer.clip,
         )
 
     def _optimizer(self, settings: Optimizer, weighting_lr: float | None) -> torch.optim.Optimizer:
@@ -137,7 +137,7 @@ class Trainer:
                         best=self.at.best, best_of=self.at.best_of, seconds=self.at.seconds,
                         tokens=self.at.tokens)
         self.at = kept
-        before, after, optimizer = self.plan, self.phases[number], self.optimizer
+        before, after, optimizer = self.phase, self.phases[number], self.optimizer
         same = after.train.weighting == before.train.weighting and after.tasks == before.tasks
         self._enter(after, self.weighting if after.train.keep_optimizer and same else None)
         if after.train.keep_optimizer:
@@ -146,15 +146,15 @@ class Trainer:
                     self.optimizer.state[parameter] = optimizer.state[parameter]
 
     def _phase(self) -> Iterator[Event]:
-        while self.at.epoch < self.plan.epochs and not self._over():
+        while self.at.epoch < self.phase.epochs and not self._over():
             yield from self._epoch()
         yield from self._evaluation(due=self.at.evaluated != self.at.total)
 
     def _epoch(self) -> Iterator[Event]:
         if self.at.index == 0:
-            for feed in self.feeds.values():
-                feed.start(self.at.epoch)
-        for step in itertools.islice(self.plan.plan(self.at.epoch), self.at.index, None):
+            for sampler in self.samplers.values():
+                sampler.start(self.at.epoch)
+        for step in itertools.islice(self.phase.plan(self.at.epoch), self.at.index, None):
             yield from self._evaluation(due=self._evaluation_due())
             if self._over():
                 return
@@ -163,50 +163,50 @@ class Trainer:
                 yield {"event": "save", "why": "time"}
         self.weighting.after_epoch()
         last = self.at.evaluated != self.at.total
-        yield from self._evaluation(due=last and self.phase.evaluate_every is None)
+        yield from self._evaluation(due=last and self.settings.evaluate_every is None)
         self.at.epoch, self.at.index = self.at.epoch + 1, 0
         yield {"event": "save", "why": "epoch"}
 
     def _over(self) -> bool:
-        patience = self.phase.early_stopping
-        return self.at.step >= self.plan.num_steps or (
+        patience = self.settings.early_stopping
+        return self.at.step >= self.phase.num_steps or (
             patience is not None and self.at.since_best >= patience)
 
     def _update(self, step: Mapping[str, list[int]]) -> Event:
         began = time.perf_counter()
         self.model.train()
-        draws: Draws = [Draw(task, self.feeds[task].draw(size))
+        step_rows: list[TaskRows] = [TaskRows(task, self.samplers[task].draw(size))
                         for task, sizes in step.items() for size in sizes]
-        every = self.phase.gradient_cosines
-        record = self.compute(draws, self.at.step, bool(every and self.at.step % every == 0))
+        every = self.settings.gradient_cosines
+        record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
         self._finite(record)
-        scale = rate(self.phase.optimizer, self.at.step, self.plan.num_steps)
+        scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * scale
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         again = self.weighting.wants_new_losses
-        self.weighting.after_step(self.compute.losses_again(draws) if again else record.raw)
+        self.weighting.after_step(self.compute.losses_again(step_rows) if again else record.raw)
         for each in self.penalties:
             each.module.after_step()
-        if self.average:
-            self.average.update()
+        if self.ema:
+            self.ema.update()
         self.at.index, self.at.step, self.at.total = (
             self.at.index + 1, self.at.step + 1, self.at.total + 1)
         spent = time.perf_counter() - began
         self.at.seconds, self.at.tokens = self.at.seconds + spent, self.at.tokens + record.tokens
         return self._event(record, scale, spent)
 
-    def _event(self, record: Record, scale: float, spent: float) -> Event:
+    def _event(self, record: StepRecord, scale: float, spent: float) -> Event:
         event: Event = {"event": "step", "step": self.at.total, "phase": self.at.phase,
                         "epoch": self.at.epoch, "losses": record.losses, "rows": record.rows,
-                        "lr": self.phase.optimizer.lr * scale, "tokens": record.tokens,
+                        "lr": self.settings.optimizer.lr * scale, "tokens": record.tokens,
                         "seconds": spent}
         event |= self.weighting.report()
         optional = {"penalties": record.penalties, "cosines": record.cosines, "gradient_norm": record.norm}
         return event | {key: value for key, value in optional.items() if value}
 
-    def _finite(self, record: Record) -> None:
+    def _finite(self, record: StepRecord) -> None:
         for task, loss in record.losses.items():
             if not abs(loss) < float("inf"):
                 raise Diverged(
@@ -217,20 +217,20 @@ class Trainer:
     # ---- between updates
 
     def _evaluation_due(self) -> bool:
-        every = self.phase.evaluate_every
+        every = self.settings.evaluate_every
         return bool(every and self.at.step and self.at.step % every == 0
                     and self.at.evaluated != self.at.total)
 
     def _save_due(self) -> bool:
-        if self.phase.save_every:
-            return self.at.step % self.phase.save_every == 0
+        if self.settings.save_every:
+            return self.at.step % self.settings.save_every == 0
         return time.monotonic() - self.saved_at > SAVE_SECONDS
 
     def _evaluation(self, due: bool) -> Iterator[Event]:
         if not due:
             return
         self.model.eval()
-        with self.average.applied() if self.average else nullcontext():
+        with self.ema.applied() if self.ema else nullcontext():
             score = self.evaluate()
             self.at.since_best += 1
             if self.at.best is None or score.overall > self.at.best:
@@ -239,7 +239,7 @@ class Trainer:
             for task, value in score.tasks.items():
                 if value > self.at.best_of.get(task, float("-inf")):
                     self.at.best_of[task] = value
-                    if self.phase.best_per_task:
+                    if self.settings.best_per_task:
                         self.keep(f"best/{task}")
         self.at.evaluated = self.at.total
         yield {"event": "evaluation", "step": self.at.total, "phase": self.at.phase,
@@ -257,8 +257,8 @@ class Trainer:
             "weighting": dict(self.weighting.state_dict()),
             "surgery": dict(self.surgery.state_dict()) if self.surgery else {},
             "penalties": [dict(each.module.state_dict()) for each in self.penalties],
-            "feeds": {task: feed.state() for task, feed in self.feeds.items()},
-            "average": self.average.state() if self.average else None,
+            "samplers": {task: sampler.state() for task, sampler in self.samplers.items()},
+            "ema": self.ema.state() if self.ema else None,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -272,9 +272,9 @@ class Trainer:
             each.module.load_state_dict(held)
         if self.surgery:
             self.surgery.load_state_dict(state["surgery"])
-        for task, held in state["feeds"].items():
-            self.feeds[task].restore(held)
-        if self.average and state["average"] is not None:
-            self.average.restore(state["average"])
+        for task, held in state["samplers"].items():
+            self.samplers[task].restore(held)
+        if self.ema and state["ema"] is not None:
+            self.ema.restore(state["ema"])
         self.surgery_random.set_state(state["surgery_random"])
         set_random_state(state["random"])

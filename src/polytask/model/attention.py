@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from polytask.model import compiled
 from polytask.model.dropout import fused, kept
 
 
@@ -96,9 +95,6 @@ def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float) -> Tenso
 
     `p` is the probability of dropping an attention weight.
     """
-    if fused(qkv) and compiled.usable(qkv.shape[1] // (3 * heads), qkv):
-        return compiled.Attention.apply(  # type: ignore[no-any-return, no-untyped-call]
-            qkv, lengths, heads, p)
     plan = planned(lengths, qkv.device)
     if fused(qkv):
         return _Attention.apply(qkv, plan, heads, p)  # type: ignore[no-any-return, no-untyped-call]

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polytask.core.errors import CheckpointError, ConfigError, listed
+from polytask.data.batch import TokenBatch
 from polytask.model.attention import attend, attention_maps
-from polytask.model.batch import TokenBatch
 from polytask.model.dropout import Dropout, added_norm
-from polytask.model.words import Words
+from polytask.model.sparse_embedding import SparseEmbedding
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -85,7 +85,7 @@ class Embeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         width = config.hidden_size
-        self.word = Words(config.vocab_size, width)
+        self.word = SparseEmbedding(config.vocab_size, width)
         self.position = nn.Embedding(config.max_position_embeddings, width)
         self.segment = nn.Embedding(config.type_vocab_size, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
@@ -149,7 +149,7 @@ class Layer(nn.Module):
         return added_norm(residual, out, self.norm, p)
 
 
-class Pooler(nn.Module):
+class BertPooler(nn.Module):
     """A dense layer and tanh over the states of [CLS]: (n, W) to (n, W)."""
 
     def __init__(self, width: int) -> None:
@@ -163,7 +163,7 @@ class Pooler(nn.Module):
 class Bert(nn.Module):
     """The encoder. `adapter`, when set, is called in every layer as adapter(k, input, batch)."""
 
-    pooler: Pooler | None
+    pooler: BertPooler | None
     adapter: nn.Module | None
 
     def __init__(self, config: BertConfig, pooler: bool = True) -> None:
@@ -171,7 +171,7 @@ class Bert(nn.Module):
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.pooler = Pooler(config.hidden_size) if pooler else None
+        self.pooler = BertPooler(config.hidden_size) if pooler else None
         self.adapter = None
         self.notes: list[str] = []
         """What a reader of the checkpoint should know (a pooler that it lacks)."""

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from polytask.model import compiled
-
 _LEVELS = 1 << 16
 
 
@@ -109,8 +107,7 @@ class _AddedNorm(torch.autograd.Function):
 def added_norm(residual: Tensor, x: Tensor, norm: nn.LayerNorm, p: float) -> Tensor:
     """Return norm(residual + dropout(x, p)), in one piece where that pays."""
     if fused(residual, x):
-        made = compiled.AddedNorm if compiled.usable(x.shape[-1], residual, x) else _AddedNorm
-        return made.apply(  # type: ignore[no-any-return, no-untyped-call]
+        return _AddedNorm.apply(  # type: ignore[no-any-return, no-untyped-call]
             residual, x, norm.weight, norm.bias, norm.eps, p)
     return norm(residual + dropout(x, p))  # type: ignore[no-any-return]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from polytask.core.errors import CheckpointError
 from polytask.model.bert import Bert
-from polytask.model.checkpoints import checkpoint_folder, load_encoder, save_encoder
+from polytask.model.pretrained import checkpoint_folder, load_encoder, save_encoder
 
 
 def load_any(name: str | Path, dropout: float | None = None,
@@ -23,7 +23,7 @@ def load_any(name: str | Path, dropout: float | None = None,
     if _model_type(folder) == "bert":
         bert, tokenizer = load_encoder(folder, dropout)
         return bert, tokenizer, [note.replace(str(folder), str(name)) for note in bert.notes]
-    from polytask.model.backbones import load_backbone
+    from polytask.model.transformers_encoder import load_backbone
 
     backbone, tokenizer = load_backbone(folder, dropout)
     return backbone, tokenizer, list(backbone.notes)

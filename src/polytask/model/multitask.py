@@ -1,8 +1,8 @@
-"""One encoder and a branch for every task: the whole network.
+"""One encoder and a task_head for every task: the whole network.
 
     tokens of all tasks of a step ─► encoder, once ─► each task's span ─► pooling ─► pairing ─► head
 
-What two tasks share lies in `encoder` and `shared`; what is a task's own in `branches.<task>` and
+What two tasks share lies in `encoder` and `shared`; what is a task's own in `task_heads.<task>` and
 `encoder.adapter.tasks.<task>`. `shared_parameters` tells them apart.
 """
 
@@ -14,64 +14,64 @@ from typing import Any
 from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError
-from polytask.core.labels import Labels
-from polytask.model.batch import Span, TokenBatch
-from polytask.model.heads import Head
+from polytask.data.batch import Span, TokenBatch
+from polytask.data.labels import Labels
+from polytask.model.heads.contract import Head
 from polytask.model.output import Output
-from polytask.model.pairing import Pairing
-from polytask.model.pooling import Pooling
+from polytask.model.pairings.contract import Pairing
+from polytask.model.poolings.contract import Pooling
 
 
-class Branch(nn.Module):
-    """What is one task's own: pooled vectors → Output. `fills` is the field that the head fills."""
+class TaskHead(nn.Module):
+    """What is one task's own: pooled vectors → Output. The head fills its field `output_field`."""
 
-    def __init__(self, pooling: Pooling, pairing: nn.Module, head: nn.Module, fills: str,
+    def __init__(self, pooling: Pooling, pairing: nn.Module, head: nn.Module, output_field: str,
                  shares: Iterable[str] = ()) -> None:
         super().__init__()
         self.pooling, self.pairing, self.head = pooling, pairing, head
-        self.fills, self.shares = fills, frozenset(shares)
+        self.output_field, self.shares = output_field, frozenset(shares)
 
     def forward(self, pooled: Tensor) -> Output:
         output: Output = self.pairing(pooled)  # pooled: (rows·sequences, width)
-        return output.with_values(self.fills, self.head(output))
+        return output.with_values(self.output_field, self.head(output))
 
 
-def build_branch(encoder: Any, pooling: Pooling, pairing: Pairing, head: Head, labels: Labels,
-                 outputs: int, shared: nn.ModuleDict) -> Branch:
-    """Build the branch of a task; a layer that it shares is taken from `shared`, or put there."""
+def build_task_head(encoder: Any, pooling: Pooling, pairing: Pairing, head: Head, labels: Labels,
+                 outputs: int, shared: nn.ModuleDict) -> TaskHead:
+    """Build the task_head of a task; a layer that it shares is taken from `shared`, or put there."""
     said = pooling.problem(encoder) or head.problem(labels)
-    if said is None and head.needs == "pair" and pairing.sequences == 1:
+    if said is None and head.input_field == "pair" and pairing.sequences == 1:
         said = (f'head "{head.name}" compares two vectors, but pairing "{pairing.name}" gives one; '
-                'set pairing = "separate"')
+                'set pairing = "bi_encoder"')
     if said:
         raise ConfigError(said)
     module = head.build(pairing.width(encoder.width), outputs, shared)
-    return Branch(pooling, pairing.build(encoder.width), module, head.gives(labels.kind),
+    return TaskHead(pooling, pairing.build(encoder.width), module, head.output_field(labels.kind),
                   shares=[layer] if (layer := getattr(head, "layer", None)) else [])
 
 
 class MultiTask(nn.Module):
     """The network of a run. `encoder` is a `Bert`, or anything with its surface."""
 
-    def __init__(self, encoder: nn.Module, branches: Mapping[str, Branch],
+    def __init__(self, encoder: nn.Module, task_heads: Mapping[str, TaskHead],
                  shared: nn.ModuleDict | None = None) -> None:
         super().__init__()
         self.encoder: Any = encoder
-        for task in branches:
+        for task in task_heads:
             if not task or "." in task or hasattr(nn.ModuleDict(), task):
                 raise ConfigError(f'tasks: "{task}" cannot be the name of a task, torch has its '
                                   "own use of it; use another name")
-        self.branches = nn.ModuleDict(branches)
+        self.task_heads = nn.ModuleDict(task_heads)
         self.shared = nn.ModuleDict() if shared is None else shared
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(self.branches)
+        return tuple(self.task_heads)
 
-    def branch(self, task: str) -> Branch:
-        """Return the branch of a task."""
-        found = self.branches[task]
-        assert isinstance(found, Branch)
+    def task_head(self, task: str) -> TaskHead:
+        """Return the task_head of a task."""
+        found = self.task_heads[task]
+        assert isinstance(found, TaskHead)
         return found
 
     def forward(self, batch: TokenBatch, embeddings: Tensor | None = None) -> tuple[Output, ...]:
@@ -85,26 +85,26 @@ class MultiTask(nn.Module):
 
     def pooled(self, hidden: Tensor, batch: TokenBatch, span: Span) -> Tensor:
         """Return the pooled vectors of one span: (rows·sequences, width)."""
-        pooling = self.branch(span.task).pooling
+        pooling = self.task_head(span.task).pooling
         return pooling.pool(hidden[span.tokens], batch.narrow(span), self.encoder)
 
     def from_pooled(self, task: str, pooled: Tensor) -> Output:
         """Return the output of rows whose pooled vectors are known, as a frozen encoder's are."""
-        output: Output = self.branch(task)(pooled)
+        output: Output = self.task_head(task)(pooled)
         return output
 
     def reached_by(self, name: str, tasks: Iterable[str]) -> frozenset[str]:
         """Return those of `tasks` whose output a parameter of this network bears on."""
         place, _, rest = name.partition(".")
-        if place == "branches":
+        if place == "task_heads":
             return frozenset(tasks) & {rest.partition(".")[0]}
         if place == "shared":
             layer = rest.partition(".")[0]
-            return frozenset(task for task in tasks if layer in self.branch(task).shares)
+            return frozenset(task for task in tasks if layer in self.task_head(task).shares)
         if rest.startswith("adapter.tasks."):
             return frozenset(tasks) & {rest.split(".")[2]}
         if rest.startswith("pooler."):
-            return frozenset(task for task in tasks if self.branch(task).pooling.trains_pooler)
+            return frozenset(task for task in tasks if self.task_head(task).pooling.trains_pooler)
         return frozenset(tasks)
 
     def shared_parameters(self, tasks: Iterable[str]) -> list[nn.Parameter]:

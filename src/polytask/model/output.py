@@ -1,4 +1,4 @@
-"""What a task's rows gave: the record that heads fill and objectives read."""
+"""What a task's rows gave: the record that heads fill and losses read."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from polytask.core.errors import ConfigError, nearest
 
-Encoder = Literal["full", "frozen"] | tuple[int, ...]
+Trainable = Literal["full", "frozen"] | tuple[int, ...]
 Rates = Mapping[str, float]
-Groups = list[dict[str, Any]]
+ParameterGroups = list[dict[str, Any]]
 
 # Keys of a table of rates beside the numbers of layers.
 _EMBEDDINGS, _OTHER = "embeddings", "other"
@@ -80,7 +80,7 @@ def factor_of(rates: Rates, layer: int, num_layers: int) -> float:
     return rates.get(key, rates.get(_OTHER, 1.0))
 
 
-def trains(name: str, encoder: Encoder, layer: int, low_rank: bool = False) -> bool:
+def trains(name: str, encoder: Trainable, layer: int, low_rank: bool = False) -> bool:
     """Return whether a parameter of the encoder is trained, told by its name and `layer_of`.
 
     `encoder`: everything, nothing, or only the layers listed (T-25: with the heads, nothing else).
@@ -94,7 +94,7 @@ def trains(name: str, encoder: Encoder, layer: int, low_rank: bool = False) -> b
     return encoder == "full" if isinstance(encoder, str) else layer - 1 in encoder
 
 
-def choose(model: Any, encoder: Encoder = "full") -> None:
+def set_trainable(model: Any, encoder: Trainable = "full") -> None:
     """Let gradients reach what is trained and nothing else; heads are always trained."""
     if not isinstance(encoder, str):
         said = layers_problem(encoder, model.encoder.num_layers) or apart_problem(model.encoder)
@@ -133,7 +133,7 @@ def parameter_groups(
     rates: Rates | None = None,
     head_lr: float | None = None,
     decay_norms_and_biases: bool = False,
-) -> Groups:
+) -> ParameterGroups:
     """Return what is trained as groups for `torch.optim`, each with its `names`.
 
     Heads, shared layers and task adapters have `head_lr` where it is given; what the layer rates

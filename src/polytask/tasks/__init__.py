@@ -1,1 +1,1 @@
-"""Tasks: their files, labels, tokens, batches, objectives and metrics."""
+"""Tasks: their files, labels, tokens, batches, losses and metrics."""

@@ -18,13 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polytask.core.disk import recover, save_tensors, write_folder
+from polytask.core.atomic_files import recover, save_tensors, write_folder
 from polytask.core.errors import CheckpointError
 from polytask.core.settings import to_table
-from polytask.model.adapters import adapter, merged
+from polytask.model.adapters.contract import adapter
+from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
-from polytask.model.multitask import Branch, MultiTask, build_branch
-from polytask.model.pooling import Pooling, pooling
+from polytask.model.multitask import MultiTask, TaskHead, build_task_head
+from polytask.model.poolings.contract import Pooling, pooling
 from polytask.tasks.task import ResolvedTask
 
 SCHEMA = 1
@@ -58,12 +59,12 @@ def model_folder_of(path: str | Path) -> Path | None:
 
 
 def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Pooling) -> MultiTask:
-    """Build a network with a fresh branch for each task."""
+    """Build a network with a fresh task_head for each task."""
     shared = nn.ModuleDict()
-    branches = {name: build_branch(encoder, task.pooling or default, task.pairing, task.head,
+    task_heads = {name: build_task_head(encoder, task.pooling or default, task.pairing, task.head,
                                    task.labels, task.outputs, shared)
                 for name, task in tasks.items()}
-    return MultiTask(encoder, branches, shared)
+    return MultiTask(encoder, task_heads, shared)
 
 
 def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: Path,
@@ -72,12 +73,12 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
     with write_folder(folder) as aside:
         save_any(merged(model.encoder), tokenizer, aside)
         for name, task in tasks.items():
-            branch = model.branch(name)
+            task_head = model.task_head(name)
             about = {"head": to_table(task.head), "pairing": to_table(task.pairing),
-                     "outputs": task.outputs, "pooling": to_table(branch.pooling)}
-            _save_part(aside / "heads" / name, branch.state_dict(), about)
+                     "outputs": task.outputs, "pooling": to_table(task_head.pooling)}
+            _save_part(aside / "heads" / name, task_head.state_dict(), about)
         for name, layer in model.shared.items():
-            users = [task for task in tasks if name in model.branch(task).shares]
+            users = [task for task in tasks if name in model.task_head(task).shares]
             _save_part(aside / "shared" / name, layer.state_dict(), {"tasks": users})
         _save_adapter(model, aside)
         whole = {"schema": SCHEMA, "tasks": {name: task.to_json() for name, task in tasks.items()},
@@ -121,9 +122,9 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     default = _pooling_of(found, next(iter(tasks)))
     model = new_model(encoder, tasks, default)
     for name in tasks:
-        branch = model.branch(name)
-        branch.pooling = _pooling_of(found, name)
-        _load_part(found / "heads" / name, branch)
+        task_head = model.task_head(name)
+        task_head.pooling = _pooling_of(found, name)
+        _load_part(found / "heads" / name, task_head)
     for name, layer in model.shared.items():
         _load_part(found / "shared" / name, layer)
     _load_adapter(model, found)
@@ -142,7 +143,7 @@ def _pooling_of(folder: Path, task: str) -> Pooling:
     return made
 
 
-def _load_part(folder: Path, module: nn.Module | Branch) -> None:
+def _load_part(folder: Path, module: nn.Module | TaskHead) -> None:
     path = folder / "model.safetensors"
     try:
         module.load_state_dict(load_file(path))
@@ -160,17 +161,17 @@ def _load_adapter(model: MultiTask, folder: Path) -> None:
         _load_part(place.parent, model.encoder.adapter.tasks[place.parent.name])
 
 
-def take_over(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelFolder) -> Iterator[str]:
+def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelFolder) -> Iterator[str]:
     """Copy into a new model what a run has of the same tasks; yield what is to be said about it.
 
-    A branch goes on where its labels mean the same (kind, classes in their order, range) and its
+    A task_head goes on where its labels mean the same (kind, classes in their order, range) and its
     weights have the same shapes; the others stay as they are, freshly drawn.
     """
     fresh, kept = {name: "it is not" for name in tasks if name not in known.tasks}, []
     for name in [name for name in tasks if name in known.tasks]:
         if known.tasks[name].labels != tasks[name].labels:
             fresh[name] = "its labels are others"
-        elif not _copied(known.model.branch(name), model.branch(name)):
+        elif not _copied(known.model.task_head(name), model.task_head(name)):
             fresh[name] = "its head or features are others"
         else:
             kept.append(name)

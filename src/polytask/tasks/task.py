@@ -1,4 +1,4 @@
-"""A task: a name, its data, pairing, pooling, head, objective and metrics.
+"""A task: a name, its data, pairing, pooling, head, loss and metrics.
 
 `Task` is what the user says; `resolve` completes it with what the data say (`Labels`) and refuses
 combinations that cannot work, each in one sentence with its dotted key.
@@ -15,19 +15,19 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.core.labels import Kind, Labels
 from polytask.core.settings import problem, settings, to_table
-from polytask.model.heads import Head, Linear, head
-from polytask.model.pairing import Packed, Pairing, Single, pairing
-from polytask.model.pooling import Pooling, pooling
-from polytask.tasks.metrics import DEFAULT_METRICS, METRICS, metrics_problem
-from polytask.tasks.objectives import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    MeanSquaredError,
-    Objective,
-    objective,
-)
+from polytask.data.labels import Kind, Labels
+from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
+from polytask.losses.contract import Loss, loss
+from polytask.losses.cross_entropy import CrossEntropy
+from polytask.losses.mean_squared_error import MeanSquaredError
+from polytask.metrics import DEFAULT_METRICS, METRICS, metrics_problem
+from polytask.model.heads.contract import Head, head
+from polytask.model.heads.linear import Linear
+from polytask.model.pairings.contract import Pairing, pairing
+from polytask.model.pairings.cross_encoder import CrossEncoder
+from polytask.model.pairings.single import Single
+from polytask.model.poolings.contract import Pooling, pooling
 
 
 def _several(value: Any) -> Any:
@@ -39,10 +39,10 @@ def _several(value: Any) -> Any:
 OnePairing = Annotated[Pairing, pairing]
 OnePooling = Annotated[Pooling, pooling]
 OneHead = Annotated[Head, head]
-OneObjective = Annotated[Objective, objective]
+OneLoss = Annotated[Loss, loss]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
-Objectives = Annotated[
-    tuple[OneObjective, ...], BeforeValidator(_several), Field(min_length=1)
+Losses = Annotated[
+    tuple[OneLoss, ...], BeforeValidator(_several), Field(min_length=1)
 ]
 
 
@@ -72,18 +72,18 @@ class Task:
     range: tuple[float, float] | None = None
     """The lowest and highest label of a regression; absent: those of the training and dev rows."""
     label_scale: Literal["unit", "raw"] = "unit"
-    """Whether a regression objective sees labels mapped to [0, 1] or as they stand."""
+    """Whether a regression loss sees labels mapped to [0, 1] or as they stand."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """Training rows used, drawn with the seed; absent: all."""
     dev_limit: Annotated[int, Field(gt=0)] | None = None
     """Dev rows used, drawn with `data.dev_seed`; absent: all."""
     pairing: OnePairing | None = None
-    """How the sentences meet the encoder; absent: `single`, or `packed` for a pair."""
+    """How the sentences meet the encoder; absent: `single`, or `cross_encoder` for a pair."""
     pooling: OnePooling | None = None
     """Overrides the encoder's pooling for this task."""
     head: OneHead = Linear()
     """What turns the vector of a row into its logits or score."""
-    objective: Objectives | None = None
+    loss: Losses | None = None
     """The loss, or a list whose weighted sum is the loss; absent: what the kind asks for."""
     metrics: tuple[str, ...] | None = None
     """The metrics reported; the first is the task's score. Absent: what the kind asks for."""
@@ -101,7 +101,8 @@ class Task:
             raise problem(
                 f'pairing "{self.chosen_pairing.name}" takes {texts} text column'
                 f"{'s' if texts > 1 else ''}, but text names {len(self.text)}; "
-                + ("leave the pairing out" if len(self.text) == 1 else 'use "packed" or "separate"')
+                + ("leave the pairing out" if len(self.text) == 1
+                   else 'use "cross_encoder" or "bi_encoder"')
             )
         for name in self.metrics or ():
             if name not in METRICS:
@@ -110,14 +111,14 @@ class Task:
     def conflicts(self, at: str) -> Iterator[str]:
         """Yield what cannot work whatever the labels are."""
         pairing_ = self.chosen_pairing
-        if self.head.needs == "pair" and pairing_.sequences == 1:
-            remedy = 'set pairing = "separate"' if len(self.text) == 2 else 'use head = "linear"'
+        if self.head.input_field == "pair" and pairing_.sequences == 1:
+            remedy = 'set pairing = "bi_encoder"' if len(self.text) == 2 else 'use head = "linear"'
             yield (f'{at}.head: "{self.head.name}" compares two vectors, but pairing '
                    f'"{pairing_.name}" gives one; {remedy}')
 
     @property
     def chosen_pairing(self) -> Pairing:
-        return self.pairing or (Single() if len(self.text) == 1 else Packed())
+        return self.pairing or (Single() if len(self.text) == 1 else CrossEncoder())
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class ResolvedTask:
     pairing: Pairing
     pooling: Pooling | None
     head: Head
-    objectives: tuple[Objective, ...]
+    losses: tuple[Loss, ...]
     outputs: int
     metrics: tuple[str, ...]
     max_length: int
@@ -143,7 +144,7 @@ class ResolvedTask:
             "text": list(self.text), "label": self.label, "labels": self.labels.to_json(),
             "pairing": to_table(self.pairing),
             "pooling": to_table(self.pooling) if self.pooling else None,
-            "head": to_table(self.head), "objective": to_table(self.objectives),
+            "head": to_table(self.head), "loss": to_table(self.losses),
             "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
             "id": self.id,
         }
@@ -154,23 +155,23 @@ class ResolvedTask:
 
         A loss of the user's own that is not at hand is left out: nothing here asks for it.
         """
-        objectives = []
-        for entry in table["objective"]:
+        losses = []
+        for entry in table["loss"]:
             with suppress(PydanticCustomError):
-                objectives.append(objective.read(entry))
+                losses.append(loss.read(entry))
         return cls(
             name=name, text=tuple(table["text"]), label=table["label"],
             labels=Labels.from_json(table["labels"]), pairing=pairing.read(table["pairing"]),
             pooling=pooling.read(table["pooling"]) if table.get("pooling") else None,
             head=head.read(table["head"]),
-            objectives=tuple(objectives),
+            losses=tuple(losses),
             outputs=table["outputs"], metrics=tuple(table["metrics"]),
             max_length=table["max_length"], id=table.get("id"),
         )
 
 
-def default_objective(kind: str) -> Objective:
-    """Return the objective of a kind of labels (DESIGN §7)."""
+def default_loss(kind: str) -> Loss:
+    """Return the loss of a kind of labels (DESIGN §7)."""
     return {"regression": MeanSquaredError(), "binary": BinaryCrossEntropy(),
             "multi-label": BinaryCrossEntropy()}.get(kind, CrossEntropy())
 
@@ -179,37 +180,37 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
             max_length: int) -> ResolvedTask:
     """Complete a task with its labels; `counts` are the training rows of each class.
 
-    Raises `ConfigError` for an objective, head and pairing that do not fit one another.
+    Raises `ConfigError` for a loss, head and pairing that do not fit one another.
     """
     at = f"tasks.{name}"
     pairing_, head_ = task.chosen_pairing, task.head
-    seen = head_.sees(labels)
-    given_objectives = task.objective or (default_objective(labels.kind),)
-    with _telling(f"{at}.objective"):
-        objectives = tuple(each.paired(pairing_) for each in given_objectives)
-    problems = [f"{at}.objective: {said}" for each in objectives if (said := each.problem(seen))]
+    seen = head_.target_labels(labels)
+    given_losses = task.loss or (default_loss(labels.kind),)
+    with _telling(f"{at}.loss"):
+        losses = tuple(each.paired(pairing_) for each in given_losses)
+    problems = [f"{at}.loss: {said}" for each in losses if (said := each.problem(seen))]
     if said := head_.problem(labels):
         problems.append(f"{at}.head: {said}")
     if said := metrics_problem(task.metrics or (), labels):
         problems.append(f"{at}.metrics: {said}")
     problems += task.conflicts(at)
-    given = {"vector", "u", head_.gives(labels.kind)}
+    given = {"vector", "u", head_.output_field(labels.kind)}
     given |= {"v", "pair"} if pairing_.sequences == 2 else set()
-    problems += [said for each in objectives if not problems
+    problems += [said for each in losses if not problems
                  and (said := _lacking(at, each, given, pairing_, head_))]
-    trained = {each.needs for each in objectives}
-    if not problems and head_.needs == "vector" and head_.gives(labels.kind) not in trained:
-        remedy = f'add "{default_objective(labels.kind).name}"'
-        problems.append(f'{at}.objective: {" and ".join(each.name for each in objectives)} would leave '
+    trained = {each.input_field for each in losses}
+    if not problems and head_.input_field == "vector" and head_.output_field(labels.kind) not in trained:
+        remedy = f'add "{default_loss(labels.kind).name}"'
+        problems.append(f'{at}.loss: {" and ".join(each.name for each in losses)} would leave '
                         f'head "{head_.name}" as it was drawn at random; {remedy}'
                         + (', or set head = "cosine"' if pairing_.sequences == 2 else ""))
     if problems:
         raise ConfigError(problems)
-    with _telling(f"{at}.objective"):
-        ready = tuple(each.prepared(seen, counts) for each in objectives)
+    with _telling(f"{at}.loss"):
+        ready = tuple(each.prepared(seen, counts) for each in losses)
     return ResolvedTask(
         name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
-        pooling=task.pooling, head=head_, objectives=ready,
+        pooling=task.pooling, head=head_, losses=ready,
         outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
         max_length=max_length, id=task.id,
     )
@@ -226,22 +227,22 @@ def _telling(where: str) -> Iterator[None]:
         raise ConfigError(f"{where}: {error.message()}") from None
 
 
-def _lacking(at: str, each: Objective, given: set[str], pairing_: Pairing, head_: Head) -> str | None:
-    if each.needs in given:
+def _lacking(at: str, each: Loss, given: set[str], pairing_: Pairing, head_: Head) -> str | None:
+    if each.input_field in given:
         return None
-    if each.needs in ("pair", "v"):
-        return (f'{at}.objective: "{each.name}" needs two vectors a row, but pairing '
-                f'"{pairing_.name}" gives one; set pairing = "separate"')
+    if each.input_field in ("pair", "v"):
+        return (f'{at}.loss: "{each.name}" needs two vectors a row, but pairing '
+                f'"{pairing_.name}" gives one; set pairing = "bi_encoder"')
     gives = ", ".join(sorted(given & {"logits", "score"}))
-    return (f'{at}.objective: "{each.name}" needs {each.needs}, but head '
-            f'"{head_.name}" gives {gives} for these labels; use another objective, or head = "linear"')
+    return (f'{at}.loss: "{each.name}" needs {each.input_field}, but head '
+            f'"{head_.name}" gives {gives} for these labels; use another loss, or head = "linear"')
 
 
-def _outputs(at: str, objectives: Sequence[Objective], labels: Labels) -> int:
-    asked = {n for each in objectives if (n := each.outputs(labels)) is not None}
+def _outputs(at: str, losses: Sequence[Loss], labels: Labels) -> int:
+    asked = {n for each in losses if (n := each.outputs(labels)) is not None}
     if len(asked) > 1:
-        raise ConfigError(f"{at}.objective: the list asks for heads of {sorted(asked)} outputs; "
-                          "use objectives that agree")
+        raise ConfigError(f"{at}.loss: the list asks for heads of {sorted(asked)} outputs; "
+                          "use losses that agree")
     if asked:
         return asked.pop()
-    return default_objective(labels.kind).outputs(labels) or 1
+    return default_loss(labels.kind).outputs(labels) or 1

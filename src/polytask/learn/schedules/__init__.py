@@ -1,22 +1,22 @@
-"""Which task when: schedules are pure functions from sizes to steps.
+"""Schedules: which task when, as pure functions from sizes to steps.
 
 `python -m polytask.learn.schedules` prints the first steps of each.
 """
 
-from polytask.learn.schedules.contract import Schedule, Step, epoch_random, schedule
-from polytask.learn.schedules.drawn import Annealed, Biased, Proportional
-from polytask.learn.schedules.preview import Preview, preview, strip
-from polytask.learn.schedules.rounds import (
-    Balanced,
-    BatchRoundRobin,
-    EpochRoundRobin,
-    FullData,
-    Merged,
-    Sequential,
-)
+from __future__ import annotations
 
-__all__ = [
-    "Annealed", "Balanced", "BatchRoundRobin", "Biased", "EpochRoundRobin", "FullData", "Merged",
-    "Preview", "Proportional", "Schedule", "Sequential", "Step", "epoch_random", "preview",
-    "schedule", "strip",
-]
+from typing import Any
+
+from polytask.learn.schedules.contract import Schedule, StepPlan, epoch_random, schedule
+
+__all__ = ["Schedule", "StepPlan", "epoch_random", "schedule"]
+
+schedule.discover(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return schedule.exported(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *schedule.exports(__name__)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from polytask.learn.schedules import preview, schedule, strip
-from polytask.learn.schedules.contract import epoch_random
+from polytask.learn.schedules.contract import epoch_random, schedule
+from polytask.learn.schedules.preview import preview, strip
 
 ROWS = {"sst": 85, "quora": 283, "sts": 60}
 SIZES = {"sst": 8, "quora": 16, "sts": 8}

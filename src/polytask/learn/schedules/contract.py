@@ -1,6 +1,6 @@
 """What a schedule is: it says which tasks each step holds and how many rows of each.
 
-A plan is numbers only: no tensors, no files, no row indices (`learn/feeds.py` turns the numbers
+A plan is numbers only: no tensors, no files, no row indices (`learn/sampler.py` turns the numbers
 into rows). So it can be printed before training, and a run that stopped after n steps goes on by
 making the same plan again and skipping n.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from polytask.core.errors import nearest
 from polytask.core.registry import Family
 
-Step = dict[str, list[int]]
+StepPlan = dict[str, list[int]]
 """One optimizer update: task → the number of rows of each of its draws."""
 
 
@@ -22,12 +22,12 @@ class Schedule:
     """What every schedule offers. `rows` and `batch_size` give the tasks, in their order."""
 
     name = ""
-    feed = "fresh"  # a new shuffle each epoch; or "continues": the pass goes on where it stopped
+    sampler = "fresh"  # a new shuffle each epoch; or "continues": the pass goes on where it stopped
 
     if TYPE_CHECKING:  # not given: a schedule without a plan is refused
 
         def plan(self, rows: Mapping[str, int], batch_size: Mapping[str, int],
-                 epoch: int, epochs: int, rng: Random) -> Iterator[Step]:
+                 epoch: int, epochs: int, rng: Random) -> Iterator[StepPlan]:
             """Yield the steps of one epoch, `epoch` counting from 0 to `num_epochs` - 1.
 
             `epochs` is the number that the config gives.
@@ -38,13 +38,13 @@ class Schedule:
         """Return how many epochs a run has that asks for `epochs` (of each task)."""
         return epochs
 
-    def widest(self, tasks: Collection[str]) -> int:
+    def max_tasks_per_step(self, tasks: Collection[str]) -> int:
         """Return the largest number of tasks that one step can hold."""
         return 1
 
-    def narrowest(self, tasks: Collection[str]) -> int:
+    def min_tasks_per_step(self, tasks: Collection[str]) -> int:
         """Return the smallest number of tasks that one step can hold."""
-        return self.widest(tasks)
+        return self.max_tasks_per_step(tasks)
 
     def batch_sizes(self, rows: Mapping[str, int], batch_size: Mapping[str, int]) -> dict[str, int]:
         """Return the batch size that each task really gets."""

@@ -8,8 +8,8 @@ from itertools import islice
 
 import numpy as np
 
-from polytask.learn.feeds import Feed
-from polytask.learn.schedules.contract import Schedule, Step, epoch_random
+from polytask.learn.sampler import Sampler
+from polytask.learn.schedules.contract import Schedule, StepPlan, epoch_random
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ def preview(schedule: Schedule, rows: Mapping[str, int], batch_size: Mapping[str
             epoch: int = 0, epochs: int = 1, seed: int = 0) -> Preview:
     """Walk through one epoch as training would, drawing rows but reading none."""
     plan = list(schedule.plan(rows, batch_size, epoch, epochs, epoch_random(seed, epoch)))
-    feeds = {task: Feed(rows[task], seed, task, schedule.feed == "continues") for task in rows}
+    samplers = {task: Sampler(rows[task], seed, task, schedule.sampler == "continues") for task in rows}
     times = {task: np.zeros(rows[task], dtype=np.int64) for task in rows}
-    for feed in feeds.values():
-        feed.start(epoch)
+    for sampler in samplers.values():
+        sampler.start(epoch)
     for step in plan:
         for task, sizes in step.items():
             for size in sizes:
-                np.add.at(times[task], feeds[task].draw(size), 1)
+                np.add.at(times[task], samplers[task].draw(size), 1)
     return Preview(
         steps=len(plan), batch_sizes=schedule.batch_sizes(rows, batch_size),
         batches={task: sum(len(step.get(task, ())) for step in plan) for task in rows},
@@ -47,7 +47,7 @@ def preview(schedule: Schedule, rows: Mapping[str, int], batch_size: Mapping[str
     )
 
 
-def strip(plan: Iterable[Step], tasks: Collection[str], width: int = 100) -> str:
+def strip(plan: Iterable[StepPlan], tasks: Collection[str], width: int = 100) -> str:
     """Return the first `width` steps as a line a task: a column a step, █ where it has a batch.
 
     Several batches of a task in one step are their number.

@@ -1,7 +1,19 @@
-"""What is done when the gradients of tasks disagree: PCGrad, or any of torchjd's aggregators."""
+"""Surgery: what is done when the gradients of tasks disagree."""
+
+from __future__ import annotations
+
+from typing import Any
 
 from polytask.learn.surgery.contract import Surgery, surgery
-from polytask.learn.surgery.pcgrad import PCGrad
-from polytask.learn.surgery.theirs import Torchjd
 
-__all__ = ["PCGrad", "Surgery", "Torchjd", "surgery"]
+__all__ = ["Surgery", "surgery"]
+
+surgery.discover(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return surgery.exported(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *surgery.exports(__name__)])

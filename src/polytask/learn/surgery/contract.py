@@ -26,7 +26,6 @@ class Surgery:
 
     name = ""
     uses_gramian = True  # else `combine` needs the gradients themselves
-    needs_every_task = False  # in every step
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         """Return a weight for each task's gradient: (T, T) -> (T,)."""
@@ -41,10 +40,10 @@ class Surgery:
         """Return what operates on these tasks: itself, or a copy that remembers between steps."""
         return self
 
-    def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
+    def problem(self, tasks: Sequence[str], min_tasks_per_step: int | None = None) -> str | None:
         """Return why the surgery cannot serve these tasks, in one sentence, or None.
 
-        `narrowest` is the smallest number of tasks that a step of the schedule holds.
+        `min_tasks_per_step` is the smallest number of tasks that a step of the schedule holds.
         """
         return None
 

@@ -54,7 +54,6 @@ class Weighting:
         "absent: the run's.")
 
     name = ""
-    needs_every_task = False  # in every step
 
     if TYPE_CHECKING:  # not given: a weighting without `build` is refused
 
@@ -62,10 +61,10 @@ class Weighting:
             """Return the module for these tasks; `kinds` says what labels each has."""
             ...
 
-    def problem(self, tasks: Sequence[str], narrowest: int | None = None) -> str | None:
+    def problem(self, tasks: Sequence[str], min_tasks_per_step: int | None = None) -> str | None:
         """Return why the weighting cannot serve these tasks, in one sentence, or None.
 
-        `narrowest` is the smallest number of tasks that a step of the schedule holds.
+        `min_tasks_per_step` is the smallest number of tasks that a step of the schedule holds.
         """
         return None
 

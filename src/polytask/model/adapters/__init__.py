@@ -1,7 +1,19 @@
 """Adapters: task-specific or low-rank pieces in the encoder. At the start they change nothing."""
 
-from polytask.model.adapters.contract import Adapter, adapter
-from polytask.model.adapters.lora import LoRA, merged
-from polytask.model.adapters.pal import PAL, ProjectedAttention, TaskAdapters
+from __future__ import annotations
 
-__all__ = ["PAL", "Adapter", "LoRA", "ProjectedAttention", "TaskAdapters", "adapter", "merged"]
+from typing import Any
+
+from polytask.model.adapters.contract import Adapter, adapter
+
+__all__ = ["Adapter", "adapter"]
+
+adapter.discover(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return adapter.exported(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *adapter.exports(__name__)])

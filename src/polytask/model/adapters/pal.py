@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from polytask.core.settings import problem
+from polytask.data.batch import TokenBatch
 from polytask.model.adapters.contract import Adapter, adapter
 from polytask.model.attention import attend
-from polytask.model.batch import TokenBatch
 from polytask.model.bert import Bert
 from polytask.model.dropout import Dropout
-
-Count = Annotated[int, Field(gt=0)]
 
 
 @adapter
@@ -37,9 +35,9 @@ class PAL(Adapter):
     12 heads as the paper says; the code has 6, which changes no count of parameters.
     """
 
-    size: Count = 204
+    size: PositiveInt = 204
     """Width of the projected states."""
-    heads: Count = 12
+    heads: PositiveInt = 12
     """Attention heads; they divide the size."""
 
     def __post_init__(self) -> None:

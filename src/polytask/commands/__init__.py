@@ -1,0 +1,1 @@
+"""The verbs: one module each, callable from Python as from the command line."""

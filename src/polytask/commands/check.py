@@ -1,0 +1,110 @@
+"""`polytask check`: what the data are, whether they fit, and the plan of the first epoch.
+
+Also whether many runs fit their data and encoders, before the first of them is started.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polytask.config import Run
+from polytask.core.errors import PolytaskError
+from polytask.data.dataset import DatasetStore
+from polytask.data.validation import inspect
+from polytask.learn.phase_plan import PhasePlan
+from polytask.learn.trainer import Score, Trainer
+from polytask.model.encoders import load_any
+from polytask.tasks.model_folder import model_folder_of
+from polytask.training.build import (
+    Built,
+    build,
+    check_against_data,
+    dataset_store,
+    read_data,
+    resolve_tasks,
+)
+
+
+def check_run(run: Run, time_steps: int = 5, quiet: bool = False) -> Iterator[str]:
+    """Yield the lines of the report on a run's data and plan."""
+    built = build(run, quiet=quiet)
+    yield from inspect(built.data, built.layouts()).lines()
+    yield ""
+    trainer = Trainer(built.model, built.training_set, run.train, run.seed,
+                      evaluate=lambda: Score(0.0, {}), keep=lambda where: None)
+    several = len(trainer.phases) > 1
+    for number, phase in enumerate(trainer.phases, 1):
+        yield from _plan(phase, f"phase {number} of {len(trainer.phases)}, " if several else "")
+    for note in built.notes:
+        yield f"note: {note}"
+    if time_steps:
+        yield from _estimate(built, trainer, time_steps)
+
+
+def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
+    plan = phase.preview()
+    yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps, "
+           f"schedule {phase.train.schedule.name}")
+    for task, batches in plan.batches.items():
+        yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "
+               f"drawn, {plan.unseen[task]:,} never, {plan.repeated[task]:,} twice or more")
+    yield "the first steps, a column each:"
+    yield from (f"  {line}" for line in plan.strip.splitlines())
+
+
+def _estimate(built: Built, trainer: Trainer, time_steps: int) -> Iterator[str]:
+    """Time a few real steps; the first, which warms caches up, does not count."""
+    began, steps, tokens = 0.0, 0, 0
+    for event in trainer.run():
+        if event["event"] != "step":
+            continue
+        if steps == 0:
+            began = time.perf_counter()
+        else:
+            tokens += event["tokens"]
+        steps += 1
+        if steps > time_steps:
+            break
+    if steps < 2:
+        return
+    each = (time.perf_counter() - began) / (steps - 1)
+    total = each * trainer.num_steps
+    yield (f"time: {each:.2f} s a step, {tokens / each / (steps - 1):,.0f} tokens/s; about "
+           f"{_spelled(total)} for {trainer.num_steps:,} steps"
+           f"{' of all phases at the rate of the first' if len(trainer.phases) > 1 else ''}, "
+           "evaluations beside it")
+
+
+def _spelled(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def refusals(runs: Mapping[str, Run], quiet: bool = False) -> dict[str, list[str]]:
+    """Return what the runs' data and encoders would refuse: each sentence with the names of its runs.
+
+    A file and an encoder are read once, whichever runs name them.
+    """
+    encoders: dict[Any, tuple[Any, Path, list[str]]] = {}
+    libraries: dict[Any, DatasetStore] = {}
+    found: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        try:
+            place = model_folder_of(run.encoder.checkpoint) or run.encoder.checkpoint
+            key = (str(place), run.encoder.revision)
+            if key not in encoders:
+                encoders[key] = load_any(place, None, run.encoder.revision)
+            encoder, tokenizer, _ = encoders[key]
+            shelf = (str(tokenizer), run.data.root, run.data.cache)
+            if shelf not in libraries:
+                libraries[shelf] = dataset_store(run, tokenizer)
+            data = read_data(run, tokenizer, quiet, library=libraries[shelf])
+            check_against_data(run, encoder, data, resolve_tasks(run, data))
+        except PolytaskError as error:
+            for said in str(error).splitlines():
+                found.setdefault(said, []).append(name)
+    return found

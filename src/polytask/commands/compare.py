@@ -1,0 +1,133 @@
+"""`polytask compare`: every row and seed of a study is a run of its own, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+
+from polytask.commands.check import refusals
+from polytask.commands.report import report_quietly
+from polytask.config import Run
+from polytask.core.atomic_files import write_file
+from polytask.core.errors import ConfigError, Interrupted, nearest
+from polytask.core.run_folder import claim_folder
+from polytask.engines.local import Job, run_all, watching
+from polytask.studies import comparison
+from polytask.studies.comparison import Comparison
+from polytask.studies.single_task import single_rows
+from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study
+from polytask.studies.tables import as_csv, as_html, as_json, markdown, terminal
+from polytask.training.session import stop_signals
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A study's result, where it lies, and the command that made it; printed, it is the Markdown."""
+
+    comparison: Comparison
+    folder: Path
+    about: dict[str, str]
+
+    def __str__(self) -> str:
+        return markdown(self.comparison, self.about)
+
+    def tables(self) -> list[Any]:
+        """Return the same as rich's tables, for a terminal."""
+        return terminal(self.comparison)
+
+
+def compare(study: str | Path, out: str | Path, seeds: int | None = None, workers: int = 1,
+                  rows: Sequence[str] | None = None, scale: str = "full",
+                  assignments: Iterable[str] = (), baselines: bool | None = None,
+                  quiet: bool = False) -> Compared:
+    """Run what is not finished of a study, and compare what is.
+
+    study: the TOML file. out: the study's folder; it gets `results.{md,csv,json,html}`.
+    seeds: how many a row; absent, the study's. workers: runs at the same time. rows: names; absent,
+    all. scale: "pilot" or "full". assignments: "dotted.key=value" changes to every row's config.
+    baselines: whether single-task runs are made too; absent, as the study says.
+    Raises `ConfigError` for every mistake of the study and its rows before anything runs, `RunError`
+    for a folder of another study, `Interrupted` with everything finished kept.
+    """
+    path, out, assignments = Path(study), Path(out), list(assignments)
+    if scale not in SCALES:
+        raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
+    read = read_study(path, cast(Literal["pilot", "full"], scale), assignments)
+    wanted = list(chosen(read, rows))
+    if read.baselines if baselines is None else baselines:
+        wanted += single_rows(read.base_row)
+    runs = _read(read, wanted)
+    jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or read.seeds) for row in wanted
+            for seed in [runs[row.name].seed + n]}
+    _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
+    claim_folder(out, "study", read.title, {row.name: digest(row.config) for row in wanted})
+    command = _command(path, scale, assignments, rows, baselines, seeds)
+    with stop_signals() as stopped, watching(read.title, quiet) as watch:
+        failures = run_all(list(jobs.values()), workers, stopped.is_set, watch)
+    if stopped.is_set():
+        raise Interrupted("stopped; what is finished is kept, go on with: "
+                          f"{command} --out {shlex.quote(str(out))}")
+    done = {key: job.folder for key, job in jobs.items() if job.finished}
+    said = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
+    found = comparison.compare(read, wanted, done, said)
+    return _written(found, out, command, sorted({seed for _, seed in jobs}))
+
+
+def _job(row: StudyRow, seed: int, out: Path) -> Job:
+    return Job(f"{row.name}, seed {seed}", {**row.config, "seed": seed},
+               out / "runs" / row.slug / str(seed), out / "configs" / f"{row.slug}-{seed}.toml")
+
+
+def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
+             baselines: bool | None, seeds: int | None) -> str:
+    words = ["polytask", "compare", str(path), "--scale", scale]
+    words += [word for each in assignments for word in ("--set", each)]
+    words += ["--rows", ",".join(rows)] if rows else []
+    words += ["--seeds", str(seeds)] if seeds else []
+    words += ["--baselines" if baselines else "--no-baselines"] if baselines is not None else []
+    return shlex.join(words)
+
+
+def _read(study: Study, rows: Sequence[StudyRow]) -> dict[str, Run]:
+    """Read every row's config; all mistakes are told at once, one that rows share once."""
+    made, found = {}, dict[str, list[str]]()
+    for row in rows:
+        try:
+            made[row.name] = Run.from_table(row.config, str(study.path))
+        except ConfigError as error:
+            for said in error.problems:
+                found.setdefault(said, []).append(row.name)
+    _refuse(found)
+    return made
+
+
+def _refuse(found: Mapping[str, list[str]]) -> None:
+    """Raise a `ConfigError` for the sentences found, each with the rows that it is about."""
+    problems = []
+    for said, names in found.items():
+        shown = ", ".join(f'"{name}"' for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        problems.append(f"{'rows' if len(names) > 1 else 'row'} {shown}{more}: {said}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _written(found: Comparison, out: Path, command: str, seeds: Sequence[int]) -> Compared:
+    about = {"command": f"`{command}`", "seeds": ", ".join(map(str, seeds)),
+             "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+             "date": time.strftime("%Y-%m-%d")}
+    made = Compared(found, out, about)
+    write_file(out / "results.md", str(made))
+    write_file(out / "results.csv", as_csv(found))
+    write_file(out / "results.json", as_json(found, about))
+    write_file(out / "results.html", as_html(str(made), found.study.title))
+    report_quietly(out)
+    return made

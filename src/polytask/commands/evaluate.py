@@ -1,0 +1,76 @@
+"""`polytask evaluate` and `polytask show`: a run's model on its own data or on another file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from polytask.config import Run
+from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.run_folder import RunFolder
+from polytask.data.cache import Cache
+from polytask.data.dataset import DatasetStore, TaskData
+from polytask.data.reading import Columns, select
+from polytask.data.tokenization import Tokenizer
+from polytask.evaluation.evaluate import Evaluation, evaluate
+from polytask.tasks.model_folder import load_model
+from polytask.training.build import device, read_data
+
+SPLITS = ("train", "dev", "test")
+
+
+def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task: str | None = None,
+                 assignments: Iterable[str] = ()) -> Evaluation:
+    """Score a run's best model on a split of its data, or on the rows of another labelled file."""
+    folder = RunFolder.open(path)
+    run = Run.from_toml(folder.config, assignments)
+    if split not in SPLITS:
+        raise ConfigError(f'--split: found "{split}", expected train, dev or test')
+    if task is not None and task not in run.tasks:
+        raise ConfigError(f'--task: "{task}" is no task of {path}{nearest(task, run.tasks)}')
+    if data is not None and task is None:
+        raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
+    held = load_model(path)
+    model = held.model.to(device())
+    tasks = {name: each for name, each in held.tasks.items() if task in (None, name)}
+    if data is not None and task is not None:
+        found = {task: _other(data, tasks[task], held.tokenizer)}
+    else:
+        found = read_data(run, held.tokenizer, only=tasks)
+    if not any(split in each.splits and each.splits[split].targets is not None for each in found.values()):
+        raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
+                       f"--set tasks.{next(iter(tasks))}.{split}=FILE")
+    formula = run.train.score if len(tasks) == len(run.tasks) else "default"
+    return evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
+
+
+def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
+    """Return a file's rows as the splits of a task whose labels are known already."""
+    library = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
+    rows = select(library.table(str(data.absolute()), "--data"), Columns(task.text, task.label))
+    part = library.split(data.name, rows, task.labels)
+    return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), {"dev": rows})
+
+
+def show_run(path: Path, config: bool = False) -> Iterator[str]:
+    """Yield the settings of a run and its scores."""
+    folder = RunFolder.open(path)
+    if config:
+        yield folder.config.read_text().rstrip()
+        return
+    run = Run.from_toml(folder.config)
+    yield f"{path}: {len(run.tasks)} tasks from {run.encoder.checkpoint}, seed {run.seed}"
+    for name, task in run.tasks.items():
+        yield f"  {name}: {', '.join(task.text)} -> {task.label}"
+    if not folder.results.is_file():
+        yield "not finished; go on with --resume"
+        return
+    results = json.loads(folder.results.read_text())
+    for split in ("dev", "test"):
+        if split in results:
+            found = results[split]
+            yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
+                                 found["rows"], notes=tuple(found["notes"])))
+    yield f"finished {results['finished']}; the whole config: polytask show {path} --config"

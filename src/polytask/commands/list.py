@@ -1,0 +1,63 @@
+"""`polytask list`: every registered component as data, or as tables on the terminal."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from polytask.core.errors import ConfigError, nearest
+from polytask.core.registry import Family
+
+# The modules whose import registers the components, family by family, as they are listed.
+FAMILIES = {
+    "poolings": "polytask.model.poolings",
+    "pairings": "polytask.model.pairings",
+    "heads": "polytask.model.heads",
+    "losses": "polytask.losses",
+    "schedules": "polytask.learn.schedules",
+    "weightings": "polytask.learn.weightings",
+    "surgeries": "polytask.learn.surgery",
+    "regularizers": "polytask.learn.regularizers",
+    "adapters": "polytask.model.adapters",
+}
+
+
+def families(name: str | None = None) -> dict[str, Family]:
+    """Return the families by their plural name: all, or the one asked for."""
+    if name is not None and name not in FAMILIES:
+        raise ConfigError(f'"{name}" is no family{nearest(name, FAMILIES)}'
+                          f" (there are {', '.join(FAMILIES)})")
+    wanted = [name] if name else list(FAMILIES)
+    for each in wanted:
+        import_module(FAMILIES[each])
+    return {each: Family.all[each] for each in wanted}
+
+
+def catalogue(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return {family: [component]} with fields, defaults, the first line of the doc, the source."""
+    return {plural: family.describe() for plural, family in families(name).items()}
+
+
+def table(name: str | None = None) -> None:
+    """Print the catalogue for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for plural, members in catalogue(name).items():
+        shown = Table(title=plural, title_justify="left", show_lines=False, expand=True)
+        shown.add_column("name", style="bold", no_wrap=True)
+        shown.add_column("fields", ratio=2)
+        shown.add_column("what it does", ratio=3)
+        shown.add_column("source", ratio=2, style="dim")
+        for member in members:
+            fields = ", ".join(_field(field) for field in member["fields"])
+            shown.add_row(member["name"], fields, member["doc"], member["source"])
+        console.print(shown)
+
+
+def _field(field: dict[str, Any]) -> str:
+    if field["required"]:
+        return f"{field['name']} (required)"
+    default = field["default"]
+    return field["name"] if default is None else f"{field['name']}={default}"

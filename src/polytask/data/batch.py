@@ -1,0 +1,77 @@
+"""The flat batch: sequences one after the other, no padding, all draws of a step together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where one draw of a task lies in a batch: its sequences, its tokens and its rows.
+
+    A row of a `bi_encoder` or `twin` task has two sequences, next to each other (u, v, u, v, …).
+    """
+
+    task: str
+    rows: int
+    sequences: slice
+    tokens: slice
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """`ids` and `segments` (tokens,) int64, and `lengths` (sequences), a tuple of Python integers.
+
+    Lengths stay on the host: attention groups sequences by them without asking the device.
+    """
+
+    ids: Tensor
+    segments: Tensor
+    lengths: tuple[int, ...]
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.ids.shape[0])
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The token at which each sequence begins, and the number of tokens at the end."""
+        starts = [0]
+        for length in self.lengths:
+            starts.append(starts[-1] + length)
+        return tuple(starts)
+
+    @cached_property
+    def first(self) -> Tensor:
+        """The token index of each sequence's [CLS]: (sequences,)."""
+        return torch.tensor(self.starts[:-1], device=self.ids.device)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """The position of each token in its sequence: (tokens,)."""
+        return torch.cat([torch.arange(n) for n in self.lengths] or [torch.empty(0, dtype=torch.long)]
+                         ).to(self.ids.device)
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """The sequence that each token belongs to: (tokens,)."""
+        return torch.repeat_interleave(
+            torch.arange(len(self.lengths)), torch.tensor(self.lengths, dtype=torch.long)
+        ).to(self.ids.device)
+
+    def narrow(self, span: Span) -> TokenBatch:
+        """Return the part of one span as a batch of its own."""
+        moved = Span(span.task, span.rows, slice(0, span.sequences.stop - span.sequences.start),
+                     slice(0, span.tokens.stop - span.tokens.start))
+        return TokenBatch(self.ids[span.tokens], self.segments[span.tokens],
+                          self.lengths[span.sequences], (moved,))
+
+    def to(self, device: torch.device | str) -> TokenBatch:
+        """Return the batch on a device."""
+        return TokenBatch(self.ids.to(device, non_blocking=True),
+                          self.segments.to(device, non_blocking=True), self.lengths, self.spans)

@@ -1,0 +1,169 @@
+"""The cache: folders built aside and renamed, so that a reader sees a whole one or none.
+
+Two processes may build the same entry at once: the first rename wins and both read it. A cache that
+cannot be written is replaced by a temporary folder; a cut-short entry is built again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.core.atomic_files import storing, write_file
+from polytask.core.errors import StorageError
+
+T = TypeVar("T")
+# What reading an entry raises when the entry is absent, cut short or of another program.
+_BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError)
+_ABANDONED_SECONDS = 24 * 3600
+_HEADER = 128
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: POLYTASK_CACHE, or ~/.cache/polytask."""
+    if given := os.environ.get("POLYTASK_CACHE"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "polytask"
+
+
+class Cache:
+    """Entries in a folder. `notes` says what the user should know about it."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else cache_folder()
+        self.notes: list[str] = []
+        self._temporary = False
+
+    def entry(self, name: str, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
+        """Return `load(folder)` of an entry; `build(folder)` output_field it first if there is none."""
+        made = self._loaded(name, load)
+        if made is not None:
+            return made
+        try:
+            path = self._build(name, build)
+        except StorageError as error:
+            if self._temporary:
+                raise
+            self._retreat(error)
+            path = self._build(name, build)
+        with storing(path):
+            return load(path)
+
+    def _loaded(self, name: str, load: Callable[[Path], T]) -> T | None:
+        path = self.folder / name
+        if not path.is_dir():
+            return None
+        try:
+            return load(path)
+        except _BROKEN:
+            # Renamed before it is removed: another process may be building its successor.
+            with suppress(OSError):
+                aside = Path(tempfile.mkdtemp(prefix=".broken.", dir=path.parent))
+                path.rename(aside / "entry")
+                shutil.rmtree(aside, ignore_errors=True)
+            return None
+
+    def _build(self, name: str, build: Callable[[Path], None]) -> Path:
+        path = self.folder / name
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path.parent)
+            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            with storing(path):
+                build(aside)
+                # An error is a lost race: what the other process put there is the same.
+                with suppress(OSError):
+                    aside.rename(path)
+                if not path.is_dir():
+                    raise OSError(0, "the entry could not be put in place")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return path
+
+    def _retreat(self, error: StorageError) -> None:
+        """Go on in a temporary folder, that is removed when the program ends."""
+        given = self.folder
+        with storing(given):
+            self.folder = Path(tempfile.mkdtemp(prefix="polytask-"))
+        self._temporary = True
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        why = str(error).partition("could not be written, ")[2].partition(";")[0] or str(error)
+        self.notes.append(f"the cache {given} could not be written ({why}), so a temporary one is"
+                          " used and the next start reads and tokenizes again")
+
+    def remembered(self, name: str) -> Any:
+        """Return a small value kept by `remember`, or None."""
+        try:
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a small value; what the disk refuses is not kept."""
+        with suppress(StorageError):
+            write_file(self.folder / name, json.dumps(value))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half built, after a day."""
+    for path in folder.glob(".*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as .npy and flush it to disk."""
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def open_array(path: Path, kind: type[np.generic]) -> NDArray[Any]:
+    """Map a .npy file into memory, read only; raise ValueError if it is cut short."""
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if mapped.dtype != np.dtype(kind):
+        raise ValueError(f"{path} holds {mapped.dtype}, not {np.dtype(kind)}")
+    # A plain view: slicing np.memmap itself costs several times more.
+    return mapped.view(np.ndarray)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def growing_array(path: Path, kind: type[np.generic]) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Give a function that appends to a one-dimensional .npy file.
+
+    Its header is written last, in the room left for it, and the file is flushed to disk.
+    """
+    length = 0
+
+    def append(values: NDArray[Any]) -> None:
+        nonlocal length
+        file.write(np.ascontiguousarray(values, dtype=kind).data)
+        length += len(values)
+
+    with path.open("wb") as file:
+        file.write(b" " * _HEADER)
+        yield append
+        entry = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": (length,)}
+        text = repr(entry).encode()
+        room = _HEADER - 10  # after the magic string, the version and the length of the header
+        file.seek(0)
+        file.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little"))
+        file.write(text + b" " * (room - len(text) - 1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,167 @@
+"""Rows to a flat batch: special tokens around the texts, cut to length, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polytask.data.batch import Span, TokenBatch
+from polytask.data.tables import Integers
+from polytask.data.tokenization import SpecialTokens, TokenColumn
+
+
+@dataclass(frozen=True)
+class InputLayout:
+    """How the texts of a row become sequences.
+
+    `texts` and `sequences` as the pairing has them: 1, 1 single; 2, 1 packed into one sequence;
+    2, 2 each its own; 1, 2 the one text twice. `separator` and `segments` are packed's.
+    """
+
+    texts: int
+    sequences: int
+    max_length: int
+    separator: bool = True
+    segments: bool = True
+
+    @classmethod
+    def of(cls, pairing: Any, max_length: int) -> InputLayout:
+        """Return the layout that a pairing asks for."""
+        return cls(pairing.texts, pairing.sequences, max_length,
+                   getattr(pairing, "separator", True), getattr(pairing, "segments", True))
+
+    @property
+    def joined(self) -> bool:
+        """Whether a sequence holds two texts."""
+        return self.texts > self.sequences
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows of one task for one step: `rows` index its `columns` (one for each text of a row)."""
+
+    task: str
+    layout: InputLayout
+    columns: tuple[TokenColumn, ...]
+    rows: Integers
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Token counts with special tokens: `kept` and `full` (rows, sequences), before truncation."""
+
+    kept: Integers
+    full: Integers
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """Which rows lose tokens: (rows,)."""
+        return np.asarray((self.kept < self.full).any(axis=1))
+
+
+def sequence_lengths(layout: InputLayout, columns: Sequence[TokenColumn], rows: Integers,
+                   special_tokens: SpecialTokens) -> Lengths:
+    """Return how long the sequences of rows are, without building them."""
+    lengths = _text_lengths(columns, rows, layout)
+    added = _added(layout, special_tokens)
+    kept = _truncated(lengths, layout, special_tokens)
+    if layout.joined:
+        return Lengths(kept.sum(axis=1, keepdims=True) + added,
+                       lengths.sum(axis=1, keepdims=True) + added)
+    return Lengths(kept + added, lengths + added)
+
+
+def collate(selections: Sequence[Selection], special_tokens: SpecialTokens) -> TokenBatch:
+    """Build the flat batch of a step, its selections one after the other.
+
+    A row of two sequences has them next to each other: u, v, u, v, …
+    """
+    parts = [_lay(selection, special_tokens) for selection in selections]
+    spans, sequence, token = [], 0, 0
+    for selection, (ids, _, lengths) in zip(selections, parts, strict=True):
+        after = (sequence + len(lengths), token + len(ids))
+        spans.append(Span(selection.task, len(selection.rows), slice(sequence, after[0]),
+                          slice(token, after[1])))
+        sequence, token = after
+    ids, segments, lengths = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return TokenBatch(torch.from_numpy(ids), torch.from_numpy(segments), tuple(lengths.tolist()),
+                      tuple(spans))
+
+
+def _text_lengths(columns: Sequence[TokenColumn], rows: Integers, layout: InputLayout) -> Integers:
+    """Return the lengths of the texts in the order they are laid: (rows, texts or sequences)."""
+    lengths = [column.offsets[rows + 1] - column.offsets[rows] for column in columns]
+    return np.stack(lengths * (2 if layout.sequences > layout.texts else 1), axis=1)
+
+
+def _added(layout: InputLayout, special_tokens: SpecialTokens) -> int:
+    """How many special tokens a sequence has."""
+    middle = len(special_tokens.middle) if layout.joined and layout.separator else 0
+    return len(special_tokens.start) + middle + len(special_tokens.end)
+
+
+def _truncated(lengths: Integers, layout: InputLayout, special_tokens: SpecialTokens) -> Integers:
+    """Cut lengths so that sequences fit; of a packed pair the longer text loses first."""
+    room = max(layout.max_length - _added(layout, special_tokens), 0)
+    if not layout.joined:
+        return np.minimum(lengths, room)
+    short, long = lengths.min(axis=1), lengths.max(axis=1)
+    # Where the shorter fits in half the room it stays whole, else both get half, the longer one
+    # the odd token (of equals the second, as the `tokenizers` library has it).
+    fit = short + np.maximum(short, room - short) <= room
+    cut_short = np.where(fit, short, room // 2)
+    cut_long = np.minimum(long, room - cut_short)
+    first_longer = lengths[:, 0] > lengths[:, 1]
+    return np.stack([np.where(first_longer, cut_long, cut_short),
+                     np.where(first_longer, cut_short, cut_long)], axis=1)
+
+
+def _lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, Integers, Integers]:
+    """Return the ids and segments (tokens,) and the lengths (sequences,) of one selection."""
+    layout, rows = selection.layout, selection.rows
+    kept = _truncated(_text_lengths(selection.columns, rows, layout), layout, special_tokens)
+    added = _added(layout, special_tokens)
+    lengths = (kept.sum(axis=1) if layout.joined else kept.reshape(-1)) + added
+    ends = np.cumsum(lengths)
+    begins = ends - lengths
+    ids = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
+    segments = np.zeros(len(ids), dtype=np.int64)
+    _put(ids, begins, special_tokens.start)
+    _put(ids, ends - len(special_tokens.end), special_tokens.end)
+    at = begins + len(special_tokens.start)
+    if layout.joined:
+        middle = special_tokens.middle if layout.separator else ()
+        seconds = at + kept[:, 0] + len(middle)
+        _put(ids, seconds - len(middle), middle)
+        _copy(ids, at, selection.columns[0], rows, kept[:, 0])
+        _copy(ids, seconds, selection.columns[1], rows, kept[:, 1])
+        if layout.segments and special_tokens.second:
+            segments[_ranges(seconds, ends - seconds)] = special_tokens.second
+    else:
+        for k in range(layout.sequences):
+            column = selection.columns[min(k, len(selection.columns) - 1)]
+            _copy(ids, at[k::layout.sequences], column, rows, kept[:, k])
+    return ids, segments, lengths
+
+
+def _put(ids: Integers, at: Integers, tokens: tuple[int, ...]) -> None:
+    for k, token in enumerate(tokens):
+        ids[at + k] = token
+
+
+def _copy(ids: Integers, at: Integers, column: TokenColumn, rows: Integers,
+          lengths: Integers) -> None:
+    """Copy the first `lengths` tokens of rows of a column to the places `at`."""
+    ids[_ranges(at, lengths)] = column.ids[_ranges(column.offsets[rows], lengths)]
+
+
+def _ranges(starts: Integers, lengths: Integers) -> Integers:
+    """Return start, start + 1, …, start + length - 1 for each of them, one after the other."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(starts - ends + lengths, lengths) + np.arange(total)

@@ -1,0 +1,277 @@
+"""A task's data: its files read, split, limited, tokenized and their labels as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.core.errors import DataError
+from polytask.data.cache import Cache
+from polytask.data.collate import InputLayout, Lengths, Selection, sequence_lengths
+from polytask.data.formats import HUB
+from polytask.data.label_inference import Wanted, infer_labels, to_numbers, unreadable
+from polytask.data.labels import Kind, Labels
+from polytask.data.reading import Columns, Rows, read_file, select
+from polytask.data.splits import SPLIT_WORDS, carve, draw, row_keys
+from polytask.data.tables import Integers, Table, table_of
+from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, token_column
+
+DEFAULT_DEV = 0.1
+UNREADABLE = "a label that is no number"
+
+TaskProgress = Callable[[str, int, int], None]
+"""Called with what is being tokenized, the texts done and the texts there are."""
+
+
+class Spec(Protocol):
+    """What is read of a task's settings (`tasks/task.py` has them all)."""
+
+    @property
+    def train(self) -> str: ...
+    @property
+    def dev(self) -> str | float | None: ...
+    @property
+    def test(self) -> str | None: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def text(self) -> tuple[str, ...]: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def kind(self) -> Kind | None: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def range(self) -> tuple[float, float] | None: ...
+    @property
+    def label_scale(self) -> str: ...
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def dev_limit(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one split of a task, ready to be batched.
+
+    `targets` (rows,) or (rows, classes) as the loss takes them; None where there are no
+    labels. `rows.index` are the rows of the file, which `columns` are token columns of.
+    """
+
+    name: str
+    rows: Rows
+    columns: tuple[TokenColumn, ...]
+    targets: NDArray[Any] | None
+    special_tokens: SpecialTokens
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def file(self) -> str:
+        return self.rows.table.file
+
+    @property
+    def ids(self) -> list[str]:
+        return self.rows.ids
+
+    @property
+    def lines(self) -> Integers:
+        return self.rows.lines
+
+    @property
+    def raw_labels(self) -> list[str]:
+        """The labels as the file has them."""
+        return self.rows.labels
+
+    def texts(self, rows: Sequence[int] | Integers | None = None) -> list[tuple[str, ...]]:
+        """Return the texts of some rows, or of all."""
+        return self.rows.texts(rows)
+
+    def select(self, task: str, layout: InputLayout, rows: Integers) -> Selection:
+        """Return some of the rows as a selection, ready to be collated."""
+        return Selection(task, layout, self.columns, self.rows.index[rows])
+
+    def lengths(self, layout: InputLayout) -> Lengths:
+        """Return the length of each row's sequences, without building them."""
+        return sequence_lengths(layout, self.columns, self.rows.index, self.special_tokens)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All of a task's data. `found` is what each split's file held before anything was drawn."""
+
+    name: str
+    labels: Labels
+    splits: dict[str, Split]
+    found: dict[str, Rows]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> Split:
+        return self.splits["train"]
+
+    @property
+    def dev(self) -> Split:
+        return self.splits["dev"]
+
+    @property
+    def counts(self) -> list[int] | None:
+        """Training rows of each class; None for a regression."""
+        return class_counts(self.train.targets, self.labels)
+
+
+def class_counts(targets: NDArray[Any] | None, labels: Labels) -> list[int] | None:
+    """Return the rows of each class; None for a regression or rows without labels."""
+    if labels.is_regression or targets is None:
+        return None
+    if labels.kind == "multi-label":
+        return [int(count) for count in targets.sum(axis=0)]
+    return np.bincount(targets, minlength=labels.num_classes).tolist()  # type: ignore[no-any-return]
+
+
+@dataclass
+class DatasetStore:
+    """Files as tables and token columns, each opened once, whichever tasks read it."""
+
+    tokenizer: Tokenizer
+    root: Path = Path()
+    cache: Cache = field(default_factory=Cache)
+    progress: TaskProgress | None = None
+    tables: dict[str, Table] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], TokenColumn] = field(default_factory=dict)
+
+    def table(self, file: str, setting: str = "") -> Table:
+        """Return a file as a table; paths are relative to the root."""
+        where = file if file.startswith(HUB) else str(self.root / Path(file).expanduser())
+        if where not in self.tables:
+            self.tables[where] = read_file(where, self.cache, setting)
+        return self.tables[where]
+
+    def token_columns(self, rows: Rows) -> tuple[TokenColumn, ...]:
+        """Return the token columns of the texts of rows: (rows of the whole table)."""
+        return tuple(self._token_column(rows.table, name) for name in rows.columns.text)
+
+    def _token_column(self, table: Table, name: str) -> TokenColumn:
+        key = (table.key, name)
+        if key not in self.tokens:
+            self.tokens[key] = token_column(
+                table.column(name), f"{table.key} {name}", self.tokenizer, self.cache,
+                self._telling(f"{Path(table.file).name} {name}"))
+        return self.tokens[key]
+
+    def _telling(self, what: str) -> Callable[[int, int], None] | None:
+        told = self.progress
+        return None if told is None else lambda done, total: told(what, done, total)
+
+    def split(self, name: str, rows: Rows, labels: Labels) -> Split:
+        """Return rows as a split: tokens, and labels as numbers if there are any."""
+        targets = None
+        if rows.columns.label is not None:
+            targets = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
+        return Split(name, rows, self.token_columns(rows), targets, self.tokenizer.special_tokens)
+
+    def unlabeled(self, texts: Sequence[tuple[str, ...]], file: str = "the texts") -> Split:
+        """Return texts that come from no file as a split without labels."""
+        table = table_of(texts, file)
+        rows = Rows(table, Columns(table.columns), np.arange(len(texts)), ())
+        # The table's texts: a lone surrogate is a question mark in them.
+        columns = tuple(self.tokenizer.column(table.column(name).texts())
+                        for name in table.columns)
+        return Split("texts", rows, columns, None, self.tokenizer.special_tokens)
+
+
+def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
+                   dev_seed: int | None = None) -> TaskData:
+    """Read a task's files and return its splits: "train", "dev", and "test" if it has one.
+
+    `dev_seed` draws what dev rows are drawn, `seed` the training rows; absent, they are one.
+    Labels are told from train and dev; the dev rows come from a file or are carved from train
+    (before `limit` draws from the rest, so that dev rows stay the same whatever the limit).
+    """
+    where, dev_seed = f"tasks.{name}", seed if dev_seed is None else dev_seed
+    columns = Columns(tuple([spec.text] if isinstance(spec.text, str) else spec.text),
+                      spec.label, spec.id)
+    found = {"train": select(library.table(spec.train, f"{where}.train"), columns, where)}
+    if spec.split is not None:
+        found = _by_column(found["train"], spec.split, f"{where}.split")
+    if isinstance(spec.dev, str):
+        found["dev"] = select(library.table(spec.dev, f"{where}.dev"), columns, where)
+    if spec.test is not None:
+        found["test"] = _test_rows(library.table(spec.test, f"{where}.test"), columns, where)
+    labels, found = _labels(spec, found, where)
+    used = dict(found)
+    if "dev" not in used:
+        fraction = DEFAULT_DEV if spec.dev is None else float(spec.dev)
+        used["train"], used["dev"] = _carved(found["train"], labels, fraction, dev_seed)
+    used["train"] = _drawn(used["train"], spec.limit, seed)
+    used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
+    splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
+    return TaskData(name, labels, splits, found, tuple(library.cache.notes))
+
+
+def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:
+    """Return the rows of each split that a column names."""
+    cells = rows.table.column(column, setting).texts(rows.index)
+    names = [SPLIT_WORDS.get(cell.strip().casefold(), "") for cell in cells]
+    if "" in names:
+        row = names.index("")
+        raise DataError(f'{rows.table.file}:{rows.lines[row]}: {setting}: found "{cells[row]}" in column '
+                        f'"{column}", expected one of {", ".join(SPLIT_WORDS)}')
+    if "train" not in names:
+        raise DataError(f'{rows.table.file}: {setting}: column "{column}" names no training row')
+    places = np.array(names)
+    return {split: _taken(rows, np.flatnonzero(places == split)) for split in ("train", "dev", "test")
+            if split in names}
+
+
+def _test_rows(table: Table, columns: Columns, where: str) -> Rows:
+    """Return the rows of a test file, which may have no label column."""
+    if columns.label not in table.columns or table.column(str(columns.label)).blank.all():
+        columns = Columns(columns.text, None, columns.id)
+    if columns.id not in table.columns:
+        columns = Columns(columns.text, columns.label, None)
+    return select(table, columns, where)
+
+
+def _labels(spec: Spec, found: dict[str, Rows], where: str) -> tuple[Labels, dict[str, Rows]]:
+    """Infer the labels, and refuse the rows whose label is not even of the sort."""
+    told = [label for key in ("train", "dev") if key in found for label in found[key].labels]
+    wanted = Wanted(spec.kind, spec.classes, spec.range, spec.label_scale, where)
+    labels = infer_labels(told, wanted, found["train"].table.file)
+    kept = {}
+    for key, rows in found.items():
+        bad = unreadable(rows.labels, labels)
+        kept[key] = rows.without(bad, UNREADABLE) if bad else rows
+        if not len(kept[key]):
+            raise DataError(f"{rows.table.file}: none of its {rows.found:,} labels is a number")
+    return labels, kept
+
+
+def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    strata = None
+    if labels.kind in ("classes", "binary", "ordinal"):
+        strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
+    keys = row_keys(rows.text_columns, rows.index)
+    train, dev = (_taken(rows, part) for part in carve(keys, strata, fraction, seed))
+    if not len(train) or not len(dev):
+        raise DataError(f"{rows.table.file}: {len(rows)} rows are too few to carve a dev split of"
+                        f" {fraction:g} from")
+    return train, dev
+
+
+def _drawn(rows: Rows, limit: int | None, seed: int) -> Rows:
+    return _taken(rows, draw(len(rows), limit, seed))
+
+
+def _taken(rows: Rows, part: Integers) -> Rows:
+    return Rows(rows.table, rows.columns, rows.index[part], rows.refused)

@@ -1,0 +1,88 @@
+"""Which rows go where: dev rows carved from train, and a limited number drawn.
+
+Order comes from a hash of the seed and the row, never from a library's generator, so that the same
+seed gives the same rows on every machine and version, and fewer rows are a part of more.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data.tables import Column, Integers
+
+# The words that files have for the splits.
+SPLIT_WORDS = {"train": "train", "training": "train", "dev": "dev", "val": "dev", "valid": "dev",
+               "validation": "dev", "trial": "dev", "test": "test", "testing": "test"}
+
+Hashes = NDArray[np.uint64]
+
+
+def mix(values: Hashes) -> Hashes:
+    """Return well mixed 64-bit hashes of integers (the finalizer of splitmix64)."""
+    x = np.atleast_1d(np.asarray(values, dtype=np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def text_hashes(column: Column, rows: Integers) -> Hashes:
+    """Return a 64-bit hash of each text; white space counts as one blank: (rows,)."""
+    found: dict[str, bytes] = {}
+    joined = b"".join(
+        found.get(text) or found.setdefault(text, _hash(text)) for text in column.texts(rows))
+    return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(" ".join(text.split()).encode(), digest_size=8).digest()
+
+
+def row_keys(columns: tuple[Column, ...], rows: Integers) -> Hashes:
+    """Return a hash of each row's texts, the same in either order: (rows,)."""
+    hashes = np.sort(np.stack([text_hashes(column, rows) for column in columns]), axis=0)
+    key = np.zeros(len(rows), dtype=np.uint64)
+    for each in hashes:
+        key = mix(key ^ each)
+    return key
+
+
+def shuffled(rows: int, seed: int) -> Integers:
+    """Return the rows in an order that only the seed decides: (rows,)."""
+    return np.argsort(mix(np.arange(rows, dtype=np.uint64) ^ _salt(seed)), kind="stable")
+
+
+def _salt(seed: int) -> Hashes:
+    return mix(np.array([seed % 2**64], dtype=np.uint64))
+
+
+def draw(rows: int, limit: int | None, seed: int) -> Integers:
+    """Return `limit` of the rows, in their own order; a smaller limit draws a part of a larger."""
+    if limit is None or limit >= rows:
+        return np.arange(rows)
+    return np.sort(shuffled(rows, seed)[:limit])
+
+
+def carve(keys: Hashes, strata: Integers | None, fraction: float, seed: int
+          ) -> tuple[Integers, Integers]:
+    """Return the rows that stay in train and those that become dev.
+
+    `keys` (rows,): rows of one key stay together. `strata` (rows,): classes, each of which gives
+    its own share; None: all rows are alike.
+    """
+    different, firsts, group = np.unique(keys, return_index=True, return_inverse=True)
+    sizes = np.bincount(group)
+    stratum = np.zeros(len(firsts), dtype=np.int64) if strata is None else strata[firsts]
+    # Ordered by their texts, not by their places: rows added to a file move no other row.
+    rank = mix(different ^ _salt(seed))
+    chosen = np.zeros(len(firsts), dtype=np.bool_)
+    for each in np.unique(stratum):
+        members = np.flatnonzero(stratum == each)
+        members = members[np.argsort(rank[members], kind="stable")]
+        taken = np.cumsum(sizes[members])
+        # The group that crosses the share is taken if that comes closer to it.
+        chosen[members[taken - sizes[members] / 2 <= fraction * taken[-1]]] = True
+    dev = chosen[group]
+    return np.flatnonzero(~dev), np.flatnonzero(dev)

@@ -1,0 +1,259 @@
+"""The data gate: what is in the files, and what is wrong with them, told before any training."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polytask.data.collate import InputLayout, Lengths
+from polytask.data.dataset import Split, TaskData, class_counts
+from polytask.data.duplicates import Fingerprint, SharedRows, nearly_shared, repeats, shared
+from polytask.data.labels import Labels
+from polytask.data.tables import Refusal
+
+PERCENTILES = (50, 95, 99)
+# Told from here on: the largest class has so many times the rows of the smallest.
+_IMBALANCE = 2.0
+_EXAMPLES = 3
+_BARS = 5
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What one split holds. Examples name lines of `file`.
+
+    `shares`: the share of rows of each class, or of each fifth of a regression's range.
+    `lengths`: the percentiles of a row's longest sequence in tokens, and "max".
+    """
+
+    file: str
+    found: int
+    used: int
+    refused: list[Refusal]
+    empty_texts: int
+    shares: dict[str, float]
+    lengths: dict[str, int]
+    max_length: int
+    truncated: int
+    duplicates: int
+    conflicting: int
+    duplicate_lines: list[tuple[int, int]]
+
+    def lines(self, name: str) -> list[str]:
+        """Return what it says for a terminal."""
+        used = "" if self.used == self.found else f", {self.used:,} used"
+        said = [f"{name:5} {_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
+        said += refusal_lines(self.file, self.refused)
+        if self.shares:
+            said.append("labels  " + "   ".join(
+                f"{label} {share:.1%}" for label, share in self.shares.items()))
+        spread = ", ".join(f"{key if key == 'max' else key + ' %'} {value}"
+                           for key, value in self.lengths.items())
+        cut = _rows(self.truncated) + (
+            f" ({self.truncated / self.used:.1%})" if self.truncated else "")
+        said.append(f"tokens  {spread}; {cut} truncated at {self.max_length}")
+        if self.empty_texts:
+            said.append(f"empty   {_rows(self.empty_texts)} with an empty text beside another")
+        if self.duplicates:
+            conflict = f", {self.conflicting:,} with another label" if self.conflicting else ""
+            said.append(f"twice   {_rows(self.duplicates)} that occurred before{conflict}: lines "
+                        + _more([f"{a} = {b}" for a, b in self.duplicate_lines], self.duplicates))
+        return [said[0], *(f"      {line}" for line in said[1:])]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Rows of one split that stand in another; `nearly`: alike, not equal. Examples name lines."""
+
+    here: str
+    there: str
+    files: tuple[str, str]
+    rows: int
+    nearly: bool
+    examples: list[tuple[int, int]]
+
+    def line(self) -> str:
+        """Return what it says for a terminal."""
+        kind = "nearly the same as in" if self.nearly else (
+            "that stands in" if self.rows == 1 else "that stand in")
+        examples = [f"{self.files[0]}:{a} = {self.files[1]}:{b}" for a, b in self.examples]
+        return (f"{_rows(self.rows)} of {self.here} {kind} {self.there}: "
+                + _more(examples, self.rows))
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What the gate found about one task."""
+
+    labels: dict[str, Any]
+    splits: dict[str, SplitReport]
+    overlaps: list[Overlap]
+    advice: list[str]
+
+    def lines(self, name: str) -> list[str]:
+        """Return what it says for a terminal."""
+        said = [f"{name}: {_described(Labels.from_json(self.labels))}"]
+        for key, split in self.splits.items():
+            said += [f"  {line}" for line in split.lines(key)]
+        said += [f"  {overlap.line()}" for overlap in self.overlaps]
+        return said + [f"  {line}" for line in self.advice]
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What the gate found: task by task, between tasks, and notes about reading."""
+
+    tasks: dict[str, TaskReport]
+    across: list[Overlap]
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Return what it says for a terminal, without the notes."""
+        said: list[str] = []
+        for name, task in self.tasks.items():
+            said += [*task.lines(name), ""]
+        said += [overlap.line() for overlap in self.across]
+        return said if said[-1:] != [""] else said[:-1]
+
+
+def inspect(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayout]) -> ValidationReport:
+    """Return what is in the data of tasks; `layouts` say how their rows become sequences."""
+    prints = {(name, key): Fingerprint(split.rows)
+              for name, task in data.items() for key, split in task.splits.items()}
+    tasks = {name: _task(name, task, layouts[name], prints) for name, task in data.items()}
+    notes = dict.fromkeys(note for task in data.values() for note in task.notes)
+    return ValidationReport(tasks, _across(prints), list(notes))
+
+
+def _task(name: str, data: TaskData, layout: InputLayout,
+          prints: Mapping[tuple[str, str], Fingerprint]) -> TaskReport:
+    splits = {key: _split(data, key, layout, prints[name, key]) for key in data.splits}
+    overlaps = []
+    names = list(data.splits)
+    for at, there in enumerate(names):
+        for here in names[at + 1:]:
+            pair = (prints[name, here], prints[name, there])
+            overlaps += _overlaps(f"{name} {here}", f"{name} {there}", *pair)
+    return TaskReport(data.labels.to_json(), splits, overlaps, _advice(data))
+
+
+def _split(data: TaskData, key: str, layout: InputLayout, print_: Fingerprint) -> SplitReport:
+    split = data.splits[key]
+    found = data.found.get(key)  # None: carved from train, which tells what was refused
+    lengths = split.lengths(layout)
+    again = repeats(print_, split.targets)
+    lines = split.lines
+    examples = [(int(lines[row]), int(lines[earlier])) for row, earlier in
+                zip(again.rows[:_EXAMPLES], again.earlier[:_EXAMPLES], strict=True)]
+    blank = [column.blank[split.rows.index] for column in split.rows.text_columns]
+    return SplitReport(
+        file=Path(split.file).name, found=found.found if found else len(split), used=len(split),
+        refused=list(found.refused) if found else [],
+        empty_texts=int(np.logical_or.reduce(blank).sum()),
+        shares=_shares(split, data.labels), lengths=_percentiles(lengths),
+        max_length=layout.max_length, truncated=int(lengths.truncated.sum()),
+        duplicates=len(again.rows), conflicting=int(again.conflicting.sum()),
+        duplicate_lines=examples,
+    )
+
+
+def _percentiles(lengths: Lengths) -> dict[str, int]:
+    longest = lengths.full.max(axis=1)
+    values = np.percentile(longest, PERCENTILES, method="higher")
+    return {str(p): int(v) for p, v in zip(PERCENTILES, values, strict=True)} | {
+        "max": int(longest.max())}
+
+
+def _shares(split: Split, labels: Labels) -> dict[str, float]:
+    if split.targets is None:
+        return {}
+    counts = class_counts(split.targets, labels)
+    if counts is not None:
+        return {name: count / len(split)
+                for name, count in zip(labels.classes, counts, strict=True)}
+    edges = np.linspace(labels.low, labels.high, _BARS + 1)
+    values = np.asarray(labels.unscaled(split.targets.astype(np.float64)))
+    bars, _ = np.histogram(np.clip(values, labels.low, labels.high), edges)
+    return {f"{low:g}…{high:g}": float(bar) / len(split)
+            for low, high, bar in zip(edges[:-1], edges[1:], bars, strict=True)}
+
+
+def _overlaps(here_name: str, there_name: str, here: Fingerprint, there: Fingerprint
+              ) -> list[Overlap]:
+    made = [(False, shared(here, there)), (True, nearly_shared(here, there))]
+    return [_overlap(here_name, there_name, here, there, nearly, found)
+            for nearly, found in made if len(found)]
+
+
+def _overlap(here_name: str, there_name: str, here: Fingerprint, there: Fingerprint, nearly: bool,
+             found: SharedRows) -> Overlap:
+    examples = [(int(here.rows.lines[row]), int(there.rows.lines[other])) for row, other in
+                zip(found.rows[:_EXAMPLES], found.other[:_EXAMPLES], strict=True)]
+    files = (Path(here.rows.table.file).name, Path(there.rows.table.file).name)
+    return Overlap(here_name, there_name, files, len(found), nearly, examples)
+
+
+def _across(prints: Mapping[tuple[str, str], Fingerprint]) -> list[Overlap]:
+    """Return what a task is tested on that another is trained on."""
+    made = []
+    for (task, split), here in prints.items():
+        for (other, theirs), there in prints.items():
+            if task == other or split == "train" or theirs != "train":
+                continue
+            if len(here.rows.columns.text) == len(there.rows.columns.text):
+                made += _overlaps(f"{task} {split}", f"{other} train", here, there)
+    return made
+
+
+def _advice(data: TaskData) -> list[str]:
+    counts, labels = data.counts, data.labels
+    unlabeled = sum(rows.unlabeled for split, rows in data.found.items() if split != "test")
+    if labels.kind == "multi-label":
+        return [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
+                "the labels"] if unlabeled else []
+    if counts is None:
+        return []
+    said = [f'class "{name}" has no training row'
+            for name, count in zip(labels.classes, counts, strict=True) if not count]
+    least = max(min(counts), 1)
+    if max(counts) < _IMBALANCE * least:
+        return said
+    ratio = f"imbalanced {max(counts) / least:.1f} to 1; to weigh the classes alike: "
+    if labels.kind == "binary":
+        return [*said, f'{ratio}loss = {{ type = "binary_cross_entropy", positive_weight ='
+                       f" {counts[0] / max(counts[1], 1):.3g} }}"]
+    weights = ", ".join(f"{sum(counts) / (len(counts) * max(count, 1)):.3g}" for count in counts)
+    return [*said, f'{ratio}loss = {{ type = "cross_entropy", class_weights = "balanced" }}'
+                   f" ({weights})"]
+
+
+def refusal_lines(file: str, refused: Sequence[Refusal]) -> list[str]:
+    """Return a line for each reason, with the first lines of the file it is about."""
+    reasons: dict[str, list[int]] = defaultdict(list)
+    for line, reason in refused:
+        reasons[reason].append(line)
+    return [f"refused {len(lines):,}: {reason} ("
+            + _more([f"{file}:{line}" for line in lines[:_EXAMPLES]], len(lines)) + ")"
+            for reason, lines in reasons.items()]
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + ("" if count == 1 else "s")
+
+
+def _more(examples: Sequence[str], count: int) -> str:
+    return ", ".join(examples) + (", …" if count > len(examples) else "")
+
+
+def _described(labels: Labels) -> str:
+    if labels.is_regression:
+        return f"regression from {labels.low:g} to {labels.high:g}"
+    return f"{labels.kind}, {labels.num_classes} classes: {', '.join(labels.classes)}"

@@ -1,0 +1,72 @@
+"""The tokenizer of a checkpoint that has vocab.txt only: BERT's WordPiece, built from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from polytask.core.atomic_files import write_file
+from polytask.core.errors import CheckpointError
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def tokenizer_file(folder: Path, vocab_size: int) -> Path:
+    """Return a checkpoint folder's tokenizer.json; one is made where there is vocab.txt only."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        path = _built(folder)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{path}: is not a tokenizer ({error})") from None
+    if tokenizer.get_vocab_size() > vocab_size:
+        raise CheckpointError(f"{path}: has {tokenizer.get_vocab_size()} words, but config.json "
+                              f"says vocab_size {vocab_size}")
+    return path
+
+
+def _built(folder: Path) -> Path:
+    """Build the tokenizer aside, in the user's cache: the folder may be read-only or not ours."""
+    vocabulary, settings = folder / "vocab.txt", folder / "tokenizer_config.json"
+    if not vocabulary.exists():
+        raise CheckpointError(f"{folder}: there is neither tokenizer.json nor vocab.txt")
+    options = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    text = wordpiece(vocabulary, options).to_str(pretty=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    path = cache_folder() / "tokenizers" / key / "tokenizer.json"
+    if not path.exists():
+        write_file(path, text)
+    return path
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: $POLYTASK_CACHE, or the user's cache."""
+    if own := os.environ.get("POLYTASK_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polytask"
+
+
+def wordpiece(vocabulary: Path, options: dict[str, Any]) -> Tokenizer:
+    """Return BERT's tokenizer over a vocab.txt, lower-casing as tokenizer_config.json says."""
+    # Split at "\n" alone: a word may hold what str.splitlines takes for the end of a line.
+    lines = vocabulary.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    words = {word.rstrip("\r"): number for number, word in enumerate(lines)}
+    if lacking := [word for word in _SPECIAL[:4] if word not in words]:
+        raise CheckpointError(f"{vocabulary}: lacks {', '.join(lacking)}")
+    made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
+    made.add_special_tokens([word for word in _SPECIAL if word in words])
+    made.normalizer = normalizers.BertNormalizer(
+        lowercase=options.get("do_lower_case", True), strip_accents=options.get("strip_accents"),
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True))
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(word, words[word]) for word in ("[CLS]", "[SEP]")])
+    made.decoder = decoders.WordPiece()
+    return made

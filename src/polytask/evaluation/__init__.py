@@ -1,0 +1,1 @@
+"""Evaluation: a model's scores on its tasks, and the card that says them."""

@@ -1,0 +1,126 @@
+"""Evaluation: a model and a split → the metrics of every task, and one number over all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from polytask.core.progress import Progress
+from polytask.data.dataset import Split, TaskData
+from polytask.inference.forward import forward_rows
+from polytask.metrics import METRICS, NAMED_SCORES, check_formula, measure, overall
+from polytask.metrics.registry import Array
+from polytask.model.heads.decisions import Decision, fit_threshold
+from polytask.model.multitask import MultiTask
+from polytask.tasks.task import ResolvedTask
+
+# Training rows that a threshold is fitted on, at most.
+THRESHOLD_ROWS = 2000
+
+Scores = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one split. Printed, it is a table."""
+
+    split: str
+    scores: Scores
+    score: float                     # what the formula of the run says
+    overall: dict[str, float]        # cs224n, mean and default, where they are defined
+    rows: dict[str, int]
+    thresholds: dict[str, float] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+
+    def main(self) -> dict[str, float]:
+        """Return each task's own score, in [0, 1], larger being better."""
+        made = {}
+        for task, values in self.scores.items():
+            name, value = next(iter(values.items()))
+            made[task] = METRICS[name].unit(value if isinstance(value, float) else 0.0)
+        return made
+
+    def summary(self) -> str:
+        """Return one line: each task's first metric and the score."""
+        parts = []
+        for task, values in self.scores.items():
+            name, value = next(iter(values.items()))
+            parts.append(f"{task} {name} {_shown(value)}")
+        return f"{self.split} {'  '.join(parts)}  score {self.score:.4f}"
+
+    def to_json(self) -> str:
+        return json.dumps({"split": self.split, "rows": self.rows, "scores": self.scores,
+                           "score": self.score, "overall": self.overall,
+                           "thresholds": self.thresholds, "notes": list(self.notes)}, indent=2)
+
+    def __str__(self) -> str:
+        lines = [f"{'task':<16}{'rows':>8}  scores on {self.split}"]
+        for task, values in self.scores.items():
+            numbers = "  ".join(f"{name} {_shown(value)}" for name, value in values.items()
+                                if not isinstance(value, Mapping))
+            lines.append(f"{task:<16}{self.rows[task]:>8}  {numbers}")
+            lines += [f"{'':<26}per label: " + "  ".join(f"{label} {_shown(value)}" for label, value
+                                                        in values.items())
+                      for values in values.values() if isinstance(values, Mapping)]
+        marks = "  ".join(f"{name} {value:.4f}" for name, value in self.overall.items())
+        lines.append(f"{'overall':<26}{marks}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData],
+             split: str, formula: str, rows: int | None = None,
+             thresholds: Mapping[str, float] | None = None,
+             progress: Progress | None = None) -> Evaluation:
+    """Score a model on the labelled rows of a split; `rows` bounds their number.
+
+    `thresholds` are taken as given; absent, those that a head wants are fitted on training rows.
+    """
+    scores: Scores = {}
+    counts, fitted, decisions, notes = {}, dict(thresholds or {}), {}, []
+    for name, task in tasks.items():
+        part = data[name].splits.get(split)
+        if part is None or part.targets is None:
+            notes.append(f"{name} has no labelled {split} rows")
+            continue
+        if task.head.thresholded(task.labels) and name not in fitted:
+            fitted[name] = threshold(model, task, data[name].train)
+        chosen = np.arange(len(part))[:rows]
+        found = forward_rows(model, task, part, chosen, progress)
+        decision = found.decide(task, fitted.get(name))
+        measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels)
+        scores[name], counts[name], decisions[name] = measured.values, len(chosen), decision
+        notes += [f"{name}: {said}" for said in measured.notes]
+    return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,
+                      overalls(scores), counts, fitted, decisions, tuple(notes))
+
+
+def overalls(scores: Scores) -> dict[str, float]:
+    """Return those of the named overall scores (DESIGN §7) that these tasks have."""
+    names = {task: list(values) for task, values in scores.items()}
+    return {name: overall(name, scores) for name in NAMED_SCORES
+            if scores and check_formula(name, names) is None}
+
+
+def true_labels(task: ResolvedTask, split: Split) -> Array:
+    """Return the right answers in the labels' own terms: classes as indices, numbers unscaled."""
+    assert split.targets is not None
+    if not task.labels.is_regression:
+        return split.targets
+    return np.asarray(task.labels.unscaled(split.targets.astype(np.float64)))
+
+
+def threshold(model: MultiTask, task: ResolvedTask, train: Split) -> float:
+    """Fit a task's threshold on (at most 2,000 of) its training rows."""
+    assert train.targets is not None
+    rows = np.arange(len(train))[:THRESHOLD_ROWS]
+    found = forward_rows(model, task, train, rows)
+    return fit_threshold(found.output.field("score").double().numpy(), train.targets[rows])

@@ -1,0 +1,1 @@
+"""A trained model at work: forward passes over many rows, prediction, records. Never imports learning."""

@@ -1,0 +1,169 @@
+"""What a model answers for many rows: batches by length, no gradients, one encoder pass a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytask.core.prefetch import prefetch
+from polytask.core.progress import Progress, Silent
+from polytask.data.collate import InputLayout, collate
+from polytask.data.dataset import Split
+from polytask.data.tables import Integers
+from polytask.model.heads.decisions import Decision
+from polytask.model.multitask import MultiTask
+from polytask.model.output import Output
+from polytask.tasks.task import ResolvedTask
+
+# Tokens of a batch: enough for the matrix products to be at full speed, little enough for the
+# activations to stay in a CPU's cache.
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+
+
+@dataclass(frozen=True)
+class RowOutputs:
+    """The outputs of all rows of a split in the split's order, on the CPU in float32."""
+
+    output: Output
+
+    def decide(self, task: ResolvedTask, threshold: float | None) -> Decision:
+        """Return labels and scores."""
+        return task.head.decide(self.output, task.labels, threshold)
+
+
+def forward_rows(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers | None = None,
+            progress: Progress | None = None) -> RowOutputs:
+    """Return the output of a task for rows of a split (absent: all of them)."""
+    return forward_tasks(model, [task], split, rows, progress)[task.name]
+
+
+def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
+                   rows: Integers | None = None, progress: Progress | None = None) -> dict[str, RowOutputs]:
+    """Return the outputs of several tasks for the same rows: one encoder pass where they read alike.
+
+    Tasks read alike if their sentences are packed the same way and no adapter of a task's own is in
+    the encoder.
+    """
+    rows = np.arange(len(split)) if rows is None else rows
+    made: dict[str, RowOutputs] = {}
+    for group in _read_alike(model, tasks):
+        parts: dict[str, list[Output]] = {task.name: [] for task in group}
+        order = []
+        for places, pooled in _pooled(model, group, split, rows, progress or Silent()):
+            with torch.inference_mode(), autocast_of(model):
+                for name, vectors in pooled.items():
+                    parts[name].append(_on_cpu(model.from_pooled(name, vectors)))
+            order.append(places)
+        made |= {name: RowOutputs(_joined(each)[_undo(order)]) for name, each in parts.items()}
+    return {task.name: made[task.name] for task in tasks}
+
+
+def _read_alike(model: MultiTask, tasks: Sequence[ResolvedTask]) -> list[list[ResolvedTask]]:
+    own = any(name.startswith("encoder.adapter.tasks.") for name, _ in model.named_parameters())
+    groups: dict[object, list[ResolvedTask]] = {}
+    for task in tasks:
+        key = task.name if own else InputLayout.of(task.pairing, task.max_length)
+        groups.setdefault(key, []).append(task)
+    return list(groups.values())
+
+
+def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
+                progress: Progress | None = None) -> Tensor:
+    """Return the pooled vectors of every row: (rows, sequences, width) float32 on the CPU."""
+    return encode_some(model, task, split, np.arange(len(split)), progress)
+
+
+def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
+                progress: Progress | None = None) -> Tensor:
+    """Return the pooled vectors of some rows: (rows, sequences, width) float32 on the CPU."""
+    # Filled in place, out of inference mode: training saves the vectors for its backward.
+    made = torch.empty(len(rows), task.pairing.sequences, model.encoder.width)
+    for places, pooled in _pooled(model, [task], split, rows, progress or Silent()):
+        vectors = pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1)
+        made[torch.from_numpy(places)] = vectors
+    return made
+
+
+@torch.inference_mode()
+def attention(model: MultiTask, task: ResolvedTask, split: Split, row: int) -> tuple[list[int], Tensor]:
+    """Return the ids of a row's sequence and its attention in every layer and head (S-25).
+
+    The maps are (layers, heads, length, length) float32 on the CPU, each row of them summing to 1.
+    Two texts stand in one sequence whatever the task's pairing, so that one can be seen to attend to
+    the other. The encoder must have `attentions`.
+    """
+    layout = InputLayout(len(task.text), 1, task.max_length)
+    device = next(model.parameters()).device
+    batch = collate([split.select(task.name, layout, np.array([row]))], split.special_tokens).to(device)
+    maps = torch.stack([layer[0] for layer in model.encoder.attentions(batch)])
+    return batch.ids.tolist(), maps.float().cpu()
+
+
+def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
+    """Return bf16 autocast on a GPU that has it, else plain float32."""
+    device = next(model.parameters()).device.type
+    able = device == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device if able else "cpu", torch.bfloat16, enabled=able)
+
+
+def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows: Integers,
+            progress: Progress) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
+    """Yield places in `rows` and each task's pooled vectors (rows·sequences, width), batch by batch.
+
+    The tasks read alike; the next batch is put together while the encoder works on the last one.
+    """
+    first = tasks[0]
+    layout = InputLayout.of(first.pairing, first.max_length)
+    device = next(model.parameters()).device
+    was = model.training
+    model.eval()
+    progress.total(len(rows))
+    lengths = split.lengths(layout).kept[rows].sum(axis=1)
+    batches = ((places, collate([split.select(first.name, layout, rows[places])], split.special_tokens))
+               for places in by_length(lengths, BATCH_TOKENS.get(device.type, 65536)))
+    for places, batch in prefetch(batches):
+        batch = batch.to(device)
+        with torch.inference_mode(), autocast_of(model):
+            hidden = model.encoder(batch)
+            pooled = {task.name: model.pooled(hidden, batch, replace(batch.spans[0], task=task.name))
+                      for task in tasks}
+        yield places, pooled
+        progress.advance(len(places))
+    model.train(was)
+
+
+def by_length(lengths: Integers, tokens: int) -> Iterator[Integers]:
+    """Yield the places of rows in batches of at most `tokens` tokens, of like lengths."""
+    order = np.argsort(lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+        yield order[start:stop]
+        start = stop
+
+
+def _undo(order: Sequence[Integers]) -> Tensor:
+    places = np.concatenate(order) if order else np.empty(0, dtype=np.int64)
+    return torch.from_numpy(np.argsort(places, kind="stable"))
+
+
+def _on_cpu(output: Output) -> Output:
+    return Output(**{f.name: None if (x := getattr(output, f.name)) is None else x.float().cpu()
+                     for f in fields(output)})
+
+
+def _joined(parts: Sequence[Output]) -> Output:
+    """Return the outputs of several batches as one."""
+    made = {}
+    for each in fields(Output):
+        present = [x for part in parts if (x := getattr(part, each.name)) is not None]
+        made[each.name] = torch.cat(present) if present else None
+    return Output(**made)

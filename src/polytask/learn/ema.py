@@ -1,0 +1,47 @@
+"""An exponential average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """Keeps a = d·a + (1 − d)·w of every trainable weight w, updated after each step.
+
+    Source: Polyak & Juditsky 1992, in its exponential form; evaluated and kept in place of w.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+        self.averages = [p.detach().clone() for p in self.weights]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the weights as they stand into the average."""
+        torch._foreach_lerp_(self.averages, self.weights, 1 - self.decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Let the model have the averages while the block runs."""
+        held = [p.detach().clone() for p in self.weights]
+        self._copy(self.averages)
+        try:
+            yield
+        finally:
+            self._copy(held)
+
+    @torch.no_grad()
+    def _copy(self, values: list[Tensor]) -> None:
+        torch._foreach_copy_(self.weights, values)
+
+    def state(self) -> list[Tensor]:
+        return self.averages
+
+    @torch.no_grad()
+    def restore(self, averages: list[Tensor]) -> None:
+        torch._foreach_copy_(self.averages, averages)

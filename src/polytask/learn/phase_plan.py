@@ -1,0 +1,54 @@
+"""A phase over the rows that there are: which tasks, in which batches, for how many steps.
+
+Numbers only, so that it can be printed before training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from polytask.learn.sampler import Sampler
+from polytask.learn.schedules.contract import StepPlan, epoch_random
+from polytask.learn.schedules.preview import Preview, preview
+from polytask.learn.train_settings import Train
+
+
+class PhasePlan:
+    """What phase `number` of a training will draw, the same at every call.
+
+    `rows`: of every task of the run; `seed`: of the run, from which each phase has its own.
+    """
+
+    def __init__(self, train: Train, number: int, rows: Mapping[str, int], seed: int) -> None:
+        self.train = train
+        self.tasks = list(train.tasks or rows)
+        self.rows = {task: rows[task] for task in self.tasks}
+        self.sizes = train.batch_sizes(self.rows)
+        self.seed = seed + 1_000_003 * number
+        self.epochs = train.schedule.num_epochs(self.tasks, train.epochs)
+
+    def plan(self, epoch: int) -> Iterator[StepPlan]:
+        """Yield the steps of an epoch."""
+        chance = epoch_random(self.seed, epoch)
+        return self.train.schedule.plan(self.rows, self.sizes, epoch, self.train.epochs, chance)
+
+    @cached_property
+    def num_steps(self) -> int:
+        """The updates of all epochs, or `max_steps` if that is fewer."""
+        steps = sum(1 for epoch in range(self.epochs) for _ in self.plan(epoch))
+        return min(steps, self.train.max_steps or steps)
+
+    def samplers(self) -> dict[str, Sampler]:
+        """Return what draws the rows of each task."""
+        continues = self.train.schedule.sampler == "continues"
+        return {task: Sampler(rows, self.seed, task, continues) for task, rows in self.rows.items()}
+
+    def preview(self) -> Preview:
+        """Return the first epoch in numbers."""
+        return preview(self.train.schedule, self.rows, self.sizes, 0, self.train.epochs, self.seed)
+
+
+def phases_of(train: Train, rows: Mapping[str, int], seed: int) -> list[PhasePlan]:
+    """Return the phases of a training, one if none are listed."""
+    return [PhasePlan(each, number, rows, seed) for number, each in enumerate(train.resolved())]

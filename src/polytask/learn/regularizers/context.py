@@ -1,0 +1,87 @@
+"""What a regularizer sees of one draw of a task, or, at step scope, of the whole update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from polytask.data.batch import TokenBatch
+from polytask.data.labels import Labels
+from polytask.learn.checkpoint import random_state, set_random_state
+from polytask.model.output import Output
+
+
+class Forward(Protocol):
+    """The clean pass once more, with the same dropout masks."""
+
+    def __call__(self, embeddings: Tensor | None, model: nn.Module | None = None) -> Output:
+        """Return the draw's output from other word embeddings (None: the model's own).
+
+        `model` answers in the place of the trained one: an averaged copy of it.
+        """
+
+
+@dataclass(frozen=True)
+class RegularizerContext:
+    """One draw of a task, seen after its clean pass.
+
+    At step scope all but `model` are None. `embeddings` are the word embeddings of the clean pass
+    (tokens, width) and `forward` repeats it; both are there for regularizers that perturb.
+    """
+
+    model: nn.Module
+    task: str | None = None
+    labels: Labels | None = None
+    batch: TokenBatch | None = None
+    embeddings: Tensor | None = None
+    output: Output | None = None
+    target: Tensor | None = None
+    forward: Forward | None = None
+
+
+def repeat(
+    trained: nn.Module,
+    batch: TokenBatch,
+    before: dict[str, Any],
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Forward:
+    """Return the `forward` of a context whose clean pass began at the random state `before`.
+
+    Dropout draws from torch's generators alone, so putting their state back draws the same masks,
+    as long as gradients are recorded in both passes or in neither (their kernels differ).
+    Afterwards they stand where they stood: repeating a pass changes no later random number.
+    """
+
+    def forward(embeddings: Tensor | None, model: nn.Module | None = None) -> Output:
+        after = random_state()
+        set_random_state(before)
+        try:
+            with autocast():
+                (output,) = (model or trained)(batch, embeddings)
+        finally:
+            set_random_state(after)
+        return output  # type: ignore[no-any-return]
+
+    return forward
+
+
+def observe(
+    model: nn.Module,
+    batch: TokenBatch,
+    labels: Labels,
+    target: Tensor | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> RegularizerContext:
+    """Run the clean pass of one draw (a batch of one span) and return its context."""
+    (span,) = batch.spans
+    before = random_state()
+    with autocast():
+        embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
+        (output,) = model(batch, embeddings)
+    return RegularizerContext(
+        model=model, task=span.task, labels=labels, batch=batch, embeddings=embeddings,
+        output=output, target=target, forward=repeat(model, batch, before, autocast))

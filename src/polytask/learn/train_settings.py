@@ -1,0 +1,116 @@
+"""`[train]`: everything that is said about training, and its phases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from polytask.core.errors import ConfigError
+from polytask.core.settings import from_table, problem, settings, to_table
+from polytask.learn.optimizers import Optimizer
+from polytask.learn.regularizers.contract import Regularizer, regularizer
+from polytask.learn.schedules.batch_round_robin import BatchRoundRobin
+from polytask.learn.schedules.contract import Schedule, schedule
+from polytask.learn.surgery.contract import Surgery, surgery
+from polytask.learn.weightings.contract import Weighting, weighting
+from polytask.learn.weightings.sum import Sum
+
+# Named here, because inside a settings class a field hides the family that it is named after.
+OneSchedule = Annotated[Schedule, schedule]
+OneWeighting = Annotated[Weighting, weighting]
+OneSurgery = Annotated[Surgery, surgery]
+OneRegularizer = Annotated[Regularizer, regularizer]
+
+
+@settings
+class Train:
+    """How the tasks are trained together."""
+
+    epochs: PositiveInt = 3
+    """Epochs of the schedule (what an epoch is, the schedule says)."""
+    max_steps: PositiveInt | None = None
+    """Stop after this many updates, wherever the epoch is."""
+    score: str = "default"
+    """The number that picks the best model: "default", "cs224n", "mean", or a formula over task.metric."""
+    batch_size: PositiveInt | dict[str, PositiveInt] = 16
+    """Rows of a task in one draw; a table gives each task its own."""
+    schedule: OneSchedule = BatchRoundRobin()
+    """Which task when."""
+    weighting: OneWeighting = Sum()
+    """How the losses of the tasks are weighed."""
+    surgery: OneSurgery | None = None
+    """What is done when the tasks' gradients disagree."""
+    regularizers: tuple[OneRegularizer, ...] = ()
+    """Penalties added to the loss of a task or of the step."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer, its learning rates and their course."""
+    accumulate: PositiveInt = 1
+    """Parts in which the rows of an update are computed, one after the other, to save memory."""
+    evaluate_every: PositiveInt | None = None
+    """Steps between evaluations; absent: after each epoch."""
+    train_metrics: bool = False
+    """Evaluate on (at most 2,000 of) the training rows too."""
+    early_stopping: PositiveInt | None = None
+    """Stop after this many evaluations without a better score."""
+    best_per_task: bool = False
+    """Keep the best model of each task as well, under best/<task>/."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential average of the weights, which is then what is evaluated and kept."""
+    gradient_cosines: PositiveInt | None = None
+    """Steps between records of the cosines between the tasks' gradients (surgery records them too)."""
+    save_every: PositiveInt | None = None
+    """Steps between checkpoints, beside the one after each epoch; absent: every five minutes."""
+    keep_optimizer: bool = False
+    """Whether a phase goes on with what the optimizer of the phase before remembers (its moments), and
+    with its weighting where that is the same for the same tasks. Rates and decay are the phase's own."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 computes under autocast; auto takes it on a GPU that has it."""
+    tasks: tuple[str, ...] | None = None
+    """The tasks trained; absent: all."""
+    phases: tuple[dict[str, Any], ...] = ()
+    """Several trainings one after the other, each overriding the keys above."""
+
+    def __post_init__(self) -> None:
+        for number, phase in enumerate(self.phases):
+            if "phases" in phase:
+                raise problem(f"phases.{number}.phases: a phase has no phases of its own")
+            if "score" in phase:
+                raise problem(f"phases.{number}.score: one score picks the best model of all phases; "
+                              "set train.score")
+
+    def resolved(self) -> tuple[Train, ...]:
+        """Return the phases, each a complete `Train` without phases; one if none are listed.
+
+        Raises `ConfigError` with all mistakes of all phases.
+        """
+        own = {key: value for key, value in to_table(self).items() if key != "phases"}
+        made, problems = [], []
+        for number, phase in enumerate(self.phases):
+            try:
+                made.append(from_table(Train, _over(own, phase), "", f"train.phases.{number}"))
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return tuple(made) or (self,)
+
+    def placed(self) -> tuple[tuple[str, Train], ...]:
+        """Return the phases of `resolved`, each with its dotted key."""
+        return tuple((f"train.phases.{number}" if self.phases else "train", phase)
+                     for number, phase in enumerate(self.resolved()))
+
+    def batch_sizes(self, tasks: Iterable[str]) -> dict[str, int]:
+        """Return the batch size of each task; one that the table does not name has 16."""
+        if isinstance(self.batch_size, int):
+            return dict.fromkeys(tasks, self.batch_size)
+        return {name: self.batch_size.get(name, 16) for name in tasks}
+
+
+def _over(table: Mapping[str, Any], phase: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `table` with a phase's keys over it; the optimizer's keys one by one."""
+    made = {**table, **phase}
+    if isinstance(phase.get("optimizer"), Mapping):
+        made["optimizer"] = {**table["optimizer"], **phase["optimizer"]}
+    return made

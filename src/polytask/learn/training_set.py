@@ -1,0 +1,53 @@
+"""The training rows of all tasks, as the trainer draws them: flat batches, targets, losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytask.data.batch import TokenBatch
+from polytask.data.collate import InputLayout, collate
+from polytask.data.dataset import Split, TaskData
+from polytask.data.labels import Labels
+from polytask.data.tables import Integers
+from polytask.losses.contract import total
+from polytask.model.output import Output
+from polytask.tasks.task import ResolvedTask
+
+
+class TrainingSet:
+    """Training rows by task. `labels` are as the losses see them."""
+
+    def __init__(self, tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData]) -> None:
+        self.tasks = dict(tasks)
+        self.splits: dict[str, Split] = {name: data[name].train for name in tasks}
+        self.rows = {name: len(split) for name, split in self.splits.items()}
+        self.labels: dict[str, Labels] = {name: task.head.target_labels(task.labels)
+                                          for name, task in tasks.items()}
+        self._layouts = {name: InputLayout.of(task.pairing, task.max_length)
+                          for name, task in tasks.items()}
+        self._targets = {name: self._seen(name, split) for name, split in self.splits.items()}
+
+    def _seen(self, name: str, split: Split) -> Tensor:
+        """Return a split's targets as the task's losses see them."""
+        targets: Any = split.targets
+        assert targets is not None, "training rows have labels"
+        seen, held = self.labels[name], self.tasks[name].labels
+        if held.is_regression and seen.unit != held.unit:
+            targets = seen.scaled(held.unscaled(targets))
+        return torch.from_numpy(np.ascontiguousarray(targets))
+
+    def batch(self, draws: Sequence[tuple[str, Integers]]) -> tuple[TokenBatch, list[Tensor]]:
+        """Return the flat batch of some draws and the target of each."""
+        parts = [self.splits[task].select(task, self._layouts[task], rows) for task, rows in draws]
+        special_tokens = self.splits[draws[0][0]].special_tokens
+        return collate(parts, special_tokens), [self._targets[task][torch.from_numpy(rows)]
+                                          for task, rows in draws]
+
+    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
+        """Return the weighted sum of a task's losses: 0-dim."""
+        return total(self.tasks[task].losses, output, target)

@@ -1,0 +1,75 @@
+"""What a loss is: output and target of a draw's rows in, a loss out, a mean over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field
+from torch import Tensor
+
+from polytask.core.registry import Family
+from polytask.data.labels import Labels
+from polytask.model.output import Output
+
+
+class Loss:
+    """What every loss offers. `needs`: the field of `Output` it reads; "pair" is u and v."""
+
+    weight: float = Field(
+        default=1.0, gt=0, description="Factor of this loss in the sum of the task's losses.")
+
+    if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
+        name: ClassVar[str]
+        input_field: str
+
+        def __call__(self, output: Output, target: Tensor) -> Tensor:
+            """Return the loss, 0-dim. Targets are int64 (rows,) for classes, binary and ordinal,
+            float32 (rows,), scaled, for regression, float32 (rows, classes) for multi-label."""
+            raise NotImplementedError
+
+    def outputs(self, labels: Labels) -> int | None:
+        """Return how many outputs the head must have, or None where it does not matter."""
+        return None
+
+    def problem(self, labels: Labels) -> str | None:
+        """Say why this loss cannot serve these labels, with the remedy, or None."""
+        return None
+
+    def paired(self, pairing: Any) -> Self:
+        """Return the loss as it is under a pairing; asked before anything else."""
+        return self
+
+    def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
+        """Return the loss with what the training rows decide filled in.
+
+        `counts` are the training rows of each class, in the order of the classes.
+        """
+        return self
+
+
+    def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
+        """Say why these training labels, drawn `batch` rows at a time, give it nothing to learn, or None.
+
+        `targets` are the labels as numbers: (rows,), or (rows, classes) for multi-label.
+        """
+        return None
+
+
+loss = Family("loss", "losses", methods=("input_field", "__call__"), base=Loss)
+
+
+def total(losses: Sequence[Loss], output: Output, target: Tensor) -> Tensor:
+    """Return the weighted sum of a task's losses: 0-dim."""
+    first, *rest = (each.weight * each(output, target) for each in losses)
+    return sum(rest, first)
+
+
+def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:
+    """Say that labels of another kind are needed: found, expected, remedy."""
+    said = {
+        "regression": f"the labels are numbers from {labels.low:g} to {labels.high:g}",
+        "multi-label": f"each row has any number of {labels.num_classes} labels",
+        "binary": "the labels are two classes",
+    }.get(labels.kind, f"the labels are {labels.num_classes} classes")
+    return f'loss "{name}" needs {needs} but {said}; {remedy}'

@@ -1,0 +1,63 @@
+"""Similar rows pulled together, the others pushed apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from polytask.core.errors import ConfigError
+from polytask.data.labels import Labels
+from polytask.losses.contract import Loss, kind_problem, loss
+from polytask.losses.label_range import _UNIT, _seen, _unit
+from polytask.model.output import Output
+
+
+@loss
+class CosineEmbedding(Loss):
+    """Rows above a threshold are pulled together, the others pushed apart.
+
+    Formula: 1 − cos(u, v) where the label is at least the threshold, elsewhere
+    max(0, cos(u, v) − margin)
+
+    Inputs: u, v (rows, width), target (rows,): 0 or 1, or a number.
+
+    Source: torch.nn.CosineEmbeddingLoss (L-12); M-11 (labels of STS forced to two), S-14.
+
+    Departs: the reports do not say where they cut; here at half of the label's range.
+    """
+
+    input_field = "pair"
+
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """The least label, as a share of its range, that counts as similar."""
+    margin: float = Field(default=0.0, ge=-1, le=1)
+    """The cosine below which dissimilar rows are left alone."""
+    range: tuple[float, float] = _UNIT
+    """The range of the labels as they come; taken from the task."""
+
+    def paired(self, pairing: Any) -> Self:
+        if pairing.texts == 1 and pairing.sequences == 2:
+            raise ConfigError(f'loss "{self.name}" compares two texts but pairing '
+                              f'"{pairing.name}" has one; use loss "sim_cse"')
+        return self
+
+    def problem(self, labels: Labels) -> str | None:
+        if labels.kind in ("binary", "regression"):
+            return None
+        return kind_problem(self.name, labels, "two classes or a number",
+                            'use loss "cross_entropy"')
+
+    def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
+        return replace(self, range=_seen(labels))  # type: ignore[type-var]
+
+    def __call__(self, output: Output, target: Tensor) -> Tensor:
+        similar = _unit(target, self.range) >= self.threshold
+        sign = torch.where(similar, 1.0, -1.0)
+        u, v = output.field("u").float(), output.field("v").float()
+        return functional.cosine_embedding_loss(u, v, sign, margin=self.margin)

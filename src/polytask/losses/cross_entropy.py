@@ -1,0 +1,77 @@
+"""Cross-entropy over classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, Self
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from polytask.core.settings import problem
+from polytask.data.labels import Labels
+from polytask.losses.contract import Loss, kind_problem, loss
+from polytask.model.output import Output
+
+
+@loss
+class CrossEntropy(Loss):
+    """The negative log-probability of the right class.
+
+    Formula: −w_y·log softmax(z)_y, the mean weighted by w_y; with smoothing s the target is
+    (1 − s) on y plus s / C on every class
+
+    Inputs: logits (rows, classes), target (rows,) int64.
+
+    Source: M-3, T-2, G-2, P-7; the weights W_i = TC / (C·C_i) are G-11, the "balanced" of
+    scikit-learn.
+
+    Departs: with class weights the mean divides by the sum of the rows' weights, as torch's does.
+    """
+
+    input_field = "logits"
+
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    """A weight for each class, in the order of the classes, or "balanced"."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over all classes."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.class_weights, tuple) and not all(0 < w < math.inf for w in self.class_weights):
+            raise problem(f"class_weights: found {list(self.class_weights)}, expected all above 0")
+
+    def outputs(self, labels: Labels) -> int:
+        return labels.num_classes
+
+    def problem(self, labels: Labels) -> str | None:
+        if labels.kind == "regression":
+            return kind_problem(self.name, labels, "classes",
+                                'use loss "mean_squared_error", or kind = "ordinal"')
+        if labels.kind == "multi-label":
+            return kind_problem(self.name, labels, "one class a row",
+                                'use loss "binary_cross_entropy"')
+        if isinstance(self.class_weights, tuple) and len(self.class_weights) != labels.num_classes:
+            return (f"class_weights: found {len(self.class_weights)} weights, expected "
+                    f"{labels.num_classes}, one for each of {', '.join(labels.classes)}")
+        return None
+
+    def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
+        if self.class_weights != "balanced":
+            return self
+        return replace(self, class_weights=balanced_weights(counts or ()))  # type: ignore[type-var]
+
+    def __call__(self, output: Output, target: Tensor) -> Tensor:
+        logits = output.field("logits").float()
+        assert self.class_weights != "balanced", "class weights are filled in by `prepared`"
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        return functional.cross_entropy(logits, target, weights,
+                                        label_smoothing=self.label_smoothing)
+
+
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Return W_i = TC / (C·C_i); a class without a row weighs as if it had one."""
+    rows, classes = sum(counts), len(counts)
+    return tuple(rows / (classes * max(count, 1)) for count in counts)

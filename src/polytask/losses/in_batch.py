@@ -1,0 +1,81 @@
+"""What the losses with in-batch negatives have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from polytask.data.labels import Labels
+from polytask.losses.contract import Loss, kind_problem
+from polytask.losses.label_range import _seen, _unit
+from polytask.model.output import Output
+
+PositiveRows = Literal["positive", "all"]
+
+
+class InBatch(Loss):
+    """What `multiple_negatives` and `sim_cse` have in common: the positive rows, and the loss.
+
+    The positives of the draw are one another's negatives; fewer than two have none, and the loss is
+    0 with a gradient.
+    """
+
+    input_field = "pair"
+    positive: float
+    rows: PositiveRows | None
+    range: tuple[float, float]
+
+    def paired(self, pairing: Any) -> Self:
+        if self.rows is not None:
+            return self
+        twin = pairing.texts == 1 and pairing.sequences == 2
+        return replace(self, rows="all" if twin else "positive")  # type: ignore[type-var]
+
+    def problem(self, labels: Labels) -> str | None:
+        if self.rows == "all" or labels.kind in ("binary", "regression"):
+            return None
+        return kind_problem(self.name, labels, "rows that are positive",
+                            'use two classes, a number, or rows = "all"')
+
+    def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
+        return replace(self, range=_seen(labels))  # type: ignore[type-var]
+
+    def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
+        if batch < 2:
+            return (f'"{self.name}" takes the other rows of a batch for negatives but batch_size is '
+                    f"{batch}; use 2 or more")
+        if self.rows == "all":
+            return None
+        seen = labels.scaled(targets) if labels.is_regression else targets
+        count = int(self.positives(torch.as_tensor(seen)).sum())
+        if count >= 2:
+            return None
+        if labels.is_regression:
+            least = labels.low + self.positive * (labels.high - labels.low)
+            return (f'"{self.name}" needs rows labelled {least:g} or more but of the training rows '
+                    f'{count} are; lower its "positive", or use "mean_squared_error"')
+        return (f'"{self.name}" needs rows of class "{labels.classes[1]}" but of the training rows '
+                f'{count} are; use "binary_cross_entropy"')
+
+    def positives(self, target: Tensor) -> Tensor:
+        """Return which rows' labels make them positive: (rows,) bool."""
+        if target.is_floating_point():
+            return _unit(target, self.range) >= self.positive
+        return target == 1
+
+    def contrast(self, output: Output, target: Tensor, scale: float) -> Tensor:
+        """Return the mean over positives i of −log softmax_j(scale·cos(u_i, v_j))_i."""
+        u, v = output.field("u").float(), output.field("v").float()
+        if self.rows != "all":
+            chosen = self.positives(target)
+            u, v = u[chosen], v[chosen]
+        if len(u) < 2:
+            return (u.sum() + v.sum()) * 0
+        with torch.autocast(u.device.type, enabled=False):  # which would take the product in bf16
+            cosines = functional.normalize(u, dim=-1) @ functional.normalize(v, dim=-1).T  # (n, n)
+        return functional.cross_entropy(cosines * scale, torch.arange(len(u), device=u.device))

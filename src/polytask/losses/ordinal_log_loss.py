@@ -1,0 +1,63 @@
+"""A loss for classes in an order."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from polytask.data.labels import Labels
+from polytask.losses.contract import Loss, kind_problem, loss
+from polytask.model.output import Output
+
+
+@loss
+class OrdinalLogLoss(Loss):
+    """Probability on a wrong class costs the more, the farther that class is from the right one.
+
+    Formula: −Σ_i log(max(1 − p_i, ε))·|y − i|^α, p = softmax(z)
+
+    Inputs: logits (rows, classes), the classes in their order; target (rows,) int64.
+
+    Source: Castagnos et al. 2022, A Simple Log-based Loss Function for Ordinal Text Classification
+    (L-7); P-5. Its sum with cross-entropy (P-6) is the list of the two losses.
+
+    Departs: 1 − p is bounded from below by ε, where the loss would be infinite.
+    """
+
+    input_field = "logits"
+
+    alpha: float = Field(default=1.5, gt=0)
+    """Power of the distance between classes."""
+    epsilon: float = Field(default=1e-7, gt=0, lt=1)
+    """Least 1 − p."""
+
+    def outputs(self, labels: Labels) -> int:
+        return labels.num_classes
+
+    def problem(self, labels: Labels) -> str | None:
+        if labels.kind == "regression":
+            return kind_problem(self.name, labels, "classes in their order",
+                                'use loss "mean_squared_error", or kind = "ordinal"')
+        if labels.kind == "multi-label":
+            return kind_problem(self.name, labels, "one class a row",
+                                'use loss "binary_cross_entropy"')
+        if labels.kind == "classes" and not all(map(_is_number, labels.classes)):
+            return (f'loss "{self.name}" needs classes in their order but '
+                    f'{", ".join(labels.classes[:3])} have none; set kind = "ordinal" and '
+                    "classes = [...] from the lowest to the highest")
+        return None
+
+    def __call__(self, output: Output, target: Tensor) -> Tensor:
+        p = output.field("logits").float().softmax(-1)  # (rows, classes)
+        classes = torch.arange(p.shape[1], device=p.device)
+        distance = (classes - target[:, None]).abs().float() ** self.alpha
+        return -((1 - p).clamp_min(self.epsilon).log() * distance).sum(-1).mean()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,22 @@
+"""Metrics: what was decided against what is right, two arrays → one number.
+
+A metric that is not defined for its rows (the correlation of a constant, say) is 0.0, and `measure`
+says so; without rows it is None. `overall` makes one number of those of all tasks.
+"""
+
+from polytask.metrics.formula import Formula
+from polytask.metrics.functions import DEFAULT_METRICS
+from polytask.metrics.overall import NAMED_SCORES, check_formula, overall
+from polytask.metrics.registry import (
+    METRICS,
+    Measured,
+    Metric,
+    Value,
+    find_metric,
+    measure,
+    metric,
+    metrics_problem,
+)
+
+__all__ = ["DEFAULT_METRICS", "METRICS", "NAMED_SCORES", "Formula", "Measured", "Metric", "Value",
+           "check_formula", "find_metric", "measure", "metric", "metrics_problem", "overall"]

@@ -1,0 +1,140 @@
+"""The metrics themselves: predicted and true labels, two arrays → one number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from polytask.metrics.registry import Array, metric
+
+_CHOICES = frozenset({"classes", "binary", "ordinal"})
+_ORDERED = frozenset({"binary", "ordinal"})
+_NUMBERS = frozenset({"regression"})
+
+DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
+    "classes": ("accuracy", "balanced_accuracy", "macro_f1", "per_label_accuracy"),
+    "binary": ("accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "per_label_accuracy"),
+    "ordinal": ("accuracy", "balanced_accuracy", "macro_f1", "mae", "quadratic_kappa",
+                "per_label_accuracy"),
+    "regression": ("pearson", "spearman", "mae", "mse", "rounded_accuracy", "per_label_accuracy"),
+    "multi-label": ("macro_f1", "accuracy", "per_label_accuracy"),
+}
+"""The metrics of a kind of labels; the first is the task's own score (DESIGN §7)."""
+
+
+def _halved(value: float) -> float:
+    return (1 + value) / 2  # [-1, 1] -> [0, 1]
+
+
+def _inverse(value: float) -> float:
+    return 1 / (1 + value)  # an error in [0, ∞) -> (0, 1], none being 1
+
+
+def _constant(predicted: Array, true: Array) -> str | None:
+    for said, values in (("prediction", predicted), ("label", true)):
+        if np.ptp(values) <= 1e-12 * abs(values[0]):
+            return f"every {said} is {values[0]:g}"
+    return None
+
+
+def _rounded(values: Array) -> Array:
+    # A label of 3.5 that was kept as 0.7 in float32 comes back as 3.49999994: first mend that.
+    rounded: Array = np.round(np.round(values, 4))
+    return rounded
+
+
+def _one_class(predicted: Array, true: Array) -> str | None:
+    if np.all(predicted == true[0]) and np.all(true == true[0]):
+        return "all predictions and labels are one class"
+    return None
+
+
+@metric(*_CHOICES, "multi-label")
+def accuracy(predicted: Array, true: Array) -> float:
+    """Share of the rows that are right; of a multi-label row, all of its labels."""
+    same = predicted == true
+    return float((same.all(-1) if same.ndim > 1 else same).mean())
+
+
+@metric(*_CHOICES)
+def balanced_accuracy(predicted: Array, true: Array) -> float:
+    """Mean over the classes that occur of the share of their rows that are right."""
+    return float(np.mean([(predicted[true == each] == each).mean() for each in np.unique(true)]))
+
+
+@metric(*_CHOICES, "multi-label")
+def macro_f1(predicted: Array, true: Array) -> float:
+    """Mean over the classes of the F1 of each."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(true, predicted, average="macro", zero_division=0))
+
+
+@metric("binary")
+def f1(predicted: Array, true: Array) -> float:
+    """F1 of the positive class."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(true, predicted, zero_division=0))
+
+
+@metric("binary", "classes", "ordinal", unit=_halved, undefined=_constant)
+def mcc(predicted: Array, true: Array) -> float:
+    """Matthews correlation coefficient."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(true, predicted))
+
+
+@metric(*_ORDERED, unit=_halved, undefined=_one_class)
+def quadratic_kappa(predicted: Array, true: Array) -> float:
+    """Cohen's kappa with the squared distance of the classes as weight."""
+    from sklearn.metrics import cohen_kappa_score
+
+    return float(cohen_kappa_score(true, predicted, weights="quadratic"))
+
+
+@metric(*_NUMBERS, unit=_halved, undefined=_constant)
+def pearson(predicted: Array, true: Array) -> float:
+    """Pearson's correlation."""
+    from scipy.stats import pearsonr
+
+    return float(pearsonr(predicted, true).statistic)
+
+
+@metric(*_NUMBERS, unit=_halved, undefined=_constant)
+def spearman(predicted: Array, true: Array) -> float:
+    """Spearman's rank correlation."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(predicted, true).statistic)
+
+
+@metric(*_NUMBERS, *_ORDERED, direction="lower", unit=_inverse)
+def mae(predicted: Array, true: Array) -> float:
+    """Mean distance from the label; of ordinal classes, in classes."""
+    return float(np.abs(predicted - true).mean())
+
+
+@metric(*_NUMBERS, direction="lower", unit=_inverse)
+def mse(predicted: Array, true: Array) -> float:
+    """Mean squared distance from the label, in the labels' own range."""
+    return float(((predicted - true) ** 2).mean())
+
+
+@metric(*_NUMBERS)
+def rounded_accuracy(predicted: Array, true: Array) -> float:
+    """Share of the rows right once both are rounded, half to even."""
+    return float((_rounded(predicted) == _rounded(true)).mean())
+
+
+@metric(*_CHOICES, *_NUMBERS, "multi-label", scalar=False)
+def per_label_accuracy(predicted: Array, true: Array) -> dict[Any, float]:
+    """Share right among the rows of each label; numbers are rounded half to even."""
+    if true.ndim > 1:
+        return {label: float((predicted[:, label] == true[:, label]).mean())
+                for label in range(true.shape[1])}
+    if np.issubdtype(true.dtype, np.floating):
+        predicted, true = _rounded(predicted), _rounded(true)
+    return {int(each): float((predicted[true == each] == each).mean()) for each in np.unique(true)}

@@ -1,0 +1,51 @@
+"""What a head is: a module from a row's vector (or two) to logits or a score, and what those decide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
+
+from polytask.core.registry import Family
+from polytask.data.labels import Labels
+from polytask.model.heads.decisions import Decision, _array, _choice, _value
+from polytask.model.output import Output
+
+
+class Head:
+    """What every head offers. `needs`: "vector", or "pair" for u and v."""
+
+    input_field = "vector"
+    if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
+        name: ClassVar[str]
+
+        def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
+            """Return a module: Output -> (rows, outputs), or (rows,) where there is one output.
+
+            A layer that tasks share is taken from `shared`, or put there.
+            """
+            raise NotImplementedError
+
+    def output_field(self, kind: str) -> str:
+        """Return the field of `Output` that this head output_field for a kind of labels."""
+        return "score" if kind == "regression" else "logits"
+
+    def target_labels(self, labels: Labels) -> Labels:
+        """Return the labels as the losses of this head are given them."""
+        return labels
+
+    def problem(self, labels: Labels) -> str | None:
+        """Say why this head cannot answer with these labels, or None."""
+        return None
+
+    def thresholded(self, labels: Labels) -> bool:
+        """Say whether `decide` wants a threshold that is fitted on the training rows."""
+        return False
+
+    def decide(self, output: Output, labels: Labels, threshold: float | None = None) -> Decision:
+        """Return labels and scores of some rows (DESIGN §7)."""
+        if labels.is_regression:
+            return _value(labels.unscaled(_array(output.field("score"))), labels)
+        return _choice(output.field("logits").detach().float(), labels, threshold)
+
+head = Family("head", "heads", methods=("build",), base=Head)

@@ -1,0 +1,36 @@
+"""What a pairing is: how one or two sentences meet the encoder, and the vector that a row's head sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from polytask.core.registry import Family
+from polytask.model.output import Output
+
+
+class Pairing:
+    """What every pairing offers. `sequences`: of the encoder, a row; `texts`: columns, a row."""
+
+    sequences = 1
+    texts = 1
+    if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
+        name: ClassVar[str]
+
+        def build(self, encoder_width: int) -> nn.Module:
+            """Return a module: pooled (rows·sequences, width) -> Output of u (and v) and vector."""
+            raise NotImplementedError
+
+    def width(self, encoder_width: int) -> int:
+        """Return the width of `Output.vector`."""
+        return encoder_width
+
+pairing = Family("pairing", "pairings", methods=("build",), base=Pairing)
+
+
+class Alone(nn.Module):
+    """The module of a pairing with one sequence a row: its vector is what the head sees."""
+
+    def forward(self, pooled: Tensor) -> Output:
+        return Output(u=pooled, vector=pooled)

@@ -1,0 +1,32 @@
+"""What a pooling is: the hidden states of a sequence → one vector.
+
+A flat batch has no padding, so no pooling can see any. What is computed does not depend on the
+other sequences of the batch or on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from polytask.core.registry import Family
+from polytask.data.batch import TokenBatch
+
+
+class Pooling:
+    """What every pooling offers."""
+
+    trains_pooler = False
+    if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
+        name: ClassVar[str]
+
+        def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
+            """Return the vector of each sequence: (tokens, width) -> (sequences, width)."""
+            raise NotImplementedError
+
+    def problem(self, encoder: Any) -> str | None:
+        """Say why this encoder cannot be pooled so, or None."""
+        return None
+
+pooling = Family("pooling", "poolings", methods=("pool",), base=Pooling)

@@ -1,0 +1,11 @@
+"""What the page shows, part by part. A part is a function of the run in a file of its own family.
+
+To add one: write `@section("id", "Title", place)` over a function of a `RunRecord` that returns HTML,
+in a module that is imported below (or, outside the package, before the page is built).
+"""
+
+from polytask.report.sections import curves, errors, internals, labels, regression, summary
+from polytask.report.sections.contract import SECTIONS, Section, section
+
+__all__ = ["SECTIONS", "Section", "curves", "errors", "internals", "labels", "regression", "section",
+           "summary"]

@@ -1,1 +1,0 @@
-"""Putting a trained model to work. Does not import the trainer."""

@@ -1,0 +1,145 @@
+"""Claimed numbers: what their keys mean (`recipes/README.md`), and what a run measured for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from polytask.core.errors import ConfigError, nearest
+from polytask.metrics import METRICS, NAMED_SCORES, check_formula, overall
+from polytask.studies.run_results import RunResults
+
+SPLITS = ("train", "dev", "test")
+PERCENT = "_percent"
+# Beside the metrics of a task, with the number of entries that follow the name.
+ENTRIES = {"per_label_accuracy": 1, "label_share": 1, "confusion": 2, "loss": 0, "max_prediction": 0}
+RUN_FACTS = ("best_epoch", "epochs")
+
+
+def claim_problem(key: str, value: Any, tasks: Iterable[str]) -> str | None:
+    """Say what is wrong with a claimed number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"found {value!r}, expected a number"
+    split, _, rest = key.partition(".")
+    task, _, name = rest.partition(".")
+    metric, *entries = name.split(".")
+    if split == "run":
+        return None if rest in RUN_FACTS else f'"{rest}" is no fact of a run{nearest(rest, RUN_FACTS)}'
+    if split not in SPLITS:
+        return f'"{split}" is no split{nearest(split, SPLITS)}'
+    if task == "overall":
+        known = name in NAMED_SCORES
+        return None if known else f'"{name}" is no overall score{nearest(name, NAMED_SCORES)}'
+    if task not in tasks:
+        return f'"{task}" is no task{nearest(task, tasks)}'
+    plain = metric.removesuffix(PERCENT)
+    if plain not in METRICS and plain not in ENTRIES:
+        return f'"{plain}" is no metric{nearest(plain, [*METRICS, *ENTRIES])}'
+    if len(entries) != ENTRIES.get(plain, 0):
+        return f'"{plain}" is followed by {ENTRIES.get(plain, 0)} labels, found {len(entries)}'
+    return None
+
+
+def measured(key: str, run: RunResults, formula: str) -> float | None:
+    """Return what a run measured for a claimed key; None where it cannot be."""
+    split, _, rest = key.partition(".")
+    task, _, name = rest.partition(".")
+    if split == "run":
+        return _fact(rest, run, formula)
+    if task == "overall":
+        scores = _scores(split, run, formula)
+        # A score over a part of the tasks is not the claimed one.
+        whole = set(scores) == set(run.tasks) and check_formula(
+            name, {each: list(values) for each, values in scores.items()}) is None
+        return overall(name, scores) if whole else None
+    metric, *entries = name.split(".")
+    value = _value(split, task, metric.removesuffix(PERCENT), entries, run, formula)
+    return 100 * value if value is not None and metric.endswith(PERCENT) else value
+
+
+def _value(split: str, task: str, metric: str, entries: Sequence[str], run: RunResults,
+           formula: str) -> float | None:
+    if metric == "loss":
+        return _last_loss(task, run) if split == "train" else None
+    if metric in _FROM_PREDICTIONS:
+        found = run.predictions(task, split)
+        return None if found is None else _FROM_PREDICTIONS[metric](found.true, found.predicted, entries)
+    value = _scores(split, run, formula).get(task, {}).get(metric)
+    if value is None and METRICS[metric].scalar and (found := run.predictions(task, split)):
+        value = found.metric(metric)  # one that the task does not list
+    if isinstance(value, Mapping):
+        value = value.get(entries[0]) if entries else None
+    return None if value is None else float(value)
+
+
+def _scores(split: str, run: RunResults, formula: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return task → metric → value; those of the training rows are the best evaluation's."""
+    if split == "train":
+        best = best_evaluation(run, formula)
+        return {} if best is None else best.get("train", {})
+    found: Mapping[str, Mapping[str, Any]] = run.results.get(split, {}).get("scores", {})
+    return found
+
+
+def best_evaluation(run: RunResults, formula: str) -> Mapping[str, Any] | None:
+    """Return the event of the evaluation whose model was kept: the first of the highest score."""
+    made = [event for event in run.events() if event["event"] == "evaluation"]
+    return max(made, key=lambda event: _overall(formula, event["dev"]), default=None)
+
+
+def _overall(formula: str, scores: Mapping[str, Mapping[str, Any]]) -> float:
+    try:
+        return overall(formula, scores)
+    except ConfigError:
+        return 0.0
+
+
+def _fact(name: str, run: RunResults, formula: str) -> float | None:
+    """Return an epoch, counted from 1 through all phases."""
+    epochs = sorted({_epoch(event) for event in run.events() if event["event"] == "step"})
+    if name == "epochs":
+        return float(len(epochs)) or None
+    best = best_evaluation(run, formula)
+    if best is None or _epoch(best) not in epochs:
+        return None
+    return float(epochs.index(_epoch(best)) + 1)
+
+
+def _epoch(event: Mapping[str, Any]) -> tuple[int, int]:
+    return int(event["phase"]), int(event["epoch"])
+
+
+def _last_loss(task: str, run: RunResults) -> float | None:
+    steps = [event for event in run.events() if event["event"] == "step" and task in event["losses"]]
+    if not steps:
+        return None
+    last = [event["losses"][task] for event in steps if _epoch(event) == _epoch(steps[-1])]
+    return float(np.mean(last))
+
+
+def _names(values: Any) -> list[str]:
+    """Return labels by name; a number is rounded half to even, as everywhere."""
+    if np.issubdtype(np.asarray(values).dtype, np.number):
+        return [str(int(each)) for each in np.round(np.round(np.asarray(values, float), 4))]
+    return [str(each) for each in values]
+
+
+def _share(true: Any, predicted: Any, entries: Sequence[str]) -> float:
+    names = _names(true)
+    return names.count(entries[0]) / max(1, len(names))
+
+
+def _confusion(true: Any, predicted: Any, entries: Sequence[str]) -> float:
+    pairs = list(zip(_names(true), _names(predicted), strict=True))
+    return float(pairs.count((entries[0], entries[1])))
+
+
+def _largest(true: Any, predicted: Any, entries: Sequence[str]) -> float | None:
+    numbers = np.issubdtype(np.asarray(predicted).dtype, np.number)
+    return float(np.max(predicted)) if numbers and len(predicted) else None
+
+
+_FROM_PREDICTIONS: dict[str, Callable[[Any, Any, Sequence[str]], float | None]] = {
+    "label_share": _share, "confusion": _confusion, "max_prediction": _largest}

@@ -1,0 +1,121 @@
+"""A finished run read back: its results, its events, its predictions as arrays."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polytask.core.run_folder import RunFolder
+from polytask.data.labels import Labels
+from polytask.metrics import METRICS, measure
+from polytask.metrics.registry import Array
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The labelled rows of a split: `true` and `predicted` by name or as numbers, (rows,)."""
+
+    labels: Labels
+    true: Array
+    predicted: Array
+    rows: int
+    """Tells one set of rows from another; the same for every run that was scored on the same."""
+
+    @cached_property
+    def coded(self) -> tuple[Array, Array]:
+        """Return predicted and true as a metric takes them: indices, numbers, or 0/1 rows."""
+        return _coded(self.predicted, self.labels), _coded(self.true, self.labels)
+
+    def metric(self, name: str) -> float | None:
+        """Return a metric over the rows, None where it does not serve such labels."""
+        if self.labels.kind not in METRICS[name].kinds:
+            return None
+        value = measure([name], *self.coded, self.labels).values[name]
+        return value if isinstance(value, float) else None
+
+
+def _coded(values: Array, labels: Labels) -> Array:
+    if labels.is_regression:
+        return values
+    index = {name: code for code, name in enumerate(labels.classes)}
+    if labels.kind == "multi-label":
+        made = np.zeros((len(values), labels.num_classes), dtype=np.int64)
+        for row, names in enumerate(values):
+            made[row, [index[name] for name in names.split("|") if name]] = 1
+        return made
+    return np.array([index[name] for name in values], dtype=np.int64)
+
+
+class RunResults:
+    """One finished run."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = RunFolder(path)
+        self.results: dict[str, Any] = json.loads(self.folder.results.read_text())
+        self.tasks: dict[str, Any] = self.folder.settings()["tasks"]
+        self.predictions = cache(self._predictions)
+        self._events: list[dict[str, Any]] | None = None
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what happened, in order."""
+        if self._events is None:
+            self._events = [*events_of(self.folder.events)]
+        return self._events
+
+    def metrics(self, task: str) -> list[str]:
+        """Return the metrics of a task on dev; the first is its own score."""
+        return list(self.results["dev"]["scores"][task])
+
+    def _predictions(self, task: str, split: str) -> Predicted | None:
+        path = self.folder.predictions / f"{task}-{split}.csv"
+        if not path.is_file():
+            return None
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or "label" not in rows[0]:
+            return None
+        true, predicted = ([row[key] for row in rows] for key in ("label", "prediction"))
+        labels = self._labels(task, {*true, *predicted})
+        kind = float if labels.is_regression else object
+        return Predicted(labels, np.array(true, dtype=kind), np.array(predicted, dtype=kind),
+                         _identity(rows))
+
+    def _labels(self, task: str, seen: set[str]) -> Labels:
+        """Return a task's labels as the model has them; told from the names where it is gone."""
+        path = self.folder.model / "tasks.json"
+        if path.is_file():
+            return Labels.from_json(json.loads(path.read_text())["tasks"][task]["labels"])
+        if "pearson" in self.metrics(task):
+            return Labels("regression")
+        return Labels("classes", tuple(sorted(seen)))
+
+
+def _identity(rows: list[dict[str, str]]) -> int:
+    made = hashlib.blake2b(digest_size=6)
+    for row in rows:
+        told = [value for key, value in row.items() if key not in ("prediction", "score", "probabilities")]
+        made.update("\0".join(map(str, told)).encode())
+    return int.from_bytes(made.digest(), "big")
+
+
+def events_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a file; a line cut short is left out."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def cost(results: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a run took: seconds of training, tokens, MB at the most."""
+    return {key: float(results.get(key, 0.0)) for key in ("seconds", "tokens", "peak_memory_mb")}

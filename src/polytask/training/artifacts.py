@@ -1,0 +1,152 @@
+"""What the report shows and predictions do not hold: kept at the end of a training, in `artifacts/`.
+
+    artifacts.json   labels, label histograms, which dev rows were cut, overlaps, attended texts
+    artifacts.npz    pooled vectors of some dev rows of each task, attention of some dev pairs
+
+So the report can be built from the run folder alone, without the model and without the data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from polytask.core.atomic_files import write_file, write_json
+from polytask.core.errors import RunError
+from polytask.core.run_folder import RunFolder
+from polytask.data.collate import InputLayout
+from polytask.data.dataset import class_counts
+from polytask.data.labels import Labels
+from polytask.data.tokenization import Tokenizer
+from polytask.data.validation import Overlap, inspect
+from polytask.inference.forward import attention, encode_some
+from polytask.model.multitask import MultiTask
+from polytask.training.build import Built
+
+# Dev rows of a task whose vectors are kept; pairs whose attention is, and their tokens.
+VECTORS, ATTENDED, SHORTEST, LONGEST = 400, 2, 8, 40
+# The gate's search for overlaps takes seconds for this many rows: left out beyond.
+GATED = 500_000
+BINS = 20
+
+
+def write_artifacts(built: Built, model: MultiTask, folder: RunFolder) -> None:
+    """Write the artifacts of a trained model."""
+    arrays: dict[str, Any] = {}
+    told: dict[str, Any] = {"labels": {}, "histograms": {}, "cut": {}, "attention": []}
+    for name, task in built.tasks.items():
+        data = built.data[name]
+        told["labels"][name] = task.labels.to_json()
+        told["histograms"][name] = {split: found for split, part in data.splits.items()
+                                    if (found := histogram(task.labels, part.targets))}
+        if "dev" in data.splits:
+            layout = InputLayout.of(task.pairing, task.max_length)
+            told["cut"][name] = np.flatnonzero(data.dev.lengths(layout).truncated).tolist()
+            rows = _spread(len(data.dev), VECTORS)
+            vectors = encode_some(model, task, data.dev, rows)
+            arrays[f"rows/{name}"] = rows
+            arrays[f"vectors/{name}"] = vectors.flatten(1).numpy().astype(np.float16)
+    for number, (note, maps) in enumerate(_attended(built, model)):
+        told["attention"].append(note)
+        arrays[f"attention/{number}"] = maps
+    told["overlaps"] = _overlaps(built)
+    told["model"] = {"parameters": sum(p.numel() for p in model.parameters()),
+                     "layers": getattr(model.encoder, "num_layers", None), "width": model.encoder.width}
+    place = folder.path / "artifacts"
+    write_file(place / "artifacts.npz", lambda path: _save(path, arrays))
+    write_json(place / "artifacts.json", told)
+
+
+def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
+    """Write the artifacts of a trained model. Whatever goes wrong is said; the run is not lost."""
+    try:
+        write_artifacts(built, model, folder)
+    except Exception as error:
+        sys.stderr.write(f"{folder.path}: embeddings and attention could not be kept "
+                         f"({type(error).__name__}: {error}); the report will say that they are missing\n")
+
+
+def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was told and the arrays; both empty where nothing was kept."""
+    place = folder / "artifacts"
+    if not (place / "artifacts.json").is_file() or not (place / "artifacts.npz").is_file():
+        return {}, {}
+    try:
+        with (place / "artifacts.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return json.loads((place / "artifacts.json").read_text(encoding="utf-8")), dict(arrays)
+    except (ValueError, BadZipFile) as error:
+        raise RunError(f"{place}: cannot be read ({error}); delete the folder for a report "
+                       "without embeddings and attention") from None
+
+
+def _save(path: Path, arrays: dict[str, Any]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _spread(rows: int, most: int) -> Any:
+    """Return at most `most` row numbers, evenly over all."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
+def histogram(labels: Labels, targets: Any) -> dict[str, Any] | None:
+    """Return the distribution of the labels of a split: a count a class, or a count a bin of numbers.
+
+    None for rows without labels.
+    """
+    if targets is None:
+        return None
+    if not labels.is_regression:
+        return {"counts": class_counts(targets, labels)}
+    numbers = np.clip(labels.unscaled(np.asarray(targets)), labels.low, labels.high)  # rounding went beyond
+    counts, _ = np.histogram(numbers, bins=BINS, range=(labels.low, labels.high))
+    return {"low": labels.low, "high": labels.high, "counts": counts.tolist()}
+
+
+def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]]:
+    """Return the attention of the encoder over some dev texts: (layers, heads, n, n) as bytes."""
+    if not hasattr(model.encoder, "attentions"):
+        return []
+    pairs = [name for name, task in built.tasks.items() if len(task.text) > 1]
+    name = next(iter(pairs or built.tasks))
+    task, data = built.tasks[name], built.data[name]
+    if "dev" not in data.splits:
+        return []
+    lengths = data.dev.lengths(InputLayout(len(task.text), 1, task.max_length)).kept.sum(axis=1)
+    short = np.flatnonzero((lengths >= SHORTEST) & (lengths <= LONGEST))[:ATTENDED]
+    named = Tokenizer(built.tokenizer).inner.id_to_token
+    found = []
+    for row in short.tolist():
+        ids, maps = attention(model, task, data.dev, row)
+        note = {"task": name, "row": row, "texts": list(data.dev.texts([row])[0]),
+                "tokens": [named(number) or str(number) for number in ids]}
+        found.append((note, (maps * 255).round().to(torch.uint8).numpy()))
+    return found
+
+
+def _overlaps(built: Built) -> dict[str, Any]:
+    rows = sum(len(part) for data in built.data.values() for part in data.splits.values())
+    if rows > GATED:
+        return {"left_out": f"{rows:,} rows: the search was left out; `polytask check` makes it"}
+    report = inspect(built.data, built.layouts())
+    return {"tasks": {name: [_told(built, each) for each in task.overlaps]
+                      for name, task in report.tasks.items()},
+            "across": [_told(built, each) for each in report.across]}
+
+
+def _told(built: Built, overlap: Overlap) -> dict[str, Any]:
+    """Return an overlap with the texts of its examples: (here, there), each a list of texts."""
+    def texts(place: str, line: int) -> list[str]:
+        name, _, split = place.rpartition(" ")
+        part = built.data[name].splits[split]
+        return list(part.texts([int(np.flatnonzero(part.lines == line)[0])])[0])
+
+    return asdict(overlap) | {"texts": [(texts(overlap.here, a), texts(overlap.there, b))
+                                        for a, b in overlap.examples]}

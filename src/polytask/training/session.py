@@ -1,0 +1,185 @@
+"""What `Run.train` does: data, model, trainer, and the consumer of its events that keeps the folder."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from polytask.config import Run
+from polytask.core.errors import Interrupted
+from polytask.core.events import EventLog
+from polytask.core.progress import Progress, progress
+from polytask.core.run_folder import RunFolder
+from polytask.data.dataset import class_counts
+from polytask.evaluation.evaluate import Evaluation, evaluate
+from polytask.inference.forward import encode_once
+from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
+from polytask.learn.trainer import Score, Trainer
+from polytask.model.memory import keep_freed_memory
+from polytask.tasks.model_folder import save_model
+from polytask.training.artifacts import histogram
+from polytask.training.build import Built
+from polytask.training.finalize import finish
+
+# Training rows that an evaluation of the training split looks at, at most.
+TRAIN_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training ended with; printed, it is the table of dev scores and the path of the run."""
+
+    folder: Path
+    evaluation: Evaluation
+    seconds: float
+    tokens: int
+
+    def __str__(self) -> str:
+        rate = f"{self.tokens / self.seconds:,.0f} tokens/s" if self.seconds else "no training"
+        page = RunFolder(self.folder).report
+        shown = f"\nreport: {page}" if page.is_file() else ""
+        return f"{self.evaluation}\n{self.seconds:.0f} s of training, {rate}\nrun: {self.folder}{shown}"
+
+
+class Session:
+    """One process' part of a training."""
+
+    def __init__(self, run: Run, built: Built, folder: RunFolder, quiet: bool,
+                 stopped: threading.Event, again: str | None) -> None:
+        self.run, self.built, self.folder = run, built, folder
+        self.quiet, self.stopped = quiet, stopped
+        self.again = again or f"pk.train(run, {str(folder.path)!r}, resume=True)"
+        self.last: Evaluation | None = None
+        self.best: Evaluation | None = None
+
+    def train(self) -> Result:
+        run, built = self.run, self.built
+        keep_freed_memory()
+        if not self.quiet:
+            sys.stderr.writelines(f"note: {said}\n" for said in built.notes)
+        with progress("reading each text once", quiet=self.quiet) as bar:
+            pooled = self._pooled(bar)
+        trainer = Trainer(built.model, built.training_set, run.train, run.seed,
+                          self._evaluate, self._keep, pooled)
+        with closing(EventLog(self.folder.events)) as log:
+            self._restore(trainer, log)
+            with progress("training", quiet=self.quiet) as bar:
+                bar.advance(trainer.at.total)
+                self._consume(trainer, log, bar)
+        cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
+                "peak_memory_mb": peak_memory()}
+        evaluation = finish(self.run, built, self.folder, cost, self.best)
+        return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
+
+    def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
+        """With a frozen encoder every text is encoded once, here."""
+        if self.run.encoder.trainable != "frozen":
+            return None
+        return {name: encode_once(self.built.model, self.built.tasks[name],
+                                  self.built.data[name].train, bar)
+                for name in self.built.tasks}
+
+    def _restore(self, trainer: Trainer, log: EventLog) -> None:
+        if (self.folder.checkpoint / "state.json").is_file() or self.folder.checkpoint.is_dir():
+            state = load_checkpoint(self.folder.checkpoint)
+            log.cut(state.pop("events"))
+            trainer.load(state)
+        else:
+            log.cut(0)
+            log.write({"event": "start", "seed": self.run.seed, "tasks": list(self.built.tasks),
+                       "rows": dict(self.built.training_set.rows), "steps": trainer.num_steps,
+                       "notes": self.built.notes, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+
+    def _consume(self, trainer: Trainer, log: EventLog, bar: Progress) -> None:
+        recent: list[tuple[float, int]] = []
+        for event in trainer.run():
+            if event["event"] == "save":
+                self._save(trainer, log)
+                continue
+            log.write(event)
+            if event["event"] == "evaluation":
+                if not self.quiet:
+                    sys.stderr.write(f"step {event['step']}: {event['summary']}\n")
+            elif event["event"] == "step":
+                recent = [*recent[-19:], (event["seconds"], event["tokens"])]
+                rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))
+                losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
+                bar.total(trainer.num_steps)
+                bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
+                if self.stopped.is_set():
+                    self._save(trainer, log)
+                    raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
+                                      f"go on with: {self.again}")
+
+    def _save(self, trainer: Trainer, log: EventLog) -> None:
+        save_checkpoint(self.folder.checkpoint, trainer.state() | {"events": log.position()})
+
+    def _evaluate(self) -> Score:
+        built, formula = self.built, self.run.train.score
+        self.last = evaluation = evaluate(built.model, built.tasks, built.data, "dev", formula)
+        event: dict[str, Any] = {"dev": evaluation.scores, "overall": evaluation.overall,
+                                 "summary": evaluation.summary()}
+        if self.run.train.train_metrics:
+            event["train"] = evaluate(built.model, built.tasks, built.data, "train", formula,
+                                      rows=TRAIN_ROWS).scores
+        return Score(evaluation.score, evaluation.main(), event)
+
+    def _keep(self, where: str) -> None:
+        if where == "model":
+            self.best = self.last
+        thresholds = self.last.thresholds if self.last else {}
+        save_model(self.built.model, self.built.tasks, self.built.tokenizer, self.folder.path / where,
+                   thresholds, self.built.card(self.last))
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Let Ctrl-C and SIGTERM set a flag, so that training stops between two steps.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals stay as they are.
+    """
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    held = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def data_summary(built: Built) -> dict[str, Any]:
+    """Return what the report needs to know of the data: rows and label counts of every split."""
+    made: dict[str, Any] = {}
+    for name, data in built.data.items():
+        made[name] = {split: {"file": part.file, "rows": len(part),
+                              "refused": [list(each) for each in part.rows.refused[:100]],
+                              "counts": class_counts(part.targets, data.labels),
+                              "histogram": histogram(data.labels, part.targets)
+                              if data.labels.is_regression else None}
+                      for split, part in data.splits.items()}
+    return made

@@ -1,0 +1,147 @@
+"""A scaffolded config is one that loads, and says what was guessed."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from small_data import store, write
+
+from polytask.commands.init import group_files, scaffold
+from polytask.config import Run
+from polytask.core.errors import DataError
+from polytask.data.cache import Cache
+from polytask.data.dataset import TaskData, load_task_data
+
+SENTENCES = [f"this is the sentence number {n}" for n in range(60)]
+
+
+def loaded(folder: Path, *files: Path) -> tuple[str, Run, dict[str, TaskData]]:
+    """Scaffold a config, read it as it is, and read its data."""
+    text = scaffold(files, cache=Cache(folder / "cache"))
+    run = Run.from_table(tomllib.loads(text))
+    shelf = store(folder)
+    shelf.root = Path(run.data.root)
+    return text, run, {name: load_task_data(name, task, shelf, 1) for name, task in run.tasks.items()}
+
+
+def test_files_of_one_task_are_found_by_their_names(tmp_path: Path) -> None:
+    train = write(tmp_path / "films-train.csv", "id\ttext\tstars",
+                  *(f"{n}\t{each}\t{n % 5}" for n, each in enumerate(SENTENCES)))
+    val = write(tmp_path / "films-val.tsv", "id\ttext\tstars", "1\tone more sentence here\t3")
+    test = write(tmp_path / "films-test-student.csv", "id\ttext", "1\tand one more here")
+    text, run, data = loaded(tmp_path, test, train, val)
+    task = run.tasks["films"]
+    assert (task.train, task.dev, task.test) == (train.name, val.name, test.name)
+    assert (task.text, task.label, task.id) == (("text",), "stars", "id")
+    assert data["films"].labels.classes == ("0", "1", "2", "3", "4")
+    assert '# kind = "ordinal"' in text
+    assert len(data["films"].splits["test"]) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ("sentence1", "sentence2"), ("sent0", "sent1"), ("sentence_A", "sentence_B"),
+    ("#1 String", "#2 String"), ("premise", "hypothesis"), ("question", "answer"),
+])
+def test_two_columns_that_differ_in_which_they_are_make_a_pair(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    path = write(tmp_path / "pairs.csv", f"pair_ID,{second},{first},note,score",
+                 *(f"{n},{each} twice,{each},the same long note,{n / 12}"
+                   for n, each in enumerate(SENTENCES)))
+    text, run, data = loaded(tmp_path, path)
+    task = run.tasks["pairs"]
+    assert task.text == (first, second) and task.label == "score" and task.id == "pair_ID"
+    assert task.dev == 0.1 and "carved from train" in text
+    assert data["pairs"].labels.is_regression and task.range == (0, 5)
+
+
+def test_other_labels_are_told_in_comments_and_a_split_column_is_used(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "id,text,label,source,set",
+                 *(f"{n},{each},{'yes' if n % 3 else 'no'},{'web' if n % 2 else 'book'},"
+                   f"{('TRAIN', 'TRAIN', 'TRIAL', 'TEST')[n % 4]}" for n, each in enumerate(SENTENCES)))
+    text, run, data = loaded(tmp_path, path)
+    assert run.tasks["rows"].label == "label"
+    assert '# or label = "source": binary: web (30), book (30)' in text.replace(
+        "book (30), web (30)", "web (30), book (30)")
+    assert run.tasks["rows"].split == "set" and run.tasks["rows"].dev is None
+    assert "# TRAIN (30), TRIAL (15), TEST (15)" in text
+    assert {split: len(rows) for split, rows in data["rows"].splits.items()} == {
+        "train": 30, "dev": 15, "test": 15}
+    assert data["rows"].labels.classes == ("no", "yes")
+
+
+def test_several_sets_are_several_tasks_under_one_root(tmp_path: Path) -> None:
+    rows = [f"{each},{n % 2}" for n, each in enumerate(SENTENCES)]
+    write(tmp_path / "data" / "one" / "train.csv", "text,label", *rows)
+    write(tmp_path / "data" / "one" / "dev.csv", "text,label", *rows)
+    write(tmp_path / "data" / "2nd.csv", "text,label", *rows)
+    _, run, data = loaded(tmp_path, *sorted((tmp_path / "data").rglob("*.csv")))
+    assert Path(run.data.root) == tmp_path / "data"
+    assert run.tasks["one"].train == "one/train.csv" and run.tasks["one"].dev == "one/dev.csv"
+    assert run.tasks["task_2nd"].train == "2nd.csv"
+    assert len(data) == 2
+
+
+def test_long_texts_ask_for_a_longer_maximum(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.csv", "text,label",
+                 *(f"{each * 30},{n % 2}" for n, each in enumerate(SENTENCES)))
+    text, run, _ = loaded(tmp_path, path)
+    assert run.data.max_length == 256 and "128 trains faster" in text
+
+
+def test_odd_names_are_quoted(tmp_path: Path) -> None:
+    path = write(tmp_path / 'my "own" data-train.csv', '"the ""text"" \\ here","label\t"',
+                 *(f"{each},{n % 2}" for n, each in enumerate(SENTENCES)))
+    _, run, data = loaded(tmp_path, path)
+    (task,) = run.tasks.values()
+    assert task.text == ('the "text" \\ here',)
+    assert list(data) == ["my_own_data"]
+
+
+@pytest.mark.parametrize(("name", "lines", "said"), [
+    ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "there is no training file with it"),
+    ("x.csv", ["text,number", "a b c,1", "d e f,1"], "no column looks like a label"),
+    ("x.csv", ["a,label", "1,1", "2,0"], "no column holds sentences (there are a, label)"),
+    ("x.csv", [], "x.csv: is empty"),
+    ("absent.csv", None, "there is no such file"),
+])
+def test_what_cannot_be_scaffolded_is_told(
+    tmp_path: Path, name: str, lines: list[str] | None, said: str
+) -> None:
+    if lines is not None:
+        write(tmp_path / name, *lines)
+    with pytest.raises(DataError) as caught:
+        scaffold([tmp_path / name], cache=Cache(tmp_path / "cache"))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_two_training_files_of_one_name_are_told() -> None:
+    with pytest.raises(DataError, match="is a second train file of task x"):
+        group_files([Path("x-train.csv"), Path("x-train.tsv")])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("files", "name", "text", "label", "kind", "rows"), [
+    (["extra/msr-para-train.tsv", "extra/msr-para-val.tsv"], "msr_para",
+     ("#1 String", "#2 String"), "Quality", "binary", (3576, 500)),
+    (["extra/sick2014.csv"], "sick2014", ("sentence_A", "sentence_B"), "relatedness_score",
+     "regression", (4439, 495)),
+    (["sts-train.csv", "sts-dev.csv", "sts-test-student.csv"], "sts",
+     ("sentence1", "sentence2"), "similarity", "regression", (6040, 863)),
+    (["quora-train.csv", "quora-dev.csv", "quora-test-student.csv"], "quora",
+     ("sentence1", "sentence2"), "is_duplicate", "binary", (61394, 20212)),
+    (["ids-sst-train.csv", "ids-sst-dev.csv"], "ids_sst", ("sentence",), "sentiment", "classes",
+     (8544, 1101)),
+])
+def test_the_real_files_are_scaffolded_as_they_are(
+    real_data: Path, tmp_path: Path, files: list[str], name: str, text: tuple[str, ...],
+    label: str, kind: str, rows: tuple[int, int],
+) -> None:
+    _, run, data = loaded(tmp_path, *(real_data / file for file in files))
+    task = run.tasks[name]
+    assert (task.text, task.label) == (text, label)
+    assert data[name].labels.kind == kind
+    assert sum(len(split) for key, split in data[name].splits.items() if key != "test") == sum(rows)
+    assert abs(len(data[name].train) - rows[0]) <= 2

@@ -1,0 +1,389 @@
+"""Losses against what is not ours: loops from the papers, torch, sentence-transformers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from polytask.core.errors import ConfigError
+from polytask.core.settings import to_table
+from polytask.data.labels import Labels
+from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
+from polytask.losses.contract import loss, total
+from polytask.losses.cosine_embedding import CosineEmbedding
+from polytask.losses.cross_entropy import CrossEntropy
+from polytask.losses.mean_squared_error import MeanSquaredError
+from polytask.losses.multiple_negatives import MultipleNegatives
+from polytask.losses.ordinal_log_loss import OrdinalLogLoss
+from polytask.losses.sim_cse import SimCSE
+from polytask.model.heads.cosine import Cosine
+from polytask.model.output import Output
+from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.pairings.twin import Twin
+from polytask.tasks.task import Task, resolve
+
+FIVE = Labels("classes", ("0", "1", "2", "3", "4"))
+TWO = Labels("binary", ("no", "yes"))
+STARS = Labels("regression", low=0, high=5)
+RAW = Labels("regression", low=0, high=5, unit=False)
+MANY = Labels("multi-label", ("a", "b", "c"))
+
+
+def logits(rows: int = 6, classes: int = 5, scale: float = 2.0) -> Tensor:
+    return torch.randn(rows, classes) * scale
+
+
+def vectors(rows: int = 6, width: int = 8) -> Output:
+    return Output(u=torch.randn(rows, width, requires_grad=True),
+                  v=torch.randn(rows, width, requires_grad=True))
+
+
+# ---- cross-entropy
+
+
+def smoothed(z: list[float], y: int, weights: list[float], s: float) -> tuple[float, float]:
+    """The loss of one row and the weight that the mean divides by, after torch's documentation."""
+    logs = [a - math.log(sum(math.exp(b) for b in z)) for a in z]
+    spread = -sum(w * log for w, log in zip(weights, logs, strict=True)) / len(z)
+    return (1 - s) * -weights[y] * logs[y] + s * spread, weights[y]
+
+
+@pytest.mark.parametrize("weights", [None, (0.5, 1, 2, 1, 3)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_equals_a_loop(weights: tuple[float, ...] | None, smoothing: float) -> None:
+    z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
+    chosen = CrossEntropy(class_weights=weights, label_smoothing=smoothing)
+    rows = [smoothed(row, label, list(weights or [1] * 5), smoothing)
+            for row, label in zip(z.tolist(), y.tolist(), strict=True)]
+    expected = sum(loss for loss, _ in rows) / sum(weight for _, weight in rows)
+    assert chosen(Output(logits=z), y).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_balanced_weights_are_those_of_g11_and_of_scikit_learn() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    counts = [1092, 2218, 1624, 2322, 1288]  # SST's training rows
+    made = CrossEntropy(class_weights="balanced").prepared(FIVE, counts)
+    assert made.class_weights == pytest.approx([sum(counts) / (5 * count) for count in counts])
+    labels = np.repeat(np.arange(5), counts)
+    assert made.class_weights == pytest.approx(
+        compute_class_weight("balanced", classes=np.arange(5), y=labels))
+    assert loss.read(to_table(made)) == made
+
+
+def test_a_class_without_rows_gets_a_finite_weight() -> None:
+    made = CrossEntropy(class_weights="balanced").prepared(TWO, [4, 0])
+    assert made.class_weights == (0.5, 2.0)
+
+
+# ---- ordinal log loss
+
+
+def ordinal_log_loss(z: list[float], y: int, alpha: float, epsilon: float) -> float:
+    """The formula of Castagnos et al. 2022, one class after the other."""
+    top = sum(math.exp(each) for each in z)
+    loss = 0.0
+    for i, each in enumerate(z):
+        p = math.exp(each) / top
+        loss -= math.log(max(1 - p, epsilon)) * abs(y - i) ** alpha
+    return loss
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
+def test_ordinal_log_loss_equals_a_loop_from_the_paper(alpha: float) -> None:
+    z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
+    rows = [ordinal_log_loss(row, label, alpha, 1e-7)
+            for row, label in zip(z.tolist(), y.tolist(), strict=True)]
+    loss = OrdinalLogLoss(alpha=alpha)(Output(logits=z), y)
+    assert loss.item() == pytest.approx(sum(rows) / len(rows), rel=1e-4)
+
+
+def test_ordinal_log_loss_grows_with_the_distance() -> None:
+    z = torch.tensor([[4.0, 0, 0, 0, 0]])
+    losses = [OrdinalLogLoss()(Output(logits=z), torch.tensor([y])).item() for y in range(5)]
+    assert losses == sorted(losses) and losses[0] < losses[1]
+    even = [CrossEntropy()(Output(logits=z), torch.tensor([y])).item() for y in range(1, 5)]
+    assert max(even) == pytest.approx(min(even))
+
+
+def test_a_certain_mistake_is_clamped_not_infinite() -> None:
+    z = torch.tensor([[200.0, 0, 0, 0, 0]], requires_grad=True)
+    loss = OrdinalLogLoss(epsilon=1e-4)(Output(logits=z), torch.tensor([4]))
+    loss.backward()
+    assert loss.item() == pytest.approx(-math.log(1e-4) * 4**1.5, rel=1e-5)
+    assert z.grad.isfinite().all()
+
+
+def test_ceoll_is_the_list_of_the_two() -> None:
+    z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
+    output = Output(logits=z)
+    pair = (CrossEntropy(), OrdinalLogLoss())
+    assert total(pair, output, y) == CrossEntropy()(output, y) + OrdinalLogLoss()(output, y)
+    halved = (CrossEntropy(weight=0.5), OrdinalLogLoss(weight=2))
+    expected = 0.5 * CrossEntropy()(output, y) + 2 * OrdinalLogLoss()(output, y)
+    torch.testing.assert_close(total(halved, output, y), expected)
+
+
+# ---- one logit, one score
+
+
+@pytest.mark.parametrize("weight", [None, 3.0])
+def test_binary_cross_entropy_equals_its_formula(weight: float | None) -> None:
+    z, y = torch.randn(6), torch.tensor([0, 1, 1, 0, 1, 0])
+    p, w = z.sigmoid(), weight or 1.0
+    expected = -(w * y * p.log() + (1 - y) * (1 - p).log()).mean()
+    loss = BinaryCrossEntropy(positive_weight=weight)(Output(logits=z), y)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_binary_cross_entropy_of_many_labels_is_the_mean_over_labels_and_rows() -> None:
+    z, y = torch.randn(6, 3), torch.randint(2, (6, 3)).float()
+    columns = [BinaryCrossEntropy()(Output(logits=z[:, k]), y[:, k]) for k in range(3)]
+    torch.testing.assert_close(BinaryCrossEntropy()(Output(logits=z), y), sum(columns) / 3)
+
+
+def test_two_logits_and_one_logit_say_the_same() -> None:
+    z, y = torch.randn(6), torch.tensor([0, 1, 1, 0, 1, 0])
+    both = torch.stack([torch.zeros(6), z], 1)
+    torch.testing.assert_close(CrossEntropy()(Output(logits=both), y),
+                               BinaryCrossEntropy()(Output(logits=z), y))
+
+
+def test_a_cosine_is_compared_with_the_unit_label_whatever_the_scale_of_the_labels() -> None:
+    output = Output(score=torch.tensor([0.2, 0.9]))
+    losses = []
+    for labels in (STARS, RAW):
+        seen = Cosine().target_labels(labels)
+        target = torch.tensor([seen.scaled(value) for value in (0.0, 5.0)])
+        losses.append(MeanSquaredError().prepared(seen, None)(output, target).item())
+    assert losses == pytest.approx([(0.2**2 + 0.1**2) / 2] * 2)
+
+
+# ---- two vectors
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3, -0.5])
+@pytest.mark.parametrize("labels", [STARS, RAW, TWO], ids=["unit", "raw", "binary"])
+def test_cosine_embedding_is_torchs(labels: Labels, margin: float) -> None:
+    output = vectors(6)
+    values = torch.tensor([0.0, 2.0, 2.5, 2.6, 5.0, 1.0])
+    target = torch.tensor([0, 0, 1, 1, 1, 0]) if labels is TWO else labels.scaled(values)
+    sign = torch.tensor([-1.0, -1, 1, 1, 1, -1])  # half of the range counts as similar
+    expected = nn.CosineEmbeddingLoss(margin=margin)(output.u, output.v, sign)
+    chosen = CosineEmbedding(margin=margin).prepared(labels, None)
+    torch.testing.assert_close(chosen(output, target), expected)
+    assert loss.read(to_table(chosen)) == chosen
+
+
+def test_the_threshold_of_cosine_embedding_is_a_share_of_the_range() -> None:
+    output, target = vectors(2), torch.tensor([3.9, 4.0])
+    chosen = CosineEmbedding(threshold=0.8).prepared(RAW, None)
+    expected = nn.CosineEmbeddingLoss()(output.u, output.v, torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(chosen(output, target), expected)
+
+
+@pytest.mark.parametrize("scale", [20.0, 1.0])
+def test_multiple_negatives_is_sentence_transformers(scale: float) -> None:
+    losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
+    theirs = losses.MultipleNegativesRankingLoss(nn.Identity(), scale=scale)
+    output, target = vectors(7), torch.tensor([1, 0, 1, 1, 0, 0, 1])
+    ours = MultipleNegatives(scale=scale)(output, target)
+    kept = target == 1
+    expected = theirs.compute_loss_from_embeddings([output.u[kept], output.v[kept]], None)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(torch.autograd.grad(ours, (output.u, output.v)),
+                               torch.autograd.grad(expected, (output.u, output.v)))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1])
+def test_sim_cse_equals_a_loop_from_the_paper(temperature: float) -> None:
+    output, target = vectors(5), torch.tensor([1, 1, 0, 1, 1])
+    h = [row for row, y in zip(output.u, target, strict=True) if y]
+    positive = [row for row, y in zip(output.v, target, strict=True) if y]
+
+    def similarity(a: Tensor, b: Tensor) -> Tensor:
+        return a @ b / (a.norm() * b.norm()) / temperature
+
+    rows = [-torch.log(similarity(a, positive[i]).exp()
+                       / sum(similarity(a, each).exp() for each in positive))
+            for i, a in enumerate(h)]
+    loss = SimCSE(temperature=temperature)(output, target)
+    torch.testing.assert_close(loss, sum(rows) / len(rows))
+
+
+@pytest.mark.parametrize("chosen", [MultipleNegatives(), SimCSE()], ids=lambda o: o.name)
+@pytest.mark.parametrize("positives", [0, 1])
+def test_fewer_than_two_positives_cost_nothing_and_have_a_gradient(
+    chosen: MultipleNegatives | SimCSE, positives: int
+) -> None:
+    output, target = vectors(3), torch.tensor([1] * positives + [0] * (3 - positives))
+    loss = chosen(output, target)
+    loss.backward()
+    assert loss.item() == 0 and loss.shape == ()
+    assert (output.u.grad == 0).all() and (output.v.grad == 0).all()
+
+
+@pytest.mark.parametrize("chosen", [MultipleNegatives(), SimCSE()], ids=lambda o: o.name)
+def test_positives_of_a_regression_are_the_high_labels_on_either_scale(
+    chosen: MultipleNegatives | SimCSE,
+) -> None:
+    output, values = vectors(5), torch.tensor([5.0, 3.9, 4.0, 4.5, 0.0])
+    expected = chosen(output, torch.tensor([1, 0, 1, 1, 0]))
+    for labels in (STARS, RAW):
+        loss = chosen.prepared(labels, None)(output, labels.scaled(values))
+        torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("chosen", [MultipleNegatives(), SimCSE()], ids=lambda o: o.name)
+def test_under_twin_every_row_is_a_positive(chosen: MultipleNegatives | SimCSE) -> None:
+    output, target = vectors(4), torch.tensor([0, 1, 0, 4])
+    twin = chosen.paired(Twin())
+    assert twin.problem(FIVE) is None
+    torch.testing.assert_close(twin.prepared(FIVE, None)(output, target),
+                               chosen(output, torch.ones(4, dtype=torch.long)))
+    assert chosen.paired(BiEncoder()).problem(FIVE) is not None
+    assert loss.read(to_table(twin)) == twin
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(("chosen", "labels", "said"), [
+    (MeanSquaredError(), FIVE,
+     'loss "mean_squared_error" needs a score but a head for 5 classes gives logits; use '
+     'loss "cross_entropy", or kind = "regression"'),
+    (CrossEntropy(), STARS,
+     'loss "cross_entropy" needs classes but the labels are numbers from 0 to 5; use '
+     'loss "mean_squared_error", or kind = "ordinal"'),
+    (CrossEntropy(), MANY,
+     'loss "cross_entropy" needs one class a row but each row has any number of 3 labels; use '
+     'loss "binary_cross_entropy"'),
+    (CrossEntropy(class_weights=(1, 2)), FIVE,
+     "class_weights: found 2 weights, expected 5, one for each of 0, 1, 2, 3, 4"),
+    (BinaryCrossEntropy(), FIVE,
+     'loss "binary_cross_entropy" needs two classes or a multi-label task but the labels are '
+     '5 classes; use loss "cross_entropy"'),
+    (OrdinalLogLoss(), Labels("classes", ("bad", "fair", "good")),
+     'loss "ordinal_log_loss" needs classes in their order but bad, fair, good have none; set '
+     'kind = "ordinal" and classes = [...] from the lowest to the highest'),
+    (CosineEmbedding(), FIVE,
+     'loss "cosine_embedding" needs two classes or a number but the labels are 5 classes; use '
+     'loss "cross_entropy"'),
+    (MultipleNegatives(), FIVE,
+     'loss "multiple_negatives" needs rows that are positive but the labels are 5 classes; '
+     'use two classes, a number, or rows = "all"'),
+])
+def test_labels_that_an_objective_cannot_serve_are_refused_with_the_remedy(
+    chosen: CrossEntropy, labels: Labels, said: str
+) -> None:
+    assert chosen.problem(labels) == said
+
+
+@pytest.mark.parametrize(("chosen", "labels"), [
+    (OrdinalLogLoss(), FIVE), (OrdinalLogLoss(), Labels("ordinal", ("bad", "fair", "good"))),
+    (CrossEntropy(class_weights=(1, 2)), TWO), (MeanSquaredError(), TWO), (SimCSE(), STARS),
+])
+def test_labels_that_an_objective_can_serve_are_not(chosen: CrossEntropy, labels: Labels) -> None:
+    assert chosen.problem(labels) is None
+
+
+def test_a_task_without_positive_rows_is_refused() -> None:
+    chosen = MultipleNegatives()
+    assert chosen.rows_problem(TWO, np.array([0, 1, 1]), 2) is None
+    assert chosen.rows_problem(TWO, np.zeros(10, np.int64), 2) == (
+        '"multiple_negatives" needs rows of class "yes" but of the training rows 0 are; use '
+        '"binary_cross_entropy"')
+    assert "batch_size is 1; use 2 or more" in str(chosen.rows_problem(TWO, np.array([0, 1, 1]), 1))
+    assert SimCSE(rows="all").rows_problem(TWO, np.zeros(10, np.int64), 2) is None
+
+
+def test_a_regression_without_positive_rows_is_refused() -> None:
+    stars = Labels("regression", (), 0.0, 5.0)
+    chosen = MultipleNegatives().prepared(stars, None)
+    assert chosen.rows_problem(stars, np.array([4.0, 4.5, 1.0], np.float32), 16) is None
+    assert chosen.rows_problem(stars, np.array([3.9, 4.5, 1.0], np.float32), 16) == (
+        '"multiple_negatives" needs rows labelled 4 or more but of the training rows 1 are; lower its '
+        '"positive", or use "mean_squared_error"')
+    raw = Labels("regression", (), 0.0, 5.0, unit=False)
+    assert MultipleNegatives().prepared(raw, None).rows_problem(raw, np.array([4.0, 4.5]), 16) is None
+
+
+def test_cosine_embedding_of_one_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match='compares two texts but pairing "twin" has one; use'):
+        CosineEmbedding().paired(Twin())
+
+
+def test_a_head_that_nothing_would_train_is_refused() -> None:
+    similarity = Labels("regression", (), 0, 5)
+
+    def task(*losses: Any) -> Task:
+        return Task(train="x.csv", text=("a", "b"), label="y", pairing=BiEncoder(), loss=losses)
+
+    with pytest.raises(ConfigError, match=r'cosine_embedding would leave head "linear" as it was drawn at '
+                       r'random; add "mean_squared_error", or set head = "cosine"'):
+        resolve("sts", task(CosineEmbedding()), similarity, None, 32)
+    both = resolve("sts", task(CosineEmbedding(), MeanSquaredError()), similarity, None, 32)
+    assert len(both.losses) == 2
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    ({"type": "cross_entropy", "label_smoothing": 1.0}, "found 1.0, expected less than 1"),
+    ({"type": "cross_entropy", "class_weights": [1, -2]}, "expected all above 0"),
+    ({"type": "ordinal_log_loss", "alpha": 0}, "found 0, expected greater than 0"),
+    ({"type": "cosine_embedding", "threshold": 2.5}, "found 2.5, expected less than or equal to 1"),
+    ({"type": "sim_cse", "temperature": 0}, "found 0, expected greater than 0"),
+    ({"type": "sim_cse", "rows": "positives"}, 'did you mean "positive"'),
+    ({"type": "sim_cse", "temprature": 0.1}, 'is not a setting; did you mean "temperature"'),
+    ("cross_entrpy", 'did you mean "cross_entropy"'),
+])
+def test_a_wrong_setting_is_refused(table: object, said: str) -> None:
+    with pytest.raises(Exception, match=said):
+        loss.read(table)
+
+
+# ---- one file of one's own
+
+FOCAL = '''
+import polytask.losses as pk
+
+@pk.loss
+class Focal:
+    """Cross-entropy that fades on easy rows.
+
+    Source: Lin et al. 2017, eq. 4.
+    """
+
+    input_field = "logits"
+    gamma: float = 2.0
+    """How fast rows that are right already stop counting."""
+
+    def outputs(self, labels):
+        return labels.num_classes
+
+    def __call__(self, output, target):
+        log_p = output.logits.log_softmax(-1).gather(1, target[:, None]).squeeze(1)
+        return -((1 - log_p.exp()) ** self.gamma * log_p).mean()
+'''
+
+
+def test_an_objective_of_ones_own_is_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_own_parts.py").write_text(FOCAL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loss, "members", dict(loss.members))
+    focal = loss.read({"type": "my_own_parts:Focal", "gamma": 0, "weight": 0.5})
+    assert focal.outputs(FIVE) == 5 and focal.problem(FIVE) is None
+    assert focal.prepared(FIVE, [1] * 5) is focal and focal.paired(BiEncoder()) is focal
+    z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
+    output = Output(logits=z)
+    torch.testing.assert_close(total((focal,), output, y), 0.5 * CrossEntropy()(output, y))
+    (row,) = [each for each in loss.describe() if each["name"] == "focal"]
+    assert row["source"] == "Lin et al. 2017, eq. 4."
+    assert [field["name"] for field in row["fields"]] == ["gamma", "weight"]

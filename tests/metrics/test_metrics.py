@@ -1,0 +1,280 @@
+"""Metrics against scikit-learn and scipy, undefined ones said, and the overall score of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from polytask.core.errors import ConfigError
+from polytask.data.labels import KINDS, Labels
+from polytask.metrics import (
+    DEFAULT_METRICS,
+    METRICS,
+    Formula,
+    check_formula,
+    find_metric,
+    measure,
+    metric,
+    metrics_problem,
+    overall,
+)
+
+FIVE = Labels("classes", ("0", "1", "2", "3", "4"))
+TWO = Labels("binary", ("no", "yes"))
+STARS = Labels("regression", low=0, high=5)
+MANY = Labels("multi-label", ("a", "b", "c"))
+
+RNG = np.random.default_rng(7)
+CHOSEN, RIGHT = RNG.integers(0, 5, 200), RNG.integers(0, 5, 200)
+YES, NO = (CHOSEN > 1).astype(int), (RIGHT > 2).astype(int)
+NEAR, TRUE = RNG.uniform(0, 5, 200), RNG.uniform(0, 5, 200)
+SETS, TRUE_SETS = RNG.integers(0, 2, (200, 3)), RNG.integers(0, 2, (200, 3))
+
+
+@pytest.mark.parametrize(("name", "predicted", "true", "expected"), [
+    ("accuracy", CHOSEN, RIGHT, sk.accuracy_score(RIGHT, CHOSEN)),
+    ("accuracy", SETS, TRUE_SETS, sk.accuracy_score(TRUE_SETS, SETS)),
+    ("balanced_accuracy", CHOSEN, RIGHT, sk.balanced_accuracy_score(RIGHT, CHOSEN)),
+    ("macro_f1", CHOSEN, RIGHT, sk.f1_score(RIGHT, CHOSEN, average="macro")),
+    ("macro_f1", SETS, TRUE_SETS, sk.f1_score(TRUE_SETS, SETS, average="macro")),
+    ("f1", YES, NO, sk.f1_score(NO, YES)),
+    ("mcc", CHOSEN, RIGHT, sk.matthews_corrcoef(RIGHT, CHOSEN)),
+    ("quadratic_kappa", CHOSEN, RIGHT, sk.cohen_kappa_score(RIGHT, CHOSEN, weights="quadratic")),
+    ("pearson", NEAR, TRUE, np.corrcoef(NEAR, TRUE)[0, 1]),
+    ("spearman", NEAR, TRUE, stats.spearmanr(NEAR, TRUE)[0]),
+    ("mae", NEAR, TRUE, sk.mean_absolute_error(TRUE, NEAR)),
+    ("mae", CHOSEN, RIGHT, sk.mean_absolute_error(RIGHT, CHOSEN)),
+    ("mse", NEAR, TRUE, sk.mean_squared_error(TRUE, NEAR)),
+    ("rounded_accuracy", NEAR, TRUE, sk.accuracy_score(TRUE.round(), NEAR.round())),
+])
+def test_equals_scikit_learn_and_scipy(name: str, predicted: np.ndarray, true: np.ndarray,
+                                       expected: float) -> None:
+    assert METRICS[name].function(predicted, true) == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_metric_stands_in_the_comparison() -> None:
+    compared = {mark.args[1][k][0] for mark in test_equals_scikit_learn_and_scipy.pytestmark
+                for k in range(len(mark.args[1]))}
+    assert compared | {"per_label_accuracy"} == set(METRICS)
+
+
+def test_numbers_are_rounded_half_to_even() -> None:
+    true = np.array([0.5, 1.5, 2.5, 4.5, 4.6])  # 0, 2, 2, 4, 5
+    measured = measure(["per_label_accuracy", "rounded_accuracy"],
+                       np.array([0.4, 2.4, 3.0, 3.6, 4.4]), true, STARS).values
+    assert measured["rounded_accuracy"] == pytest.approx(3 / 5)
+    assert measured["per_label_accuracy"] == {"0": 1.0, "2": 0.5, "4": 1.0, "5": 0.0}
+
+
+def test_labels_that_went_through_float32_are_rounded_as_they_were_written() -> None:
+    written = np.arange(0, 5.001, 0.1).round(1)
+    kept = STARS.scaled(written).astype(np.float32).astype(np.float64)
+    found = measure(["per_label_accuracy"], written, STARS.unscaled(kept), STARS).values
+    assert found["per_label_accuracy"] == dict.fromkeys("012345", 1.0)
+
+
+def test_per_label_accuracy_is_the_recall_of_each_class_by_its_name() -> None:
+    labels = Labels("classes", tuple("abcde"))
+    found = measure(["per_label_accuracy"], CHOSEN, RIGHT, labels).values["per_label_accuracy"]
+    expected = sk.recall_score(RIGHT, CHOSEN, average=None)
+    assert list(found) == list("abcde") and list(found.values()) == pytest.approx(list(expected))
+
+
+def test_per_label_accuracy_of_multi_label_rows_is_by_label() -> None:
+    found = measure(["per_label_accuracy"], SETS, TRUE_SETS, MANY).values["per_label_accuracy"]
+    assert found["b"] == pytest.approx((SETS[:, 1] == TRUE_SETS[:, 1]).mean())
+
+
+@pytest.mark.parametrize(("labels", "predicted", "true"), [
+    (FIVE, np.zeros(4, int), np.array([0, 1, 2, 3])),
+    (TWO, np.zeros(4, int), np.array([0, 1, 0, 1])),
+    (TWO, np.zeros(4, int), np.zeros(4, int)),
+    (Labels("ordinal", ("a", "b")), np.ones(3, int), np.ones(3, int)),
+    (STARS, np.full(4, 2.31), np.array([0.0, 1, 2, 3])),
+    (STARS, np.array([0.0, 1, 2, 3]), np.full(4, 2.0)),
+    (STARS, np.array([1.0]), np.array([2.0])),
+    (STARS, 2.5 + np.array([0, 1e-15, 0, 2e-15]), np.arange(4.0)),
+    (MANY, np.zeros((3, 3), int), np.zeros((3, 3), int)),
+    (MANY, np.zeros((3, 3), int), np.ones((3, 3), int)),
+], ids=str)
+def test_degenerate_rows_give_finite_numbers_without_a_warning(
+    labels: Labels, predicted: np.ndarray, true: np.ndarray
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured = measure(DEFAULT_METRICS[labels.kind], predicted, true, labels)
+    json.dumps(measured.values, allow_nan=False)
+    assert all(value is not None for value in measured.values.values())
+
+
+def test_what_is_not_defined_counts_as_zero_and_is_said() -> None:
+    measured = measure(["pearson", "mae"], np.full(4, 2.5), np.arange(4.0), STARS)
+    assert measured.values == {"pearson": 0.0, "mae": 1.25}  # 2.5, 1.5, 0.5, 0.5
+    assert measured.notes == (
+        "pearson: every prediction is 2.5, so it is not defined and counts as 0",)
+
+
+def test_without_rows_there_is_no_value() -> None:
+    measured = measure(["accuracy"], np.array([], int), np.array([], int), FIVE)
+    assert measured.values == {"accuracy": None}
+    assert measured.notes == ("accuracy: there are no rows",)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_metrics_serve_their_kind(kind: str) -> None:
+    names = DEFAULT_METRICS[kind]
+    assert metrics_problem(names, Labels(kind, ("a", "b"))) is None  # type: ignore[arg-type]
+    assert METRICS[names[0]].scalar and METRICS[names[0]].direction == "higher"
+
+
+def test_a_metric_that_cannot_serve_or_does_not_exist_is_refused() -> None:
+    said = metrics_problem(["accuracy", "pearson"], FIVE)
+    assert said is not None and said.startswith('metric "pearson" does not serve classes labels; '
+                                                'there are "accuracy", "balanced_accuracy"')
+    with pytest.raises(ConfigError, match='"acuracy" is no metric; did you mean "accuracy"'):
+        find_metric("acuracy")
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
+def test_units_are_shares_and_the_right_answer_is_the_best(rows: list[tuple[int, int]]) -> None:
+    predicted, true = np.array([a for a, _ in rows]), np.array([b for _, b in rows])
+    names = [name for name in DEFAULT_METRICS["ordinal"] if METRICS[name].scalar]
+    labels = Labels("ordinal", tuple("abcde"))
+    best = measure(names, true, true, labels).values
+    for name, value in measure(names, predicted, true, labels).values.items():
+        assert 0 <= METRICS[name].unit(value) <= 1 + 1e-12
+        if name != "quadratic_kappa" or len(set(true)) > 1:
+            assert METRICS[name].unit(value) <= METRICS[name].unit(best[name]) + 1e-12
+
+
+def test_a_metric_of_ones_own_is_a_function() -> None:
+    before = dict(METRICS)
+
+    @metric("binary")
+    def always_yes(predicted: np.ndarray, true: np.ndarray) -> float:
+        """Share of the rows that were called positive."""
+        return float(predicted.mean())
+
+    try:
+        assert measure(["always_yes"], YES, NO, TWO).values["always_yes"] == YES.mean()
+        assert METRICS["always_yes"].doc == "Share of the rows that were called positive."
+    finally:
+        METRICS.clear()
+        METRICS.update(before)
+
+
+# ---- the overall score
+
+RESULTS = {
+    "sst": {"accuracy": 0.534, "macro_f1": 0.4, "per_label_accuracy": {"0": 0.5}},
+    "quora": {"accuracy": 0.889, "f1": 0.8},
+    "msr-sts": {"pearson": 0.851, "mae": 0.5},
+}
+
+
+def test_cs224n_and_mean_are_those_of_design() -> None:
+    r = 0.851
+    cs224n = (0.534 + 0.889 + (1 + r) / 2) / 3
+    assert overall("cs224n", RESULTS) == pytest.approx(cs224n)
+    assert overall("default", RESULTS) == pytest.approx(cs224n)
+    assert overall("mean", RESULTS) == pytest.approx((0.534 + 0.889 + r) / 3)
+    assert round(overall("cs224n", RESULTS), 3) == 0.783  # triple-threat's printed score
+
+
+def test_the_first_metric_is_the_tasks_own_score() -> None:
+    turned = RESULTS | {"msr-sts": {"mae": 0.5, "pearson": 0.851}}
+    assert overall("default", turned) == pytest.approx((0.534 + 0.889 + 1 / 1.5) / 3)
+    assert overall("cs224n", turned) == overall("cs224n", RESULTS)
+
+
+@pytest.mark.parametrize(("formula", "expected"), [
+    ("sst.accuracy", 0.534),
+    ("(sst.accuracy + quora.accuracy + (1 + msr-sts.pearson) / 2) / 3",
+     (0.534 + 0.889 + 1.851 / 2) / 3),
+    ("-msr-sts.mae", -0.5),
+    ("msr-sts.pearson-sst.accuracy", 0.851 - 0.534),
+    ("min(sst.accuracy, quora.f1) * 2", 1.068),
+    ("max(sst.accuracy, quora.f1)", 0.8),
+    ("mean(sst.accuracy, quora.f1, 0)", (0.534 + 0.8) / 3),
+    ("sst.accuracy / (msr-sts.mae - 0.5)", 0.0),
+    ("1e999 * sst.accuracy", 0.0),
+    ("1" * 400 + "* sst.accuracy", 0.0),
+])
+def test_any_arithmetic_over_the_metrics(formula: str, expected: float) -> None:
+    assert overall(formula, RESULTS) == pytest.approx(expected)
+
+
+def test_a_task_may_be_called_what_python_keeps_for_itself() -> None:
+    results = {"is": {"accuracy": 0.5}, "a": {"accuracy": 0.25}, "a-b": {"accuracy": 0.125}}
+    assert overall("is.accuracy + a-b.accuracy - a.accuracy", results) == 0.375
+
+
+def test_a_metric_without_a_value_counts_as_zero() -> None:
+    assert overall("default", {"a": {"accuracy": None}, "b": {"accuracy": 0.5}}) == 0.25
+
+
+@pytest.mark.parametrize(("formula", "said"), [
+    ("cs224", '"cs224" is no score; did you mean "cs224n"?'),
+    ("sts2.pearson + sst.accuracy", 'there is no task "sts2"'),
+    ("qora.accuracy", 'there is no task "qora"; did you mean "quora"?'),
+    ("sst.acuracy", '"acuracy" is no metric; did you mean "accuracy"?'),
+    ("sst.pearson", 'task "sst" has no metric "pearson" (it has "accuracy", "macro_f1", '
+                    '"per_label_accuracy"); add it to its metrics'),
+    ("sst.per_label_accuracy", '"per_label_accuracy" is not one number'),
+    ("0.5 + 0.5", "names no task.metric, so that every model would score the same"),
+    ("sst.accuracy +", "is no formula; expected numbers and task.metric"),
+    ("sst.accuracy ** 2", "sst.accuracy ** 2 cannot stand in a formula"),
+    ("__import__('os').system('ls')", "cannot stand in a formula"),
+    ("sst.accuracy if 1 else 2", "cannot stand in a formula"),
+    ("abs(sst.accuracy)", "cannot stand in a formula"),
+    ("min()", "cannot stand in a formula"),
+    ("sst.accuracy.real", "cannot stand in a formula"),
+    ("True + sst.accuracy", "cannot stand in a formula"),
+    ("(" * 5000, "is no formula"),
+    ("", "is no formula"),
+])
+def test_a_formula_that_cannot_be_is_refused(formula: str, said: str) -> None:
+    found = check_formula(formula, {task: list(values) for task, values in RESULTS.items()})
+    assert found is not None and said in found
+    with pytest.raises(ConfigError):
+        overall(formula, RESULTS)
+
+
+def test_before_the_labels_are_known_any_metric_may_be_named() -> None:
+    assert check_formula("sst.pearson", {"sst": None}) is None
+    assert check_formula("default", {"sst": None}) is None
+    assert check_formula("sst.persn", {"sst": None}) is not None
+
+
+@pytest.mark.parametrize(("formula", "metrics", "said"), [
+    ("mean", ["mae"], 'needs metrics of which more is better, but "mae" of task "t" is an error'),
+    ("default", ["per_label_accuracy"], 'needs one number as the first metric of task "t"'),
+    ("cs224n", ["macro_f1"], 'needs accuracy or pearson of task "t"; add it to its metrics'),
+])
+def test_a_named_score_that_cannot_be_is_refused(
+    formula: str, metrics: list[str], said: str
+) -> None:
+    found = check_formula(formula, {"t": metrics})
+    assert found is not None and said in found
+
+
+def test_the_terms_of_a_formula_are_known() -> None:
+    assert Formula("a.mae / (b-c.f1 + 2)", ["a", "b-c"]).terms == [("a", "mae"), ("b-c", "f1")]
+
+
+@given(st.text(alphabet="ab.()+-*/, 01minaccuracy_", max_size=30))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    tasks = {"a": {"accuracy": 0.5}, "b": {"accuracy": 0.25}}
+    try:
+        value = overall(text, tasks)
+    except ConfigError:
+        return
+    assert math.isfinite(value)
