@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -213,19 +215,56 @@ def show(
 
 def main() -> None:
     """Run the command line; the user's mistakes are one line each and exit status 2."""
+    _write_any_text()
+    status = _status()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+    except OSError as error:
+        status = _output_refused(error)
+    raise SystemExit(status)
+
+
+def _status() -> str | int | None:
     try:
         app(standalone_mode=True)
+    except SystemExit as stop:
+        return stop.code
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
-        raise SystemExit(130) from None
+        return 130
     except PolytaskError as error:
         print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        raise SystemExit(2) from None
+        return 2
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _discard_output()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
+            raise
+        return _output_refused(error)
+    return 0
+
+
+def _write_any_text() -> None:
+    """Write UTF-8 to files and pipes whatever the locale; a terminal shows what it can."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def _output_refused(error: OSError) -> int:
+    _discard_output()
+    print(f"polytask: standard output: could not be written ({error.strerror})", file=sys.stderr)
+    return 2
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter does not fail on it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
     """Yield the settings of a run and its scores."""
     folder = RunFolder.open(path)
     if config:
-        yield folder.config.read_text().rstrip()
+        yield folder.config.read_text(encoding="utf-8").rstrip()
         return
     run = Run.from_toml(folder.config)
     yield f"{path}: {len(run.tasks)} tasks from {run.encoder.checkpoint}, seed {run.seed}"
@@ -67,7 +67,7 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
     if not folder.results.is_file():
         yield "not finished; go on with --resume"
         return
-    results = json.loads(folder.results.read_text())
+    results = json.loads(folder.results.read_text(encoding="utf-8"))
     for split in ("dev", "test"):
         if split in results:
             found = results[split]

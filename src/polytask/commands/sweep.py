@@ -197,7 +197,7 @@ class _Search:
             job.tidy()
             if self.sweep.pruner != "none":
                 self._reported(number, job.events())  # what the next trials are compared with
-            results = json.loads(RunFolder(job.folder).results.read_text())
+            results = json.loads(RunFolder(job.folder).results.read_text(encoding="utf-8"))
             self.search.tell(number, self._values(results["dev"]["scores"]), float(results["seconds"]))
         elif self.search.given_up(number):
             self.search.prune(number)

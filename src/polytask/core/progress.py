@@ -53,8 +53,9 @@ def progress(title: str, total: float | None = None, quiet: bool = False) -> Ite
     )
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+    # What is shown names files and columns of the user's: "[/b]" in them is text.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-               TextColumn("{task.fields[note]}"))
+               TextColumn("{task.fields[note]}", markup=False))
     with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
         yield _Bar(bar, bar.add_task(title, total=total, note=""))

@@ -81,7 +81,7 @@ class RunFolder:
         if not folder.used:
             return cls.create(path, config)
         folder = cls.open(path)
-        held, given = tomllib.loads(folder.config.read_text()), tomllib.loads(config)
+        held, given = tomllib.loads(folder.config.read_text(encoding="utf-8")), tomllib.loads(config)
         if difference := first_difference(held, given):
             key, was, now = difference
             raise RunError(f"{path}: the run belongs to another config, {key} was {was!r} and is now "
@@ -93,13 +93,13 @@ class RunFolder:
 
     def settings(self) -> dict[str, Any]:
         """Return the resolved settings as a table."""
-        return tomllib.loads(self.config.read_text())
+        return tomllib.loads(self.config.read_text(encoding="utf-8"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for writing; `RunError` if another process trains in it."""
         with storing(self.path):
-            file = (self.path / ".lock").open("w")
+            file = (self.path / ".lock").open("w", encoding="utf-8")
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,7 +119,7 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
         raise RunError(f"{out}: is a file, expected a folder, or a name that is free")
     held: dict[str, str] = {}
     if mark.is_file():
-        held = json.loads(mark.read_text()).get("parts", {})
+        held = json.loads(mark.read_text(encoding="utf-8")).get("parts", {})
         if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
             raise RunError(f'{out}: was begun with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")

@@ -50,7 +50,7 @@ class Job:
         lock = self.folder / ".lock"
         if not lock.is_file():
             return False
-        with lock.open() as file:
+        with lock.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -87,7 +87,8 @@ class Job:
 
     def complaint(self) -> str:
         """Return the last line that a failed run said."""
-        said = self.log.read_text(errors="replace").strip().splitlines() if self.log.is_file() else []
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        said = text.strip().splitlines()
         if self.process is not None and (self.process.returncode or 0) < 0:
             return f"was killed by signal {-self.process.returncode}"
         return said[-1] if said else "ended without a word"
@@ -213,7 +214,7 @@ class Watch:
 
 
 def _seconds(job: Job) -> float:
-    return float(json.loads(RunFolder(job.folder).results.read_text()).get("seconds", 0.0))
+    return float(json.loads(RunFolder(job.folder).results.read_text(encoding="utf-8")).get("seconds", 0.0))
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class Model:
         """Write the model as a folder of its own."""
         card = (self.folder / "README.md")
         save_model(self.network, self.tasks, self._held.tokenizer, folder, self.thresholds,
-                   card.read_text() if card.is_file() else "")
+                   card.read_text(encoding="utf-8") if card.is_file() else "")
 
     def push_to_hub(self, name: str, **options: Any) -> str:
         """Upload the model to the hub as `name`; return its address. Needs a login there."""

@@ -56,7 +56,8 @@ def save_checkpoint(folder: str | Path, state: dict[str, Any]) -> None:
     skeleton = pack(state, tensors)
     with write_folder(folder) as aside:
         save_tensors(aside / "tensors.safetensors", _unshared(tensors))
-        (aside / "state.json").write_text(json.dumps({"schema": SCHEMA, "state": skeleton}))
+        (aside / "state.json").write_text(json.dumps({"schema": SCHEMA, "state": skeleton}),
+                                          encoding="utf-8")
 
 
 def load_checkpoint(folder: str | Path) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
     recover(folder)
     try:
         tensors = load_file(folder / "tensors.safetensors")
-        whole = json.loads((folder / "state.json").read_text())
+        whole = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename}: the checkpoint lacks this file") from None
     except (SafetensorError, ValueError, OSError) as error:

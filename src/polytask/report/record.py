@@ -149,7 +149,7 @@ def read_run(path: str | Path, artifacts: tuple[dict[str, Any], Mapping[str, Any
              answers: bool = True) -> RunRecord:
     """Read a run folder (its predictions where `answers` are wanted); raise `RunError` if it is none."""
     folder = RunFolder.open(path)
-    config = tomllib.loads(folder.config.read_text())
+    config = tomllib.loads(folder.config.read_text(encoding="utf-8"))
     told, arrays = artifacts
     results, data = _json(folder.results), _json(folder.data)
     saved = _json(folder.model / "tasks.json").get("tasks", {})

@@ -59,7 +59,7 @@ class RunResults:
 
     def __init__(self, path: Path) -> None:
         self.folder = RunFolder(path)
-        self.results: dict[str, Any] = json.loads(self.folder.results.read_text())
+        self.results: dict[str, Any] = json.loads(self.folder.results.read_text(encoding="utf-8"))
         self.tasks: dict[str, Any] = self.folder.settings()["tasks"]
         self.predictions = cache(self._predictions)
         self._events: list[dict[str, Any]] | None = None
@@ -92,7 +92,7 @@ class RunResults:
         """Return a task's labels as the model has them; told from the names where it is gone."""
         path = self.folder.model / "tasks.json"
         if path.is_file():
-            return Labels.from_json(json.loads(path.read_text())["tasks"][task]["labels"])
+            return Labels.from_json(json.loads(path.read_text(encoding="utf-8"))["tasks"][task]["labels"])
         if "pearson" in self.metrics(task):
             return Labels("regression")
         return Labels("classes", tuple(sorted(seen)))

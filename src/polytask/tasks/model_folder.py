@@ -83,13 +83,14 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
         _save_adapter(model, aside)
         whole = {"schema": SCHEMA, "tasks": {name: task.to_json() for name, task in tasks.items()},
                  "thresholds": dict(thresholds)}
-        (aside / "tasks.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
-        (aside / "README.md").write_text(card)
+        (aside / "tasks.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n",
+                                          encoding="utf-8")
+        (aside / "README.md").write_text(card, encoding="utf-8")
 
 
 def _save_part(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     save_tensors(folder / "model.safetensors",
                  {name: value.detach().cpu().contiguous() for name, value in state.items()})
 
@@ -108,7 +109,7 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     if found is None:
         raise CheckpointError(f"{folder}: is no model, it has no tasks.json")
     try:
-        whole = json.loads((found / "tasks.json").read_text())
+        whole = json.loads((found / "tasks.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{found / 'tasks.json'}: cannot be read ({error})") from None
     if whole.get("schema") != SCHEMA:
@@ -135,7 +136,7 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
 def _pooling_of(folder: Path, task: str) -> Pooling:
     path = folder / "heads" / task / "config.json"
     try:
-        made: Pooling = pooling.read(json.loads(path.read_text())["pooling"])
+        made: Pooling = pooling.read(json.loads(path.read_text(encoding="utf-8"))["pooling"])
     except PydanticCustomError as error:
         raise CheckpointError(f"{path}: {error.message()}") from None
     except (OSError, ValueError, KeyError) as error:
@@ -156,7 +157,8 @@ def _load_adapter(model: MultiTask, folder: Path) -> None:
     places = sorted((folder / "adapters").glob("*/config.json"))
     if not places:
         return
-    adapter.read(json.loads(places[0].read_text())["type"]).attach(model, [p.parent.name for p in places])
+    kind = json.loads(places[0].read_text(encoding="utf-8"))["type"]
+    adapter.read(kind).attach(model, [place.parent.name for place in places])
     for place in places:
         _load_part(place.parent, model.encoder.adapter.tasks[place.parent.name])
 
