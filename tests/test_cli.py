@@ -240,7 +240,7 @@ def test_list_as_json_has_every_family(capsys: pytest.CaptureFixture[str]) -> No
         for member in members:
             assert member["doc"] and member["source"], (family, member["name"])
             assert all(field["doc"] for field in member["fields"]), (family, member["name"])
-    assert run_cli("list", "objektives", capsys=capsys)[2].count('did you mean "losses"') == 1
+    assert run_cli("list", "lossses", capsys=capsys)[2].count('did you mean "losses"') == 1
 
 
 def test_a_refused_training_leaves_no_folder_behind(

@@ -15,7 +15,7 @@ PolytaskError                 anything that is the user's to mend; the command l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -70,10 +70,24 @@ class Diverged(TrainingStopped):
     """A loss was not finite; the last checkpoint is intact."""
 
 
+# Other words for the same thing, former ones and other libraries'; asked before the spelling is.
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "objective": ("loss",), "objectives": ("losses", "metrics"), "criterion": ("loss",),
+    "packed": ("cross_encoder",), "separate": ("bi_encoder",), "siamese": ("bi_encoder",),
+    "course": ("lr_schedule",), "lr_scheduler": ("lr_schedule",), "scheduler": ("schedule",),
+    "feed": ("sampler",), "average": ("ema",), "num_train_epochs": ("epochs",),
+    "learning_rate": ("lr",), "matthews": ("mcc",), "matthews_corrcoef": ("mcc",),
+    "backbone": ("encoder",), "model": ("encoder", "checkpoint"), "validation": ("dev",),
+    "eval": ("dev",), "seq_length": ("max_length",), "max_seq_length": ("max_length",),
+}
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return '; did you mean "x"?' for the known name closest to `name`, or ''."""
+    """Return '; did you mean "x"?' for the known name that `name` most likely stands for, or ''."""
     names = {str(each).casefold(): str(each) for each in known}
-    match = get_close_matches(str(name).casefold(), names, n=1, cutoff=0.5)
+    wanted = str(name).casefold()
+    match = [each for each in _SYNONYMS.get(wanted, ()) if each in names]
+    match = match or get_close_matches(wanted, names, n=1, cutoff=0.5)
     return f'; did you mean "{names[match[0]]}"?' if match else ""
 
 

@@ -1,0 +1,47 @@
+"""What a message says of a name that is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from polytask.config import Run
+from polytask.core.errors import ConfigError, listed, nearest
+
+
+@pytest.mark.parametrize(("name", "known", "meant"), [
+    ("weihgt", ["weight", "height"], "weight"),
+    ("LOSS", ["loss"], "loss"),
+    ("objective", ["loss", "label"], "loss"),
+    ("course", ["lr", "lr_schedule", "clip"], "lr_schedule"),
+    ("separate", ["single", "bi_encoder", "cross_encoder"], "bi_encoder"),
+    ("learning_rate", ["lr", "lr_schedule"], "lr"),
+])
+def test_the_nearest_name_is_a_synonym_or_the_closest_spelling(
+    name: str, known: list[str], meant: str
+) -> None:
+    assert nearest(name, known) == f'; did you mean "{meant}"?'
+
+
+def test_no_name_is_suggested_where_none_is_near() -> None:
+    assert nearest("objective", ["text", "train"]) == ""
+    assert nearest("zzz", []) == ""
+
+
+def test_names_are_listed_in_quotes() -> None:
+    assert listed(["a", 2]) == '"a", "2"'
+
+
+def test_a_config_in_former_words_names_the_present_word_for_each() -> None:
+    table = {
+        "encoder": {"checkpoint": "minilm"},
+        "tasks": {"sts": {"train": "a.csv", "text": ["a", "b"], "label": "y", "pairing": "separate",
+                          "objective": "mean_squared_error"}},
+        "train": {"optimizer": {"course": "linear"}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        Run.from_table(table, "old.toml")
+    told = "\n".join(caught.value.problems)
+    for key, word in (("tasks.sts.objective", "loss"), ("tasks.sts.pairing", "bi_encoder"),
+                      ("train.optimizer.course", "lr_schedule")):
+        (line,) = [each for each in told.splitlines() if key in each]
+        assert f'did you mean "{word}"' in line
