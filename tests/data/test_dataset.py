@@ -118,11 +118,11 @@ def test_a_label_seen_in_dev_alone_is_a_class_or_in_the_range(tmp_path: Path) ->
 
 
 def test_labels_that_are_no_number_are_refused_and_counted(tmp_path: Path) -> None:
-    write(tmp_path / "train.csv", "text,label", *(f"t{n},{n / 8}" for n in range(40)), "x,n/a")
+    write(tmp_path / "train.csv", "text,label", *(f"t{n},{n / 8}" for n in range(40)), "x,n/a", "y,good")
     write(tmp_path / "dev.csv", "text,label", "c,0.5", "d,?")
     made = load_task_data("t", single_task(), store(tmp_path), 1)
-    assert made.found["train"].refused == ((42, "a label that is no number"),)
-    assert made.found["dev"].refused == ((3, "a label that is no number"),)
+    assert made.found["train"].refused == ((42, 'no label ("n/a")'), (43, "a label that is no number"))
+    assert made.found["dev"].refused == ((3, 'no label ("?")'),)
     assert (len(made.train), len(made.dev)) == (40, 1)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polytask.core.errors import ConfigError, DataError
-from polytask.data.label_inference import Wanted, infer_labels, outward, to_numbers, unreadable
+from polytask.data.label_inference import Wanted, infer_labels, outward
+from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Labels
 
 RULES = {
@@ -16,14 +16,43 @@ RULES = {
     "1.0 counts as an integer": (["1.0", "0.0", "1"], Labels("binary", ("0", "1"))),
     "integers in their own order": (["10", "9", "-1", "2"], Labels("classes", ("-1", "2", "9", "10"))),
     "50 integers": ([str(n) for n in range(50)], Labels("classes", tuple(map(str, range(50))))),
-    "51 integers": ([str(n) for n in range(51)], Labels("regression", (), 0, 50)),
+    "77 ids": ([str(n) for n in range(77)], Labels("classes", tuple(map(str, range(77))))),
+    "0 to 100": ([str(n) for n in range(101)], Labels("regression", (), 0, 100)),
+    "51 ages": ([str(n) for n in range(18, 69)], Labels("regression", (), 15, 70)),
+    "many numbers with gaps": ([str(7 * n) for n in range(60)], Labels("regression", (), 0, 450)),
     "other numbers": (["0.2", "4.9", "3"], Labels("regression", (), 0, 5)),
     "two words": (["yes", "no", "yes"], Labels("binary", ("no", "yes"))),
     "words": (["b", "a", "c"], Labels("classes", ("a", "b", "c"))),
     "lists": (["red|blue", "blue", "red"], Labels("multi-label", ("blue", "red"))),
     "JSON lists": (['["red"]', "[]", '["x|y", "red"]'], Labels("multi-label", ("red", "x|y"))),
     "a stray word among numbers": (["1.5"] * 40 + ["2.5", "x"], Labels("regression", (), 1.5, 2.5)),
-    "a stray word among classes": (["1", "2"] * 40 + ["x"], Labels("binary", ("1", "2"))),
+    "a rare word among ids": (["1", "2"] * 40 + ["x"], Labels("classes", ("1", "2", "x"))),
+    "codes": (["007", "07", "1E3"], Labels("classes", ("007", "07", "1E3"))),
+    "one code": (["7", "007"], Labels("binary", ("007", "7"))),
+    "long ids": (["12345678901234567890", "12345678901234567891"],
+                 Labels("binary", ("12345678901234567890", "12345678901234567891"))),
+    "1e0 is 1 among numbers": (["1e0", "1", "0"], Labels("binary", ("0", "1"))),
+    "1.0 beside words": (["1.0", "1", "few"], Labels("classes", ("1", "1.0", "few"))),
+    "no label among numbers": (["0.0", "1.0", "NaN", "?", "none", "N/A", ""], Labels("binary", ("0", "1"))),
+    "none among words": (["favor", "against", "none", "NaN", "null", "None"],
+                         Labels("classes", ("against", "favor", "none"))),
+    "blanks of Unicode": (["a", "b", "\u3000", "\u200b", "\ufeff"], Labels("binary", ("a", "b"))),
+    "decimal commas": (["3,5", "1", "0,25"], Labels("regression", (), 0, 3.5, form="decimal commas")),
+    "pandas lists": (["['b', 'a']", "[]", "['a']"], Labels("multi-label", ("a", "b"))),
+    "numpy lists": (["['b' \"a's\"]", "['b']"], Labels("multi-label", ("a's", "b"))),
+    "ids in lists": (["[0, 3]", "[1]", "[2, 3]"], Labels("multi-label", ("0", "1", "2", "3"))),
+    "vectors": (["[1, 0, 1]", "[0 0 1]", "[1. 1. 0.]"],
+                Labels("multi-label", ("0", "1", "2"), form="vectors")),
+    "a few pipes are "
+    "names": (["C", "C++", "C#"] * 10 + ["C|C++"], Labels("classes", ("C", "C#", "C++", "C|C++"))),
+    "names in brackets": (["[spam]", "[ham]"], Labels("binary", ("[ham]", "[spam]"))),
+    "names in brackets beside lists": (["[spam]", "[ham, spam]"], Labels("multi-label", ("ham", "spam"))),
+    "spellings of "
+    "booleans": (["true", "True", "TRUE", "false", "false", "True"], Labels("binary", ("false", "True"))),
+    "capitals": (["Good", "good", "bad"], Labels("classes", ("Good", "bad", "good"))),
+    "not x and x": (["not_duplicate", "duplicate"], Labels("binary", ("not_duplicate", "duplicate"))),
+    "60 words in many "
+    "rows": ([f"w{n:02}" for n in range(60)] * 4, Labels("classes", tuple(f"w{n:02}" for n in range(60)))),
 }
 
 
@@ -45,6 +74,21 @@ OVERRIDES = {
     "classes beyond fifty": (Wanted(kind="classes"), [f"w{n:02}" for n in range(60)],
                              Labels("classes", tuple(f"w{n:02}" for n in range(60)))),
     "multi-label words": (Wanted(kind="multi-label"), ["a", "b"], Labels("multi-label", ("a", "b"))),
+    "numbers as classes": (Wanted(kind="classes"), ["0.50", "0.5", "1"], Labels("binary", ("0.5", "1"))),
+    "a mark as a class": (Wanted(classes=("NaN", "a")), ["NaN", "a"], Labels("binary", ("NaN", "a"))),
+    "positive": (Wanted(positive="NOT"), ["NOT", "OFF"], Labels("binary", ("OFF", "NOT"))),
+    "positive of numbers": (Wanted(positive="0"), ["0", "1.0"], Labels("binary", ("1", "0"))),
+    "positive among given "
+    "classes": (Wanted(classes=("a", "b"), positive="a"), ["a"], Labels("binary", ("b", "a"))),
+    "separator": (Wanted(separator=","), ["a,b", "c", "a, c", "[]"],
+                  Labels("multi-label", ("a", "b", "c"), separator=",")),
+    "pipes as "
+    "lists": (Wanted(kind="multi-label"), ["a"] * 40 + ["b", "a|b"], Labels("multi-label", ("a", "b"))),
+    "pipes as names": (Wanted(kind="classes"), ["a|b", "a"], Labels("binary", ("a", "a|b"))),
+    "named vectors": (Wanted(classes=("x", "y")), ["[1, 0]", "[0, 1]"],
+                      Labels("multi-label", ("x", "y"), form="vectors")),
+    "a regression of ids": (Wanted(kind="regression"), ["0", "1", "x"], Labels("regression", (), 0, 1)),
+    "decimal commas as classes": (Wanted(kind="classes"), ["3,5", "2,5"], Labels("binary", ("2,5", "3,5"))),
     "raw labels": (Wanted(range=(0, 5), label_scale="raw"), ["1.5"],
                    Labels("regression", (), 0, 5, unit=False)),
 }
@@ -69,6 +113,19 @@ BAD = {
     "classes of a regression": (Wanted(kind="regression", classes=("a", "b")), ["0", "1"],
                                 ConfigError, "classes: a regression has a range"),
     "one class given twice": (Wanted(classes=("1", "1.0")), ["1"], ConfigError, "classes: found"),
+    "nothing but marks": (Wanted(), ["NaN", "", "?"], DataError, "no row has a label"),
+    "thousands": (Wanted(), ["1,250", "2,500"], DataError, "may be a thousand or a decimal number"),
+    "commas in lists": (Wanted(kind="multi-label"), ["joy,anger", "joy", "anger"], DataError,
+                        'found "joy,anger", expected a|b'),
+    "no separator that is "
+    "known": (Wanted(kind="multi-label"), ["a; b", "c; d"], DataError, 'separator = ";"'),
+    "a broken list": (Wanted(), ["['a', 'b']", "['a', 'b"], DataError, "no list") ,
+    "probabilities": (Wanted(), ["[0.2, 0.8]", "[0.5, 0.5]"], DataError, "probabilities are no labels"),
+    "positive of three": (Wanted(positive="a"), list("abc"), ConfigError, "positive: only two classes"),
+    "positive that is none": (Wanted(positive="yess"), ["yes", "no"], ConfigError, 'did you mean "yes"?'),
+    "positive of a "
+    "regression": (Wanted(positive="1", range=(0, 1)), ["0.5", "1"], ConfigError, "positive: "),
+    "separator of classes": (Wanted(kind="classes", separator=","), ["a", "b"], ConfigError, "separator: "),
     "regression of words": (Wanted(kind="regression"), ["a", "b"], DataError, "expected numbers"),
 }
 
@@ -93,42 +150,6 @@ def test_a_range_is_rounded_outward_by_a_quarter_at_most(low: float, span: float
 def test_ranges_come_out_round() -> None:
     assert [outward(*each) for each in [(0.2, 4.9), (1, 5), (0, 1), (0.03, 0.97), (3.2, 97), (-1, 1)]
             ] == [(0, 5), (1, 5), (0, 1), (0, 1), (0, 100), (-1, 1)]
-
-
-def test_numbers_are_what_the_objective_takes() -> None:
-    classes = to_numbers(["2.0", "0", "1"], Labels("classes", ("0", "1", "2")), "f", [2, 3, 4])
-    assert classes.dtype == np.int64 and classes.tolist() == [2, 0, 1]
-    unit = to_numbers(["1", "5", "3.0"], Labels("regression", (), 1, 5), "f", [2, 3, 4])
-    assert unit.dtype == np.float32 and unit.tolist() == [0, 1, 0.5]
-    raw = to_numbers(["1", "4.5"], Labels("regression", (), 1, 5, unit=False), "f", [2, 3])
-    assert raw.tolist() == [1, 4.5]
-    several = to_numbers(["b|1.0", "[]", '["a"]'], Labels("multi-label", ("1", "a", "b")), "f",
-                         [2, 3, 4])
-    assert several.dtype == np.float32
-    assert several.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-
-
-@pytest.mark.parametrize(("label", "labels", "said"), [
-    ("7", Labels("regression", (), 0, 5), "f.csv:4: label 7 is out of range, expected 0 to 5"),
-    ("-0.1", Labels("regression", (), 0, 5), "f.csv:4: label -0.1 is out of range"),
-    ("5", Labels("classes", ("0", "1", "2")), 'f.csv:4: label "5" is no class, expected one of "0"'),
-    ("entailmnt", Labels("binary", ("entailment", "neutral")), 'did you mean "entailment"?'),
-    ("a|d", Labels("multi-label", ("a", "b")), 'f.csv:4: label "d" is no class'),
-])
-def test_a_label_that_is_not_expected_is_told_with_file_and_line(
-    label: str, labels: Labels, said: str
-) -> None:
-    good = "2.5" if labels.is_regression else labels.classes[0]
-    with pytest.raises(DataError) as caught:
-        to_numbers([good, good, label], labels, "f.csv", np.array([2, 3, 4]))
-    assert said in str(caught.value)
-
-
-def test_only_what_is_not_of_the_sort_is_unreadable() -> None:
-    numbers = Labels("regression", (), 0, 5)
-    assert unreadable(["1", "x", "7", "nan", "1_0", "inf", "1e0"], numbers) == [1, 3, 4, 5]
-    assert unreadable(["1", "x", "7"], Labels("binary", ("0", "1"))) == [1]
-    assert unreadable(["a", "x", "7"], Labels("binary", ("a", "b"))) == []
 
 
 @given(st.lists(st.integers(-40, 40), min_size=2).filter(lambda x: len(set(x)) > 1))

@@ -15,7 +15,8 @@ import numpy as np
 from polytask.core.errors import DataError
 from polytask.data.cache import Cache
 from polytask.data.dataset import DEFAULT_DEV
-from polytask.data.label_inference import Wanted, canonical, infer_labels
+from polytask.data.label_forms import canonical
+from polytask.data.label_inference import infer_labels
 from polytask.data.labels import Labels
 from polytask.data.reading import read_file
 from polytask.data.schema_guess import Guess, Profile, guess
@@ -109,7 +110,7 @@ def _labels(group: Group, guessed: Guess, tables: dict[Path, Table]) -> Labels:
     """Return the labels of train and dev together."""
     texts = [cell.strip() for split in ("train", "dev") if split in group.files
              for cell in tables[group.files[split]].column(guessed.label.name).texts()]
-    return infer_labels([text for text in texts if text], Wanted(), str(group.files["train"]))
+    return infer_labels([text for text in texts if text], file=str(group.files["train"]))
 
 
 def _tokens(table: Table, guessed: Guess) -> int:

@@ -14,15 +14,16 @@ from polytask.core.errors import DataError
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, Lengths, Selection, sequence_lengths
 from polytask.data.formats import HUB
-from polytask.data.label_inference import Wanted, infer_labels, to_numbers, unreadable
+from polytask.data.label_kind import Wanted
+from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Kind, Labels
 from polytask.data.reading import Columns, Rows, read_file, select
 from polytask.data.splits import SPLIT_WORDS, carve, draw, row_keys
 from polytask.data.tables import Integers, Table, table_of
+from polytask.data.task_labels import read_labels
 from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, token_column
 
 DEFAULT_DEV = 0.1
-UNREADABLE = "a label that is no number"
 
 TaskProgress = Callable[[str, int, int], None]
 """Called with what is being tokenized, the texts done and the texts there are."""
@@ -53,6 +54,10 @@ class Spec(Protocol):
     def range(self) -> tuple[float, float] | None: ...
     @property
     def label_scale(self) -> str: ...
+    @property
+    def positive(self) -> str | None: ...
+    @property
+    def separator(self) -> str | None: ...
     @property
     def limit(self) -> int | None: ...
     @property
@@ -191,12 +196,13 @@ class DatasetStore:
 
 
 def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
-                   dev_seed: int | None = None) -> TaskData:
+                   dev_seed: int | None = None, known: Labels | None = None) -> TaskData:
     """Read a task's files and return its splits: "train", "dev", and "test" if it has one.
 
     `dev_seed` draws what dev rows are drawn, `seed` the training rows; absent, they are one.
     Labels are told from train and dev; the dev rows come from a file or are carved from train
     (before `limit` draws from the rest, so that dev rows stay the same whatever the limit).
+    `known` are the labels of a trained model, which the rows then have to fit.
     """
     where, dev_seed = f"tasks.{name}", seed if dev_seed is None else dev_seed
     columns = Columns(tuple([spec.text] if isinstance(spec.text, str) else spec.text),
@@ -208,7 +214,10 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
         found["dev"] = select(library.table(spec.dev, f"{where}.dev"), columns, where)
     if spec.test is not None:
         found["test"] = _test_rows(library.table(spec.test, f"{where}.test"), columns, where)
-    labels, found = _labels(spec, found, where)
+    wanted = Wanted(spec.kind, spec.classes, spec.range, spec.label_scale, where, spec.positive,
+                    spec.separator)
+    labelled = read_labels(found, wanted, known)
+    labels, found = labelled.labels, labelled.rows
     used = dict(found)
     if "dev" not in used:
         fraction = DEFAULT_DEV if spec.dev is None else float(spec.dev)
@@ -216,7 +225,8 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     used["train"] = _drawn(used["train"], spec.limit, seed)
     used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
     splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
-    return TaskData(name, labels, splits, found, tuple(library.cache.notes))
+    notes = (*library.cache.notes, *(f"{name}: {each}" for each in labelled.notes))
+    return TaskData(name, labels, splits, found, notes)
 
 
 def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:
@@ -241,20 +251,6 @@ def _test_rows(table: Table, columns: Columns, where: str) -> Rows:
     if columns.id not in table.columns:
         columns = Columns(columns.text, columns.label, None)
     return select(table, columns, where)
-
-
-def _labels(spec: Spec, found: dict[str, Rows], where: str) -> tuple[Labels, dict[str, Rows]]:
-    """Infer the labels, and refuse the rows whose label is not even of the sort."""
-    told = [label for key in ("train", "dev") if key in found for label in found[key].labels]
-    wanted = Wanted(spec.kind, spec.classes, spec.range, spec.label_scale, where)
-    labels = infer_labels(told, wanted, found["train"].table.file)
-    kept = {}
-    for key, rows in found.items():
-        bad = unreadable(rows.labels, labels)
-        kept[key] = rows.without(bad, UNREADABLE) if bad else rows
-        if not len(kept[key]):
-            raise DataError(f"{rows.table.file}: none of its {rows.found:,} labels is a number")
-    return labels, kept
 
 
 def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:

@@ -1,177 +1,273 @@
-"""What a task's labels are, told from the labels themselves, and the labels as numbers."""
+"""What a task's labels are, told from the labels themselves, and the labels as numbers.
+
+Every guess that could be wrong comes with a sentence that names the setting which says otherwise.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
+from polytask.core.errors import DataError, listed, nearest
+from polytask.data.label_column import LabelColumn
+from polytask.data.label_forms import (
+    LIST_FORMS,
+    are_booleans,
+    are_numbers,
+    canonical,
+    number,
+    split_at,
+)
+from polytask.data.label_kind import Wanted, guess_kind, some_of
+from polytask.data.labels import KINDS, Labels
 
-from polytask.core.errors import ConfigError, DataError, listed, nearest
-from polytask.data.labels import KINDS, Kind, Labels
+_SEPARATORS = (",", ";", "/", "&", "+")
+# Of two such classes the second is the positive one.
+_POSITIVE = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("negative", "positive"),
+             ("neg", "pos"), ("-1", "1"))
+_NEGATIONS = ("not ", "not_", "not-", "non ", "non_", "non-", "no ", "no_", "no-", "un")
 
-MAX_CLASSES = 50
-# Above this share of numbers, the labels are numbers and the rest cannot be read.
-_MOSTLY = 0.95
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+_NOTHING_SAID = Wanted()
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the config says of a task's labels; None is told from the data.
+class Inferred:
+    """Labels, and a sentence for every guess that a setting can overrule."""
 
-    `where` is the dotted key of the task, for messages.
+    labels: Labels
+    notes: tuple[str, ...] = ()
+
+
+def infer_labels(labels: Sequence[str], wanted: Wanted = _NOTHING_SAID, file: str = "the labels") -> Labels:
+    """Return the kind, classes and range of labels (those of train and dev)."""
+    return infer(labels, wanted, file).labels
+
+
+def infer(labels: Sequence[str], wanted: Wanted = _NOTHING_SAID, file: str = "the labels") -> Inferred:
+    """Return the kind, classes and range of labels, and what was guessed of them.
+
+    Raises `DataError` for labels that can be none, `ConfigError` for settings that contradict them.
     """
-
-    kind: Kind | None = None
-    classes: tuple[str, ...] | None = None
-    range: tuple[float, float] | None = None
-    label_scale: str = "unit"
-    where: str = ""
-
-    def problem(self, key: str, text: str) -> ConfigError:
-        return ConfigError(f"{self.where}.{key}: {text}" if self.where else f"{key}: {text}")
-
-
-class Seen:
-    """The different labels of some rows, and how often each occurs."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.counts = Counter(labels)
-        self.rows = len(labels)
-
-    @cached_property
-    def numbers(self) -> dict[str, float]:
-        """The labels that are numbers."""
-        return {label: value for label in self.counts if (value := number(label)) is not None}
-
-    @property
-    def mostly_numbers(self) -> bool:
-        return sum(self.counts[label] for label in self.numbers) >= _MOSTLY * self.rows
-
-    @property
-    def mostly_integers(self) -> bool:
-        return self.mostly_numbers and all(value.is_integer() for value in self.numbers.values())
-
-    @property
-    def lists(self) -> bool:
-        """Whether any label is a list: "a|b" or '["a", "b"]'."""
-        return any(as_list(label) is not None for label in self.counts)
-
-
-def number(label: str) -> float | None:
-    """Return a label as a finite number, or None."""
-    if not _NUMBER.fullmatch(label):
-        return None
-    value = float(label)
-    return value if math.isfinite(value) else None
-
-
-def as_list(label: str) -> list[str] | None:
-    """Return the classes of a label that is a list, or None if it is one word."""
-    if label.startswith("[") and label.endswith("]"):
-        try:
-            return [_class_name(each) for each in json.loads(label)]
-        except ValueError:
-            return None
-    if "|" in label:
-        return [canonical(part.strip()) for part in label.split("|") if part.strip()]
-    return None
-
-
-def named(label: str) -> list[str]:
-    """Return the classes that a multi-label label names; a word is a list of one."""
-    given = as_list(label)
-    return [canonical(label)] if given is None else given
-
-
-def _class_name(value: Any) -> str:
-    return canonical(value if isinstance(value, str) else json.dumps(value))
-
-
-def canonical(label: str) -> str:
-    """Return the name of a class: "1" for "1.0", a word as it stands."""
-    value = number(label)
-    return str(int(value)) if value is not None and value.is_integer() else label
-
-
-def infer_labels(labels: Sequence[str], wanted: Wanted = Wanted(),
-                 file: str = "the labels") -> Labels:
-    """Return the kind, classes and range of labels (those of train and dev; no empty ones)."""
-    seen = Seen(labels)
-    kind = wanted.kind or _kind(seen, wanted, file)
-    if kind not in KINDS:
-        raise wanted.problem("kind", f"found {kind!r}{nearest(kind, KINDS)}")
+    if wanted.kind is not None and wanted.kind not in KINDS:
+        raise wanted.problem("kind", f"found {wanted.kind!r}{nearest(wanted.kind, KINDS)}")
+    column = LabelColumn(labels, wanted.classes or ())
+    if not column.rows:
+        raise DataError(f"{file}: no row has a label (found only {some_of(sorted(set(labels)))})")
+    notes: list[str] = []
+    kind = wanted.kind or guess_kind(column, wanted, file, notes)
+    _check_settings(kind, wanted)
     if kind == "regression":
-        if wanted.classes is not None:
-            raise wanted.problem("classes", "a regression has a range, no classes")
-        low, high = wanted.range or _range(seen, wanted, file)
-        return Labels("regression", (), float(low), float(high), wanted.label_scale == "unit")
-    if wanted.range is not None:
-        raise wanted.problem("range", f'labels of kind "{kind}" have classes, no range')
-    classes = _classes(seen, kind, wanted, file)
-    if kind == "binary" and len(classes) != 2:
-        raise DataError(f"{file}: found {len(classes)} classes ({_some(classes)}), expected 2 for"
-                        ' kind "binary"')
-    return Labels("binary" if kind == "classes" and len(classes) == 2 else kind, classes)
-
-
-def _kind(seen: Seen, wanted: Wanted, file: str) -> Kind:
-    if wanted.range is not None:
-        return "regression"
-    if seen.lists:
-        return "multi-label"
-    if wanted.classes is not None:
-        return "classes"
-    if seen.mostly_integers or not seen.mostly_numbers:
-        names = {canonical(label) for label in seen.counts} if not seen.mostly_numbers else {
-            canonical(label) for label in seen.numbers}
-        if len(names) <= MAX_CLASSES:
-            return "classes"
-        if not seen.mostly_numbers:
-            raise DataError(f"{file}: found {len(names):,} different labels"
-                            f" ({_some(sorted(names))}), expected numbers or 2 to {MAX_CLASSES}"
-                            ' classes; say kind = "classes" if they are classes')
-    return "regression"
-
-
-def _classes(seen: Seen, kind: str, wanted: Wanted, file: str) -> tuple[str, ...]:
-    if wanted.classes is not None:
-        given = tuple(canonical(name.strip()) for name in wanted.classes)
-        if len(set(given)) != len(given) or len(given) < 2:
-            raise wanted.problem("classes", f"found {listed(given)}, expected two or more"
-                                 " different names")
-        return given
+        return Inferred(_regression(column, wanted, file, notes), tuple(notes))
     if kind == "multi-label":
-        names = {name for label in seen.counts for name in named(label)}
-    else:
-        source = seen.numbers if seen.mostly_numbers else seen.counts
-        names = {canonical(label) for label in source}
-    numeric = all(number(name) is not None for name in names)
-    if kind == "ordinal" and not numeric:
+        return Inferred(_multi_label(column, wanted, file, notes), tuple(notes))
+    classes = _classes(column, kind, wanted, file, notes)
+    if kind == "binary" and len(classes) != 2:
+        raise DataError(f"{file}: found {len(classes)} classes ({some_of(classes)}), expected 2 for"
+                        ' kind "binary"')
+    if kind == "classes" and len(classes) == 2:
+        kind = "binary"
+    if wanted.positive is not None and kind != "binary":
+        raise wanted.problem("positive", f"only two classes have a positive one, found {len(classes)} "
+                             f"({some_of(classes)})")
+    if kind == "binary":
+        classes = _positive_last(classes, wanted, notes)
+    return Inferred(Labels(kind, classes), tuple(notes))
+
+
+def _check_settings(kind: str, wanted: Wanted) -> None:
+    """Refuse settings that mean nothing for this kind of labels."""
+    if kind == "regression" and wanted.classes is not None:
+        raise wanted.problem("classes", "a regression has a range, no classes")
+    if kind != "regression" and wanted.range is not None:
+        raise wanted.problem("range", f'labels of kind "{kind}" have classes, no range')
+    if kind != "multi-label" and wanted.separator is not None:
+        raise wanted.problem("separator", f'labels of kind "{kind}" are no lists; set kind = "multi-label"')
+    if wanted.separator is not None and not wanted.separator.strip() and wanted.separator != " ":
+        raise wanted.problem("separator", f"found {wanted.separator!r}, expected what stands between "
+                                          "two names")
+    if kind in ("regression", "multi-label") and wanted.positive is not None:
+        raise wanted.problem("positive", f'labels of kind "{kind}" have no positive class')
+
+
+def _classes(column: LabelColumn, kind: str, wanted: Wanted, file: str, notes: list[str]
+             ) -> tuple[str, ...]:
+    """Return the classes in their order: numbers by size, words by the alphabet."""
+    if wanted.classes is not None:
+        return _given_classes(wanted)
+    names = _merged(column, notes)
+    if kind == "ordinal" and not are_numbers(names):
         raise wanted.problem("classes", "is missing: words have no order of their own, expected"
-                             f" the classes from lowest to highest ({_some(sorted(names))})")
+                             f" the classes from lowest to highest ({some_of(sorted(names))})")
     if len(names) < 2:
         raise DataError(f"{file}: every row has the label {listed(names)}, expected two or more"
                         " different")
-    return tuple(sorted(names, key=float) if numeric else sorted(names))
+    _note_suspects(column, names, notes)
+    return _ordered(names)
 
 
-def _range(seen: Seen, wanted: Wanted, file: str) -> tuple[float, float]:
-    values = seen.numbers.values()
+def _given_classes(wanted: Wanted) -> tuple[str, ...]:
+    named = tuple(name.strip() for name in wanted.classes or ())
+    given = tuple(map(canonical, named)) if are_numbers(named) else named
+    if len(set(given)) != len(given) or len(given) < 2:
+        raise wanted.problem("classes", f"found {listed(given)}, expected two or more different names")
+    return given
+
+
+def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
+    """Return the names of classes. Spellings of one number or boolean are one name; words stay apart."""
+    labels = set(column.counts)
+    if are_numbers(labels):
+        names = {canonical(label) for label in labels}
+        if changed := sorted(label for label in labels if canonical(label) != label):
+            notes.append(f"all labels are numbers, so {some_of(changed)} are read as "
+                         f"{some_of([*dict.fromkeys(map(canonical, changed))])}")
+        return names
+    if are_booleans(labels):
+        by_count = sorted(labels, key=lambda label: (column.counts[label], label))
+        usual = {label.casefold(): label for label in by_count}  # the most frequent spelling stays
+        if len(usual) < len(labels):
+            notes.append(f"{some_of(sorted(labels))} are read as {some_of(sorted(usual.values()))}: "
+                         "booleans differ by "
+                         "more than their capitals")
+        return set(usual.values())
+    return labels
+
+
+def _note_suspects(column: LabelColumn, names: set[str], notes: list[str]) -> None:
+    """Say which classes may be two spellings of one, no label at all, or lists."""
+    folded: dict[str, list[str]] = {}
+    for name in sorted(names):
+        folded.setdefault(name.casefold(), []).append(name)
+    notes += [f"{listed(same)} differ by capitals alone and are {len(same)} classes; if they are one, "
+              "write them "
+              "alike" for same in folded.values() if len(same) > 1]
+    notes += [f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
+              'leave such '
+              f"rows out with where, or name it in classes" for mark in column.suspects]
+    if similar := separator_of(names):
+        separator, some = similar
+        notes.append(f'labels such as "{some}" look like lists and are taken for one class each; if '
+                     'they are lists, '
+                     f'set separator = "{separator}"')
+
+
+def separator_of(names: set[str]) -> tuple[str, str] | None:
+    """Return what seems to separate names in one cell, and such a cell; None if nothing does.
+
+    It does where all the parts of a name are names as well.
+    """
+    for separator in _SEPARATORS:
+        for name in sorted(names):
+            parts = split_at(name, separator)
+            if len(parts) > 1 and names.issuperset(parts):
+                return separator, name
+    return None
+
+
+def _ordered(names: set[str]) -> tuple[str, ...]:
+    numbers = all(number(name) is not None for name in names)
+    return tuple(sorted(names, key=lambda name: (float(name), name)) if numbers else sorted(names))
+
+
+def _positive_last(classes: tuple[str, ...], wanted: Wanted, notes: list[str]) -> tuple[str, ...]:
+    """Return two classes, the positive one second: as the config says, or as the names say."""
+    if wanted.positive is not None:
+        name = Labels("classes", classes).class_name(wanted.positive)
+        if name not in classes:
+            raise wanted.problem("positive", f'"{name}" is no class, expected one of {listed(classes)}'
+                                 f"{nearest(name, classes)}")
+        return tuple(sorted(classes, key=lambda each: each == name))
+    if wanted.classes is not None:
+        return classes
+    first, second = (name.casefold() for name in classes)
+    for negative, positive in ((first, second), (second, first)):
+        if (negative, positive) in _POSITIVE or any(negative == sign + positive for sign in _NEGATIONS):
+            return classes if positive == second else classes[::-1]
+    if not are_numbers(classes):
+        notes.append(f'the positive class is "{classes[1]}", the last of the alphabet; positive = '
+                     f'"{classes[0]}" '
+                     "chooses the other")
+    return classes
+
+
+def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
+    """Return the classes of labels that are lists, and how the lists are written."""
+    given = () if wanted.classes is None else _given_classes(wanted)
+    width = column.vector_width
+    if width and (not given or len(given) == width):
+        names = given or tuple(str(place) for place in range(width))
+        if not given:
+            notes.append(f"labels such as {column.first} are read as 0/1 vectors of {width} classes named "
+                         f'"0" to "{width - 1}"; name them with classes = […]')
+        return Labels("multi-label", names, form="vectors")
+    known = Labels("multi-label", given, separator=wanted.separator)
+    found = {label: _named(known, label, file) for label in column.counts}
+    names_found = {name for each in found.values() for name in each}
+    if all(len(each) < 2 for each in found.values()) and wanted.separator is None:
+        _refuse_unknown_separator(column, names_found, file)
+        notes.append("no row has two labels; if each has one, set kind = \"classes\"")
+    if given:
+        return known
+    if are_numbers(names_found):
+        names_found = {canonical(name) for name in names_found}
+    if any(number(name) is not None and not float(name).is_integer() for name in names_found):
+        raise DataError(f"{file}: found {column.first}, expected names or entries of 0 and 1; numbers "
+                        "such as "
+                        "probabilities are no labels")
+    if len(names_found) < 2:
+        raise DataError(f"{file}: the lists name {listed(sorted(names_found)) or 'nothing'}, expected "
+                        "two or more "
+                        "different labels")
+    if wanted.separator is None and (similar := separator_of(names_found)):
+        notes.append(f'"{similar[1]}" is read as one label; if it is a list, set separator = '
+                     f'"{similar[0]}"')
+    return Labels("multi-label", _ordered(names_found), separator=wanted.separator)
+
+
+def _named(known: Labels, label: str, file: str) -> list[str]:
+    try:
+        return known.names(label)
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from None
+
+
+def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -> None:
+    """Raise `DataError` where labels that should be lists are separated by something unknown."""
+    similar = separator_of(names)
+    if similar is None:  # no part is a label of its own: any comma or semicolon will do
+        similar = next(((each, name) for each in _SEPARATORS[:2] for name in sorted(names)
+                        if len(split_at(name, each)) > 1), None)
+    if similar is not None:
+        separator, some = similar
+        raise DataError(f'{file}: no label is a list; found "{some}", expected {LIST_FORMS}, or say '
+                        f'separator = "{separator}"')
+
+
+def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
+    known = Labels("regression", unit=wanted.label_scale == "unit",
+                   form="decimal commas" if column.decimal_commas else "names")
+    values = [value for label in column.counts if (value := known.number(label)) is not None]
+    if column.decimal_commas:
+        if column.thousands:
+            raise DataError(f'{file}: "{column.thousands}" may be a thousand or a decimal number; write '
+                            'it with a '
+                            'point or without the comma, or set kind = "classes"')
+        if wanted.kind is None:
+            some = next(label for label in column.counts if "," in label)
+            notes.append(f'labels such as "{some}" are read as numbers with a decimal comma; if they '
+                         'are classes, '
+                         'set kind = "classes"')
     if not values:
-        raise DataError(f"{file}: found the labels {_some(sorted(seen.counts))}, expected numbers")
-    low, high = min(values), max(values)
-    if low == high:
-        raise DataError(f"{file}: every row has the label {low:g}, expected different numbers")
-    return outward(low, high)
+        raise DataError(f"{file}: found the labels {some_of(sorted(column.counts))}, expected numbers")
+    if wanted.range is not None:
+        low, high = wanted.range
+    else:
+        if min(values) == max(values):
+            raise DataError(f"{file}: every row has the label {values[0]:g}, expected different numbers")
+        low, high = outward(min(values), max(values))
+    return replace(known, low=float(low), high=float(high))
 
 
 def outward(low: float, high: float) -> tuple[float, float]:
@@ -185,67 +281,3 @@ def outward(low: float, high: float) -> tuple[float, float]:
     first -= round(first * step, digits) > low
     last += round(last * step, digits) < high
     return round(first * step, digits), round(last * step, digits)
-
-
-def unreadable(labels: Sequence[str], known: Labels) -> list[int]:
-    """Return the rows whose label is not even of the sort: a word where there are numbers."""
-    numeric = known.is_regression or (
-        known.kind != "multi-label" and all(number(name) is not None for name in known.classes))
-    if not numeric:
-        return []
-    bad = {label for label in set(labels) if number(label) is None}
-    return [row for row, label in enumerate(labels) if label in bad] if bad else []
-
-
-def to_numbers(labels: Sequence[str], known: Labels, file: str,
-               lines: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
-    """Return labels as the loss takes them: int64, or scaled float32, or 0/1 rows float32.
-
-    Raises `DataError` with the file and line of the first label that is out of range or unknown.
-    """
-    if known.kind == "multi-label":
-        return _to_rows(labels, known, file, lines)
-    table: dict[str, float | None] = {
-        label: _value(label, known) for label in dict.fromkeys(labels)}
-    bad = {label for label, value in table.items() if value is None}
-    if bad:
-        row = next(row for row, label in enumerate(labels) if label in bad)
-        raise _refusal(labels[row], known, f"{file}:{lines[row]}")
-    kind = np.float32 if known.is_regression else np.int64
-    return np.array([table[label] for label in labels], dtype=kind)
-
-
-def _value(label: str, known: Labels) -> float | None:
-    if known.is_regression:
-        value = number(label)
-        inside = value is not None and known.low <= value <= known.high
-        return float(known.scaled(value)) if inside else None
-    return _index(known).get(canonical(label))
-
-
-def _index(known: Labels) -> Mapping[str, int]:
-    return {name: index for index, name in enumerate(known.classes)}
-
-
-def _to_rows(labels: Sequence[str], known: Labels, file: str,
-             lines: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-    index = _index(known)
-    rows = np.zeros((len(labels), len(known.classes)), dtype=np.float32)
-    for row, label in enumerate(labels):
-        for name in named(label):
-            if name not in index:
-                raise _refusal(name, known, f"{file}:{lines[row]}")
-            rows[row, index[name]] = 1.0
-    return rows
-
-
-def _refusal(label: str, known: Labels, where: str) -> DataError:
-    if known.is_regression:
-        return DataError(f"{where}: label {label} is out of range, expected {known.low:g} to"
-                         f" {known.high:g}")
-    return DataError(f'{where}: label "{label}" is no class, expected one of'
-                     f" {_some(known.classes)}{nearest(label, known.classes)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return listed(names[:6]) + (", …" if len(names) > 6 else "")

@@ -56,7 +56,7 @@ class Rows:
     @property
     def unlabeled(self) -> int:
         """How many rows were refused for having no label."""
-        return sum(reason == NO_LABEL for _, reason in self.refused)
+        return sum(reason.startswith(NO_LABEL) for _, reason in self.refused)
 
     @cached_property
     def text_columns(self) -> tuple[Column, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from polytask.core.errors import DataError
-from polytask.data.label_inference import infer_labels, number
+from polytask.data.label_forms import number
+from polytask.data.label_inference import infer_labels
 from polytask.data.labels import Labels
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table

@@ -69,6 +69,11 @@ class Task:
     """classes, binary, ordinal, regression or multi-label; absent: told from the labels."""
     classes: tuple[str, ...] | None = None
     """The classes in their order; absent: those of the training and dev rows."""
+    positive: str | None = None
+    """Of two classes the one that F1, scores and false positives speak of; absent: 1, yes, true, positive,
+    "x" beside "not x", else the last of the alphabet."""
+    separator: str | None = None
+    """What stands between the labels of a row that has several; absent: "|", or lists in brackets."""
     range: tuple[float, float] | None = None
     """The lowest and highest label of a regression; absent: those of the training and dev rows."""
     label_scale: Literal["unit", "raw"] = "unit"

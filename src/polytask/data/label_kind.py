@@ -1,0 +1,130 @@
+"""Which kind of labels a column holds, where the config does not say it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from polytask.core.errors import ConfigError, DataError, listed
+from polytask.data.label_column import LabelColumn
+from polytask.data.label_forms import is_code
+from polytask.data.labels import Kind
+
+# Different words that are classes without being called so, and whole numbers that can be classes at all.
+MAX_CLASSES, MOST_NUMBERED_CLASSES = 50, 1000
+# Lists in fewer rows than this do not make all labels lists.
+_SOME_LISTS = 0.05
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the config says of a task's labels; None is told from the data.
+
+    `where` is the dotted key of the task, for messages.
+    """
+
+    kind: Kind | None = None
+    classes: tuple[str, ...] | None = None
+    range: tuple[float, float] | None = None
+    label_scale: str = "unit"
+    where: str = ""
+    positive: str | None = None
+    separator: str | None = None
+
+    def problem(self, key: str, text: str) -> ConfigError:
+        return ConfigError(f"{self.where}.{key}: {text}" if self.where else f"{key}: {text}")
+
+
+def guess_kind(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Kind:
+    """Return the kind that labels look like; what is not certain goes into `notes`."""
+    if wanted.range is not None:
+        return "regression"
+    if wanted.separator is not None:
+        return "multi-label"
+    if wanted.classes is not None and column.counts.keys() <= {*wanted.classes}:
+        return "classes"
+    if column.lists and _are_lists(column, notes):
+        return "multi-label"
+    if wanted.classes is not None or wanted.positive is not None:
+        return "classes"
+    if column.decimal_commas:
+        return "regression"
+    return _kind_of_numbers(column, notes) if column.numeric else _kind_of_words(column, file, notes)
+
+
+def _are_lists(column: LabelColumn, notes: list[str]) -> bool:
+    """Return whether the lists among labels make all of them lists."""
+    some, lists = column.lists[0], sum(column.counts[label] for label in column.lists)
+    share = lists / column.rows
+    if share < _SOME_LISTS and not column.bracketed:
+        notes.append(f'"|" stands in {lists:,} of {column.rows:,} labels ("{some}") and is taken for '
+                     'part of a '
+                     'name; if it separates labels, set kind = "multi-label"')
+        return False
+    if share < 0.2:
+        notes.append(f"{lists:,} of {column.rows:,} labels are lists (\"{some}\"), so each row may have "
+                     "several "
+                     'labels; if each has one, set kind = "classes"')
+    return True
+
+
+def _kind_of_numbers(column: LabelColumn, notes: list[str]) -> Kind:
+    """Tell classes that are called by numbers from measures."""
+    if not _are_ids(column, notes):
+        if column.words:
+            notes.append(f"{column.count(column.words):,} of {column.rows:,} rows have a word among "
+                         "numbers "
+                         f"({some_of(column.words)}) and are left out; if the labels are classes, set "
+                         'kind = "classes"')
+        return "regression"
+    _note_mixture(column, notes)
+    return "classes"
+
+
+def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
+    """Return whether numbers are names of classes. A few whole numbers are; many only if they count up.
+
+    Ids start at 0 or 1 and leave hardly one out; 0 to 100 are percents.
+    """
+    if not column.whole:
+        return False
+    different, low, high = len({*column.numbers.values()}), column.lowest, column.highest
+    ids = low in (0, 1) and high != 100 and different >= 0.9 * (high - low + 1)
+    classes = different <= MAX_CLASSES or (ids and different <= MOST_NUMBERED_CLASSES)
+    if different > 20:
+        taken, other, kind = (("classes", "measures", "regression") if classes
+                              else ("a regression", "classes", "classes"))
+        notes.append(f"{different:,} whole numbers from {low:g} to {high:g} are taken for {taken}; if "
+                     "they are "
+                     f'{other}, set kind = "{kind}"')
+    return classes
+
+
+def _note_mixture(column: LabelColumn, notes: list[str]) -> None:
+    words = [word for word in column.words if not is_code(word)]
+    if words and column.numbers:
+        notes.append(f"numbers and words stand side by side ({some_of(words)} in "
+                     f"{column.count(words):,} of "
+                     f"{column.rows:,} rows), so each is a class; if the labels are measures, set "
+                     'kind = "regression", which leaves the words out')
+
+
+def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:
+    """Return "classes" for words that are few enough, or that stand in several rows each."""
+    different = len(column.counts)
+    if different > MAX_CLASSES:
+        if different > MOST_NUMBERED_CLASSES or column.rows < 2 * different:
+            raise DataError(f"{file}: found {different:,} different labels "
+                            f"({some_of(sorted(column.counts))}), "
+                            f'expected numbers or 2 to {MAX_CLASSES} classes; set kind = "classes" if '
+                            'they are '
+                            "classes")
+        notes.append(f'{different} different labels are taken for classes; set kind = "classes" to '
+                     'confirm it')
+    _note_mixture(column, notes)
+    return "classes"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first six of some names for a message."""
+    return listed(names[:6]) + (", …" if len(names) > 6 else "")

@@ -1,0 +1,102 @@
+"""The labels of a task's splits: told from its training and dev rows, or known from a trained model.
+
+Rows without a label are left out and counted, each with what stands there instead of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from polytask.core.errors import DataError
+from polytask.data.label_forms import are_numbers, number
+from polytask.data.label_inference import infer
+from polytask.data.label_kind import Wanted
+from polytask.data.label_targets import missing, only_unknown, unreadable
+from polytask.data.labels import Labels
+from polytask.data.reading import NO_LABEL, Rows
+
+UNREADABLE = "a label that is no number"
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Labels and the rows that have one, split by split; `notes` are what was guessed."""
+
+    labels: Labels
+    rows: dict[str, Rows]
+    notes: tuple[str, ...]
+
+
+def read_labels(found: Mapping[str, Rows], wanted: Wanted, known: Labels | None = None) -> LabelledRows:
+    """Return the labels of the rows of a task's splits, and those rows that have one.
+
+    known: of a trained model, which then say what the labels are; the rows have to fit. A test file
+    whose rows all have one value that is no label (-1, "?") has no labels.
+    """
+    notes: list[str] = []
+    if known is None:
+        labels, guesses = _inferred(found, wanted)
+        notes += guesses
+    else:
+        labels = known
+    kept = {}
+    for split, rows in found.items():
+        if split == "test" and (value := only_unknown(rows.labels, labels)) is not None:
+            notes.append(f'every row of {rows.table.file} has the label "{value}", which is none of the '
+                         "task's: the test rows are taken as unlabelled")
+            rows = replace(rows, columns=replace(rows.columns, label=None))
+        kept[split] = _with_label(rows, labels)
+    if wanted.classes is None and not are_numbers(labels.classes):
+        notes += [f'"{mark}" is no label and its rows are left out; if it is one, name it in classes'
+                  for mark in _word_marks(kept)]
+    return LabelledRows(labels, kept, tuple(notes))
+
+
+def _inferred(found: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tuple[str, ...]]:
+    train = found["train"]
+    told = list(train.labels)
+    if "dev" in found:
+        _refuse_unlabelled_dev(found["dev"], train, wanted)
+        told += found["dev"].labels
+    inferred = infer(told, wanted, train.table.file)
+    return inferred.labels, inferred.notes
+
+
+def _refuse_unlabelled_dev(dev: Rows, train: Rows, wanted: Wanted) -> None:
+    """Raise `DataError` where -1 or a word stands in every dev row, and in no training row."""
+    if len(dev) < 2 or len(set(dev.labels)) > 1 or dev.labels[0] in train.labels:
+        return
+    value = dev.labels[0]
+    if value == "-1" or number(value) is None:
+        raise DataError(f'{dev.table.file}: every row has the label "{value}", which no training row '
+                        'has: these '
+                        "dev rows have no labels; name a labelled file, or carve dev rows with dev = 0.1")
+
+
+def _with_label(rows: Rows, labels: Labels) -> Rows:
+    """Return the rows that have a label; the others are refused with what stands there."""
+    if rows.columns.label is None:
+        return rows
+    kept = rows
+    for mark, without in missing(rows.labels, labels).items():
+        lines = {int(rows.lines[row]) for row in without}
+        kept = _without_lines(kept, lines, f'{NO_LABEL} ("{mark}")' if mark else NO_LABEL)
+    if words := unreadable(kept.labels, labels):
+        kept = kept.without(words, UNREADABLE)
+    if not len(kept):
+        what = "a number" if labels.is_regression else "a label"
+        raise DataError(f"{rows.table.file}: none of its {rows.found:,} labels is {what}")
+    return kept
+
+
+def _without_lines(rows: Rows, lines: set[int], reason: str) -> Rows:
+    return rows.without([row for row, line in enumerate(rows.lines.tolist()) if line in lines], reason)
+
+
+def _word_marks(kept: Mapping[str, Rows]) -> list[str]:
+    """Return the words that were taken for no label."""
+    start = f'{NO_LABEL} ("'
+    marks = {reason.removeprefix(start).removesuffix('")'): None for rows in kept.values()
+             for _, reason in rows.refused if reason.startswith(start)}
+    return list(marks)

@@ -1,0 +1,64 @@
+"""The labels of a task's splits: rows without one are counted, and a trained model's are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_data import single_task, store, write
+
+from polytask.core.errors import DataError
+from polytask.data.dataset import TaskData, load_task_data
+from polytask.data.labels import Labels
+
+
+def loaded(folder: Path, known: Labels | None = None, **settings: object) -> TaskData:
+    return load_task_data("a", single_task(**settings), store(folder), 1, known=known)
+
+
+def test_rows_without_a_label_are_left_out_by_what_stands_there(tmp_path: Path) -> None:
+    marks = ["NaN", "?", "\u3000", ""]
+    write(tmp_path / "train.csv", "text,label", *(f"t {n},{n % 2}.0" for n in range(20)),
+          *(f"x {n},{mark}" for n, mark in enumerate(marks)))
+    made = loaded(tmp_path, dev=0.2)
+    assert made.labels == Labels("binary", ("0", "1"))
+    assert sorted(made.found["train"].refused) == [
+        (22, 'no label ("NaN")'), (23, 'no label ("?")'), (24, "no label"), (25, "no label")]
+    assert made.found["train"].unlabeled == 4
+
+
+def test_a_word_that_is_taken_for_no_label_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label",
+          *(f"t {n},{('Favor', 'Against', 'None')[n % 3]}" for n in range(30)))
+    made = loaded(tmp_path, dev=0.2)
+    assert any('a: "None" is no label' in note and "classes" in note for note in made.notes)
+    kept = loaded(tmp_path, dev=0.2, classes=("Against", "Favor", "None"))
+    assert kept.found["train"].unlabeled == 0 and not any("None" in note for note in kept.notes)
+
+
+@pytest.mark.parametrize("mark", ["-1", "?", "unknown"])
+def test_a_test_file_with_one_unknown_value_is_unlabelled(tmp_path: Path, mark: str) -> None:
+    write(tmp_path / "train.csv", "text,label", *(f"t {n},{n % 2}" for n in range(20)))
+    write(tmp_path / "test.csv", "text,label", *(f"x {n},{mark}" for n in range(6)))
+    made = loaded(tmp_path, dev=0.2, test="test.csv")
+    assert len(made.splits["test"]) == 6 and made.splits["test"].targets is None
+    assert any(f'has the label "{mark}"' in note and "unlabelled" in note for note in made.notes)
+
+
+def test_an_unlabelled_dev_file_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", *(f"t {n},{n % 2}" for n in range(20)))
+    write(tmp_path / "dev.csv", "text,label", "x,-1", "y,-1")
+    with pytest.raises(DataError, match=r'every row has the label "-1", which no training row has'):
+        loaded(tmp_path)
+
+
+def test_the_labels_of_a_trained_model_stay_as_they_are(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", *(f"t {n},{n / 2}" for n in range(11)))
+    write(tmp_path / "dev.csv", "text,label", "x,5", "y,2.5")
+    known = Labels("regression", (), 0, 10)
+    assert np.allclose(loaded(tmp_path, known).dev.targets, [0.5, 0.25])
+    with pytest.raises(DataError, match=r"train.csv:\d+: label 4.5 is out of range, expected 0 to 4"):
+        loaded(tmp_path, Labels("regression", (), 0, 4))
+    with pytest.raises(DataError, match=r'label "0.0" is no class, expected one of "lo", "high"'):
+        loaded(tmp_path, Labels("binary", ("lo", "high")))
