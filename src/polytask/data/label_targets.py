@@ -12,7 +12,7 @@ from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_forms import is_blank
 from polytask.data.labels import Labels
 
-Lines = Sequence[int] | NDArray[np.int64]
+RowLines = Sequence[int] | NDArray[np.int64]
 
 
 def missing(labels: Sequence[str], known: Labels) -> dict[str, list[int]]:
@@ -46,7 +46,7 @@ def only_unknown(labels: Sequence[str], known: Labels) -> str | None:
     return label if _value(label, known) is None else None
 
 
-def to_numbers(labels: Sequence[str], known: Labels, file: str, lines: Lines) -> NDArray[Any]:
+def to_numbers(labels: Sequence[str], known: Labels, file: str, lines: RowLines) -> NDArray[Any]:
     """Return labels as the loss takes them: int64, or scaled float32, or 0/1 rows float32.
 
     Raises `DataError` with the file and line of the first label that is out of range or unknown.
@@ -70,7 +70,7 @@ def _value(label: str, known: Labels) -> float | None:
     return known.index.get(known.class_name(label))
 
 
-def _to_rows(labels: Sequence[str], known: Labels, file: str, lines: Lines) -> NDArray[np.float32]:
+def _to_rows(labels: Sequence[str], known: Labels, file: str, lines: RowLines) -> NDArray[np.float32]:
     places: dict[str, list[int]] = {}
     rows = np.zeros((len(labels), len(known.classes)), dtype=np.float32)
     for row, label in enumerate(labels):
