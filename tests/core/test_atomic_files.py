@@ -6,14 +6,16 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from polytask.core import atomic_files
-from polytask.core.errors import RunError, StorageError
-from polytask.core.run_folder import RunFolder, first_difference
+from polytask.core.errors import StorageError
 from polytask.learn.checkpoint import save_checkpoint
 
 
@@ -74,16 +76,100 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", "seed = 1\n")
-    with folder.locked(), pytest.raises(RunError, match="another process"), folder.locked():
-        pass
+def test_a_leftover_is_removed_and_a_users_hidden_file_is_not(tmp_path: Path) -> None:
+    for name in (".model.ab12_x9z.aside", ".data.json.zzzzzzzz.aside"):
+        (tmp_path / name).mkdir()
+    own = [".gitignore", ".notes.markdown", ".x.part", "model"]
+    for name in own:
+        (tmp_path / name).write_text("mine")
+    atomic_files.tidy(tmp_path, ["data.json"])
+    assert (tmp_path / ".model.ab12_x9z.aside").is_dir()
+    assert not (tmp_path / ".data.json.zzzzzzzz.aside").exists()
+    atomic_files.tidy(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == own
 
 
-@pytest.mark.parametrize(("held", "given", "key"), [
-    ({"a": {"b": 1}}, {"a": {"b": 2}}, "a.b"), ({"a": 1}, {}, "a"), ({}, {"c": [1]}, "c"),
-])
-def test_the_first_difference_of_two_configs_is_named(held: object, given: object, key: str) -> None:
-    difference = first_difference(held, given)
-    assert difference is not None and difference[0] == key
-    assert first_difference(held, held) is None
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a").write_text("untouched")
+    (tmp_path / "folder").symlink_to(other)
+    (tmp_path / "file").symlink_to(other / "a")
+    with atomic_files.write_folder(tmp_path / "folder") as aside:
+        (aside / "a").write_text("new")
+    atomic_files.write_file(tmp_path / "file", "new")
+    with atomic_files.write_streams({"x": tmp_path / "file"}) as streams:
+        streams["x"].write("newer")
+    assert (other / "a").read_text() == "untouched"
+    assert (tmp_path / "folder" / "a").read_text() == "new" and (tmp_path / "file").read_text() == "newer"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder", "other"]
+
+
+def test_two_writers_of_one_path_both_end_well(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with atomic_files.write_streams({"a": path}) as first:
+        with atomic_files.write_streams({"a": path}) as second:
+            first["a"].write("first")
+            second["a"].write("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_gets_one_version_of_a_folder_that_is_replaced_while_it_reads(tmp_path: Path) -> None:
+    path, tries = tmp_path / "folder", []
+
+    def write(version: str) -> None:
+        with atomic_files.write_folder(path) as aside:
+            (aside / "a").write_text(version)
+            (aside / "b").write_text(version)
+
+    def read(place: Path) -> tuple[str, str]:
+        first = (place / "a").read_text()
+        if not tries:  # the writer comes between the two files
+            write("new")
+        tries.append(first)
+        return first, (place / "b").read_text()
+
+    write("old")
+    assert atomic_files.read_folder(path, read) == ("new", "new")
+    assert tries == ["old", "new"]
+    path.rename(tmp_path / ".folder.old")  # between the two renames of a writer
+    assert atomic_files.read_folder(path, read) == ("new", "new")
+    assert not path.exists()  # a reader mends nothing
+    with pytest.raises(FileNotFoundError):
+        atomic_files.read_folder(tmp_path / "none", read)
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from polytask.core.atomic_files import write_folder
+number = 0
+while True:
+    number += 1
+    with write_folder(Path(sys.argv[1])) as aside:
+        for name in "abcdef":
+            (aside / name).write_text(str(number))
+"""
+
+
+def test_a_reader_beside_a_writer_in_a_loop_sees_whole_folders_and_disturbs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen = set()
+        for _ in range(200):
+            versions = {*atomic_files.read_folder(
+                path, lambda place: [(place / name).read_text() for name in "abcdef"])}
+            assert len(versions) == 1
+            seen |= versions
+        assert len(seen) > 1
+        assert writer.poll() is None, writer.stderr
+    finally:
+        writer.kill()
+        writer.wait()
+        writer.stderr.close()  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from polytask.model.heads.cosine import Cosine
 from polytask.model.heads.linear import Linear
 from polytask.model.heads.mlp import MLP
 from polytask.model.heads.shared import Shared
-from polytask.model.multitask import MultiTask, build_task_head
+from polytask.model.multitask import MultiTask, build_task_head, task_name_problem
 from polytask.model.output import Output
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
@@ -194,8 +194,10 @@ def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
         build_task_head(encoder, Mean(), CrossEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
 
 
-@pytest.mark.parametrize("task", ["keys", "type", "a.b", ""])
-def test_a_task_name_that_torch_cannot_take_is_refused(task: str) -> None:
-    model = network(("sst",))
-    with pytest.raises(ConfigError, match=f'tasks: "{task}" cannot be the name of a task'):
-        MultiTask(model.encoder, {task: model.task_head("sst")})
+@pytest.mark.parametrize(("name", "said"), [
+    ("keys", "torch has its own use"), ("type", "torch has its own use"), ("a.b", "no name of letters"),
+    ("", "no name of letters"), ("../x", "no name of letters"), ("x" * 101, "at most 100"),
+])
+def test_a_task_name_that_is_no_name_of_a_module_or_a_folder_is_refused(name: str, said: str) -> None:
+    assert said in str(task_name_problem(name))
+    assert task_name_problem("msr-para_2") is None

@@ -18,6 +18,7 @@ from polytask.commands.report import report_quietly
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
+from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
 from polytask.engines.local import Job, run_all, watching
 from polytask.studies import comparison
@@ -83,7 +84,7 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
 
 def _job(row: StudyRow, seed: int, out: Path) -> Job:
     return Job(f"{row.name}, seed {seed}", {**row.config, "seed": seed},
-               out / "runs" / row.slug / str(seed), out / "configs" / f"{row.slug}-{seed}.toml")
+               StudyPaths(out).run(row.slug, seed), StudyPaths(out).run_config(row.slug, seed))
 
 
 def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
@@ -125,9 +126,10 @@ def _written(found: Comparison, out: Path, command: str, seeds: Sequence[int]) -
              "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
              "date": time.strftime("%Y-%m-%d")}
     made = Compared(found, out, about)
-    write_file(out / "results.md", str(made))
-    write_file(out / "results.csv", as_csv(found))
-    write_file(out / "results.json", as_json(found, about))
-    write_file(out / "results.html", as_html(str(made), found.study.title))
+    paths = StudyPaths(out)
+    write_file(paths.table("md"), str(made))
+    write_file(paths.table("csv"), as_csv(found))
+    write_file(paths.results, as_json(found, about))
+    write_file(paths.table("html"), as_html(str(made), found.study.title))
     report_quietly(out)
     return made

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from polytask.core.atomic_files import storing
+from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError, DataError, nearest
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
@@ -117,17 +117,5 @@ def _opened(tasks: Sequence[ResolvedTask], out: Path | None, format: str) -> Ite
         return
     ending = "jsonl" if format == "jsonl" else "csv"
     paths = {task.name: out / f"{task.name}.{ending}" if len(tasks) > 1 else out for task in tasks}
-    with storing(out), ExitStack() as open_files:
-        aside = {}
-        for name, path in paths.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside[name] = path.with_name(f".{path.name}.part")
-        try:
-            yield {name: open_files.enter_context(path.open("w", encoding="utf-8", newline=""))
-                   for name, path in aside.items()}
-            open_files.close()
-            for name, path in paths.items():
-                aside[name].replace(path)
-        finally:
-            for path in aside.values():
-                path.unlink(missing_ok=True)
+    with write_streams(paths) as streams:
+        yield streams

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
+from polytask.core.paths import RunPaths, StudyPaths, is_study
 from polytask.report.multi_run import MOST, chosen, compared, overlaid, study_parts
 from polytask.report.page import page, run_page
 from polytask.report.plots import rows_by_score, write_figures, write_plots
@@ -36,13 +37,13 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
         write_file(out, page(", ".join(names), f"{len(runs)} runs", compared(held)))
         return Path(out)
     (folder,) = folders
-    if (folder / "study.json").is_file():
+    if is_study(folder):
         return study_report(folder, out, plots)
     run = _read(folder)
-    place = Path(out) if out else folder / "report.html"
+    place = Path(out) if out else RunPaths(folder).report
     write_file(place, run_page(run))
     if plots:
-        _draw(lambda: write_plots(run, folder / "plots"))
+        _draw(lambda: write_plots(run, RunPaths(folder).plots))
     return place
 
 
@@ -69,11 +70,12 @@ def study_report(folder: Path, out: str | Path | None = None, plots: bool = True
     Of a study that has not ended the curves of what has run are shown. Raises `RunError` for results
     of another version.
     """
-    results, place = folder / "results.json", Path(out) if out else folder / "report.html"
+    paths = StudyPaths(folder)
+    results, place = paths.results, Path(out) if out else paths.report
     if not results.is_file():
-        mark = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        runs = {f"{path.parent.parent.name} {path.parent.name}": read_run(path.parent, answers=False)
-                for path in sorted((folder / "runs").glob("*/*/config.toml"))[:MOST]}
+        mark = json.loads(paths.mark("study").read_text(encoding="utf-8"))
+        runs = {f"{path.parent.name} {path.name}": read_run(path, answers=False)
+                for path in paths.all_runs()[:MOST]}
         ended = note("The study has not ended: there are no results yet; polytask compare goes on with it.")
         write_file(place, page(mark["title"], "not ended",
                                [("results", "Results", ended), *overlaid(runs)]))
@@ -82,13 +84,13 @@ def study_report(folder: Path, out: str | Path | None = None, plots: bool = True
     if not {"scores", "primary", "rows"} <= told.keys():
         raise RunError(f"{results}: was written by another version of polytask; run polytask compare "
                        "again, finished runs are not repeated")
-    found = {name: folder / "runs" / StudyRow(name, {}).slug / str(seed) for name, seed in chosen(told)}
+    found = {name: paths.run(StudyRow(name, {}).slug, seed) for name, seed in chosen(told)}
     runs = {name: read_run(path, answers=False) for name, path in found.items()
-            if (path / "config.toml").is_file()}
+            if RunPaths(path).config.is_file()}
     about = " · ".join(str(value).strip("`") for value in told["about"].values())
     write_file(place, page(told["title"], about, study_parts(told, runs)))
     if plots:
-        _draw(lambda: write_figures(rows_by_score(told), folder / "plots"))
+        _draw(lambda: write_figures(rows_by_score(told), paths.plots))
     return place
 
 

@@ -18,6 +18,7 @@ from polytask.commands.check import refusals
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
+from polytask.core.paths import SweepPaths
 from polytask.core.run_folder import RunFolder, claim_folder
 from polytask.core.toml import write_toml
 from polytask.engines.local import POLL_SECONDS, Job, Watch, threads_each, watching
@@ -67,7 +68,7 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     search.available()
     _check(read, quiet)
     claim_folder(out, "sweep", read.title, {read.title: read.digest})
-    going = _Search(read, out, search.Search.open(read, out / "journal.log", seed))
+    going = _Search(read, out, search.Search.open(read, SweepPaths(out).journal, seed))
     with stop_signals() as stopped, watching(read.title, quiet) as watch:
         going.run(workers, stopped.is_set, watch)
     command = shlex.join(["polytask", "sweep", str(path), "--scale", scale, "--seed", str(seed),
@@ -116,6 +117,7 @@ class _Search:
 
     def __init__(self, read: Sweep, out: Path, asked: search.Search) -> None:
         self.sweep, self.out, self.search = read, out, asked
+        self.paths = SweepPaths(out)
         self.failures: dict[int, str] = {}
         self.jobs: dict[int, Job] = {}
 
@@ -155,9 +157,8 @@ class _Search:
         return self.search.ask() if self.search.asked < self.sweep.trials else None
 
     def _job(self, number: int) -> Job:
-        folder = self.out / "trials" / f"{number:04d}"
-        return Job(f"trial {number}", self.sweep.config(self.search.drawn(number)), folder,
-                   self.out / "configs" / f"{number:04d}.toml")
+        return Job(f"trial {number}", self.sweep.config(self.search.drawn(number)),
+                   self.paths.trial(number), self.paths.trial_config(number))
 
     def _hopeless(self, number: int, job: Job) -> bool:
         """Tell the search the dev scores so far; return whether it gives the trial up.
@@ -208,13 +209,13 @@ class _Search:
         """Write the tables and the best configs."""
         found = Swept(self.sweep, self.out, self.search.finished(), self.failures,
                       self.search.importances(), about)
-        write_file(self.out / "results.md", str(found))
-        write_file(self.out / "results.csv", sweep_tables.as_csv(self.sweep, found.trials))
-        write_file(self.out / "results.json", sweep_tables.as_json(
+        write_file(self.paths.table("md"), str(found))
+        write_file(self.paths.table("csv"), sweep_tables.as_csv(self.sweep, found.trials))
+        write_file(self.paths.results, sweep_tables.as_json(
             self.sweep, found.trials, found.best, found.failures, found.importances, about))
-        for stale in self.out.glob("best*.toml"):
+        for stale in self.paths.every_best():
             stale.unlink()
         for each in found.best:
-            name = "best.toml" if len(self.sweep.metrics) == 1 else f"best-{each.number:04d}.toml"
-            write_file(self.out / name, write_toml(self.sweep.config(each.drawn)))
+            number = None if len(self.sweep.metrics) == 1 else each.number
+            write_file(self.paths.best(number), write_toml(self.sweep.config(each.drawn)))
         return found

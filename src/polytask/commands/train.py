@@ -23,8 +23,7 @@ def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
     config = run.to_toml()
     RunFolder.admits(out, config, resume)
     built = build(run, quiet=quiet)  # before the folder is made: a refused run leaves nothing behind
-    folder = RunFolder.resume(out, config) if resume else RunFolder.create(out, config)
-    with folder.locked(), stop_signals() as stopped:
+    with RunFolder.claimed(out, config, resume) as folder, stop_signals() as stopped:
         write_json(folder.data, data_summary(built))
         result = Session(run, built, folder, quiet, stopped, again).train()
         report_quietly(folder.path)

@@ -1,4 +1,8 @@
-"""Writing that cannot be half done: aside, flushed, then renamed."""
+"""Writing that cannot be half done: aside, flushed, then renamed. And reading beside such a writer.
+
+Only the process that may write a folder mends what a kill left in it (`recover`, `tidy`). A reader
+changes nothing: it reads the folder that stands there, or its predecessor between the two renames.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,21 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 from polytask.core.errors import StorageError
+
+T = TypeVar("T")
+# How long a reader waits for a writer that replaces a folder again and again while it is read.
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 10.0, 0.01
+_OLD = ".old"
+# ".NAME.", what `tempfile` puts behind that, and an ending that no file of a user has by chance.
+_ENDING = ".aside"
+_ASIDE = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.aside")
 
 
 @contextmanager
@@ -36,20 +49,59 @@ def write_file(path: str | Path, content: str | bytes | Callable[[Path], None]) 
     path = Path(path)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        aside = Path(name)
         try:
-            if callable(content):
-                content(aside)
-            else:
-                aside.write_bytes(content.encode() if isinstance(content, str) else content)
-            _flush(aside)
-            aside.chmod(0o666 & ~_umask())
-            aside.replace(path)
+            _write_file(path, content)
+        except FileNotFoundError:
+            # A training that starts in this folder takes what is written aside for a leftover.
+            _write_file(path, content)
+
+
+def _write_file(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        if callable(content):
+            content(aside)
+        else:
+            aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        _put_in_place(aside, path)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    _flush(aside)
+    aside.chmod(0o666 & ~_umask())
+    aside.replace(path)
+
+
+@contextmanager
+def write_streams(paths: Mapping[str, Path]) -> Iterator[dict[str, IO[str]]]:
+    """Give an open text file for each path; all are renamed into place at the end, or removed.
+
+    Each is written under a name of its own, so that two programs may write one path at the same time.
+    """
+    asides: dict[str, Path] = {}
+    with storing(Path(os.path.commonpath(list(paths.values())))):
+        try:
+            with ExitStack() as open_files:
+                streams: dict[str, IO[str]] = {}
+                for name, path in paths.items():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING,
+                                                     dir=path.parent)
+                    asides[name] = Path(aside)
+                    streams[name] = open_files.enter_context(
+                        os.fdopen(handle, "w", encoding="utf-8", newline=""))
+                yield streams
+            for name, path in paths.items():
+                _put_in_place(asides[name], path)
         finally:
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
+            for written in asides.values():
+                with suppress(OSError):
+                    written.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -59,34 +111,111 @@ def write_folder(path: str | Path) -> Iterator[Path]:
     A kill between the two renames leaves the old folder as `.NAME.old`; `recover` puts it back.
     """
     path = Path(path)
-    old = path.with_name(f".{path.name}.old")
+    old = standing_aside(path)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent))
         try:
             yield aside
             for each in aside.rglob("*"):
                 if each.is_file():
                     _flush(each)
             aside.chmod(0o777 & ~_umask())
-            if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
+            if path.exists() or path.is_symlink():
+                remove(old)
                 path.rename(old)
             aside.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
 
 
 def recover(path: str | Path) -> None:
-    """Finish what a kill inside `write_folder` left: put `.NAME.old` back if `path` is gone."""
+    """Finish what a kill inside `write_folder` left: put `.NAME.old` back if `path` is gone.
+
+    Only for the process that may write `path`: beside a writer at work it would undo a rename.
+    """
     path = Path(path)
-    old = path.with_name(f".{path.name}.old")
+    old = standing_aside(path)
     if old.exists():
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
         else:
             old.rename(path)
+
+
+def recover_all(folder: Path) -> None:
+    """Call `recover` for everything in a folder that has a predecessor standing aside."""
+    for path in leftovers(folder):
+        if path.name.endswith(_OLD):
+            recover(folder / path.name.removesuffix(_OLD).removeprefix("."))
+
+
+def tidy(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Remove what killed writers left aside in a folder; only those of the named files where given."""
+    wanted = None if names is None else set(names)
+    for path in leftovers(folder):
+        match = _ASIDE.fullmatch(path.name)
+        if match and (wanted is None or match["name"] in wanted):
+            remove(path)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return what stands aside in a folder: being written, or left by a kill."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _ASIDE.fullmatch(path.name) or (
+        path.name.startswith(".") and path.name.endswith(_OLD) and path.is_dir()))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def standing(path: str | Path) -> Path:
+    """Return where a folder of `write_folder` can be read: `path`, or between renames its predecessor."""
+    path = Path(path)
+    old = standing_aside(path)
+    return old if not path.exists() and old.exists() else path
+
+
+def read_folder(path: str | Path, read: Callable[[Path], T]) -> T:
+    """Return `read(folder)` of a folder that another process may be replacing, from one version of it.
+
+    If the folder was replaced meanwhile, what was read may be of both versions: it is read again.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        place = standing(path)
+        before = _version(place)
+        try:
+            value = read(place)
+        except Exception:
+            if time.monotonic() > deadline or (_version(place) == before and standing(path) == place):
+                raise
+        else:
+            if _version(place) == before or time.monotonic() > deadline:
+                return value
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Return what tells a folder from the one that takes its place."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_mtime_ns
+
+
+def standing_aside(path: Path) -> Path:
+    """Return where `write_folder` puts the folder that stood at `path`, until the new one stands there."""
+    return path.with_name(f".{path.name}{_OLD}")
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,14 +1,11 @@
-"""A run is a folder: where its parts lie, who may open it, and one writer at a time.
+"""A run is a folder (`core/paths.py` says what lies where): who may open it, and one writer at a time.
 
-    config.toml      the resolved settings          model/            best by the overall score
-    events.jsonl     what happened                  best/<task>/      best of each task, where asked
-    predictions/     <task>-<split>.csv             checkpoints/last/ exact state of the training
-    report.html      plots/                         data.json         what the data gate found
+A process that trains holds the folder's lock, and only it mends what a kill left there. Whoever reads
+changes nothing.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,117 +13,152 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polytask.core.atomic_files import recover, storing, write_file, write_json
+from filelock import FileLock, Timeout
+
+from polytask.core.atomic_files import leftovers, recover_all, storing, tidy, write_file, write_json
 from polytask.core.errors import RunError
+from polytask.core.paths import ManyRunsPaths, RunPaths, name_problem, refuse_link, refuse_special
+
+# A watcher (`busy`) holds a lock for an instant only: a training waits that long.
+_LOCK_SECONDS = 0.5
 
 
-class RunFolder:
-    """The paths of a run."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.config = self.path / "config.toml"
-        self.events = self.path / "events.jsonl"
-        self.model = self.path / "model"
-        self.best = self.path / "best"
-        self.checkpoint = self.path / "checkpoints" / "last"
-        self.predictions = self.path / "predictions"
-        self.results = self.path / "results.json"
-        self.data = self.path / "data.json"
-        self.report = self.path / "report.html"
-        self.plots = self.path / "plots"
+class RunFolder(RunPaths):
+    """The folder of a run: its paths, and what may be done with it."""
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """Return an existing run; raise `RunError` if `path` is none."""
+        """Return an existing run, for reading; raise `RunError` if `path` is none."""
         folder = cls(path)
         if not folder.path.is_dir():
             raise RunError(f"{path}: there is no such folder; expected a run")
         if not folder.config.is_file():
-            raise RunError(f"{path}: is no run, it has no config.toml")
-        recover(folder.model)
-        recover(folder.checkpoint)
+            raise RunError(f"{path}: is no run, it has no {folder.config.name}")
         return folder
 
     @property
     def used(self) -> bool:
-        """Whether anything is there already."""
-        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        """Whether anything is there that a killed start of a run did not leave."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        own = {self.lock, *leftovers(self.path)}
+        return any(each not in own for each in self.path.iterdir())
 
     @classmethod
     def admits(cls, path: str | Path, config: str, resume: bool) -> None:
-        """Raise what `create` or `resume` would, and make nothing."""
+        """Raise what `claimed` would for a folder and its config, and make nothing."""
         folder = cls(path)
         if not folder.used:
             return
         if not resume:
             what = "a run is" if folder.config.is_file() else "files are"
-            raise RunError(f"{path}: {what} there already; go on with --resume, or give another --out")
-        cls.resume(path, config)
-
-    @classmethod
-    def create(cls, path: str | Path, config: str) -> RunFolder:
-        """Make a run of a config; raise `RunError` if something is there already."""
-        folder = cls(path)
-        cls.admits(path, config, resume=False)
-        with storing(folder.path):
-            folder.path.mkdir(parents=True, exist_ok=True)
-        write_file(folder.config, config)
-        return folder
-
-    @classmethod
-    def resume(cls, path: str | Path, config: str) -> RunFolder:
-        """Return the run at `path`, made if it is not there; `RunError` if it has another config."""
-        folder = cls(path)
-        if not folder.used:
-            return cls.create(path, config)
-        folder = cls.open(path)
-        held, given = tomllib.loads(folder.config.read_text(encoding="utf-8")), tomllib.loads(config)
-        if difference := first_difference(held, given):
+            raise RunError(f"{path}: {what} there already; resume it with --resume, or give another --out")
+        cls.open(path)
+        difference = first_difference(folder.settings(), tomllib.loads(config))
+        if difference:
             key, was, now = difference
             raise RunError(f"{path}: the run belongs to another config, {key} was {was!r} and is now "
-                           f"{now!r}; give another --out, or the config it was started with")
+                           f"{now!r}; give another --out, or the config that it was started with")
         if folder.results.is_file() and not folder.checkpoint.is_dir():
             raise RunError(f"{path}: the run is finished and its checkpoint was removed; "
                            "give another --out")
-        return folder
+
+    @classmethod
+    @contextmanager
+    def claimed(cls, path: str | Path, config: str, resume: bool) -> Iterator[RunFolder]:
+        """Hold a run for writing, made if it is not there.
+
+        Raises `RunError` where another process trains in it, or where it may not be started or resumed.
+        """
+        folder = cls(path)
+        with storing(folder.path):
+            folder.path.mkdir(parents=True, exist_ok=True)
+        with folder.locked():
+            cls.admits(path, config, resume)  # asked again: another process may have come first
+            if not folder.config.is_file():
+                write_file(folder.config, config)
+            yield folder
 
     def settings(self) -> dict[str, Any]:
-        """Return the resolved settings as a table."""
-        return tomllib.loads(self.config.read_text(encoding="utf-8"))
+        """Return the resolved settings as a table; raise `RunError` for what is no config of a run."""
+        refuse_special(self.config)
+        try:
+            table = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{self.config}: cannot be read ({error})") from None
+        tasks = table.get("tasks", {})
+        if not isinstance(tasks, dict) or not tasks:
+            raise RunError(f"{self.config}: has no tasks; expected the config of a run")
+        for name in tasks:
+            if said := name_problem(name):
+                raise RunError(f"{self.config}: tasks.{name[:40]!r} {said}")
+        return table
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for writing; `RunError` if another process trains in it."""
+        """Hold the folder for writing; raise `RunError` if another process trains in it.
+
+        What a killed process left is mended first.
+        """
+        for part in (self.lock, self.events, self.best, self.checkpoints, self.predictions, self.artifacts,
+                     self.plots):
+            refuse_link(part)
+        lock = FileLock(self.lock)
         with storing(self.path):
-            file = (self.path / ".lock").open("w", encoding="utf-8")
-        with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.acquire(timeout=_LOCK_SECONDS)
+            except Timeout:
                 raise RunError(f"{self.path}: another process is training in this folder") from None
+        try:
+            self._mend()
             yield
+        finally:
+            lock.release()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process trains in the folder now."""
+        if not self.lock.is_file() or self.lock.is_symlink():
+            return False
+        try:
+            with FileLock(self.lock).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False
+
+    def _mend(self) -> None:
+        with storing(self.path):
+            for folder in (self.path, self.best, self.checkpoints, self.predictions, self.artifacts,
+                           self.plots):
+                recover_all(folder)
+                tidy(folder)
 
 
 def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> None:
     """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
 
-    noun: "study" or "sweep"; the mark is <noun>.json. parts: name → digest of all that it runs. Parts may
-    be added later; one that changed is another's.
+    noun: "study" or "sweep". parts: name → digest of all that it runs. Parts may be added later; one that
+    changed is another's.
     """
-    mark = out / f"{noun}.json"
+    mark = ManyRunsPaths(out).mark(noun)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, expected a folder, or a name that is free")
     held: dict[str, str] = {}
     if mark.is_file():
-        held = json.loads(mark.read_text(encoding="utf-8")).get("parts", {})
+        try:
+            held = json.loads(mark.read_text(encoding="utf-8")).get("parts", {})
+        except (ValueError, AttributeError):
+            raise RunError(f"{mark}: is not what polytask wrote; give another --out") from None
         if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
             raise RunError(f'{out}: was begun with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")
         if held and not held.keys() & parts.keys():
             raise RunError(f"{out}: belongs to another {noun}; give another --out")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(each not in leftovers(out) for each in out.iterdir()):
         raise RunError(f"{out}: is no {noun} folder, and not empty; give another --out")
+    tidy(out, [mark.name])
     write_json(mark, {"title": title, "parts": {**held, **parts}})
 
 

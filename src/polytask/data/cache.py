@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from polytask.core.atomic_files import storing, write_file
 from polytask.core.errors import StorageError
+from polytask.core.paths import cache_folder
 
 T = TypeVar("T")
 # What reading an entry raises when the entry is absent, cut short or of another program.
@@ -30,23 +31,16 @@ _ABANDONED_SECONDS = 24 * 3600
 _HEADER = 128
 
 
-def cache_folder() -> Path:
-    """Return the folder of the cache: POLYTASK_CACHE, or ~/.cache/polytask."""
-    if given := os.environ.get("POLYTASK_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "polytask"
-
-
 class Cache:
     """Entries in a folder. `notes` says what the user should know about it."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = Path(folder) if folder is not None else cache_folder()
+        self.folder = cache_folder(folder)
         self.notes: list[str] = []
         self._temporary = False
 
     def entry(self, name: str, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
-        """Return `load(folder)` of an entry; `build(folder)` output_field it first if there is none."""
+        """Return `load(folder)` of an entry; `build(folder)` fills it first if there is none."""
         made = self._loaded(name, load)
         if made is not None:
             return made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import CheckpointError
+from polytask.core.paths import cache_folder
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -43,13 +43,6 @@ def _built(folder: Path) -> Path:
     if not path.exists():
         write_file(path, text)
     return path
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: $POLYTASK_CACHE, or the user's cache."""
-    if own := os.environ.get("POLYTASK_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polytask"
 
 
 def wordpiece(vocabulary: Path, options: dict[str, Any]) -> Tokenizer:

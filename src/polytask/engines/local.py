@@ -6,7 +6,6 @@ failed is told from its folder, so whoever starts the same jobs again goes on wh
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -47,15 +46,7 @@ class Job:
     @property
     def held(self) -> bool:
         """Whether a process trains in the folder: one that outlived whoever had started it."""
-        lock = self.folder / ".lock"
-        if not lock.is_file():
-            return False
-        with lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return RunFolder(self.folder).busy
 
     @property
     def log(self) -> Path:
@@ -83,7 +74,7 @@ class Job:
 
     def tidy(self) -> None:
         """Remove the exact state of a finished run: thrice its model, and nothing goes on from it."""
-        shutil.rmtree(RunFolder(self.folder).checkpoint.parent, ignore_errors=True)
+        shutil.rmtree(RunFolder(self.folder).checkpoints, ignore_errors=True)
 
     def complaint(self) -> str:
         """Return the last line that a failed run said."""

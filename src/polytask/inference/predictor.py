@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polytask.core.atomic_files import read_folder
 from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.paths import ModelPaths
 from polytask.core.prefetch import prefetch
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, collate
@@ -129,7 +131,7 @@ class Model:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as a folder of its own."""
-        card = (self.folder / "README.md")
+        card = ModelPaths(self.folder).card
         save_model(self.network, self.tasks, self._held.tokenizer, folder, self.thresholds,
                    card.read_text(encoding="utf-8") if card.is_file() else "")
 
@@ -170,6 +172,6 @@ def load(folder: str | Path) -> Model:
     if found is None:
         raise RunError(f"{folder}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
-    held = load_model(found)
-    held.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Model(held, found)
+    model = read_folder(found, lambda place: Model(load_model(place), found))
+    model.network.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model

@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from polytask.core.atomic_files import recover, save_tensors, write_folder
+from polytask.core.atomic_files import save_tensors, write_folder
 from polytask.core.errors import CheckpointError
+from polytask.core.paths import CheckpointPaths
 
 SCHEMA = 1
 
@@ -55,18 +56,16 @@ def save_checkpoint(folder: str | Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = pack(state, tensors)
     with write_folder(folder) as aside:
-        save_tensors(aside / "tensors.safetensors", _unshared(tensors))
-        (aside / "state.json").write_text(json.dumps({"schema": SCHEMA, "state": skeleton}),
-                                          encoding="utf-8")
+        save_tensors(CheckpointPaths(aside).tensors, _unshared(tensors))
+        CheckpointPaths(aside).state.write_text(json.dumps({"schema": SCHEMA, "state": skeleton}), encoding="utf-8")
 
 
 def load_checkpoint(folder: str | Path) -> dict[str, Any]:
     """Read a state back; raise `CheckpointError` naming the file that is cut short or missing."""
-    folder = Path(folder)
-    recover(folder)
+    paths = CheckpointPaths(folder)
     try:
-        tensors = load_file(folder / "tensors.safetensors")
-        whole = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(paths.tensors)
+        whole = json.loads(paths.state.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename}: the checkpoint lacks this file") from None
     except (SafetensorError, ValueError, OSError) as error:

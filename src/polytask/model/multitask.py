@@ -14,12 +14,25 @@ from typing import Any
 from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError
+from polytask.core.paths import name_problem
 from polytask.data.batch import Span, TokenBatch
 from polytask.data.labels import Labels
 from polytask.model.heads.contract import Head
 from polytask.model.output import Output
 from polytask.model.pairings.contract import Pairing
 from polytask.model.poolings.contract import Pooling
+
+
+def task_name_problem(name: str) -> str | None:
+    """Return why a task or a shared layer cannot be called so, or None.
+
+    The name becomes that of a folder and of a module in torch's `ModuleDict`.
+    """
+    if said := name_problem(name):
+        return said
+    if hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
+        return "is a name that torch has its own use for; choose another"
+    return None
 
 
 class TaskHead(nn.Module):
@@ -57,10 +70,6 @@ class MultiTask(nn.Module):
                  shared: nn.ModuleDict | None = None) -> None:
         super().__init__()
         self.encoder: Any = encoder
-        for task in task_heads:
-            if not task or "." in task or hasattr(nn.ModuleDict(), task):
-                raise ConfigError(f'tasks: "{task}" cannot be the name of a task, torch has its '
-                                  "own use of it; use another name")
         self.task_heads = nn.ModuleDict(task_heads)
         self.shared = nn.ModuleDict() if shared is None else shared
 

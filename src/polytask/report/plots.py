@@ -11,6 +11,7 @@ import numpy as np
 
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import MissingExtra
+from polytask.core.paths import inside
 from polytask.report.analysis import confusion, per_label, projected, reliability, residuals
 from polytask.report.record import RunRecord, TaskRecord
 from polytask.report.sections.curves import cosines, learned, losses, main_scores
@@ -55,8 +56,9 @@ def write_figures(figures: Iterable[tuple[str, Draw]], folder: Path) -> list[Pat
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 held = io.BytesIO()
                 figure.savefig(held, format=kind, metadata=metadata)
-                write_file(folder / f"{name}.{kind}", held.getvalue())
-                made.append(folder / f"{name}.{kind}")
+                path = inside(folder, f"{name}.{kind}")
+                write_file(path, held.getvalue())
+                made.append(path)
             pyplot.close(figure)
     return made
 

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.atomic_files import standing
 from polytask.core.errors import RunError
+from polytask.core.paths import ModelPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
 from polytask.studies.run_results import events_of
@@ -149,15 +150,15 @@ def read_run(path: str | Path, artifacts: tuple[dict[str, Any], Mapping[str, Any
              answers: bool = True) -> RunRecord:
     """Read a run folder (its predictions where `answers` are wanted); raise `RunError` if it is none."""
     folder = RunFolder.open(path)
-    config = tomllib.loads(folder.config.read_text(encoding="utf-8"))
+    config = folder.settings()
     told, arrays = artifacts
     results, data = _json(folder.results), _json(folder.data)
-    saved = _json(folder.model / "tasks.json").get("tasks", {})
+    saved = _json(ModelPaths(standing(folder.model)).tasks).get("tasks", {})
     tasks = {}
     for name, table in config.get("tasks", {}).items():
         task = TaskRecord(name, saved.get(name, table), _labels(name, saved, told))
         for split in SPLITS:
-            if answers and (file := folder.predictions / f"{name}-{split}.csv").is_file():
+            if answers and (file := folder.answers(name, split)).is_file():
                 _answer(task, split, file)
         if task.labels is None and (dev := task.dev):
             task.labels = _guessed(dev)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from polytask.core.atomic_files import standing
+from polytask.core.paths import ModelPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
 from polytask.metrics import METRICS, measure
@@ -75,7 +77,7 @@ class RunResults:
         return list(self.results["dev"]["scores"][task])
 
     def _predictions(self, task: str, split: str) -> Predicted | None:
-        path = self.folder.predictions / f"{task}-{split}.csv"
+        path = self.folder.answers(task, split)
         if not path.is_file():
             return None
         with path.open(newline="", encoding="utf-8") as file:
@@ -90,7 +92,7 @@ class RunResults:
 
     def _labels(self, task: str, seen: set[str]) -> Labels:
         """Return a task's labels as the model has them; told from the names where it is gone."""
-        path = self.folder.model / "tasks.json"
+        path = ModelPaths(standing(self.folder.model)).tasks
         if path.is_file():
             return Labels.from_json(json.loads(path.read_text(encoding="utf-8"))["tasks"][task]["labels"])
         if "pearson" in self.metrics(task):

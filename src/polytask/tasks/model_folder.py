@@ -1,8 +1,6 @@
-"""A model folder: a Hugging Face encoder at its root, and beside it what makes it answer tasks.
+"""A model folder (`core.paths.ModelPaths` says what lies where): written in one rename, read whole.
 
-    config.json model.safetensors tokenizer.json …   opens with transformers.AutoModel
-    heads/<task>/{config.json, model.safetensors}    shared/<name>/   adapters/<task>/
-    tasks.json                                       README.md (the model card)
+A reader changes nothing in the folder and gets one version of it, also while a training replaces it.
 """
 
 from __future__ import annotations
@@ -18,13 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polytask.core.atomic_files import recover, save_tensors, write_folder
+from polytask.core.atomic_files import read_folder, save_tensors, standing, standing_aside, write_folder
 from polytask.core.errors import CheckpointError
+from polytask.core.json_files import read_json
+from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special
 from polytask.core.settings import to_table
 from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
-from polytask.model.multitask import MultiTask, TaskHead, build_task_head
+from polytask.model.multitask import MultiTask, TaskHead, build_task_head, task_name_problem
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.tasks.task import ResolvedTask
 
@@ -45,17 +45,12 @@ class ModelFolder:
 
 def is_model_folder(path: str | Path) -> bool:
     """Return whether `path` is a folder that `save_model` wrote."""
-    return (Path(path) / "tasks.json").is_file()
+    return ModelPaths(standing(path)).tasks.is_file()
 
 
 def model_folder_of(path: str | Path) -> Path | None:
     """Return the model folder that a run or model folder has, or None."""
-    path = Path(path)
-    for each in (path, path / "model"):
-        recover(each)
-        if is_model_folder(each):
-            return each
-    return None
+    return next((each for each in (Path(path), RunPaths(path).model) if is_model_folder(each)), None)
 
 
 def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Pooling) -> MultiTask:
@@ -71,96 +66,121 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
                folder: str | Path, thresholds: Mapping[str, float], card: str) -> None:
     """Write a model folder, in one rename."""
     with write_folder(folder) as aside:
+        paths = ModelPaths(aside)
         save_any(merged(model.encoder), tokenizer, aside)
         for name, task in tasks.items():
             task_head = model.task_head(name)
             about = {"head": to_table(task.head), "pairing": to_table(task.pairing),
                      "outputs": task.outputs, "pooling": to_table(task_head.pooling)}
-            _save_part(aside / "heads" / name, task_head.state_dict(), about)
+            _save_part(paths.head(name), task_head.state_dict(), about)
         for name, layer in model.shared.items():
             users = [task for task in tasks if name in model.task_head(task).shares]
-            _save_part(aside / "shared" / name, layer.state_dict(), {"tasks": users})
-        _save_adapter(model, aside)
+            _save_part(paths.shared(name), layer.state_dict(), {"tasks": users})
+        _save_adapter(model, paths)
         whole = {"schema": SCHEMA, "tasks": {name: task.to_json() for name, task in tasks.items()},
                  "thresholds": dict(thresholds)}
-        (aside / "tasks.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n",
-                                          encoding="utf-8")
-        (aside / "README.md").write_text(card, encoding="utf-8")
+        paths.tasks.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        paths.card.write_text(card, encoding="utf-8")
 
 
-def _save_part(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    save_tensors(folder / "model.safetensors",
-                 {name: value.detach().cpu().contiguous() for name, value in state.items()})
+def _save_part(part: PartPaths, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    part.path.mkdir(parents=True)
+    part.config.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    save_tensors(part.weights, {name: value.detach().cpu().contiguous() for name, value in state.items()})
 
 
-def _save_adapter(model: MultiTask, folder: Path) -> None:
+def _save_adapter(model: MultiTask, paths: ModelPaths) -> None:
     adapter = getattr(model.encoder, "adapter", None)
     if adapter is None:
         return
     for task, module in adapter.tasks.items():
-        _save_part(folder / "adapters" / task, module.state_dict(), {"type": to_table(adapter.settings)})
+        _save_part(paths.adapter(task), module.state_dict(), {"type": to_table(adapter.settings)})
 
 
 def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
-    """Read a model folder; raise `CheckpointError` naming what is missing or cut short."""
+    """Read a run's best model, or a model folder, which a training may be replacing meanwhile.
+
+    Raises `CheckpointError` naming what is missing, cut short, or no part of a model.
+    """
     found = model_folder_of(folder)
     if found is None:
-        raise CheckpointError(f"{folder}: is no model, it has no tasks.json")
-    try:
-        whole = json.loads((found / "tasks.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{found / 'tasks.json'}: cannot be read ({error})") from None
-    if whole.get("schema") != SCHEMA:
-        raise CheckpointError(f"{found / 'tasks.json'}: found schema {whole.get('schema')!r}, "
-                              f"expected {SCHEMA}")
-    try:
-        tasks = {name: ResolvedTask.from_json(name, table) for name, table in whole["tasks"].items()}
-    except PydanticCustomError as error:
-        raise CheckpointError(f"{found / 'tasks.json'}: {error.message()}") from None
-    encoder, tokenizer, notes = load_any(found, dropout)
-    default = _pooling_of(found, next(iter(tasks)))
+        raise CheckpointError(f"{folder}: is no model, it has no {ModelPaths(folder).tasks.name}")
+    model = read_folder(found, lambda place: _loaded(ModelPaths(place), dropout))
+    if model.tokenizer.parent == standing_aside(found):  # which is gone by now
+        model.tokenizer = found / model.tokenizer.name
+    return model
+
+
+def _loaded(paths: ModelPaths, dropout: float | None) -> ModelFolder:
+    whole = read_json(paths.tasks, CheckpointError)
+    if not isinstance(whole, dict) or whole.get("schema") != SCHEMA:
+        schema = whole.get("schema") if isinstance(whole, dict) else whole
+        raise CheckpointError(f"{paths.tasks}: found schema {str(schema)[:40]}, expected {SCHEMA}")
+    tasks = _tasks(paths.tasks, whole.get("tasks"))
+    encoder, tokenizer, notes = load_any(paths.path, dropout)
+    default = _pooling_of(paths.head(next(iter(tasks))))
     model = new_model(encoder, tasks, default)
     for name in tasks:
         task_head = model.task_head(name)
-        task_head.pooling = _pooling_of(found, name)
-        _load_part(found / "heads" / name, task_head)
+        task_head.pooling = _pooling_of(paths.head(name))
+        _load_part(paths.head(name), task_head)
     for name, layer in model.shared.items():
-        _load_part(found / "shared" / name, layer)
-    _load_adapter(model, found)
+        _load_part(paths.shared(name), layer)
+    _load_adapter(model, paths)
     model.eval()
     return ModelFolder(model, tasks, tokenizer, default, whole.get("thresholds", {}), notes)
 
 
-def _pooling_of(folder: Path, task: str) -> Pooling:
-    path = folder / "heads" / task / "config.json"
+def _tasks(path: Path, tables: Any) -> dict[str, ResolvedTask]:
+    if not isinstance(tables, dict) or not tables:
+        raise CheckpointError(f"{path}: has no tasks")
+    for name in tables:
+        if said := task_name_problem(name):
+            raise CheckpointError(f"{path}: task {name[:40]!r} {said}")
     try:
-        made: Pooling = pooling.read(json.loads(path.read_text(encoding="utf-8"))["pooling"])
+        return {name: ResolvedTask.from_json(name, table) for name, table in tables.items()}
     except PydanticCustomError as error:
         raise CheckpointError(f"{path}: {error.message()}") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from None
-    return made
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is not what polytask wrote "
+                              f"({type(error).__name__}: {error})") from None
 
 
-def _load_part(folder: Path, module: nn.Module | TaskHead) -> None:
-    path = folder / "model.safetensors"
+def _pooling_of(part: PartPaths) -> Pooling:
+    about = read_json(part.config, CheckpointError)
     try:
-        module.load_state_dict(load_file(path))
+        read: Pooling = pooling.read(about["pooling"])
+    except PydanticCustomError as error:
+        raise CheckpointError(f"{part.config}: {error.message()}") from None
+    except (TypeError, KeyError):
+        raise CheckpointError(f"{part.config}: names no pooling") from None
+    return read
+
+
+def _load_part(part: PartPaths, module: nn.Module | TaskHead) -> None:
+    refuse_special(part.weights, CheckpointError)
+    try:
+        module.load_state_dict(load_file(part.weights))
     except (OSError, SafetensorError, RuntimeError) as error:
         said = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: cannot be read ({said})") from None
+        raise CheckpointError(f"{part.weights}: cannot be read ({said})") from None
 
 
-def _load_adapter(model: MultiTask, folder: Path) -> None:
-    places = sorted((folder / "adapters").glob("*/config.json"))
-    if not places:
+def _load_adapter(model: MultiTask, paths: ModelPaths) -> None:
+    parts = [paths.adapter(folder.name) for folder in sorted(paths.adapters.glob("*"))]
+    parts = [part for part in parts if part.config.is_file()]
+    if not parts:
         return
-    kind = json.loads(places[0].read_text(encoding="utf-8"))["type"]
-    adapter.read(kind).attach(model, [place.parent.name for place in places])
-    for place in places:
-        _load_part(place.parent, model.encoder.adapter.tasks[place.parent.name])
+    about = read_json(parts[0].config, CheckpointError)
+    try:
+        settings = adapter.read(about["type"])
+    except PydanticCustomError as error:
+        raise CheckpointError(f"{parts[0].config}: {error.message()}") from None
+    except (TypeError, KeyError):
+        raise CheckpointError(f"{parts[0].config}: names no adapter") from None
+    settings.attach(model, [part.path.name for part in parts])
+    for part in parts:
+        _load_part(part, model.encoder.adapter.tasks[part.path.name])
 
 
 def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelFolder) -> Iterator[str]:

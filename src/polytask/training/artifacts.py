@@ -20,6 +20,7 @@ import torch
 
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.errors import RunError
+from polytask.core.paths import RunPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import class_counts
@@ -59,9 +60,8 @@ def write_artifacts(built: Built, model: MultiTask, folder: RunFolder) -> None:
     told["overlaps"] = _overlaps(built)
     told["model"] = {"parameters": sum(p.numel() for p in model.parameters()),
                      "layers": getattr(model.encoder, "num_layers", None), "width": model.encoder.width}
-    place = folder.path / "artifacts"
-    write_file(place / "artifacts.npz", lambda path: _save(path, arrays))
-    write_json(place / "artifacts.json", told)
+    write_file(folder.arrays, lambda path: _save(path, arrays))
+    write_json(folder.notes, told)
 
 
 def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
@@ -75,14 +75,14 @@ def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
 
 def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what was told and the arrays; both empty where nothing was kept."""
-    place = folder / "artifacts"
-    if not (place / "artifacts.json").is_file() or not (place / "artifacts.npz").is_file():
+    place = RunPaths(folder)
+    if not place.notes.is_file() or not place.arrays.is_file():
         return {}, {}
     try:
-        with (place / "artifacts.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return json.loads((place / "artifacts.json").read_text(encoding="utf-8")), dict(arrays)
+        with place.arrays.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return json.loads(place.notes.read_text(encoding="utf-8")), dict(arrays)
     except (ValueError, BadZipFile) as error:
-        raise RunError(f"{place}: cannot be read ({error}); delete the folder for a report "
+        raise RunError(f"{place.artifacts}: cannot be read ({error}); delete the folder for a report "
                        "without embeddings and attention") from None
 
 

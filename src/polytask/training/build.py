@@ -12,6 +12,7 @@ import torch
 from polytask import sample
 from polytask.config import Run
 from polytask.core.errors import ConfigError
+from polytask.core.paths import expanded
 from polytask.core.progress import progress
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
@@ -91,7 +92,7 @@ def dataset_store(run: Run, tokenizer: Path) -> DatasetStore:
 
 def data_root(run: Run) -> Path:
     """Return the folder of the data; "sample" is the one that comes with polytask."""
-    return sample.root() if run.data.root == "sample" else Path(run.data.root).expanduser()
+    return sample.root() if run.data.root == "sample" else expanded(run.data.root, "data.root")
 
 
 def resolve_tasks(run: Run, data: Mapping[str, TaskData]) -> dict[str, ResolvedTask]:

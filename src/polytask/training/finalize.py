@@ -54,4 +54,4 @@ def write_predictions(built: Built, evaluation: Evaluation, split: str, folder: 
         true = None if part.targets is None else true_labels(task, part).tolist()
         rows = records(task, decision, part.texts(), part.ids or None, true)
         writer = RecordWriter("csv", task, true is not None)
-        write_file(folder.predictions / f"{name}-{split}.csv", writer.text(rows))
+        write_file(folder.answers(name, split), writer.text(rows))

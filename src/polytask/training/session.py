@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import sys
 import threading
@@ -91,7 +90,7 @@ class Session:
                 for name in self.built.tasks}
 
     def _restore(self, trainer: Trainer, log: EventLog) -> None:
-        if (self.folder.checkpoint / "state.json").is_file() or self.folder.checkpoint.is_dir():
+        if self.folder.checkpoint.is_dir():
             state = load_checkpoint(self.folder.checkpoint)
             log.cut(state.pop("events"))
             trainer.load(state)
@@ -120,7 +119,7 @@ class Session:
                 if self.stopped.is_set():
                     self._save(trainer, log)
                     raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
-                                      f"go on with: {self.again}")
+                                      f"resume it with: {self.again}")
 
     def _save(self, trainer: Trainer, log: EventLog) -> None:
         save_checkpoint(self.folder.checkpoint, trainer.state() | {"events": log.position()})
@@ -168,7 +167,11 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process has held, in MB."""
+    """Return the most memory that this process has held, in MB; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
