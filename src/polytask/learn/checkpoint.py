@@ -56,8 +56,9 @@ def save_checkpoint(folder: str | Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = pack(state, tensors)
     with write_folder(folder) as aside:
-        save_tensors(CheckpointPaths(aside).tensors, _unshared(tensors))
-        CheckpointPaths(aside).state.write_text(json.dumps({"schema": SCHEMA, "state": skeleton}), encoding="utf-8")
+        paths = CheckpointPaths(aside)
+        save_tensors(paths.tensors, _unshared(tensors))
+        paths.state.write_text(json.dumps({"schema": SCHEMA, "state": skeleton}), encoding="utf-8")
 
 
 def load_checkpoint(folder: str | Path) -> dict[str, Any]:
