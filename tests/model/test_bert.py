@@ -12,7 +12,8 @@ from torch import Tensor
 from polytask.core.errors import CheckpointError, ConfigError
 from polytask.data.batch import TokenBatch
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.pretrained import hugging_face_name, load_encoder
+from polytask.model.families import hugging_face_name, read_flat, written
+from polytask.model.pretrained import load_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -52,7 +53,7 @@ def padded(batch: TokenBatch) -> dict[str, Tensor]:
 
 def reference(bert: Bert) -> torch.nn.Module:
     made = transformers.BertModel(
-        transformers.BertConfig(**bert.config.to_json()), add_pooling_layer=bert.pooler is not None)
+        transformers.BertConfig(**written(bert.config)), add_pooling_layer=bert.pooler is not None)
     made.load_state_dict({hugging_face_name(k): v for k, v in bert.state_dict().items()})
     return made.train(bert.training)
 
@@ -96,7 +97,7 @@ def test_forward_and_every_gradient_equal_transformers(seed: int) -> None:
                    num_hidden_layers=draw.choice([1, 2, 3]),
                    intermediate_size=draw.choice([17, 32]),
                    hidden_act=draw.choice(["gelu", "gelu_new", "relu"]),
-                   type_vocab_size=draw.choice([1, 2, 3]),
+                   type_vocab_size=draw.choice([1, 2, 3]), initializer_range=0.1,
                    layer_norm_eps=draw.choice([1e-12, 1e-5]),
                    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     lengths = [draw.randint(1, 40) for _ in range(draw.choice([1, 3, 9, 17]))]
@@ -252,19 +253,19 @@ def test_a_sequence_beyond_the_positions_is_one_sentence() -> None:
 
 def test_config_goes_to_json_and_back() -> None:
     made = config(hidden_act="relu", pad_token_id=3)
-    assert BertConfig.from_json(made.to_json()) == made
+    assert read_flat(written(made)) == made
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"model_type": "roberta"}, 'found model_type "roberta", expected "bert"'),
+    ({"model_type": "gpt2"}, 'found model_type "gpt2", expected one of "bert", "roberta"'),
     ({"hidden_act": "swish"}, 'found hidden_act "swish"'),
     ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
     ({"hidden_size": 25}, "multiple of num_attention_heads"),
-    ({"is_decoder": True}, "expected an encoder"),
+    ({"is_decoder": True}, "which makes it a decoder; expected an encoder"),
 ])
 def test_a_config_that_is_no_bert_is_refused(change: dict, said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
-        BertConfig.from_json({**config().to_json(), **change})
+        read_flat({**written(config()), **change})
 
 
 def test_layers_are_told_from_parameter_names() -> None:

@@ -8,7 +8,7 @@ order, and so whose bits, may differ from run to run.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,6 +20,29 @@ from torch.nn import functional as F
 
 from polytask.model.dropout import fused, kept
 
+QueriesAndKeys = Callable[[], tuple[Tensor, Tensor]]
+"""Gives the queries and the keys of n sequences, (n, heads, L, d) each; called only by a bias that
+depends on them, since gathering them costs a pass."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How queries meet keys: softmax(scale · q kᵀ + bias), each query within its window."""
+
+    scale: float | None = None
+    """None: 1 / √d, with d the width of a head."""
+    bias: Callable[[int, QueriesAndKeys], Tensor] | None = None
+    """From a length L to what is added to the scores: (n or 1, heads, L, L)."""
+    window: int | None = None
+    """A query sees the keys at most this many tokens away; None: all of its sequence."""
+
+    def scale_for(self, head_width: int) -> float:
+        """Return the factor of the products."""
+        return head_width**-0.5 if self.scale is None else self.scale
+
+
+PLAIN = Scoring()
+
 
 @dataclass(frozen=True)
 class Block:
@@ -29,8 +52,8 @@ class Block:
     length: int
     rows: slice
     """Its places among the places of all blocks: sequences · length of them."""
-    bias: Tensor | None
-    """(sequences, 1, 1, length): 0 at a token, -inf at padding; None: nothing is padded."""
+    mask: Tensor | None
+    """(sequences, 1, 1 or length, length): 0 where a query sees a key, else -inf; None: it sees all."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,8 @@ class Plan:
     """(tokens,) the place of each token."""
     padding: Tensor
     """The places that are padding."""
+    starts: Tensor
+    """(sequences + 1,) int32: where each sequence begins, and the number of tokens."""
 
     @property
     def places(self) -> int:
@@ -51,15 +76,15 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def planned(lengths: tuple[int, ...], device: torch.device) -> Plan:
-    """Group sequences by length; the same lengths give the same plan object."""
+def planned(lengths: tuple[int, ...], device: torch.device, window: int | None = None) -> Plan:
+    """Group sequences by length; the same lengths and window give the same plan object."""
     starts = [0]
     for length in lengths:
         starts.append(starts[-1] + length)
     blocks: list[Block] = []
     into, padding, place = [], [], 0
     back = torch.empty(starts[-1], dtype=torch.long)
-    for group in _groups(lengths):
+    for group in groups_of_like_length(lengths):
         # Vector units take eight keys at a time, so a length of 25 costs more than one of 32.
         longest = -(-lengths[group[0]] // 8) * 8
         first = torch.tensor([starts[s] for s in group])[:, None]
@@ -69,17 +94,39 @@ def planned(lengths: tuple[int, ...], device: torch.device) -> Plan:
         back[tokens[real]] = places[real]
         into.append(tokens.flatten())
         padding.append(places[~real])
-        bias = torch.zeros(len(group), 1, 1, longest).masked_fill_(~real[:, None, None], -math.inf)
         stop = place + tokens.numel()
+        mask = _mask(real, window)
         blocks.append(Block(len(group), longest, slice(place, stop),
-                            None if bool(real.all()) else bias.to(device)))
+                            None if mask is None else _on(mask, device)))
         place = stop
     none = torch.empty(0, dtype=torch.long)
-    return Plan(tuple(blocks), torch.cat([none, *into]).to(device), back.to(device),
-                torch.cat([none, *padding]).to(device))
+    return Plan(tuple(blocks), _on(torch.cat([none, *into]), device), _on(back, device),
+                _on(torch.cat([none, *padding]), device),
+                _on(torch.tensor(starts, dtype=torch.int32), device))
 
 
-def _groups(lengths: Sequence[int]) -> list[list[int]]:
+def _mask(real: Tensor, window: int | None) -> Tensor | None:
+    """Return 0 where a query sees a key and else -inf, from which places (n, L) are tokens."""
+    length = real.shape[1]
+    seen = real[:, None, None]                                              # (n, 1, 1, L)
+    if window is not None and length > window + 1:
+        at = torch.arange(length)
+        near = (at[:, None] - at).abs() <= window
+        # A place of padding sees all tokens: a row of -inf would be NaN, and spread.
+        seen = seen & (near | ~real[:, None, :, None])
+    elif bool(real.all()):
+        return None
+    return torch.zeros(seen.shape).masked_fill_(~seen, -math.inf)
+
+
+def _on(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device without waiting for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def groups_of_like_length(lengths: Sequence[int]) -> list[list[int]]:
     """Split sequences, longest first, where padding would cost more than another block."""
     groups: list[list[int]] = []
     for s in sorted(range(len(lengths)), key=lambda s: -lengths[s]):
@@ -90,24 +137,64 @@ def _groups(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float) -> Tensor:
+def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float,
+           scoring: Scoring = PLAIN) -> Tensor:
     """Mix the tokens of each sequence: (T, 3W) of queries, keys and values to (T, W).
 
     `p` is the probability of dropping an attention weight.
     """
-    plan = planned(lengths, qkv.device)
+    plan = planned(lengths, qkv.device, scoring.window)
+    head_width = qkv.shape[1] // (3 * heads)
+    scale = scoring.scale_for(head_width)
+    if scoring.bias is None and p == 0 and _has_varlen(qkv, head_width):
+        return _varlen(qkv, plan, max(lengths, default=0), heads, scale, scoring.window)
+    rows: Tensor | None = None
+    biases: list[Tensor] = []
+    if scoring.bias is not None:
+        for block in plan.blocks:
+            def queries_and_keys(block: Block = block) -> tuple[Tensor, Tensor]:
+                nonlocal rows
+                rows = qkv.index_select(0, plan.into) if rows is None else rows
+                q, k, _ = _by_head(rows[block.rows], block, heads).unbind()
+                return q, k
+
+            biases.append(scoring.bias(block.length, queries_and_keys))
     if fused(qkv):
-        return _Attention.apply(qkv, plan, heads, p)  # type: ignore[no-any-return, no-untyped-call]
+        return _Attention.apply(  # type: ignore[no-any-return, no-untyped-call]
+            qkv, plan, heads, p, scale, *biases)
     # Padding has no influence and its gradient is zero, so index_select's own gradient adds zeros
     # to the one number that counts: the order of its sums does not matter.
-    rows = qkv.index_select(0, plan.into)
+    rows = qkv.index_select(0, plan.into) if rows is None else rows
     results = []
-    for block in plan.blocks:
+    for at, block in enumerate(plan.blocks):
         q, k, v = _by_head(rows[block.rows], block, heads).unbind()
-        bias = None if block.bias is None else block.bias.to(q.dtype)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=p)
+        bias = None if block.mask is None else block.mask.to(q.dtype)
+        if biases:
+            bias = biases[at].to(q.dtype) if bias is None else biases[at].to(q.dtype) + bias
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=p, scale=scale)
         results.append(mixed.transpose(1, 2).reshape(len(rows[block.rows]), -1))
     return torch.cat([qkv.new_empty(0, qkv.shape[1] // 3), *results]).index_select(0, plan.back)
+
+
+def _has_varlen(qkv: Tensor, head_width: int) -> bool:
+    """Tell whether flash attention over sequences of any length takes these numbers."""
+    if qkv.device.type != "cuda" or qkv.dtype not in (torch.float16, torch.bfloat16):
+        return False
+    # PyTorch's kernel: from Ampere on, heads of a multiple of 8 up to 256.
+    return (head_width % 8 == 0 and head_width <= 256
+            and torch.cuda.get_device_capability(qkv.device) >= (8, 0))
+
+
+def _varlen(qkv: Tensor, plan: Plan, longest: int, heads: int, scale: float,
+            window: int | None) -> Tensor:
+    """Attend without any padding: the flat batch is what the kernel takes."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)                    # (T, heads, d)
+    reach = -1 if window is None else window
+    mixed: Tensor = varlen_attn(q, k, v, cu_seq_q=plan.starts, cu_seq_k=plan.starts,  # type: ignore[assignment]
+                                max_q=longest, max_k=longest, scale=scale, window_size=(reach, reach))
+    return mixed.flatten(1)
 
 
 def _by_head(rows: Tensor, block: Block, heads: int) -> Tensor:
@@ -119,22 +206,23 @@ def _by_head(rows: Tensor, block: Block, heads: int) -> Tensor:
 class _Attention(torch.autograd.Function):
     """Softmax attention with dropout, block by block; random bits are drawn once for all blocks.
 
-    With S = q kᵀ / √d, P = softmax(S), D = P ∘ mask, O = D v, the gradients are dv = Dᵀ dO,
-    dP = mask ∘ dO vᵀ, dS = P ∘ (dP − rowsum(dP ∘ P)), dq = dS k / √d, dk = dSᵀ q / √d.
+    With S = scale · q kᵀ + B, P = softmax(S), D = P ∘ mask, O = D v, the gradients are dv = Dᵀ dO,
+    dP = mask ∘ dO vᵀ, dS = P ∘ (dP − rowsum(dP ∘ P)), dq = scale · dS k, dk = scale · dSᵀ q, and
+    dB = dS, summed over the sequences that share B.
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, plan: Plan, heads: int, p: float) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, plan: Plan, heads: int, p: float, scale: float,
+                *biases: Tensor) -> Tensor:
         width = qkv.shape[1] // 3
-        scale = (width // heads) ** -0.5
         rows = qkv.index_select(0, plan.into)                               # (places, 3W)
         weights = qkv.new_empty(sum(_sizes(plan, heads)))
         inputs = []
-        for block, weight in _split(weights, plan, heads):
+        for at, (block, weight) in enumerate(_split(weights, plan, heads)):
             # A copy, so that (n, heads) is one dimension for the products: (3, n · heads, L, d).
             qkv_ = _by_head(rows[block.rows], block, heads).contiguous().flatten(1, 2)
             inputs.append(qkv_)
-            _scores(qkv_[0], qkv_[1], block, heads, scale, weight)
+            _scores(qkv_[0], qkv_[1], block, heads, scale, weight, biases[at] if biases else None)
             torch.softmax(weight, -1, out=weight)
         mask = kept(weights.shape, p, weights) if p else None
         dropped = weights if mask is None else weights * mask
@@ -143,11 +231,12 @@ class _Attention(torch.autograd.Function):
             _as_heads(out, block, heads).copy_(_four(torch.bmm(weight, qkv_[2]), block, heads))
         ctx.save_for_backward(weights, mask, None if mask is None else dropped, *inputs)
         ctx.plan, ctx.heads, ctx.scale = plan, heads, scale
+        ctx.shared = [len(bias) == 1 for bias in biases]
         return out.index_select(0, plan.back)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, mask, dropped, *inputs = ctx.saved_tensors
         plan, heads = ctx.plan, ctx.heads
         by_out = grad.index_select(0, plan.into).index_fill_(0, plan.padding, 0)
@@ -163,14 +252,19 @@ class _Attention(torch.autograd.Function):
             _as_heads(by_rows[:, 2], block, heads).copy_(_four(by_value, block, heads))
         if mask is not None:
             by_weights.mul_(mask)
+        by_biases: list[Tensor] = []
         for (block, by_weight), _, (_, weight), qkv_ in pieces:
             by_score = torch._softmax_backward_data(by_weight, weight, -1, weight.dtype)
+            if ctx.shared:
+                by_bias = _four(by_score, block, heads)
+                by_biases.append(by_bias.sum(0, keepdim=True) if ctx.shared[len(by_biases)]
+                                 else by_bias.clone())
             by_score.mul_(ctx.scale)
             by_query = torch.bmm(by_score, qkv_[1])
             by_key = torch.bmm(by_score.transpose(1, 2), qkv_[0])
             _as_heads(by_rows[:, 0], block, heads).copy_(_four(by_query, block, heads))
             _as_heads(by_rows[:, 1], block, heads).copy_(_four(by_key, block, heads))
-        return by_rows.flatten(1).index_select(0, plan.back), None, None, None
+        return by_rows.flatten(1).index_select(0, plan.back), None, None, None, None, *by_biases
 
 
 def _sizes(plan: Plan, heads: int) -> list[int]:
@@ -194,21 +288,33 @@ def _four(x: Tensor, block: Block, heads: int) -> Tensor:
     return x.view(block.sequences, heads, block.length, -1)
 
 
-def _scores(q: Tensor, k: Tensor, block: Block, heads: int, scale: float, out: Tensor) -> None:
-    """Write q kᵀ · scale, -inf at padded keys, into `out`: (n · heads, L, L)."""
-    if block.bias is None:
+def _scores(q: Tensor, k: Tensor, block: Block, heads: int, scale: float, out: Tensor,
+            bias: Tensor | None) -> None:
+    """Write scale · q kᵀ + bias, -inf where a query sees no key, into `out`: (n · heads, L, L)."""
+    if bias is not None:
+        added = _four(out, block, heads).copy_(bias)
+        if block.mask is not None:
+            added.add_(block.mask.to(out.dtype))
+        torch.baddbmm(out, q, k.transpose(1, 2), alpha=scale, out=out)
+    elif block.mask is None:
         torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=scale, out=out)
-        return
-    bias = block.bias.to(out.dtype).expand(-1, heads, 1, -1).reshape(len(out), 1, -1)
-    torch.baddbmm(bias, q, k.transpose(1, 2), alpha=scale, out=out)
+    else:
+        rows = block.mask.shape[2]
+        mask = block.mask.to(out.dtype).expand(-1, heads, -1, -1).reshape(len(out), rows, -1)
+        torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale, out=out)
 
 
-def attention_maps(qkv: Tensor, lengths: Sequence[int], heads: int) -> list[Tensor]:
+def attention_maps(qkv: Tensor, lengths: Sequence[int], heads: int,
+                   scoring: Scoring = PLAIN) -> list[Tensor]:
     """Return each sequence's attention, before dropout: (heads, length, length)."""
     maps, start = [], 0
     for length in lengths:
         rows = qkv[start:start + length].view(length, 3, heads, -1)
         q, k, _ = rows.permute(1, 2, 0, 3).unbind()                         # (heads, length, d)
-        maps.append((q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1))
+        scores = q @ k.transpose(1, 2) * scoring.scale_for(q.shape[-1])
+        if scoring.bias is not None:
+            scores = scores + scoring.bias(length, lambda q=q, k=k: (q[None], k[None]))[0]  # type: ignore[misc]
+        mask = _mask(torch.ones(1, length, dtype=torch.bool), scoring.window)
+        maps.append((scores if mask is None else scores + mask[0].to(scores)).softmax(-1))
         start += length
     return maps

