@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from polytask.core.atomic_files import write_folder
 from polytask.core.errors import CheckpointError, MissingExtra
-from polytask.data.wordpiece import cache_folder
+from polytask.core.paths import cache_folder
 
 
 @dataclass(frozen=True)
