@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import nn
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.core.registry import add_search_path
 from polytask.core.settings import from_table, problem, settings, to_table
 from polytask.core.toml import override, read_toml, write_toml
+from polytask.core.user_modules import add_search_path
 from polytask.learn.train_settings import Train
 from polytask.metrics import check_formula
 from polytask.model.adapters.contract import Adapter, adapter

@@ -51,6 +51,27 @@ def test_the_workers_of_a_study_find_own_parts(small: list[str], tmp_path: Path)
     assert "| own | 1 |" in found.stdout
 
 
+def test_files_with_the_names_of_real_modules_beside_a_config_break_nothing(
+    small: list[str], tmp_path: Path
+) -> None:
+    """Neither the command nor a study's workers import a random.py or tokenizers.py that lies about."""
+    for name in ("random", "tokenizers", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the file of the folder was imported')")
+    parts = (EXAMPLES / "own_parts.py").read_text()
+    (tmp_path / "close_by.py").write_text("SHARPNESS = 2.0\n")
+    (tmp_path / "my_own_parts.py").write_text(f"from close_by import SHARPNESS\n{parts}")
+    config = (EXAMPLES / "own_parts.toml").read_text().replace("own_parts:", "my_own_parts:")
+    (tmp_path / "base.toml").write_text(config)
+    (tmp_path / "study.toml").write_text(
+        'base = "base.toml"\nseeds = 1\n[set]\n"train.max_steps" = 1\n[[rows]]\nname = "own"\n')
+    found = polytask(tmp_path, "compare", "study.toml", "--out", "out", "-q", *small)
+    assert found.returncode == 0, found.stdout + found.stderr
+    (tmp_path / "base.toml").write_text(config.replace("my_own_parts:Focal", "random:Focal"))
+    refused = polytask(tmp_path, "train", "base.toml", "--out", "run", "-q", *small)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
+    assert "random.py has the name of" in refused.stderr
+
+
 def test_there_is_an_example_for_every_family_but_adapters() -> None:
     tree = ast.parse((EXAMPLES / "own_parts.py").read_text(encoding="utf-8"))
     shown = {ast.unparse(each) for node in tree.body if isinstance(node, ast.ClassDef)

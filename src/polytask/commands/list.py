@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.core.registry import Family
+from polytask.core.registry import Registry
 
 # The modules whose import registers the components, family by family, as they are listed.
 FAMILIES = {
@@ -22,7 +22,7 @@ FAMILIES = {
 }
 
 
-def families(name: str | None = None) -> dict[str, Family]:
+def families(name: str | None = None) -> dict[str, Registry[Any]]:
     """Return the families by their plural name: all, or the one asked for."""
     if name is not None and name not in FAMILIES:
         raise ConfigError(f'"{name}" is no family{nearest(name, FAMILIES)}'
@@ -30,7 +30,7 @@ def families(name: str | None = None) -> dict[str, Family]:
     wanted = [name] if name else list(FAMILIES)
     for each in wanted:
         import_module(FAMILIES[each])
-    return {each: Family.all[each] for each in wanted}
+    return {each: Registry.all[each] for each in wanted}
 
 
 def catalogue(name: str | None = None) -> dict[str, list[dict[str, Any]]]:

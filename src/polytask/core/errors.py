@@ -6,6 +6,7 @@ PolytaskError                 anything that is the user's to mend; the command l
 ├── DataError                 a data file: missing, malformed, a label out of range
 ├── RunError                  a run folder: not one, of another config, cut short
 │   └── CheckpointError       weights or state that cannot be read
+├── UntrustedCode             a folder names code that the user did not (--trust allows it)
 ├── MissingExtra              an optional package is not installed (the pip command is told)
 ├── StorageError              the disk refused: full, read-only, gone
 └── TrainingStopped           training ended early with its state saved
@@ -47,6 +48,10 @@ class CheckpointError(RunError):
     """Weights or training state that cannot be read back."""
 
 
+class UntrustedCode(PolytaskError):
+    """A run or model folder names code that would have to be imported to read it."""
+
+
 class MissingExtra(PolytaskError):
     """An optional dependency is absent."""
 
@@ -82,9 +87,13 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return '; did you mean "x"?' for the known name that `name` most likely stands for, or ''."""
-    names = {str(each).casefold(): str(each) for each in known}
+def nearest(name: str, known: Iterable[str], words: Mapping[str, str] | None = None) -> str:
+    """Return '; did you mean "x"?' for the known name that `name` most likely stands for, or ''.
+
+    words: other words → the known name that each stands for.
+    """
+    names = {word.casefold(): str(meant) for word, meant in (words or {}).items()}
+    names |= {str(each).casefold(): str(each) for each in known}
     wanted = str(name).casefold()
     match = [each for each in _SYNONYMS.get(wanted, ()) if each in names]
     match = match or get_close_matches(wanted, names, n=1, cutoff=0.5)

@@ -1,6 +1,6 @@
-"""Families of components, each a registry filled by its decorator.
+"""Registries of components, each filled by its decorator; families of settings classes among them.
 
-    loss = Family("loss", methods=("__call__",))
+    loss = Family("loss", "losses", methods=("__call__",))
 
     @loss
     class OrdinalLogLoss:
@@ -9,9 +9,10 @@
         alpha: float = 1.5
         \"\"\"Power of the distance between classes.\"\"\"
 
-The decorator makes the class a settings class and registers it under the snake_case of its name.
-In TOML a component is its name, or a table with `type`; in Python it is the object. A name with a
-colon is a user's own file (`"my_parts:Focal"`) or another library's (`"torchjd:UPGrad"`).
+The decorator makes the class a settings class and registers it: ours under the snake_case of its name, a
+user's under its place (`my_parts:Focal`), so that the two never collide. In TOML a component is its name,
+or a table with `type`; in Python it is the object. A name with a colon is a user's own
+(`"my_parts:Focal"`) or another library's (`"torchjd:UPGrad"`).
 """
 
 from __future__ import annotations
@@ -21,40 +22,26 @@ import importlib
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
-from polytask.core.errors import ConfigError, PolytaskError, listed, nearest
+from polytask.core.errors import ConfigError, PolytaskError, UnknownName, nearest
 from polytask.core.settings import problem, settings, to_table
+from polytask.core.user_modules import LIBRARIES, load_module
 
 T = TypeVar("T")
+M = TypeVar("M")
 Reader = Callable[[str, Mapping[str, Any]], Any]
+Methods = tuple[str | tuple[str, ...], ...]
+"""What a member must define; of an inner tuple, one."""
 
 
-# Folders of the configs that were read: where their own components are.
-_FOLDERS: list[str] = []
-
-
-def add_search_path(folder: str | Path) -> None:
-    """Let components of users' own files be found in a folder, as well as in the current one."""
-    if (place := str(Path(folder).absolute())) not in _FOLDERS:
-        _FOLDERS.append(place)
-
-
-def searched() -> tuple[str, ...]:
-    """Return the folders given to `add_search_path`."""
-    return tuple(_FOLDERS)
-
-
-def _reference(cls: type, name: str) -> str:
+def reference_of(module: str, qualname: str, name: str) -> str:
     """Return what a config calls a component: ours by its name, a user's by its place."""
-    ours = cls.__module__.partition(".")[0] == "polytask"
-    return name if ours else f"{cls.__module__}:{cls.__qualname__}"
+    return name if module.partition(".")[0] == "polytask" else f"{module}:{qualname}"
 
 
 def snake_case(name: str) -> str:
@@ -62,104 +49,141 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-class Family:
-    """One family of components: its name, what every member must offer, and its members."""
+class Registry(Generic[M]):
+    """Components of one kind, by what a config calls them."""
 
-    all: ClassVar[dict[str, Family]] = {}
+    all: ClassVar[dict[str, Registry[Any]]] = {}
 
-    def __init__(self, name: str, plural: str, methods: tuple[str, ...], base: type | None = None):
-        self.name, self.plural, self.methods, self.base = name, plural, methods, base
-        self.members: dict[str, type] = {}
+    def __init__(self, name: str, plural: str) -> None:
+        self.name, self.plural = name, plural
+        self.members: dict[str, M] = {}
+        Registry.all[plural] = self
+
+    def source(self, member: M) -> Any:
+        """Return the class or function that a member was made from."""
+        return member
+
+    def aliases(self, member: M) -> tuple[str, ...]:
+        """Return other words for a member, by which a wrong name may be meant."""
+        return ()
+
+    def add(self, reference: str, member: M) -> None:
+        """Register a member; the same place again replaces it, as when a notebook's cell is run again."""
+        if reference in self.members:
+            taken, given = self.source(self.members[reference]), self.source(member)
+            if (taken.__module__, taken.__qualname__) != (given.__module__, given.__qualname__):
+                raise ConfigError(f'{self.name} "{reference}" is registered already, by {taken.__module__}')
+        self.members[reference] = member
+
+    def discover(self, package: str) -> None:
+        """Import every module of a package, so that a new file is all that a component needs."""
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{package}.{module.name}")
+
+    def exports(self, package: str) -> dict[str, Any]:
+        """Return the classes or functions of the components that a package defines, by their names."""
+        given = [self.source(member) for member in self.members.values()]
+        return {each.__name__: each for each in given if each.__module__.startswith(package + ".")}
+
+    def exported(self, package: str, name: str) -> Any:
+        """Return one of `exports`: what `pk.losses.CrossEntropy` stands for."""
+        known = self.exports(package)
+        if name not in known:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{nearest(name, known)}")
+        return known[name]
+
+    def hint(self, name: str) -> str:
+        """Return '; did you mean "x"?' for the member whose name, or another word for it, is near."""
+        words = {word: reference for reference, member in self.members.items()
+                 for word in self.aliases(member)}
+        return nearest(name, self.members, words)
+
+    def find(self, name: str) -> M:
+        """Return the member registered as `name`, or imported from "module:Class"."""
+        if name in self.members:
+            return self.members[name]
+        if ":" in name:
+            return self._imported(name)
+        raise UnknownName(f'"{name}" is no {self.name}{self.hint(name)}'
+                          f" (there are {', '.join(sorted(self.members))})")
+
+    def _imported(self, name: str) -> M:
+        module = load_module(name)
+        attribute = name.partition(":")[2]
+        found: Any = module
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
+        for member in self.members.values():
+            if found is not None and self.source(member) is found:
+                return member
+        if module.__name__ == "__main__":
+            raise UnknownName(f'"{name}": was defined in a notebook or script, which is not at hand '
+                              'here; put it into a file, such as my_parts.py, and name it '
+                              f'"my_parts:{attribute}"')
+        own = [self.source(member).__name__ for member in self.members.values()
+               if self.source(member).__module__ == module.__name__]
+        plain = "" if found is None else f", only something without the decorator @pk.{self.name}"
+        raise UnknownName(f'"{name}": {module.__name__} has no {self.name} {attribute!r}'
+                          f"{plain or nearest(attribute, own)}")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return a row a member: its name, what it does, and what else is worth knowing."""
+        raise NotImplementedError
+
+
+class Family(Registry[type]):
+    """A registry of settings classes: its name, what every member must offer, and its members.
+
+    methods: what a class must define itself; ("a", "b") among them asks for one of the two. base: gives
+    what a member does not define.
+    """
+
+    def __init__(self, name: str, plural: str, methods: Methods, base: type | None = None) -> None:
+        super().__init__(name, plural)
+        self.methods, self.base = methods, base
         self.readers: dict[str, Reader] = {}
-        Family.all[plural] = self
 
     @dataclass_transform(kw_only_default=True, frozen_default=True)
     def __call__(self, cls: type[T]) -> type[T]:
         """Register a class: it becomes a frozen settings class named in snake_case."""
         name = cls.__dict__.get("name") or snake_case(cls.__name__)
-        reference = _reference(cls, name)
+        if missing := self._missing(cls):
+            raise ConfigError(f'{self.name} "{name}" lacks {missing}')
         self._complete(cls)
-        # Through the classes themselves: every class object has a `__call__`, its metaclass's.
-        missing = [method for method in self.methods
-                   if not any(method in vars(each) for each in cls.__mro__)]
-        if missing:
-            raise ConfigError(f'{self.name} "{name}" lacks {listed(missing)}')
-        taken = self.members.get(reference)
-        if taken is not None and (taken.__module__, taken.__qualname__) != (
-            cls.__module__, cls.__qualname__
-        ):
-            raise ConfigError(f'{self.name} "{name}" is registered already, by {taken.__module__}')
         cls.name = name  # type: ignore[attr-defined]
-        cls.reference = reference  # type: ignore[attr-defined]
+        cls.reference = reference_of(cls.__module__, cls.__qualname__, name)  # type: ignore[attr-defined]
         component = settings(cls)
-        self.members[reference] = component
+        self.add(cls.reference, component)  # type: ignore[attr-defined]
         return component
 
-    def discover(self, package: str) -> None:
-        """Import every module of a family's package, so that a new file is all that a component needs."""
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{package}.{module.name}")
+    def aliases(self, member: type) -> tuple[str, ...]:
+        return (member.name, member.__name__)  # type: ignore[attr-defined]
 
-    def exports(self, package: str) -> dict[str, type]:
-        """Return the classes of the components that a package defines, by their names."""
-        return {member.__name__: member for member in self.members.values()
-                if member.__module__.startswith(package + ".")}
+    def _missing(self, cls: type) -> str:
+        """Return the methods that a class should define and does not, in words."""
+        # Through the classes themselves: every class object has a `__call__`, its metaclass's. What the
+        # family's own base gives is what the class is asked for.
+        given = {name for each in cls.__mro__ if each not in self._bases() for name in vars(each)}
+        wanted = [(each,) if isinstance(each, str) else each for each in self.methods]
+        return ", ".join(" or ".join(f'"{name}"' for name in one) for one in wanted if not given & {*one})
 
-    def exported(self, package: str, name: str) -> type:
-        """Return one of `exports`: what `pk.losses.CrossEntropy` stands for."""
-        classes = self.exports(package)
-        if name not in classes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}{nearest(name, classes)}")
-        return classes[name]
+    def _bases(self) -> tuple[type, ...]:
+        return self.base.__mro__ if self.base else (object,)
 
     def _complete(self, cls: type) -> None:
         """Give a class the fields and methods of the family's base that it does not define."""
-        if self.base is None:
-            return
-        fields = inspect.get_annotations(self.base)
-        own = inspect.get_annotations(cls)
-        cls.__annotations__ = {**own, **{key: kind for key, kind in fields.items() if key not in own}}
-        for given, value in vars(self.base).items():
-            if not given.startswith("__") and not hasattr(cls, given):
-                setattr(cls, given, value)
+        for base in self._bases()[:-1]:
+            fields, own = inspect.get_annotations(base), inspect.get_annotations(cls)
+            cls.__annotations__ = {**own, **{key: kind for key, kind in fields.items() if key not in own}}
+            for given, value in vars(base).items():
+                if not given.startswith("__") and not hasattr(cls, given):
+                    setattr(cls, given, value)
 
     def reads(self, prefix: str, reader: Reader) -> None:
         """Let names of the form "prefix:rest" be read by `reader(rest, fields)`."""
         self.readers[prefix] = reader
-
-    def find(self, name: str) -> type:
-        """Return the class registered as `name`, or imported from "module:Class"."""
-        if name in self.members:
-            return self.members[name]
-        if ":" in name:
-            return self._imported(name)
-        raise ConfigError(
-            f'"{name}" is no {self.name}{nearest(name, self.members)}'
-            f" (there are {', '.join(sorted(self.members))})"
-        )
-
-    def _imported(self, name: str) -> type:
-        module_name, _, class_name = name.partition(":")
-        for folder in (*searched(), str(Path.cwd())):
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
-        try:
-            module = importlib.import_module(module_name.removesuffix(".py"))
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f'"{name}": no module {error.name!r} in the folder you are in, beside the config, '
-                "or installed"
-            ) from None
-        found = getattr(module, class_name, None)
-        if found is None or found not in self.members.values():
-            own = [member.__name__ for member in self.members.values()
-                   if member.__module__ == module.__name__]
-            raise ConfigError(
-                f'"{name}": {module_name} has no {self.name} {class_name!r}'
-                f"{nearest(class_name, own)}"
-            )
-        return found  # type: ignore[no-any-return]
+        LIBRARIES.add(prefix)
 
     def read(self, value: Any) -> Any:
         """Return the component that `value` says: an object, a name, or a table with `type`."""
@@ -192,7 +216,8 @@ class Family:
 def describe(cls: type) -> dict[str, Any]:
     """Return a component class as data, read from its fields and docstring."""
     doc = inspect.getdoc(cls) or ""
-    return {"name": cls.name, "doc": doc.split("\n\n")[0].replace("\n", " "),  # type: ignore[attr-defined]
+    return {"name": cls.name, "reference": cls.reference,  # type: ignore[attr-defined]
+            "doc": doc.split("\n\n")[0].replace("\n", " "),
             "source": section(doc, "Source"), "fields": describe_fields(cls)}
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.atomic_files import write_file
-from polytask.core.registry import searched
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import write_toml
+from polytask.core.user_modules import worker_environment
 
 POLL_SECONDS = 0.2
 # What is read of the end of an event log to see how far a run is.
@@ -55,13 +55,14 @@ class Job:
     def start(self, threads: int) -> None:
         """Begin the run, or go on with what a killed one left."""
         write_file(self.config, write_toml(self.settings))
-        command = [sys.executable, "-m", "polytask", "train", str(self.config), "--out", str(self.folder),
-                   "--resume", "--quiet"]
+        # -P: a random.py in the current folder must not stand for the standard library's.
+        command = [sys.executable, "-P", "-m", "polytask", "train", str(self.config), "--out",
+                   str(self.folder), "--resume", "--quiet"]
         self.began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
-                                            env=os.environ | {"OMP_NUM_THREADS": str(threads),
-                                                              "PYTHONPATH": _module_path()})
+                                            env=os.environ | worker_environment() | _module_path()
+                                            | {"OMP_NUM_THREADS": str(threads)})
 
     @property
     def ended(self) -> bool:
@@ -123,9 +124,12 @@ class Job:
         return f"{said}, {scores[-1]['summary']}" if scores else said
 
 
-def _module_path() -> str:
-    """Return where a worker finds the users' own components that its parent has found."""
-    return os.pathsep.join([*searched(), *filter(None, [os.environ.get("PYTHONPATH")])])
+def _module_path() -> dict[str, str]:
+    """Return where a worker finds polytask, if its parent found it in the current folder, as -P forbids."""
+    root = Path(__file__).parents[2]
+    if root != Path.cwd():
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(root)]))}
 
 
 def threads_each(workers: int) -> int:

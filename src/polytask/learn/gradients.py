@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.learn.gramian import Gradient, RowGradient
-from polytask.learn.surgery.contract import Surgery
+from polytask.learn.surgery.contract import GradientRule
 from polytask.model.multitask import MultiTask
 from polytask.model.sparse_embedding import SparseEmbedding
 
@@ -93,7 +93,7 @@ def trained_by_several(model: MultiTask, tasks: Sequence[str]) -> list[nn.Parame
     return [p for p in model.shared_parameters(list(tasks)) if p.requires_grad]
 
 
-def operated(surgery: Surgery | None, model: MultiTask, shared: Sequence[nn.Parameter]) -> list[int]:
+def operated(surgery: GradientRule | None, model: MultiTask, shared: Sequence[nn.Parameter]) -> list[int]:
     """Return the indices of the shared parameters that surgery acts on; without one, all."""
     if surgery is None or surgery.layers is None:
         return list(range(len(shared)))

@@ -24,7 +24,7 @@ from polytask.learn.gramian import Gradient, RowGradient, cosines, gramian, reco
 from polytask.learn.microbatch import Chunk, Microbatch, TaskRows, TrainingRows, chunks, count_by_task
 from polytask.learn.regularizers.context import RegularizerContext, repeat
 from polytask.learn.regularizers.contract import Attached
-from polytask.learn.surgery.contract import Surgery
+from polytask.learn.surgery.contract import GradientRule
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
@@ -51,7 +51,7 @@ class Step:
         model: MultiTask,
         training_set: TrainingRows,
         weighting: WeightingModule,
-        surgery: Surgery | None = None,
+        surgery: GradientRule | None = None,
         regularizers: Sequence[Attached] = (),
         accumulate: int = 1,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.core.errors import ConfigError, listed, nearest
-from polytask.core.registry import add_search_path
 from polytask.core.toml import TomlTable, override, place, read_toml
+from polytask.core.user_modules import add_search_path
 from polytask.studies.claims import claim_problem
 
 Scale = Literal["pilot", "full"]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.core.registry import add_search_path
 from polytask.core.toml import TomlTable, override, place, read_toml
+from polytask.core.user_modules import add_search_path
 from polytask.metrics import METRICS
 from polytask.studies.study import COMMON_KEYS, Scale, changed, digest, key_problems, titled
 

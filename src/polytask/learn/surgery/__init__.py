@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from polytask.learn.surgery.contract import Surgery, surgery
+from polytask.learn.surgery.contract import GradientRule, Surgery, surgery
 
-__all__ = ["Surgery", "surgery"]
+__all__ = ["GradientRule", "Surgery", "surgery"]
 
 surgery.discover(__name__)
 

@@ -15,17 +15,15 @@ from torch import Generator, Tensor
 from polytask.core.registry import Family
 
 
-class Surgery:
-    """What every surgery offers."""
+class GradientRule:
+    """What turns the tasks' gradients into one, during one training."""
 
-    every: int = Field(default=1, ge=1, description="Steps from one surgery to the next; "
-                       "the others sum the gradients.")
-    layers: tuple[int, ...] | None = Field(
-        default=None, description="Layers operated on, counted from 0 (-1: the embeddings); "
-        "absent: every shared parameter.")
-
-    name = ""
-    uses_gramian = True  # else `combine` needs the gradients themselves
+    every: int
+    """Steps from one surgery to the next; the others sum the gradients."""
+    layers: tuple[int, ...] | None
+    """Layers operated on, or None for every shared parameter."""
+    uses_gramian = True
+    """Whether `weights` serves; else `combine` needs the gradients themselves."""
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         """Return a weight for each task's gradient: (T, T) -> (T,)."""
@@ -36,8 +34,27 @@ class Surgery:
         gramian = matrix.double() @ matrix.double().T
         return self.weights(gramian, generator).to(matrix) @ matrix
 
-    def build(self, tasks: Sequence[str]) -> Surgery:
-        """Return what operates on these tasks: itself, or a copy that remembers between steps."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered between steps: plain data and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what was remembered."""
+
+
+class Surgery(GradientRule):
+    """What every surgery offers. One that remembers nothing is its own rule."""
+
+    every: int = Field(default=1, ge=1, description="Steps from one surgery to the next; "
+                       "the others sum the gradients.")
+    layers: tuple[int, ...] | None = Field(
+        default=None, description="Layers operated on, counted from 0 (-1: the embeddings); "
+        "absent: every shared parameter.")
+
+    name = ""
+
+    def build(self, tasks: Sequence[str]) -> GradientRule:
+        """Return what operates on these tasks' gradients: itself, or a rule that remembers."""
         return self
 
     def problem(self, tasks: Sequence[str], min_tasks_per_step: int | None = None) -> str | None:
@@ -47,12 +64,5 @@ class Surgery:
         """
         return None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what is remembered between steps: plain data and tensors."""
-        return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what was remembered."""
-
-
-surgery = Family("surgery", "surgeries", methods=(), base=Surgery)
+surgery = Family("surgery", "surgeries", methods=(("weights", "combine", "build"),), base=Surgery)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from polytask.learn import torchjd_rules
-from polytask.learn.surgery.contract import Surgery, surgery
+from polytask.learn.surgery.contract import GradientRule, Surgery, surgery
 
 
 def _load() -> Any:
@@ -22,6 +21,31 @@ def _load() -> Any:
 
 
 RULES = torchjd_rules.TorchJDRules("aggregator", _load, torch.eye)
+
+
+class Aggregation(GradientRule):
+    """An aggregator of torchjd at work on the gradients of some tasks, with what it remembers."""
+
+    def __init__(self, settings: TorchJDAggregator, tasks: Sequence[str]) -> None:
+        cls = RULES.find(settings.rule, settings.options)
+        self.every, self.layers = settings.every, settings.layers
+        self.uses_gramian = issubclass(cls, _load().GramianWeightedAggregator)
+        self._aggregator: Any = torchjd_rules.build(cls, settings.options, tasks)
+        self._num_tasks = len(tasks)
+
+    def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
+        return _drawing_from(generator, lambda: self._aggregator.gramian_weighting(gramian))
+
+    def combine(self, matrix: Tensor, generator: Generator) -> Tensor:
+        return _drawing_from(generator, lambda: self._aggregator(matrix))
+
+    def state_dict(self) -> dict[str, Any]:
+        return torchjd_rules.hidden(self._aggregator)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:
+            eye = torch.eye(self._num_tasks)
+            torchjd_rules.reveal(self._aggregator, state, lambda: self._aggregator(eye))
 
 
 @surgery
@@ -46,9 +70,7 @@ class TorchJDAggregator(Surgery):
     name = "torchjd"
 
     def __post_init__(self) -> None:
-        cls = RULES.find(self.rule, self.options)
-        object.__setattr__(self, "uses_gramian", issubclass(cls, _load().GramianWeightedAggregator))
-        object.__setattr__(self, "needs_every_task", torchjd_rules.takes_task_values(cls, self.options))
+        RULES.find(self.rule, self.options)
 
     def table(self) -> dict[str, Any]:
         """Return the component as it stands in a config."""
@@ -56,39 +78,11 @@ class TorchJDAggregator(Surgery):
         return {"type": f"torchjd:{self.rule}", **self.options} | {
             key: value for key, value in own.items() if value is not None}
 
-    def build(self, tasks: Sequence[str]) -> TorchJDAggregator:
-        made = copy.copy(self)
-        cls = RULES.find(self.rule, self.options)
-        object.__setattr__(made, "_aggregator", torchjd_rules.build(cls, self.options, tasks))
-        object.__setattr__(made, "_num_tasks", len(tasks))
-        return made
-
-    def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
-        weigh: Any = self._built(len(gramian)).gramian_weighting
-        return _drawing_from(generator, lambda: weigh(gramian))
-
-    def combine(self, matrix: Tensor, generator: Generator) -> Tensor:
-        aggregator = self._built(len(matrix))
-        return _drawing_from(generator, lambda: aggregator(matrix))
-
-    def _built(self, tasks: int) -> nn.Module:
-        """Return the aggregator that remembers, or a new one where none was built for the tasks."""
-        held: nn.Module | None = getattr(self, "_aggregator", None)
-        if held is not None:
-            return held
-        return torchjd_rules.build(RULES.find(self.rule, self.options), self.options, tasks)
+    def build(self, tasks: Sequence[str]) -> GradientRule:
+        return Aggregation(self, tasks)
 
     def problem(self, tasks: Sequence[str], min_tasks_per_step: int | None = None) -> str | None:
         return RULES.misfit(self.rule, self.options, tasks, min_tasks_per_step)
-
-    def state_dict(self) -> dict[str, Any]:
-        return torchjd_rules.hidden(self._built(0)) if hasattr(self, "_aggregator") else {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state:
-            eye = torch.eye(self._num_tasks)  # type: ignore[attr-defined]
-            aggregator = self._built(len(eye))
-            torchjd_rules.reveal(aggregator, state, lambda: aggregator(eye))
 
 
 def _drawing_from(generator: Generator, compute: Callable[[], Tensor]) -> Tensor:

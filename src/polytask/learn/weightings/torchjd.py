@@ -105,9 +105,7 @@ class TorchJDScalarizer(Weighting):
     name = "torchjd"
 
     def __post_init__(self) -> None:
-        cls = RULES.find(self.rule, self.options)
-        # A step that lacks a task would change the shape that these expect.
-        object.__setattr__(self, "needs_every_task", torchjd_rules.takes_task_values(cls, self.options))
+        RULES.find(self.rule, self.options)
 
     def table(self) -> dict[str, Any]:
         """Return the component as it stands in a config."""
