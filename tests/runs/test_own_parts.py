@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.core.registry import Family
+from polytask.commands.list import families
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -57,9 +57,9 @@ def test_files_with_the_names_of_real_modules_beside_a_config_break_nothing(
     """Neither the command nor a study's workers import a random.py or tokenizers.py that lies about."""
     for name in ("random", "tokenizers", "json", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the file of the folder was imported')")
-    parts = (EXAMPLES / "own_parts.py").read_text()
     (tmp_path / "close_by.py").write_text("SHARPNESS = 2.0\n")
-    (tmp_path / "my_own_parts.py").write_text(f"from close_by import SHARPNESS\n{parts}")
+    (tmp_path / "my_own_parts.py").write_text((EXAMPLES / "own_parts.py").read_text().replace(
+        "import polytask as pk\n", "import polytask as pk\nfrom close_by import SHARPNESS\n"))
     config = (EXAMPLES / "own_parts.toml").read_text().replace("own_parts:", "my_own_parts:")
     (tmp_path / "base.toml").write_text(config)
     (tmp_path / "study.toml").write_text(
@@ -76,4 +76,4 @@ def test_there_is_an_example_for_every_family_but_adapters() -> None:
     tree = ast.parse((EXAMPLES / "own_parts.py").read_text(encoding="utf-8"))
     shown = {ast.unparse(each) for node in tree.body if isinstance(node, ast.ClassDef)
              for each in node.decorator_list}
-    assert shown == {f"pk.{family.name}" for family in Family.all.values()} - {"pk.adapter"}
+    assert shown == {f"pk.{family.name}" for family in families().values()} - {"pk.adapter"}
