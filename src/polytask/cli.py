@@ -102,21 +102,27 @@ def evaluate(
 @app.command(epilog="Example: `echo 'A gem.' | polytask predict runs/first --task sst`")
 def predict(
     run: Annotated[Path, typer.Argument(help="A run or model folder.")],
-    task: Annotated[str, typer.Option(help="The task to answer, or several: A,B (one encoder pass where "
-                                      "they read alike; --out is a folder then).")],
+    task: Annotated[str, typer.Option(help="The task to answer, or several: A,B, or all (one encoder pass "
+                                      "where they read alike). --out is a folder then, or with --format "
+                                      "jsonl a file with all answers in one line a row.")],
     file: Annotated[Path | None, typer.Argument(
-        help="CSV, TSV or JSONL with the task's text columns; absent: lines from standard input "
-        "(pairs: two fields separated by a tab).")] = None,
+        help="CSV, TSV, JSON lines or Parquet with the task's text columns; absent: a text a line from "
+        "standard input (pairs: two fields separated by a tab).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
     text: Annotated[str | None, typer.Option(help="The file's column of the text, or A,B of a pair; "
                                              "absent: called as in training.")] = None,
     format: Annotated[str, typer.Option(help="csv, jsonl or cs224n.")] = "csv",
+    input_format: Annotated[str | None, typer.Option(
+        help="What standard input is: text (a text a line), csv or jsonl.")] = None,
+    safe_csv: Annotated[bool, typer.Option(
+        "--safe-csv", help="Put an apostrophe before cells that are formulas to a spreadsheet.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Predict a task for the rows of a file."""
     from polytask.commands.predict import predict_file
 
-    predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None)
+    predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None,
+                 input_format, safe_csv)
 
 
 @app.command(epilog="Examples: `polytask report runs/first` · `polytask report studies/pairs` · "

@@ -115,8 +115,9 @@ def test_one_stray_quote_does_not_swallow_the_rows_after_it(tmp_path: Path) -> N
     stray = '1\t"never closed\tb'
     path = write(tmp_path / "stray.tsv", "label\ta\tb", *good[:10], stray, *good[10:])
     found = read(path, Columns(("a", "b"), "label"))
-    assert len(found) == 21
-    assert found.texts([0, 10, 20]) == [('He said "no" 0', "plain 0"), ('"never closed', "b"),
+    assert found.refused == ((12, "text stands after the quote that closes a field"),)
+    assert len(found) == 20
+    assert found.texts([0, 10, 19]) == [('He said "no" 0', "plain 0"), ('He said "no" 10', "plain 10"),
                                         ('He said "no" 19', "plain 19")]
 
 
@@ -156,7 +157,7 @@ BAD = {
     "a cut gzip": ("x.csv.gz", gzip.compress(b"a,b,label\n" + bytes(range(33, 90)) * 90)[:-30],
                    "is not a whole gzip file"),
     "another width": ("x.csv", b"a,b,label\nx,y,1\nx\nx\n",
-                      "x.csv:3: 1 field, expected 3; 2 of 3 rows are like it"),
+                      "x.csv:3: 1 field, expected 3; 2 of 3 records are refused"),
     "no labels": ("x.csv", b"a,b,label\nx,y,\n",
                   'none of its 1 rows has a label in column "label"'),
     "no texts": ("x.csv", b"a,b,label\n,,1\n", "none of its 1 rows has any text"),

@@ -1,4 +1,4 @@
-"""`polytask predict`: a file of any length in constant memory, or lines from standard input."""
+"""`polytask predict`: a file of any length in constant memory, or standard input."""
 
 from __future__ import annotations
 
@@ -6,116 +6,193 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from polytask.core.atomic_files import write_streams
-from polytask.core.errors import ConfigError, DataError, nearest
+from polytask.core.errors import ConfigError
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
 from polytask.data.dataset import Split
-from polytask.data.streaming import stream
+from polytask.data.formats import RecordSource, record_source
+from polytask.data.prediction_columns import PredictionColumns
+from polytask.data.reading import check_file
+from polytask.data.row_filter import RowFilter
+from polytask.data.row_stream import RowStream, StreamedRow
 from polytask.inference.predictor import CHUNK, Model, load
-from polytask.inference.records import RecordWriter, check_format, records
+from polytask.inference.records import RecordWriter, check_format, json_line, records, records_of_tasks
+from polytask.inference.standard_input import check_kind, piped_source, typed_rows
+from polytask.model.heads.decisions import Decision
 from polytask.tasks.task import ResolvedTask
 
-Row = tuple[str, tuple[str, ...]]
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is answered: the tasks, the columns of their texts, and the rows."""
+
+    specs: list[ResolvedTask]
+    text: tuple[str, ...]
+    rows: Iterator[StreamedRow]
+    stream: RowStream | None = None
 
 
 def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path | None, format: str,
-                 quiet: bool, text: Sequence[str] | None = None) -> None:
-    """Answer tasks for every row of `file` and write the predictions as they come.
+                 quiet: bool, text: Sequence[str] | None = None, input_format: str | None = None,
+                 safe_csv: bool = False) -> None:
+    """Answer tasks for every row of `file`, or of standard input, and write the predictions as they come.
 
-    text: the columns of the file that are read; absent, those that the tasks were trained on.
-    Several tasks have one reading of the file, and one encoder pass where they read alike; `out` is a
-    folder then, with a file a task. Reading and tokenizing go on while the encoder works.
+    tasks: names, or "all": every task whose texts the file has. text: the columns that are read;
+    absent, those that the tasks were trained on. Several tasks have one reading of the file, and one
+    encoder pass where they read alike; `out` is a folder then, with a file a task, or, with JSON lines,
+    a file with a line a row.
+    input_format: what standard input is, "text", "csv" or "jsonl". safe_csv: see `RecordWriter`.
     """
     check_format(format)
+    check_kind(input_format)
+    if file is not None and input_format is not None:
+        raise ConfigError("--input-format: says what standard input is; a file is known by its content")
     model = load(run)
-    specs = [model.task(name) for name in tasks]
-    _together(specs, out, named=file is not None and text is None)
-    if text is not None and len(text) != len(specs[0].text):
-        raise ConfigError(f"--text: found {','.join(text)}, expected {len(specs[0].text)} "
-                          f"column{'s' * (len(specs[0].text) > 1)} in place of {','.join(specs[0].text)}")
-    rows = _typed_rows(specs[0]) if file is None else _file_rows(file, text or specs[0].text, specs[0].id)
-    began, count = time.perf_counter(), 0
-    title = f"predicting {', '.join(tasks)}"
-    with _opened(specs, out, format) as to, progress(title, quiet=quiet) as bar:
-        writers = {spec.name: RecordWriter(format, spec) for spec in specs}
-        chunks = _splits(model, specs[0], rows)
-        # Not ahead of a person or a pipe: a thread that waits for input would outlive Ctrl-C.
-        for chunk, split in chunks if file is None else prefetch(chunks):
-            ids, texts = [id for id, _ in chunk], [texts for _, texts in chunk]
-            for name, decision in model.decide(specs, split).items():
-                to[name].write(writers[name].text(records(model.tasks[name], decision, texts, ids)))
-            count += len(chunk)
-            bar.advance(len(chunk), f"{count / (time.perf_counter() - began):,.0f} rows/s")
-        for name, writer in writers.items():
-            to[name].write(writer.text([]))  # the header, where no row came
+    with _reading(model, tasks, file, text, input_format) as reading:
+        specs = reading.specs
+        joined = len(specs) > 1 and format == "jsonl" and (out is None or bool(out.suffix))
+        paths = _paths(specs, out, format, joined)
+        _refuse_overwriting(file, paths.values())
+        named = [PredictionColumns.beside(spec.text) for spec in specs]
+        for note in dict.fromkeys(note for own in named for note in own.notes()):
+            sys.stderr.write(f"note: {note}\n")
+        began, count = time.perf_counter(), 0
+        with _opened(paths) as to, progress(f"predicting {', '.join(tasks)}", quiet=quiet) as bar:
+            writers = {spec.name: RecordWriter(format, spec, safe=safe_csv) for spec in specs}
+            chunks = _splits(model, reading)
+            # Not ahead of a person or a pipe: a thread that waits for input would outlive Ctrl-C.
+            for rows, split in chunks if file is None else prefetch(chunks):
+                decisions = model.decide(specs, split)
+                if joined:
+                    to[specs[0].name].write(_joined(reading, decisions, rows))
+                else:
+                    _write_each(reading, decisions, rows, writers, to)
+                count += len(rows)
+                bar.advance(len(rows), f"{count / (time.perf_counter() - began):,.0f} rows/s")
+            for name, writer in writers.items() if not joined else ():
+                to[name].write(writer.text([]))  # the header, where no row came
+        if reading.stream is not None:
+            reading.stream.tell()
     if not quiet and out is not None:
         spent = time.perf_counter() - began
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
 
 
-def _together(specs: list[ResolvedTask], out: Path | None, named: bool) -> None:
-    """Raise `ConfigError` for tasks that cannot be answered in one reading.
+@contextmanager
+def _reading(model: Model, tasks: Sequence[str], file: Path | None, text: Sequence[str] | None,
+             input_format: str | None) -> Iterator[Reading]:
+    """Give the rows of a file or of standard input, and the tasks that answer them."""
+    named = [model.task(name) for name in tasks if name != ALL] or list(model.tasks.values())
+    settings = named[0].file_format
+    if file is not None:
+        file = file.expanduser()
+        check_file(file)
+        yield _of_source(record_source(file, settings), named, ALL in tasks, text)
+    elif input_format in ("csv", "jsonl"):
+        with piped_source(input_format, settings) as source:
+            yield _of_source(source, named, ALL in tasks, text)
+    else:
+        if text is not None:
+            raise ConfigError("--text: names columns; say --input-format csv or jsonl, or name a file")
+        specs = _alike(named, ALL in tasks, named_texts=False)
+        yield Reading(specs, specs[0].text, typed_rows(specs[0].text, told=input_format is not None))
 
-    named: whether the texts are found by the tasks' own names for them.
+
+def _of_source(source: RecordSource, tasks: list[ResolvedTask], every: bool, text: Sequence[str] | None
+               ) -> Reading:
+    for note in source.notes:
+        sys.stderr.write(f"note: {source.file}: {note}\n")
+    if every and text is None:
+        there = [task for task in tasks if set(task.text) <= set(source.columns)]
+        tasks = there or tasks
+    specs = _alike(tasks, every, named_texts=text is None)
+    if text is not None and len(text) != len(specs[0].text):
+        raise ConfigError(f"--text: found {','.join(text)}, expected {len(specs[0].text)} "
+                          f"column{'s' * (len(specs[0].text) > 1)} in place of {','.join(specs[0].text)}")
+    filters = {RowFilter.of(spec.where) for spec in specs}
+    if len(filters) > 1:
+        sys.stderr.write("note: the tasks take different rows (where), so all rows are answered\n")
+    stream = RowStream(source, text or specs[0].text, specs[0].id,
+                       filters.pop() if len(filters) == 1 else RowFilter())
+    return Reading(specs, specs[0].text, stream.rows(), stream)
+
+
+def _alike(tasks: list[ResolvedTask], every: bool, named_texts: bool) -> list[ResolvedTask]:
+    """Return the tasks that can be answered in one reading; raise `ConfigError` for those that cannot.
+
+    every: whether all tasks are asked for; those that do not read as the first does are then left out, and
+    told. named_texts: whether the texts are found by the tasks' own names for them.
     """
-    if len(specs) > 1 and out is None:
-        raise ConfigError("--out: is missing; expected a folder, for a file a task")
-    first = specs[0]
-    for spec in specs[1:]:
-        if (spec.text != first.text) if named else (len(spec.text) != len(first.text)):
-            remedy = ("name the file's columns with --text" if len(spec.text) == len(first.text)
-                      else "predict them one after the other")
-            raise ConfigError(f'--task: "{spec.name}" reads {", ".join(spec.text)} and "{first.name}" '
-                              f"{', '.join(first.text)}; {remedy}")
+    first = tasks[0]
+    alike = [task for task in tasks
+             if (task.text == first.text if named_texts else len(task.text) == len(first.text))]
+    others = [task for task in tasks if task not in alike]
+    if others and every:
+        sys.stderr.write(f"note: {', '.join(task.name for task in others)} read other texts than "
+                         f"{', '.join(task.name for task in alike)} and are left out\n")
+    elif others:
+        other = others[0]
+        remedy = ("name the file's columns with --text" if len(other.text) == len(first.text)
+                  else "predict them one after the other")
+        raise ConfigError(f'--task: "{other.name}" reads {", ".join(other.text)} and "{first.name}" '
+                          f"{', '.join(first.text)}; {remedy}")
+    return alike
 
 
-def _splits(model: Model, task: ResolvedTask, rows: Iterable[Row]) -> Iterator[tuple[list[Row], Split]]:
-    for chunk in _chunks(rows):
-        yield chunk, model.split(task, [texts for _, texts in chunk])
+def _splits(model: Model, reading: Reading) -> Iterator[tuple[list[StreamedRow], Split]]:
+    while chunk := list(islice(reading.rows, CHUNK)):
+        yield chunk, model.split(reading.specs[0], [texts for _, texts in chunk])
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
+def _write_each(reading: Reading, decisions: dict[str, Decision], rows: list[StreamedRow],
+                writers: dict[str, RecordWriter], to: dict[str, IO[str]]) -> None:
+    """Write the answers of each task where they go."""
+    ids, texts = [id for id, _ in rows], [texts for _, texts in rows]
+    for spec in reading.specs:
+        found = records(spec, decisions[spec.name], texts, ids)
+        to[spec.name].write(writers[spec.name].text(found))
 
 
-def _typed_rows(task: ResolvedTask) -> Iterator[Row]:
-    """Yield the lines of standard input; the texts of a pair are separated by a tab."""
-    for number, line in enumerate(sys.stdin, 1):
-        texts = tuple(line.rstrip("\r\n").split("\t"))
-        if len(texts) != len(task.text):
-            raise DataError(f"standard input:{number}: found {len(texts)} fields, expected "
-                            f"{len(task.text)} separated by tabs ({', '.join(task.text)})")
-        yield str(number), texts
+def _joined(reading: Reading, decisions: dict[str, Decision], rows: list[StreamedRow]) -> str:
+    """Return a line a row with the answers of all tasks."""
+    found = records_of_tasks(reading.specs, decisions, reading.text, [texts for _, texts in rows],
+                             [id for id, _ in rows])
+    return "".join(map(json_line, found))
 
 
-def _file_rows(file: Path, text: Sequence[str], id: str | None) -> Iterator[Row]:
-    """Yield id and texts of every row of a file, in its order."""
-    columns, rows = stream(file)
-    for name in text:
-        if name not in columns:
-            raise DataError(f'{file}: has no column "{name}"{nearest(name, columns)} '
-                            f"(it has {', '.join(columns)}; --text names the columns to read)")
-    places = [columns.index(name) for name in text]
-    identity = next((columns.index(name) for name in (id, "id") if name in columns), None)
-    for line, cells in rows:
-        yield (str(line) if identity is None else cells[identity],
-               tuple(cells[place] for place in places))
+def _paths(specs: list[ResolvedTask], out: Path | None, format: str, joined: bool
+           ) -> dict[str, Path | None]:
+    """Return where each task's predictions go; None is standard output."""
+    if len(specs) == 1 or joined:
+        return {specs[0].name: out}
+    if out is None:
+        raise ConfigError("--out: is missing; expected a folder, for a file a task (or --format jsonl, for "
+                          "one line a row with the answers of all)")
+    ending = "jsonl" if format == "jsonl" else "csv"
+    return {spec.name: out / f"{spec.name}.{ending}" for spec in specs}
+
+
+def _refuse_overwriting(file: Path | None, paths: Iterable[Path | None]) -> None:
+    """Raise `ConfigError` for predictions that would take the place of what they are made from."""
+    for path in paths:
+        if file is not None and path is not None and path.exists() and path.samefile(file.expanduser()):
+            raise ConfigError(f"--out: {path} is the file that is read; give another name")
 
 
 @contextmanager
-def _opened(tasks: Sequence[ResolvedTask], out: Path | None, format: str) -> Iterator[dict[str, IO[str]]]:
+def _opened(paths: dict[str, Path | None]) -> Iterator[dict[str, IO[str]]]:
     """Open what each task's predictions go to; files are written aside and renamed at the end."""
-    if out is None:
-        yield {tasks[0].name: sys.stdout}
+    written = {name: path for name, path in paths.items() if path is not None}
+    if not written:
+        yield dict.fromkeys(paths, sys.stdout)
         return
-    ending = "jsonl" if format == "jsonl" else "csv"
-    paths = {task.name: out / f"{task.name}.{ending}" if len(tasks) > 1 else out for task in tasks}
-    with write_streams(paths) as streams:
+    with write_streams(written) as streams:
         yield streams

@@ -5,63 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import DataError
+from polytask.data.arrow_records import HUB
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, Lengths, Selection, sequence_lengths
-from polytask.data.formats import HUB
+from polytask.data.file_format import FileFormat
 from polytask.data.label_kind import Wanted
 from polytask.data.label_targets import to_numbers
-from polytask.data.labels import Kind, Labels
-from polytask.data.reading import Columns, Rows, read_file, select
-from polytask.data.splits import SPLIT_WORDS, carve, draw, row_keys
+from polytask.data.labels import Labels
+from polytask.data.reading import Columns, Rows, read_file
+from polytask.data.splits import carve, draw, row_keys
 from polytask.data.tables import Integers, Table, table_of
 from polytask.data.task_labels import read_labels
+from polytask.data.task_rows import Spec, reading_notes, split_rows, taken, whole_test
 from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, token_column
 
 DEFAULT_DEV = 0.1
+_UNTOLD = FileFormat()
 
 TaskProgress = Callable[[str, int, int], None]
 """Called with what is being tokenized, the texts done and the texts there are."""
-
-
-class Spec(Protocol):
-    """What is read of a task's settings (`tasks/task.py` has them all)."""
-
-    @property
-    def train(self) -> str: ...
-    @property
-    def dev(self) -> str | float | None: ...
-    @property
-    def test(self) -> str | None: ...
-    @property
-    def split(self) -> str | None: ...
-    @property
-    def text(self) -> tuple[str, ...]: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def id(self) -> str | None: ...
-    @property
-    def kind(self) -> Kind | None: ...
-    @property
-    def classes(self) -> tuple[str, ...] | None: ...
-    @property
-    def range(self) -> tuple[float, float] | None: ...
-    @property
-    def label_scale(self) -> str: ...
-    @property
-    def positive(self) -> str | None: ...
-    @property
-    def separator(self) -> str | None: ...
-    @property
-    def limit(self) -> int | None: ...
-    @property
-    def dev_limit(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -113,13 +81,18 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """All of a task's data. `found` is what each split's file held before anything was drawn."""
+    """All of a task's data. `found` is what each split's file held before anything was drawn.
+
+    `predicted`: a split's rows with those that have no label or no text, where there are such; they are
+    predicted, not scored.
+    """
 
     name: str
     labels: Labels
     splits: dict[str, Split]
     found: dict[str, Rows]
     notes: tuple[str, ...] = ()
+    predicted: dict[str, Split] = field(default_factory=dict)
 
     @property
     def train(self) -> Split:
@@ -152,15 +125,15 @@ class DatasetStore:
     root: Path = Path()
     cache: Cache = field(default_factory=Cache)
     progress: TaskProgress | None = None
-    tables: dict[str, Table] = field(default_factory=dict)
+    tables: dict[tuple[str, FileFormat], Table] = field(default_factory=dict)
     tokens: dict[tuple[str, str], TokenColumn] = field(default_factory=dict)
 
-    def table(self, file: str, setting: str = "") -> Table:
+    def table(self, file: str, setting: str = "", settings: FileFormat = _UNTOLD) -> Table:
         """Return a file as a table; paths are relative to the root."""
         where = file if file.startswith(HUB) else str(self.root / Path(file).expanduser())
-        if where not in self.tables:
-            self.tables[where] = read_file(where, self.cache, setting)
-        return self.tables[where]
+        if (where, settings) not in self.tables:
+            self.tables[where, settings] = read_file(where, self.cache, setting, settings)
+        return self.tables[where, settings]
 
     def token_columns(self, rows: Rows) -> tuple[TokenColumn, ...]:
         """Return the token columns of the texts of rows: (rows of the whole table)."""
@@ -206,14 +179,12 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     """
     where, dev_seed = f"tasks.{name}", seed if dev_seed is None else dev_seed
     columns = Columns(tuple([spec.text] if isinstance(spec.text, str) else spec.text),
-                      spec.label, spec.id)
-    found = {"train": select(library.table(spec.train, f"{where}.train"), columns, where)}
-    if spec.split is not None:
-        found = _by_column(found["train"], spec.split, f"{where}.split")
-    if isinstance(spec.dev, str):
-        found["dev"] = select(library.table(spec.dev, f"{where}.dev"), columns, where)
-    if spec.test is not None:
-        found["test"] = _test_rows(library.table(spec.test, f"{where}.test"), columns, where)
+                      spec.label, spec.id, spec.row_filter)
+
+    def table(split: str) -> Table:
+        return library.table(str(getattr(spec, split)), f"{where}.{split}", spec.file_format)
+
+    found = split_rows(spec, columns, table, where)
     wanted = Wanted(spec.kind, spec.classes, spec.range, spec.label_scale, where, spec.positive,
                     spec.separator)
     labelled = read_labels(found, wanted, known)
@@ -225,32 +196,12 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     used["train"] = _drawn(used["train"], spec.limit, seed)
     used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
     splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
-    notes = (*library.cache.notes, *(f"{name}: {each}" for each in labelled.notes))
-    return TaskData(name, labels, splits, found, notes)
-
-
-def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:
-    """Return the rows of each split that a column names."""
-    cells = rows.table.column(column, setting).texts(rows.index)
-    names = [SPLIT_WORDS.get(cell.strip().casefold(), "") for cell in cells]
-    if "" in names:
-        row = names.index("")
-        raise DataError(f'{rows.table.file}:{rows.lines[row]}: {setting}: found "{cells[row]}" in column '
-                        f'"{column}", expected one of {", ".join(SPLIT_WORDS)}')
-    if "train" not in names:
-        raise DataError(f'{rows.table.file}: {setting}: column "{column}" names no training row')
-    places = np.array(names)
-    return {split: _taken(rows, np.flatnonzero(places == split)) for split in ("train", "dev", "test")
-            if split in names}
-
-
-def _test_rows(table: Table, columns: Columns, where: str) -> Rows:
-    """Return the rows of a test file, which may have no label column."""
-    if columns.label not in table.columns or table.column(str(columns.label)).blank.all():
-        columns = Columns(columns.text, None, columns.id)
-    if columns.id not in table.columns:
-        columns = Columns(columns.text, columns.label, None)
-    return select(table, columns, where)
+    whole = whole_test(spec, columns, table, where)
+    predicted = ({"test": library.split("test", whole, labels)}
+                 if whole is not None and len(whole) > len(used.get("test", ())) else {})
+    notes = (*library.cache.notes, *reading_notes([*found.values()]),
+             *(f"{name}: {each}" for each in labelled.notes))
+    return TaskData(name, labels, splits, found, notes, predicted)
 
 
 def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -258,7 +209,7 @@ def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Row
     if labels.kind in ("classes", "binary", "ordinal"):
         strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
     keys = row_keys(rows.text_columns, rows.index)
-    train, dev = (_taken(rows, part) for part in carve(keys, strata, fraction, seed))
+    train, dev = (taken(rows, part) for part in carve(keys, strata, fraction, seed))
     if not len(train) or not len(dev):
         raise DataError(f"{rows.table.file}: {len(rows)} rows are too few to carve a dev split of"
                         f" {fraction:g} from")
@@ -266,8 +217,4 @@ def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Row
 
 
 def _drawn(rows: Rows, limit: int | None, seed: int) -> Rows:
-    return _taken(rows, draw(len(rows), limit, seed))
-
-
-def _taken(rows: Rows, part: Integers) -> Rows:
-    return Rows(rows.table, rows.columns, rows.index[part], rows.refused)
+    return taken(rows, draw(len(rows), limit, seed))

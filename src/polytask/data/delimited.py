@@ -1,190 +1,318 @@
-"""How a delimited file is written: its delimiter, its quotes, its header. Told by its content.
+"""How a delimited file is written: its delimiter, its quotes, its header. One dialect, see docs/data.md.
 
-Files named .csv are tab separated, and files full of quotation marks may quote nothing: whichever
-reading leaves the fewest records of a wrong width is taken.
+A file is surveyed whole before any of it is used, so that a file of two rows and one of two million, read
+at once or row by row, are read by the same rules: RFC 4180 (`quoted_records`), and four questions that the
+file itself answers. The answers are noted, or the file is refused.
+
+- Delimiter: of tab, comma, semicolon and bar the one in the header line; of several the one that splits
+  the first records as it splits the header, then the one that the file's name tells.
+- Quotes that quote nothing: in a tab-separated file, or one of a single column, quotes are characters if
+  its quoting breaks the rules, most fields that begin with a quote do not end with one, and none proves
+  that quotes quote.
+- A quote within an unquoted field is a character if no field of the file is quoted; else it breaks the
+  rules.
+- Row names: every record has one field more than the header, and the first ones are consecutive numbers, or
+  words with a digit that all differ.
 """
 
 from __future__ import annotations
 
-import csv
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from pathlib import PurePath
 
-DelimitedRecord = tuple[int, list[str]]
-Quotes = Literal["csv", "none", "each"]
+from polytask.core.errors import DataError
+from polytask.data.file_format import DELIMITERS, FileFormat
+from polytask.data.quoted_records import (
+    STRAY,
+    UNCLOSED,
+    QuoteTally,
+    ReadRecord,
+    plain_records,
+    quoted_records,
+)
 
-DELIMITERS = ("\t", ",", ";", "|")
+MAX_COLUMNS = 10_000
+# Lines, and characters, that are looked at to tell one delimiter from another.
 _SAMPLE = 200
-_BLOCK = 4096
-# A field longer than this is a quote that nobody closed.
-_FIELD_LIMIT = 1 << 24
-# A lone surrogate, which no UTF-8 text holds.
-_RETURN = "\udc0d"
-_QUOTED = re.compile(r'"(?:[^"]|"")*"\Z')
+_SAMPLE_SIZE = 1 << 20
+_LINES_TOLD = 3
+_BY_SUFFIX = {".tsv": "\t", ".tab": "\t", ".csv": ","}
+_SHOWN = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"\Z')
+_ROW_NAME = re.compile(r"(?=\S*\d)(?!\d+\Z)\S{1,64}")
+
+OpenLines = Callable[[], Iterable[str]]
+_UNTOLD = FileFormat()
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """`quotes`: "csv" as RFC 4180, "none" characters like any other, "each" field by field.
+    """What a survey found of a file.
 
-    "each" is a file that quotes its fields, but with a stray quote somewhere, so that every line
-    is a record and fields are unquoted one at a time. `shift`: the header lacks the index column.
+    delimiter     None: the file has one column, and a line is a field
+    quoting       "minimal" or "none", as in `FileFormat`
+    columns       the names of the fields of a record; row names and other columns without one are ""
+    header        whether the first record names the columns
+    refuse_stray  whether a quote in an unquoted field breaks the rules
+    notes         what a user should know about the reading
     """
 
-    delimiter: str
-    quotes: Quotes
-    header: tuple[str, ...]
-    shift: bool = False
+    file: str
+    delimiter: str | None
+    quoting: str
+    columns: tuple[str, ...]
+    header: bool
+    refuse_stray: bool
+    notes: tuple[str, ...] = ()
 
-    def records(self, lines: Iterable[str]) -> Iterator[DelimitedRecord]:
-        """Yield (line number, fields) of every record after the header."""
-        quotes: Literal["csv", "none"] = "csv" if self.quotes == "csv" else "none"
-        found = islice(split(lines, self.delimiter, quotes), 1, None)
-        if self.quotes != "each":
-            return found
-        return ((line, [unquoted(field) for field in fields]) for line, fields in found)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the fields of a record; an index column that has no name is ''."""
-        return ("", *self.header) if self.shift else self.header
-
-
-def unquoted(field: str) -> str:
-    """Return a field without its CSV quotes, or as it stands where they are not."""
-    return field[1:-1].replace('""', '"') if len(field) > 1 and _QUOTED.match(field) else field
+    def records(self, lines: Iterable[str]) -> Iterator[ReadRecord]:
+        """Yield (line, cells), or (line, the reason why they are none), of every record but the header."""
+        width = len(self.columns)
+        found = (plain_records(lines, self.delimiter) if self.quoting == "none" else
+                 quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray))
+        for line, cells in islice(found, int(self.header), None):
+            if isinstance(cells, list) and len(cells) != width:
+                yield line, width_problem(cells, width)
+            else:
+                yield line, cells
 
 
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    before = csv.field_size_limit(_FIELD_LIMIT)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> Dialect:
+    """Return how a file is written.
 
-
-def split(lines: Iterable[str], delimiter: str, quotes: Literal["csv", "none"],
-          strict: bool = False) -> Iterator[DelimitedRecord]:
-    """Yield (number of its first line, fields) of every record that is not a blank line.
-
-    A record that csv cannot read comes as one field, so that its width tells it is wrong.
+    Raises `DataError` for a file that is empty or has too many columns, for a delimiter that cannot be
+    told, and where most records would be refused.
     """
-    reader = csv.reader(map(_shield, lines), delimiter=delimiter, strict=strict,
-                        quoting=csv.QUOTE_MINIMAL if quotes == "csv" else csv.QUOTE_NONE)
-    while block := _block(reader, strict):
-        yield from (record for record in block if record[1])
+    sample = _sample(open_lines())
+    if sample and max(map(sample[0].count, DELIMITERS)) >= MAX_COLUMNS:
+        raise DataError(f"{file}:1: the header has more than {MAX_COLUMNS:,} columns")
+    delimiter = settings.delimiter or _delimiter(file, sample, settings)
+    first = _first(file, sample, delimiter, settings)
+    names = tuple(name.strip() for name in first)
+    notes = []
+    if settings.columns is not None and names == settings.columns:
+        notes.append("line 1 holds the names of the columns and is taken for a header")
+    columns = names if settings.columns is None else settings.columns
+    header = settings.header or bool(notes)
+    reading = _read(file, open_lines, delimiter, settings.quoting, _Expected(len(columns), header))
+    if settings.header and reading.row_names and are_row_names(reading.row_names):
+        notes.append(f"every record has one field more than the header, first {reading.row_names[0]}: "
+                     "they are taken for row names")
+        columns, reading.misfits = ("", *columns), {}
+    refuse_stray = reading.tally.quoted > 0
+    if refuse_stray:
+        reading.misfits |= dict.fromkeys(reading.tally.stray, STRAY)
+    _refuse_most(file, reading)
+    notes += _quote_notes(reading, settings)
+    return Dialect(file, delimiter, reading.quoting, columns, header, refuse_stray, tuple(notes))
 
 
-def _shield(line: str) -> str:
-    """Put a stand-in for carriage returns within a line, which csv takes for its end."""
-    end = len(line) - (2 if line.endswith("\r\n") else 1)
-    return line[:end].replace("\r", _RETURN) + line[end:] if "\r" in line[:end] else line
-
-
-def _block(reader: Any, strict: bool) -> list[DelimitedRecord]:
-    """Read some records; csv's limit of a field's length is raised meanwhile only."""
-    block: list[DelimitedRecord] = []
-    with _long_fields():
-        while len(block) < _BLOCK:
-            first = reader.line_num + 1
-            try:
-                fields = next(reader)
-                if any(_RETURN in field for field in fields):
-                    fields = [field.replace(_RETURN, "\r") for field in fields]
-                block.append((first, fields))
-            except StopIteration:
-                break
-            except csv.Error:
-                if strict:
-                    raise
-                block.append((first, ["unreadable"]))
-    return block
-
-
-def survey(open_lines: Callable[[], Iterable[str]]) -> Dialect | None:
-    """Return how a file is written, or None if it has no header line."""
-    sample = list(islice(open_lines(), _SAMPLE))
-    delimiter = _delimiter(sample)
-    header = next((fields for _, fields in split(sample, delimiter, "csv")), None)
-    if header is None:
-        return None
-    names = tuple(name.strip() for name in header)
-    shift = _shifted(_best_widths(sample, delimiter))
-    return Dialect(delimiter, _quotes(open_lines, delimiter, len(names) + shift), names, shift)
-
-
-def _delimiter(sample: list[str]) -> str:
-    """Return the delimiter under which most records are as wide as the header."""
-    return max(DELIMITERS, key=lambda each: _agreeing(_best_widths(sample, each)))  # a tab first
-
-
-def _best_widths(sample: list[str], delimiter: str) -> list[int]:
-    """Return the widths of records, read with quotes or without, whichever suits the header."""
-    quoted = [len(fields) for _, fields in split(sample, delimiter, "csv")]
-    plain = [len(fields) for _, fields in split(sample, delimiter, "none")]
-    return plain if _agreeing(plain) > _agreeing(quoted) else quoted
-
-
-def _agreeing(widths: list[int]) -> float:
-    """How many records are as wide as the header; 0 if the header is one column.
-
-    A count, not a share: a quote that is none swallows what follows it, and leaves few records.
-    """
-    if not widths or widths[0] < 2:
-        return 0.0
-    if _shifted(widths):
-        return len(widths) - 0.5
-    return sum(each == widths[0] for each in widths)
-
-
-def _shifted(widths: list[int]) -> bool:
-    """Whether every record has one field more than the header, as R writes its row names."""
-    return len(widths) > 1 and all(each == widths[0] + 1 for each in widths[1:])
+@dataclass(frozen=True)
+class _Expected:
+    width: int
+    header: bool
 
 
 @dataclass
-class _Tally:
-    """What one way of reading a file gives: records of a wrong width, and of several lines."""
+class _Reading:
+    """What one way of reading a file gives.
 
-    ragged: int = 0
+    misfits    line → why its record is refused
+    row_names  the first field of every record, if all have one more than the header; else None
+    """
+
+    quoting: str
     records: int = 0
-    last: int = 0
+    misfits: dict[int, str] = field(default_factory=dict)
+    row_names: list[str] | None = field(default_factory=list)
+    tally: QuoteTally = field(default_factory=QuoteTally)
 
-    def count(self, records: Iterable[DelimitedRecord], width: int) -> _Tally:
-        for line, fields in records:
-            self.ragged += len(fields) != width
+    def take(self, found: Iterable[ReadRecord], expected: _Expected) -> _Reading:
+        width = expected.width
+        for line, cells in islice(found, int(expected.header), None):
             self.records += 1
-            self.last = line
+            if isinstance(cells, str):
+                self.misfits[line] = cells
+            elif len(cells) != width:
+                self.misfits[line] = width_problem(cells, width)
+            names = self.row_names
+            if names is None:
+                continue
+            # A blank after the delimiter is what follows the comma of a sentence.
+            if isinstance(cells, str) or len(cells) != width + 1 or cells[1][:1].isspace():
+                self.row_names = None
+            else:
+                names.append(cells[0])
         return self
 
 
-def _quotes(open_lines: Callable[[], Iterable[str]], delimiter: str, width: int) -> Quotes:
-    """Return which quotes a file has. Only a file with something odd is read more than once."""
-    try:
-        quoted = _Tally().count(split(open_lines(), delimiter, "csv", strict=True), width)
-        if width == 1 or (quoted.ragged == 0 and quoted.last <= quoted.records):
-            return "csv"
-    except csv.Error:
-        quoted = _Tally().count(split(open_lines(), delimiter, "csv"), width)
-    plain = _Tally().count(split(open_lines(), delimiter, "none"), width)
-    if plain.ragged > quoted.ragged:
-        return "csv"
-    return "each" if _mostly_quoted(open_lines(), delimiter) else "none"
+def _read(file: str, open_lines: OpenLines, delimiter: str | None, quoting: str | None,
+          expected: _Expected) -> _Reading:
+    """Read a file as its quotes say, or without quotes if they plainly quote nothing."""
+    if quoting == "none":
+        return _Reading("none").take(plain_records(open_lines(), delimiter), expected)
+    quoted = _Reading("minimal")
+    quoted.take(quoted_records(file, open_lines(), delimiter, quoted.tally, refuse_stray=False), expected)
+    tally = quoted.tally
+    against = len(quoted.misfits) + (len(tally.stray) if tally.quoted else 0)
+    doubtful = against and (tally.quoted or tally.bad) and delimiter in (None, "\t")
+    if quoting is not None or not doubtful:
+        return quoted
+    plain = _Reading("none").take(plain_records(open_lines(), delimiter), expected)
+    if len(plain.misfits) >= against or not _quote_nothing(open_lines(), delimiter):
+        return quoted
+    plain.tally.bad = sorted({*tally.bad, *tally.stray})
+    return plain
 
 
-def _mostly_quoted(lines: Iterable[str], delimiter: str) -> bool:
-    """Whether nine in ten of the fields that begin with a quote are quoted as CSV says."""
+def _quote_nothing(lines: Iterable[str], delimiter: str | None) -> bool:
+    """Whether most fields that begin with a quote do not end with one, and none proves to be quoted."""
     proper = improper = 0
-    for _, fields in split(lines, delimiter, "none"):
-        for field in fields:
-            if field.startswith('"'):
-                if _QUOTED.match(field):
-                    proper += 1
-                else:
+    for _, cells in plain_records(lines, delimiter):
+        for cell in cells:
+            if cell.startswith('"'):
+                quoted = _QUOTED.match(cell) if len(cell) > 1 else None
+                if quoted is None:
                     improper += 1
-    return proper >= 9 * max(improper, 1) or (proper > 0 and improper == 0)
+                elif '"' in quoted[1] or "\r" in quoted[1]:
+                    return False
+                else:
+                    proper += 1
+    return improper > proper
+
+
+def _delimiter(file: str, sample: list[str], settings: FileFormat) -> str | None:
+    """Return the delimiter of a file, or None for one of a single column."""
+    widths = {each: _widths(file, sample, each) for each in DELIMITERS}
+    if settings.columns is not None:
+        if len(settings.columns) == 1:
+            return None
+        misfits = {each: sum(width != len(settings.columns) for width in found)
+                   for each, found in widths.items()}
+    else:
+        several = {each: found for each, found in widths.items() if found and found[0] > 1}
+        if not several:
+            return _of_row_names(file, sample)
+        misfits = {each: _misfits(found) for each, found in several.items()}
+    least = min(misfits.values())
+    best = [each for each, count in misfits.items() if count == least]
+    told = _BY_SUFFIX.get(PurePath(file.removesuffix(".gz")).suffix.lower())
+    if len(best) == 1 or told in best:
+        return told if told in best else best[0]
+    raise DataError(f"{file}:1: {' and '.join(_SHOWN[each] for each in best)} split the records equally "
+                    f"well; say which it is: delimiter = {' or '.join(map(json.dumps, best))}")
+
+
+def _sample(lines: Iterable[str]) -> list[str]:
+    sample: list[str] = []
+    size = 0
+    for line in islice(lines, _SAMPLE):
+        sample.append(line)
+        size += len(line)
+        if size > _SAMPLE_SIZE:
+            break
+    return sample
+
+
+def _widths(file: str, sample: list[str], delimiter: str) -> list[int]:
+    """Return the fields of each record, with quotes or without, whichever suits the header; 0 for none."""
+    plain = [len(cells) for _, cells in plain_records(sample, delimiter)]
+    quoted = []
+    for _, cells in quoted_records(file, sample, delimiter, QuoteTally()):
+        if cells == UNCLOSED:
+            break  # it may be closed beyond the sample
+        quoted.append(0 if isinstance(cells, str) else len(cells))
+    return plain if (quoted and not quoted[0]) or _misfits(plain) < _misfits(quoted) else quoted
+
+
+def _misfits(widths: Sequence[int]) -> int:
+    """Return how many records do not have the header's width; none if all have one field more."""
+    if not widths:
+        return 0
+    named = all(width == widths[0] + 1 for width in widths[1:])
+    return 0 if named else sum(width != widths[0] for width in widths)
+
+
+def _of_row_names(file: str, sample: list[str]) -> str | None:
+    """Return the delimiter of a header of one column over numbered rows; None if there is none."""
+    for delimiter in DELIMITERS:
+        records = list(islice(quoted_records(file, sample, delimiter, QuoteTally()), 1, None))
+        if records and all(isinstance(cells, list) and len(cells) == 2 for _, cells in records) and (
+                _consecutive([cells[0] for _, cells in records])):
+            return delimiter
+    return None
+
+
+def _first(file: str, sample: list[str], delimiter: str | None, settings: FileFormat) -> list[str]:
+    """Return the first record; raise `DataError` for a header that is none."""
+    found = next(plain_records(sample, delimiter), None)
+    if found is None:
+        raise DataError(f"{file}: is empty, expected a header line and rows")
+    line, cells = found
+    if settings.quoting != "none":
+        line, cells = next(quoted_records(file, sample, delimiter, QuoteTally(), refuse_stray=False))
+    if not settings.header:
+        return [] if isinstance(cells, str) else cells
+    if isinstance(cells, str):
+        raise DataError(f"{file}:{line}: the header cannot be read: {cells}")
+    if any("\0" in cell for cell in cells):
+        raise DataError(f"{file}:{line}: the header holds NUL bytes; expected text (UTF-16 needs "
+                        'encoding = "utf-16-le" or "utf-16-be")')
+    return cells
+
+
+def are_row_names(names: Sequence[str]) -> bool:
+    """Whether first fields are consecutive numbers, or words with a digit that all differ."""
+    if _consecutive(names):
+        return True
+    return len(names) > 1 and len(set(names)) == len(names) and all(map(_ROW_NAME.fullmatch, names))
+
+
+def _consecutive(names: Sequence[str]) -> bool:
+    numbers = [int(name) for name in names if name.isdecimal() and len(name) < 19]
+    return len(numbers) == len(names) > 0 and numbers == list(range(numbers[0], numbers[0] + len(names)))
+
+
+def width_problem(cells: Sequence[str], width: int) -> str:
+    """Return what is said of a record that has another number of fields than the header."""
+    found = f"{len(cells)} field" + ("" if len(cells) == 1 else "s")
+    last = " (the last one is empty)" if len(cells) == width + 1 and not cells[-1] else ""
+    return f"{found}{last}, expected {width}"
+
+
+def _refuse_most(file: str, reading: _Reading) -> None:
+    """Raise `DataError` if more records are refused than are not."""
+    refused = len(reading.misfits)
+    if 2 * refused <= reading.records:
+        return
+    line = min(reading.misfits)
+    reason = reading.misfits[line]
+    remedy = "; a field that holds the delimiter needs double quotes" * (" fields" in reason)
+    raise DataError(f"{file}:{line}: {reason}; {refused:,} of {reading.records:,} records are refused"
+                    f"{remedy}")
+
+
+def _quote_notes(reading: _Reading, settings: FileFormat) -> Iterator[str]:
+    tally = reading.tally
+    if reading.quoting == "none":
+        if settings.quoting is None:
+            yield ("quotes are read as characters, for as quotes they break the rules "
+                   f'({_lines_told(tally.bad)}); quoting = "none" says so, "minimal" refuses such records')
+        return
+    if tally.stray and not tally.quoted:
+        yield ("no field is quoted, so that quotes within fields are read as characters "
+               f"({_lines_told(tally.stray)})")
+    if tally.swallowed:
+        yield ("quotes join lines that could be records themselves ("
+               f"{_lines_told([f'{first}–{last}' for first, last in tally.swallowed])}); if quotes are "
+               'characters in this file, set quoting = "none"')
+
+
+def _lines_told(lines: Sequence[object]) -> str:
+    word = "lines" if len(lines) > 1 or "–" in str(lines[0]) else "line"
+    more = ", …" if len(lines) > _LINES_TOLD else ""
+    return f"{word} {', '.join(map(str, lines[:_LINES_TOLD]))}{more}"

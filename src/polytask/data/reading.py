@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask.core.errors import DataError, nearest
+from polytask.data.arrow_records import HUB, hub_dataset
 from polytask.data.cache import Cache
-from polytask.data.formats import HUB, hub_dataset, parse, parse_dataset
+from polytask.data.file_format import FileFormat
+from polytask.data.formats import parse, parse_dataset
+from polytask.data.row_filter import RowFilter
 from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read_table
 
 # A file changed within this time of being read may change again without its times telling.
 _SETTLED_SECONDS = 2.0
 
-NO_LABEL, NO_TEXT = "no label", "no text"
+NO_LABEL, NO_TEXT, NESTED_TEXT = "no label", "no text", "a list or an object, expected text"
+_UNTOLD, _EVERY_ROW = FileFormat(), RowFilter()
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file that a task reads. No label: all rows are taken, without one."""
+    """The columns of a file that a task reads, and which of its rows. No label: all, without one."""
 
     text: tuple[str, ...]
     label: str | None = None
     id: str | None = None
+    where: RowFilter = _EVERY_ROW
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Rows:
     columns: Columns
     index: Integers
     refused: tuple[Refusal, ...]
+    passed_over: int = 0
+    """The rows that `where` leaves out; they count among `found`."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -87,51 +96,75 @@ class Rows:
         """Return the rows but for some, which are refused for a reason."""
         refused = [(int(self.lines[row]), reason) for row in rows]
         kept = np.delete(self.index, np.asarray(rows, dtype=np.int64))
-        return Rows(self.table, self.columns, kept, tuple(sorted((*self.refused, *refused))))
+        return replace(self, index=kept, refused=tuple(sorted((*self.refused, *refused))))
 
 
-def read_rows(path: str | Path, columns: Columns, cache: Cache | None = None,
-              setting: str = "") -> Rows:
+def read_rows(path: str | Path, columns: Columns, cache: Cache | None = None, setting: str = "",
+              settings: FileFormat = _UNTOLD) -> Rows:
     """Return the rows of a file that have a text, and a label if one is asked for."""
-    return select(read_file(path, cache or Cache(), setting), columns, setting)
+    return select(read_file(path, cache or Cache(), setting, settings), columns, setting)
 
 
-def select(table: Table, columns: Columns, setting: str = "") -> Rows:
+def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool = False) -> Rows:
     """Return the rows of a table that have a text, and a label if one is asked for.
 
-    Raises `DataError` for a column that is not there; `setting` is the dotted key it is told with.
+    blank_texts: take rows without a text as well. Raises `DataError` for a column that is not there;
+    `setting` is the dotted key it is told with.
     """
     prefix = f"{setting}." if setting else ""
     texts = [table.column(name, f"{prefix}text" if setting else "") for name in columns.text]
     if columns.id is not None:
         table.column(columns.id, f"{prefix}id" if setting else "")
     wordless = np.logical_and.reduce([column.blank for column in texts])
+    nested = np.zeros(len(table), dtype=np.bool_)
+    for column in texts:
+        nested[column.nested] = True
     unlabeled = np.zeros(len(table), dtype=np.bool_)
     if columns.label is not None:
         unlabeled = table.column(columns.label, f"{prefix}label" if setting else "").blank
-    index = np.flatnonzero(~(wordless | unlabeled))
-    reasons = [(unlabeled, NO_LABEL), (wordless & ~unlabeled, NO_TEXT)]
-    refused = [(line, reason) for which, reason in reasons
-               for line in table.lines[which].tolist()]
+    wanted = columns.where.mask(table, setting)
+    reasons = [(unlabeled, NO_LABEL), (nested & ~unlabeled, NESTED_TEXT)]
+    if not blank_texts:
+        reasons.append((wordless & ~unlabeled & ~nested, NO_TEXT))
+    bad = np.logical_or.reduce([which for which, _ in reasons])
+    index = np.flatnonzero(wanted & ~bad)
+    refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
     if not len(index):
-        lacks = f'a label in column "{columns.label}"' if unlabeled.any() else "any text"
-        raise DataError(f"{table.file}: none of its {table.found:,} rows has {lacks}")
-    return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))))
+        raise DataError(f"{table.file}: none of its {table.found:,} rows "
+                        f"{_lacking(columns, wanted, reasons)}")
+    return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))),
+                int(np.count_nonzero(~wanted)))
 
 
-def read_file(path: str | Path, cache: Cache, setting: str = "") -> Table:
+def _lacking(columns: Columns, wanted: NDArray[np.bool_],
+             reasons: list[tuple[NDArray[np.bool_], str]]) -> str:
+    """Return what no row of a table has."""
+    if not wanted.any():
+        return "is what where asks for"
+    if (reasons[0][0] & wanted).any():
+        return f'has a label in column "{columns.label}"'
+    return "has text" if (reasons[1][0] & wanted).any() else "has any text"
+
+
+def read_file(path: str | Path, cache: Cache, setting: str = "", settings: FileFormat = _UNTOLD) -> Table:
     """Return a file as a table: parsed, or as the cache has it from an earlier start."""
     if str(path).startswith(HUB):
         name, dataset = str(path), hub_dataset(str(path))
-        key = _digest(f"{name} {dataset._fingerprint}".encode())
-        return cache.entry(f"tables/{key}",
-                           lambda folder: parse_dataset(name, dataset).write(folder),
-                           lambda folder: read_table(folder, name, key))
+        content = _digest(f"{name} {dataset._fingerprint}".encode())
+        key = _table_key(content, "", _UNTOLD)
+        return cache.entry(f"tables/{key}", lambda folder: parse_dataset(name, dataset).write(folder),
+                           lambda folder: read_table(folder, name, key, content))
     path = Path(path).expanduser()
     check_file(path, setting)
-    key = _content_key(path, cache)
-    return cache.entry(f"tables/{key}", lambda folder: parse(path).write(folder),
-                       lambda folder: read_table(folder, str(path), key))
+    content = content_key(path, cache)
+    key = _table_key(content, Path(path.name.removesuffix(".gz")).suffix.lower(), settings)
+    return cache.entry(f"tables/{key}", lambda folder: parse(path, settings).write(folder),
+                       lambda folder: read_table(folder, str(path), key, content))
+
+
+def _table_key(content: str, suffix: str, settings: FileFormat) -> str:
+    """Return the key of a table: another way of reading the same file is another table."""
+    return _digest(json.dumps([VERSION, content, suffix, settings.to_json()]).encode())
 
 
 def check_file(path: Path, setting: str = "") -> None:
@@ -150,7 +183,7 @@ def check_file(path: Path, setting: str = "") -> None:
     raise DataError(f"{where}{path}: there is no such file{nearest(path.name, names)}{start}")
 
 
-def _content_key(path: Path, cache: Cache) -> str:
+def content_key(path: Path, cache: Cache) -> str:
     """Return the key of a file's content, without reading a file that is known and unchanged."""
     try:
         state = path.stat()
@@ -159,7 +192,7 @@ def _content_key(path: Path, cache: Cache) -> str:
         known = cache.remembered(name)
         if isinstance(known, dict) and known.get("state") == about:
             return str(known["key"])
-        content = hashlib.blake2b(f"table {VERSION} ".encode(), digest_size=16)
+        content = hashlib.blake2b(digest_size=16)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 content.update(block)

@@ -1,10 +1,12 @@
-"""Predictions as files: CSV and JSONL with the texts, and the course's own format.
+"""Predictions as files: CSV and JSON lines with the texts, and the course's own format.
 
     id, <text columns>[, label], prediction, score[, probabilities]       csv, jsonl
     id, Predicted_Sentiment / Predicted_Is_Paraphrase / Predicted_Similarity      cs224n
 
-What is one number a class (probabilities; the score of a multi-label task) is a table by class in JSONL;
-in CSV its numbers stand in one cell, in the order of the classes.
+A regression's `prediction` is clipped to the task's range; its `score` is the number before that.
+What is one number a class (probabilities; the score of a multi-label task) is a table by class in JSON
+lines; in CSV its numbers stand in one cell, in the order of the classes. A column of the user's that has
+one of these names keeps it, and ours gets another (`PredictionColumns`).
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.data.labels import Labels
+from polytask.data.prediction_columns import NO_LABELS, PredictionColumns
 from polytask.model.heads.decisions import Decision
 from polytask.tasks.task import ResolvedTask
 
 FORMATS = ("csv", "jsonl", "cs224n")
+# A spreadsheet takes a cell that starts so for a formula, or for the end of the cell before it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Record = dict[str, Any]
 
@@ -33,34 +38,68 @@ def check_format(name: str) -> None:
 
 
 def named(labels: Labels, value: Any) -> Any:
-    """Return a label as people write it: the class's name, the number, or a list of names."""
+    """Return a label as people write it: the class's name, the number, or the names with bars between them.
+
+    Names that hold a bar themselves are a JSON list.
+    """
     if labels.is_regression:
         return round(float(value), 4)
     if labels.kind == "multi-label":
-        return "|".join(name for name, on in zip(labels.classes, value, strict=True) if on)
+        names = [name for name, on in zip(labels.classes, value, strict=True) if on]
+        if any("|" in name for name in names):
+            return json.dumps(names, ensure_ascii=False)
+        return "|".join(names)
     return labels.classes[int(value)]
 
 
 def columns(task: ResolvedTask, true: bool = False) -> list[str]:
     """Return the names of a record's entries; `true`: whether the right labels are known."""
     several = task.labels.num_classes > 2 and task.labels.kind != "multi-label"
-    return ["id", *task.text, *["label"] * true, "prediction", "score", *["probabilities"] * several]
+    own = PredictionColumns.beside(task.text)
+    return [own.id, *task.text, *[own.label] * true, own.prediction, own.score,
+            *[own.probabilities] * several]
 
 
 def records(task: ResolvedTask, decision: Decision, texts: Iterable[Sequence[str]],
-            ids: Sequence[str] | None = None, true: Sequence[Any] | None = None) -> Iterator[Record]:
-    """Yield a record a row; what is one number a class is a table {class = number}."""
+            ids: Sequence[str] | None = None, true: Sequence[str] | None = None) -> Iterator[Record]:
+    """Yield a record a row; what is one number a class is a table {class = number}.
+
+    true: the right labels as cells, "" where one is not known.
+    """
+    own = PredictionColumns.beside(task.text)
     for row, text in enumerate(texts):
-        record: Record = {"id": ids[row] if ids else row}
+        record: Record = {own.id: ids[row] if ids else row}
         record |= dict(zip(task.text, text, strict=True))
         if true is not None:
-            record["label"] = named(task.labels, true[row])
-        record["prediction"] = named(task.labels, decision.labels[row])
-        score = decision.scores[row]
-        record["score"] = by_class(task.labels, score) if score.ndim else round(float(score), 6)
-        if "probabilities" in columns(task):
-            record["probabilities"] = probabilities(task.labels, decision, row)
+            record[own.label] = true[row]
+        yield record | answer(task, decision, row, own)
+
+
+def answer(task: ResolvedTask, decision: Decision, row: int, own: PredictionColumns) -> Record:
+    """Return what a task says of a row, without the row."""
+    label, score = named(task.labels, decision.labels[row]), decision.scores[row]
+    record = {own.prediction: NO_LABELS if label == "" and task.labels.kind == "multi-label" else label,
+              own.score: by_class(task.labels, score) if score.ndim else round(float(score), 6)}
+    if task.labels.num_classes > 2 and task.labels.kind != "multi-label":
+        record[own.probabilities] = probabilities(task.labels, decision, row)
+    return record
+
+
+def records_of_tasks(tasks: Sequence[ResolvedTask], decisions: Mapping[str, Decision], text: Sequence[str],
+                     texts: Sequence[Sequence[str]], ids: Sequence[str]) -> Iterator[Record]:
+    """Yield a record a row with the answers of several tasks: `tasks` is a table {task = answer}."""
+    own, usual = PredictionColumns.beside(text), PredictionColumns()
+    for row, cells in enumerate(texts):
+        record: Record = {own.id: ids[row], **dict(zip(text, cells, strict=True))}
+        record[own.tasks] = {task.name: answer(task, decisions[task.name], row, usual) for task in tasks}
         yield record
+
+
+def true_cells(labels: Labels, values: Sequence[Any]) -> list[str]:
+    """Return right labels as the cells of a file. A number is the shortest one that float32 tells apart."""
+    if labels.is_regression:
+        return [f"{float(value):.7g}" for value in values]
+    return [named(labels, value) or NO_LABELS for value in values]
 
 
 def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:
@@ -75,44 +114,63 @@ def by_class(labels: Labels, values: Iterable[float]) -> dict[str, float]:
 
 
 class RecordWriter:
-    """Turns records into the lines of a file, the header with the first call."""
+    """Turns records into the lines of a file, the header with the first call.
 
-    def __init__(self, format: str, task: ResolvedTask, true: bool = False) -> None:
+    safe: put an apostrophe before cells that a spreadsheet would take for a formula.
+    """
+
+    def __init__(self, format: str, task: ResolvedTask, true: bool = False, safe: bool = False) -> None:
         check_format(format)
-        self.format, self.task, self.header = format, task, True
+        self.format, self.task, self.safe = format, task, safe
+        self.header = format != "jsonl"
+        self.own = PredictionColumns.beside(task.text)
         self.columns = columns(task, true)
 
     def text(self, found: Iterable[Mapping[str, Any]]) -> str:
         """Return the lines of some records, or of none."""
-        made = io.StringIO()
-        if self.format == "jsonl":
-            for record in found:
-                made.write(json.dumps(record, ensure_ascii=False) + "\n")
-        elif self.format == "cs224n":
-            self._course(made, found)
-        else:
-            if self.header:
-                made.write(_line(self.columns))
-                self.header = False
-            for record in found:
-                made.write(_line([" ".join(map(str, value.values())) if isinstance(value, dict) else value
-                                  for value in record.values()]))
-        return made.getvalue()
-
-    def _course(self, made: io.StringIO, found: Iterable[Mapping[str, Any]]) -> None:
-        """The course's files: a header, then "id , prediction" a line."""
+        lines = []
         if self.header:
-            column = {"regression": "Predicted_Similarity", "binary": "Predicted_Is_Paraphrase"}
-            sentiment = len(self.task.text) == 1
-            name = "Predicted_Sentiment" if sentiment else column.get(
-                self.task.labels.kind, "Predicted_Label")
-            made.write(f"id \t {name} \n")
+            lines.append(self._course_header() if self.format == "cs224n" else self._line(self.columns))
             self.header = False
-        made.writelines(f"{record['id']} , {record['prediction']} \n" for record in found)
+        for record in found:
+            if self.format == "jsonl":
+                lines.append(json_line(record))
+            elif self.format == "cs224n":
+                lines.append(f"{record[self.own.id]} , {record[self.own.prediction]} \n")
+            else:
+                lines.append(self._line(record.values()))
+        return "".join(lines)
+
+    def _course_header(self) -> str:
+        """Return the header of the course's files: "id", then what is predicted."""
+        column = {"regression": "Predicted_Similarity", "binary": "Predicted_Is_Paraphrase"}
+        name = ("Predicted_Sentiment" if len(self.task.text) == 1
+                else column.get(self.task.labels.kind, "Predicted_Label"))
+        return f"id \t {name} \n"
+
+    def _line(self, values: Iterable[Any]) -> str:
+        cells = [" ".join(map(str, value.values())) if isinstance(value, dict) else value
+                 for value in values]
+        return csv_line([_safe(cell) for cell in cells] if self.safe else cells)
 
 
-def _line(cells: Iterable[Any]) -> str:
+def json_line(record: Mapping[str, Any]) -> str:
+    """Return a record as a line of JSON."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def csv_line(cells: Iterable[Any]) -> str:
     """Return a line of CSV. A lone carriage return is quoted, which csv does only if lines end with one."""
     made = io.StringIO()
     csv.writer(made, lineterminator="\r\n").writerow(cells)
     return made.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _safe(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

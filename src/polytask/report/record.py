@@ -21,6 +21,7 @@ from polytask.core.errors import RunError
 from polytask.core.paths import ModelPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
+from polytask.data.prediction_columns import NO_LABELS, PredictionColumns, known_labels
 from polytask.studies.run_results import events_of
 
 SPLITS = ("train", "dev", "test")
@@ -173,7 +174,8 @@ def _answer(task: TaskRecord, split: str, file: Path) -> None:
     """Read the predictions of a split; a damaged file costs no more than what is in it."""
     text = task.settings.get("text", [])
     try:
-        found = read_answers(file, [text] if isinstance(text, str) else text)
+        several = task.labels is not None and task.labels.kind == "multi-label"
+        found = read_answers(file, [text] if isinstance(text, str) else text, several)
         _fits(found, task.labels, file)
     except RunError as error:
         task.damaged[split] = str(error).replace(str(file.parent), "predictions")
@@ -226,19 +228,30 @@ def _counted(data: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(held, dict) and (held.get("histogram") or held.get("counts"))}
 
 
-def read_answers(file: Path, columns: Sequence[str]) -> Answers:
-    """Read a file of predictions; raise `RunError` with the line at which it is damaged."""
-    head, rows = _cells(file)
+def read_answers(file: Path, columns: Sequence[str], several: bool = False) -> Answers:
+    """Read a file of predictions; raise `RunError` with the line at which it is damaged.
+
+    several: whether rows have several labels.
+    """
+    own = PredictionColumns.beside(columns)
+    head, rows = _cells(file, own.prediction)
     at = {name: place for place, name in enumerate(head)}
+    if own.label in at:  # of a partly labelled file, the rows that can be compared
+        held = known_labels([row[at[own.label]] for row in rows], several)
+        rows = [rows[row] for row in held]
     places = [at[name] for name in columns if name in at]
 
     def column(name: str) -> list[str]:
         return [row[at[name]] for row in rows] if name in at else []
 
-    cells = column("score")
-    several = [[_number(each) for each in cell.split()] for cell in cells if " " in cell]
-    return Answers([tuple(row[place] for place in places) for row in rows], column("id"), column("label"),
-                   column("prediction"), np.array([_number(cell) for cell in cells]), several)
+    def labels(name: str) -> list[str]:
+        return ["" if several and cell == NO_LABELS else cell for cell in column(name)]
+
+    cells = column(own.score)
+    by_class = [[_number(each) for each in cell.split()] for cell in cells if " " in cell]
+    return Answers([tuple(row[place] for place in places) for row in rows], column(own.id),
+                   labels(own.label), labels(own.prediction), np.array([_number(cell) for cell in cells]),
+                   by_class)
 
 
 # A return in the middle of a text, which csv writes without quotes and reads as the end of a row, and
@@ -246,7 +259,7 @@ def read_answers(file: Path, columns: Sequence[str]) -> Answers:
 _RETURN, _HIDDEN = re.compile("\r(?!\n)"), "\ue00d"
 
 
-def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
+def _cells(file: Path, prediction: str) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a file that polytask wrote: whole rows, each with its end."""
     csv.field_size_limit(sys.maxsize)
     rows = []
@@ -254,8 +267,8 @@ def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
         reader = csv.reader((_RETURN.sub(_HIDDEN, line) for line in lines), strict=True)
         try:
             head = next(reader, [])
-            if "prediction" not in head:
-                raise RunError(f"{file}: has no column prediction; expected what polytask wrote")
+            if prediction not in head:
+                raise RunError(f"{file}: has no column {prediction}; expected what polytask wrote")
             for row in reader:
                 if len(row) != len(head):
                     raise RunError(f"{file}: line {reader.line_num} has {len(row)} cells; "

@@ -17,6 +17,7 @@ from polytask.core.atomic_files import standing
 from polytask.core.paths import ModelPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
+from polytask.data.prediction_columns import NO_LABELS, PredictionColumns, known_labels
 from polytask.metrics import METRICS, measure
 from polytask.metrics.registry import Array
 
@@ -82,13 +83,18 @@ class RunResults:
             return None
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        if not rows or "label" not in rows[0]:
+        text = self.tasks[task]["text"]
+        own = PredictionColumns.beside([text] if isinstance(text, str) else text)
+        if not rows or own.label not in rows[0]:
             return None
-        true, predicted = ([row[key] for row in rows] for key in ("label", "prediction"))
-        labels = self._labels(task, {*true, *predicted})
+        labels = self._labels(task, {row[key] for row in rows for key in (own.label, own.prediction)})
+        several = labels.kind == "multi-label"
+        rows = [rows[row] for row in known_labels([row[own.label] for row in rows], several)]
+        true, predicted = (["" if several and row[key] == NO_LABELS else row[key] for row in rows]
+                           for key in (own.label, own.prediction))
         kind = float if labels.is_regression else object
         return Predicted(labels, np.array(true, dtype=kind), np.array(predicted, dtype=kind),
-                         _identity(rows))
+                         _identity(rows, own))
 
     def _labels(self, task: str, seen: set[str]) -> Labels:
         """Return a task's labels as the model has them; told from the names where it is gone."""
@@ -100,10 +106,11 @@ class RunResults:
         return Labels("classes", tuple(sorted(seen)))
 
 
-def _identity(rows: list[dict[str, str]]) -> int:
+def _identity(rows: list[dict[str, str]], own: PredictionColumns) -> int:
+    answers = (own.prediction, own.score, own.probabilities)
     made = hashlib.blake2b(digest_size=6)
     for row in rows:
-        told = [value for key, value in row.items() if key not in ("prediction", "score", "probabilities")]
+        told = [value for key, value in row.items() if key not in answers]
         made.update("\0".join(map(str, told)).encode())
     return int.from_bytes(made.digest(), "big")
 

@@ -16,7 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.core.settings import problem, settings, to_table
+from polytask.data.file_format import FileFormat
 from polytask.data.labels import Kind, Labels
+from polytask.data.row_filter import RowFilter, filter_problems
 from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
 from polytask.losses.contract import Loss, loss
 from polytask.losses.cross_entropy import CrossEntropy
@@ -34,6 +36,8 @@ def _several(value: Any) -> Any:
     """Let one name or table stand for a list of one."""
     return (value,) if isinstance(value, str | Mapping) or not isinstance(value, Sequence) else value
 
+
+USUAL_FILES = FileFormat()
 
 # Named here, because inside a settings class a field hides the family that it is named after.
 OnePairing = Annotated[Pairing, pairing]
@@ -63,6 +67,19 @@ class Task:
     label: str
     """The column of the label; rows where it is empty are skipped for this task and counted (with
     several labels a row, `[]` is none of them)."""
+    header: bool = True
+    """Whether the first line of delimited files names their columns."""
+    columns: tuple[str, ...] | None = None
+    """The names of the columns of files without a header, from left to right; "" for those not used."""
+    delimiter: str | None = None
+    """The one character between fields; absent: told from the header line."""
+    quoting: Literal["minimal", "none"] | None = None
+    """minimal: fields may stand in double quotes; none: quotes are characters. Absent: minimal, except in
+    tab-separated files whose quotes plainly quote nothing."""
+    encoding: str = "utf-8"
+    """The character encoding of text files."""
+    where: dict[str, Any] | None = None
+    """The rows that are taken: column = value, column = [values] or column = { not = [values] }."""
     id: str | None = None
     """A column copied into the predictions; absent: the one called "id", or the line in the file."""
     kind: Kind | None = None
@@ -101,6 +118,8 @@ class Task:
                           "leave the files of dev and test out")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise problem(f"range: found {list(self.range)}, expected [lowest, highest]")
+        for said in (*self.file_format.problems(), *filter_problems(self.where)):
+            raise problem(said)
         texts = self.chosen_pairing.texts
         if len(self.text) != texts:
             raise problem(
@@ -112,6 +131,16 @@ class Task:
         for name in self.metrics or ():
             if name not in METRICS:
                 raise problem(f'metrics: "{name}" is no metric{nearest(name, METRICS)}')
+
+    @property
+    def file_format(self) -> FileFormat:
+        """How the files are written."""
+        return FileFormat(self.header, self.columns, self.encoding, self.quoting, self.delimiter)
+
+    @property
+    def row_filter(self) -> RowFilter:
+        """Which rows of the files are taken."""
+        return RowFilter.of(self.where)
 
     def conflicts(self, at: str) -> Iterator[str]:
         """Yield what cannot work whatever the labels are."""
@@ -142,6 +171,8 @@ class ResolvedTask:
     metrics: tuple[str, ...]
     max_length: int
     id: str | None = None
+    file_format: FileFormat = USUAL_FILES
+    where: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `tasks.json` keeps of the task."""
@@ -151,7 +182,7 @@ class ResolvedTask:
             "pooling": to_table(self.pooling) if self.pooling else None,
             "head": to_table(self.head), "loss": to_table(self.losses),
             "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
-            "id": self.id,
+            "id": self.id, "files": self.file_format.to_json(), "where": self.where,
         }
 
     @classmethod
@@ -172,6 +203,7 @@ class ResolvedTask:
             losses=tuple(losses),
             outputs=table["outputs"], metrics=tuple(table["metrics"]),
             max_length=table["max_length"], id=table.get("id"),
+            file_format=FileFormat.from_json(table.get("files", {})), where=table.get("where"),
         )
 
 
@@ -217,7 +249,7 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
         name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
         pooling=task.pooling, head=head_, losses=ready,
         outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
-        max_length=max_length, id=task.id,
+        max_length=max_length, id=task.id, file_format=task.file_format, where=task.where,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,9 +12,13 @@ import torch
 from polytask.config import Run
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.run_folder import RunFolder
+from polytask.data.dataset import Split
 from polytask.evaluation.evaluate import Evaluation, evaluate, true_labels
-from polytask.inference.records import RecordWriter, records
+from polytask.inference.forward import forward_rows
+from polytask.inference.records import RecordWriter, records, true_cells
+from polytask.model.multitask import MultiTask
 from polytask.tasks.model_folder import load_model
+from polytask.tasks.task import ResolvedTask
 from polytask.training.artifacts import keep_quietly
 from polytask.training.build import Built
 
@@ -35,7 +41,9 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
             found[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
                                     thresholds=best.thresholds)
         evaluation = found[split]
-        write_predictions(built, evaluation, split, folder)
+        write_predictions(built, model, evaluation, best.thresholds, folder)
+        if not evaluation.scores:
+            continue  # a test split without labels is predicted, not scored
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "notes": list(evaluation.notes)}
@@ -47,11 +55,37 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     return found["dev"]
 
 
-def write_predictions(built: Built, evaluation: Evaluation, split: str, folder: RunFolder) -> None:
-    """Write predictions/<task>-<split>.csv for the tasks that were scored."""
-    for name, decision in evaluation.decisions.items():
-        task, part = built.tasks[name], built.data[name].splits[split]
-        true = None if part.targets is None else true_labels(task, part).tolist()
-        rows = records(task, decision, part.texts(), part.ids or None, true)
+def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
+                      thresholds: Mapping[str, float], folder: RunFolder) -> None:
+    """Write predictions/<task>-<split>.csv: all rows of the split, whether they have a label or not."""
+    for name, task in built.tasks.items():
+        data, split = built.data[name], evaluation.split
+        part, decision = data.splits.get(split), evaluation.decisions.get(name)
+        if part is None:
+            continue
+        whole = data.predicted.get(split, part)
+        if decision is None or whole is not part:
+            decision = forward_rows(model, task, whole).decide(task, thresholds.get(name))
+        true = _true_cells(task, part, whole)
+        rows = records(task, decision, whole.texts(), whole.ids or None, true)
         writer = RecordWriter("csv", task, true is not None)
         write_file(folder.answers(name, split), writer.text(rows))
+
+
+def _true_cells(task: ResolvedTask, part: Split, whole: Split) -> list[str] | None:
+    """Return the right labels of the rows of `whole`, "" for those without; None if there are none."""
+    if part.targets is None:
+        return None
+    cells = true_cells(task.labels, true_labels(task, part).tolist())
+    if task.labels.is_regression:  # as the file has them, where that is a number as it stands
+        cells = [raw if is_number(raw) else cell for raw, cell in zip(part.raw_labels, cells, strict=True)]
+    known = dict(zip(part.rows.index.tolist(), cells, strict=True))
+    return [known.get(row, "") for row in whole.rows.index.tolist()]
+
+
+def is_number(text: str) -> bool:
+    """Whether a label is a number as Python writes them."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

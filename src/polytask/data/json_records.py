@@ -1,0 +1,161 @@
+"""JSON lines and JSON arrays as records: the columns are the keys that any object has.
+
+Text is a cell as it stands, null and NaN are an empty one, and everything else is its JSON: 0, false, 1.5.
+Lists and objects are marked (`Nested`), for they can be labels but no text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from polytask.core.errors import DataError
+from polytask.data.delimited import MAX_COLUMNS
+from polytask.data.quoted_records import ReadRecord
+from polytask.data.tables import Nested
+from polytask.data.text_lines import read_lines
+
+# Characters of a JSON array, which is held in memory; JSON lines may be of any length.
+MAX_ARRAY = 1 << 28
+
+# (line, value), or (line, ValueError with the reason)
+JsonRecord = tuple[int, Any]
+
+
+def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
+    """Return the keys that any object has, in the order in which they come.
+
+    Raises `DataError` where most values are no objects.
+    """
+    columns: dict[str, None] = {}
+    refused, count = [], 0
+    for line, record in records:
+        count += 1
+        if not isinstance(record, dict):
+            refused.append((line, record))
+        elif not record.keys() <= columns.keys():
+            columns.update(dict.fromkeys(record))
+            if len(columns) > MAX_COLUMNS:
+                raise DataError(f"{file}:{line}: the objects have more than {MAX_COLUMNS:,} different keys")
+    if 2 * len(refused) > count:
+        line, reason = next(json_cells((), refused))
+        raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {count:,} records are refused")
+    return tuple(columns)
+
+
+def json_cells(columns: tuple[str, ...], records: Iterable[JsonRecord]) -> Iterator[ReadRecord]:
+    """Yield (line, cells) of every object, or (line, the reason why there are none)."""
+    for line, record in records:
+        if isinstance(record, dict):
+            cells = [cell(record.get(name)) for name in columns]
+            yield line, cells if _is_text(cells) else "half of a surrogate pair, which is no character"
+        elif isinstance(record, ValueError):
+            yield line, f"is not JSON ({record.args[0]})"
+        else:
+            yield line, f"found {cell(record)[:40]!r}, expected an object"
+
+
+def _is_text(cells: list[str]) -> bool:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def cell(value: Any) -> str:
+    """Return a value as a cell."""
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, list | dict):
+        return Nested(json.dumps(value, ensure_ascii=False, default=str))
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def json_lines(path: Path, encoding: str) -> Iterator[JsonRecord]:
+    """Yield a value for each line that is not blank."""
+    decode = _decoder().decode
+    for number, line in enumerate(read_lines(path, encoding), 1):
+        if line.strip():
+            yield number, _decoded(partial(decode, line))
+
+
+def json_array(path: Path, encoding: str) -> Iterator[JsonRecord]:
+    """Yield the values of an array, each with the line that it begins in.
+
+    Raises `DataError` for what is no array of JSON: what follows a mistake cannot be told from it.
+    """
+    text, decoder = _whole(path, encoding), _decoder()
+    at, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
+    first = True
+    while True:
+        start, at = at, _past_blanks(text, at)
+        line += text.count("\n", start, at)
+        if text.startswith("]", at):
+            break
+        if not first:
+            if not text.startswith(",", at):
+                raise DataError(f"{path}:{line}: is not JSON (expected a comma or the end of the array)")
+            start, at = at, _past_blanks(text, at + 1)
+            line += text.count("\n", start, at)
+        first = False
+        found: list[int] = []
+        value = _decoded(partial(_raw, decoder, text, at, found))
+        if not found:
+            raise DataError(f"{path}:{line}: is not JSON ({value.args[0]})")
+        yield line, value
+        line, at = line + text.count("\n", at, found[0]), found[0]
+    if text[at + 1:].strip():
+        raise DataError(f"{path}:{line}: is not JSON (text stands after the array)")
+
+
+def _raw(decoder: json.JSONDecoder, text: str, at: int, ends: list[int]) -> Any:
+    value, end = decoder.raw_decode(text, at)
+    ends.append(end)
+    return value
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'key "{twice}" occurs twice')
+    return made
+
+
+def _decoded(decode: Callable[[], Any]) -> Any:
+    """Return a value, or a ValueError whose text says why there is none."""
+    try:
+        return decode()
+    except ValueError as error:
+        return ValueError(getattr(error, "msg", str(error)))
+    except RecursionError:
+        return ValueError("nested too deeply")
+
+
+def _whole(path: Path, encoding: str) -> str:
+    size, lines = 0, []
+    for number, line in enumerate(read_lines(path, encoding), 1):
+        size += len(line)
+        if size > MAX_ARRAY:
+            raise DataError(f"{path}:{number}: the array has more than {MAX_ARRAY:,} characters; write it "
+                            "as JSON lines, an object a line")
+        lines.append(line)
+    return "".join(lines)
+
+
+def _past_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at

@@ -1,0 +1,175 @@
+"""Lines to records, as RFC 4180 has it and no more: what departs from it is named, never mended.
+
+A field may stand in double quotes, which then hold delimiters, line ends, and quotes that are doubled. A
+record that breaks this is refused by its first line, and reading goes on with the next line, so that one
+stray quote costs one record.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from polytask.core.errors import DataError
+from polytask.data.text_lines import MAX_LINE
+
+# (line, cells), or (line, why there are none)
+ReadRecord = tuple[int, "list[str] | str"]
+
+# Quotes that are open at the end of the file; each costs a reading of what follows it.
+MAX_UNCLOSED = 10
+
+STRAY = "a quote within a field that is not quoted; write the field in quotes and its own quotes doubled"
+UNCLOSED = "a quote opens a field and is never closed"
+AFTER_BLANK = "a blank stands before the quote that opens a field"
+ESCAPED = "a quote escaped by a backslash, expected it doubled"
+_REMEDY = 'if quotes are characters in this file, set quoting = "none"'
+AFTER_QUOTE = "text stands after the quote that closes a field"
+
+
+@dataclass
+class QuoteTally:
+    """What a reading of a file says about its quotes.
+
+    quoted    fields in quotes
+    bad       records that break the rules, by line
+    stray     records with a quote in a field that is not quoted, by line
+    swallowed records of several lines each of which would be a record by itself: (first line, last line)
+    """
+
+    quoted: int = 0
+    bad: list[int] = field(default_factory=list)
+    stray: list[int] = field(default_factory=list)
+    swallowed: list[tuple[int, int]] = field(default_factory=list)
+
+
+class _Lines:
+    """Numbered lines, some of which can be put back."""
+
+    def __init__(self, file: str, lines: Iterable[str]) -> None:
+        self.file = file
+        self._lines = iter(lines)
+        self._again: deque[str] = deque()
+        self.number = 0
+
+    def next(self) -> str:
+        """Return the next line, or "" at the end."""
+        line = self._again.popleft() if self._again else next(self._lines, "")
+        self.number += bool(line)
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        self._again.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+
+def plain_records(lines: Iterable[str], delimiter: str | None) -> Iterator[ReadRecord]:
+    """Yield a record for each line that is not blank; quotes are characters. No delimiter: one field."""
+    for number, line in enumerate(lines, 1):
+        if text := without_end(line):
+            yield number, [text] if delimiter is None else text.split(delimiter)
+
+
+def without_end(line: str) -> str:
+    """Return a line without what ends it."""
+    if line.endswith("\n"):
+        return line[:-2] if line.endswith("\r\n") else line[:-1]
+    return line.removesuffix("\r")
+
+
+def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally: QuoteTally,
+                   refuse_stray: bool = True) -> Iterator[ReadRecord]:
+    """Yield the records of a file with quotes; `tally` is added to as they come.
+
+    refuse_stray: whether a quote in a field that is not quoted is against the rules, or a character.
+    Raises `DataError` for quotes that stay open to no end.
+    """
+    feed, unclosed = _Lines(file, lines), 0
+    while line := feed.next():
+        number = feed.number
+        if '"' not in line:
+            if text := without_end(line):
+                yield number, [text] if delimiter is None else text.split(delimiter)
+            continue
+        taken = [line]
+        record = _quoted_record(taken, feed, delimiter, tally)
+        if record == UNCLOSED:
+            unclosed += 1
+            if unclosed > MAX_UNCLOSED:
+                raise DataError(f"{file}:{number}: {UNCLOSED}, like {MAX_UNCLOSED} before it; {_REMEDY}")
+        if isinstance(record, str):
+            tally.bad.append(number)
+            feed.put_back(taken[1:])
+        elif tally.stray and tally.stray[-1] == number and refuse_stray:
+            record = STRAY
+        yield number, record
+
+
+def _quoted_record(taken: list[str], feed: _Lines, delimiter: str | None, tally: QuoteTally
+                   ) -> list[str] | str:
+    """Return the fields of the record that begins with `taken`, which its lines are added to."""
+    number, text, at = feed.number, taken[0], 0
+    fields: list[str] = []
+    stray = False
+    while True:
+        if text.startswith('"', at):
+            end = _closing(text, at + 1)
+            if end < 0:
+                more, end = _more_lines(taken, feed, len(text))
+                if end < 0:
+                    return UNCLOSED
+                text += more
+            fields.append(text[at + 1:end].replace('""', '"'))
+            tally.quoted += 1
+            at = end + 1
+            rest = without_end(text[at:]) if len(text) - at <= 2 else text[at]
+            if rest and rest[0] != delimiter:
+                return ESCAPED if text[end - 1] == "\\" else AFTER_QUOTE
+        else:
+            end = text.find(delimiter, at) if delimiter is not None else -1
+            cell = without_end(text[at:]) if end < 0 else text[at:end]
+            if '"' in cell:
+                stray = True
+                if delimiter not in (None, "\t") and cell.lstrip(" ").startswith('"'):
+                    return AFTER_BLANK
+            fields.append(cell)
+            at = len(text) if end < 0 else end
+        if delimiter is None or not text.startswith(delimiter, at):
+            break
+        at += 1
+    if stray:
+        tally.stray.append(number)
+    if len(taken) > 1 and all(_width(line, delimiter) == len(fields) for line in taken):
+        tally.swallowed.append((number, number + len(taken) - 1))
+    return fields
+
+
+def _more_lines(taken: list[str], feed: _Lines, length: int) -> tuple[str, int]:
+    """Take lines up to the one with the closing quote; return them, and its place in the record or -1."""
+    more: list[str] = []
+    size = length
+    while line := feed.next():
+        taken.append(line)
+        more.append(line)
+        end = _closing(line, 0)
+        if end >= 0:
+            return "".join(more), size + end
+        size += len(line)
+        if size > MAX_LINE:
+            raise DataError(f"{feed.file}:{feed.number - len(taken) + 1}: {UNCLOSED} within {MAX_LINE:,} "
+                            f"characters; {_REMEDY}")
+    return "", -1
+
+
+def _closing(text: str, at: int) -> int:
+    """Return where a quote is that is not one of a doubled pair, or -1."""
+    while (at := text.find('"', at)) >= 0:
+        if not text.startswith('"', at + 1):
+            return at
+        at += 2
+    return -1
+
+
+def _width(line: str, delimiter: str | None) -> int:
+    return 1 if delimiter is None else line.count(delimiter) + 1

@@ -1,0 +1,147 @@
+"""The rows of a task's splits, before their labels are known: files, a column of splits, a test file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from polytask.core.errors import DataError
+from polytask.data.file_format import FileFormat
+from polytask.data.labels import Kind
+from polytask.data.reading import Columns, Rows, select
+from polytask.data.row_filter import RowFilter
+from polytask.data.splits import SPLIT_WORDS
+from polytask.data.tables import Integers, Table
+
+OpenTable = Callable[[str], Table]
+"""Returns the table of a split that has a file: "train", "dev", "test"."""
+
+_LINES_TOLD = 3
+
+
+class Spec(Protocol):
+    """What is read of a task's settings (`tasks/task.py` has them all)."""
+
+    @property
+    def train(self) -> str: ...
+    @property
+    def dev(self) -> str | float | None: ...
+    @property
+    def test(self) -> str | None: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def text(self) -> tuple[str, ...]: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def file_format(self) -> FileFormat: ...
+    @property
+    def row_filter(self) -> RowFilter: ...
+    @property
+    def kind(self) -> Kind | None: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def range(self) -> tuple[float, float] | None: ...
+    @property
+    def label_scale(self) -> str: ...
+    @property
+    def positive(self) -> str | None: ...
+    @property
+    def separator(self) -> str | None: ...
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def dev_limit(self) -> int | None: ...
+
+
+def split_rows(spec: Spec, columns: Columns, table: OpenTable, where: str) -> dict[str, Rows]:
+    """Return the rows of each split that a file or a column names.
+
+    Raises `DataError` for columns that are not there and for files without any rows to use.
+    """
+    found = {"train": select(table("train"), columns, where)}
+    if spec.split is not None:
+        found = _by_column(found["train"], spec.split, f"{where}.split")
+    if isinstance(spec.dev, str):
+        found["dev"] = select(table("dev"), columns, where)
+    if spec.test is not None:
+        found["test"] = _test_rows(table("test"), columns, where)
+    return found
+
+
+def whole_test(spec: Spec, columns: Columns, table: OpenTable, where: str) -> Rows | None:
+    """Return all rows of the test split, those without a label or a text too; None if there is none."""
+    if spec.test is None and spec.split is None:
+        return None
+    held = table("train" if spec.test is None else "test")
+    rows = select(held, _unlabelled(held, columns), where, blank_texts=True)
+    if spec.test is not None or spec.split is None:
+        return rows
+    places = np.array([SPLIT_WORDS.get(cell.strip().casefold(), "")
+                       for cell in held.column(spec.split).texts(rows.index)])
+    return taken(rows, np.flatnonzero(places == "test")) if "test" in places else None
+
+
+def reading_notes(every: Sequence[Rows]) -> list[str]:
+    """Return how files were read where that may be a surprise, each note with its file."""
+    tables = {rows.table.file: rows.table for rows in every}
+    made = [f"{file}: {note}" for file, table in tables.items() for note in table.notes]
+    passed_over = {rows.table.file: rows.passed_over for rows in every if rows.passed_over}
+    return made + [f"{file}: {count:,} of {tables[file].found:,} rows are left out by where"
+                   for file, count in passed_over.items()]
+
+
+def refusal_notes(name: str, found: dict[str, Rows]) -> list[str]:
+    """Return a line for each split whose rows were not all used, with the reasons and their first lines."""
+    made = []
+    for split, rows in found.items():
+        reasons: dict[str, list[int]] = {}
+        for line, reason in rows.refused:
+            reasons.setdefault(reason, []).append(line)
+        told = [f"{len(lines):,} {reason} ({rows.table.file}:{', '.join(map(str, lines[:_LINES_TOLD]))}"
+                + (", …)" if len(lines) > _LINES_TOLD else ")") for reason, lines in reasons.items()]
+        if told:
+            made.append(f"{name} {split}: {len(rows.refused):,} of {rows.found:,} rows refused: "
+                        + "; ".join(told))
+    return made
+
+
+def taken(rows: Rows, part: Integers) -> Rows:
+    """Return some of the rows."""
+    return replace(rows, index=rows.index[part])
+
+
+def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:
+    """Return the rows of each split that a column names."""
+    cells = rows.table.column(column, setting).texts(rows.index)
+    names = [SPLIT_WORDS.get(cell.strip().casefold(), "") for cell in cells]
+    if "" in names:
+        row = names.index("")
+        raise DataError(f'{rows.table.file}:{rows.lines[row]}: {setting}: found "{cells[row]}" in column '
+                        f'"{column}", expected one of {", ".join(SPLIT_WORDS)}')
+    if "train" not in names:
+        raise DataError(f'{rows.table.file}: {setting}: column "{column}" names no training row')
+    places = np.array(names)
+    return {split: taken(rows, np.flatnonzero(places == split)) for split in ("train", "dev", "test")
+            if split in names}
+
+
+def _unlabelled(table: Table, columns: Columns) -> Columns:
+    """Return the columns to predict from; an id, and a condition, only where the file has the column."""
+    return replace(columns, label=None, id=columns.id if columns.id in table.columns else None,
+                   where=columns.where.on(table.columns))
+
+
+def _test_rows(table: Table, columns: Columns, where: str) -> Rows:
+    """Return the rows of a test file, which may have no label column."""
+    found = _unlabelled(table, columns)
+    if columns.label not in table.columns or table.column(str(columns.label)).blank.all():
+        return select(table, found, where)
+    return select(table, replace(found, label=columns.label), where)

@@ -1,0 +1,96 @@
+"""The lines of a text file: gzipped or not, in any encoding, none of them longer than is sane."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from polytask.core.errors import DataError
+from polytask.data.file_format import UTF8
+
+# Characters of a line, and of a record of several lines. What is longer is no table of texts: a file
+# without line ends, a quote that nobody closed, an archive.
+MAX_LINE = 1 << 24
+HEAD = 1 << 16
+_GZIP = b"\x1f\x8b"
+_BOM = "\ufeff"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether a name is one of UTF-8's."""
+    return codecs.lookup(encoding).name in (UTF8, "utf-8-sig")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what cannot be read into a `DataError`."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: is not a whole gzip file ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading, unpacked if it is gzipped."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == _GZIP
+    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
+
+
+def head_of(path: Path) -> bytes:
+    """Return the first bytes of a file, unpacked."""
+    with readable(path), open_bytes(path) as file:
+        return file.read(HEAD)
+
+
+def read_lines(path: Path, encoding: str = UTF8) -> Iterator[str]:
+    """Yield the lines with their ends as they are, which quoted fields keep; a byte order mark is dropped.
+
+    A file that has no line feed at its start but carriage returns has lines that end with these. Raises
+    `DataError` with the line for what is no text of the encoding, or too long.
+    """
+    head = head_of(path)
+    if is_utf8(encoding) and head.startswith(_UTF16):
+        raise DataError(f'{path}:1: is UTF-16 text, expected UTF-8; set encoding = "utf-16", or save it '
+                        "as UTF-8")
+    wide = head.replace(b"\0", b"")  # of UTF-16 and UTF-32
+    ending = "\n" if b"\n" in wide or b"\r" not in wide else "\r"
+    number = 0
+    with readable(path), open_bytes(path) as file:
+        text = io.TextIOWrapper(file, encoding=encoding, newline=ending)
+        try:
+            line = text.readline(MAX_LINE + 1).removeprefix(_BOM)
+            while line:
+                number += 1
+                if len(line) > MAX_LINE:
+                    raise DataError(f"{path}:{number}: the line has more than {MAX_LINE:,} characters; "
+                                    "expected a text file with a record a line")
+                yield line
+                line = text.readline(MAX_LINE + 1)
+        except UnicodeDecodeError as error:
+            raise _undecodable(path, encoding, number, error) from None
+
+
+def _undecodable(path: Path, encoding: str, lines: int, error: UnicodeDecodeError) -> DataError:
+    """Return an error that tells the line. The decoder is ahead of the lines, so they are read again."""
+    if not is_utf8(encoding):
+        return DataError(f"{path}: is not {encoding} text after line {lines} ({error.reason}); set another "
+                         "encoding, or save it as UTF-8")
+    with open_bytes(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(4 * MAX_LINE), b""), 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                lines = number
+                break
+    return DataError(f"{path}:{lines}: is not UTF-8 text ({error.reason}); save it as UTF-8, or name its "
+                     'encoding, such as encoding = "latin-1"')

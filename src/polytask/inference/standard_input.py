@@ -1,0 +1,103 @@
+"""Texts from standard input: one a line, or CSV or JSON lines if told; never one taken for another."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from polytask.core.errors import ConfigError, DataError, nearest
+from polytask.data.file_format import DELIMITERS, FileFormat
+from polytask.data.formats import RecordSource, kind_of, record_source
+from polytask.data.quoted_records import QuoteTally, quoted_records
+from polytask.data.row_stream import StreamedRow
+from polytask.data.text_lines import MAX_LINE
+
+KINDS = ("text", "csv", "jsonl")
+NAME = "standard input"
+_OBJECT = re.compile(r'\s*\{\s*"')
+
+
+def check_kind(kind: str | None) -> None:
+    """Raise `ConfigError` for an --input-format that there is not."""
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f'--input-format: found "{kind}", expected text, csv or jsonl'
+                          f"{nearest(kind, KINDS)}")
+
+
+def typed_rows(text: Sequence[str], told: bool) -> Iterator[StreamedRow]:
+    """Yield the lines of standard input; the texts of a pair are separated by a tab.
+
+    told: whether the user said that it is text. Raises `DataError` for a line that is not UTF-8 or has
+    another number of texts, and for a first line that looks like JSON, or like the header of a table.
+    """
+    for number, line in enumerate(_lines(), 1):
+        if number == 1 and not told:
+            _refuse_a_table(line, text)
+        texts = tuple(line.split("\t")) if len(text) > 1 else (line,)
+        if len(texts) != len(text):
+            raise DataError(f"{NAME}:{number}: found {len(texts)} fields, expected {len(text)} separated "
+                            f"by tabs ({', '.join(text)})")
+        yield str(number), texts
+
+
+@contextmanager
+def piped_source(kind: str, settings: FileFormat) -> Iterator[RecordSource]:
+    """Give the records of CSV or JSON lines on standard input, which is kept on disk meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="polytask-") as folder:
+        path = Path(folder) / f"{NAME}.{kind}"
+        with path.open("wb") as file:
+            shutil.copyfileobj(_bytes(), file)
+        try:
+            found = kind_of(path, settings.encoding)
+            if (kind == "jsonl") is not found.startswith("JSON"):
+                raise DataError(f"{NAME}:1: looks like {'JSON' if kind == 'csv' else found + ' text'}, but "
+                                f"--input-format says {kind}")
+            source = record_source(path, settings)
+            yield replace(source, file=NAME, records=lambda: _renamed(source, path))
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), NAME)) from None
+
+
+def _renamed(source: RecordSource, path: Path) -> Iterator[tuple[int, list[str] | str]]:
+    try:
+        yield from source.records()
+    except DataError as error:
+        raise DataError(str(error).replace(str(path), NAME)) from None
+
+
+def _bytes() -> BinaryIO:
+    return sys.stdin.buffer
+
+
+def _lines() -> Iterator[str]:
+    number = 0
+    while line := _bytes().readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise DataError(f"{NAME}:{number}: the line has more than {MAX_LINE:,} bytes; expected a text "
+                            "a line")
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{NAME}:{number}: is not UTF-8 text ({error.reason}); convert it, for example "
+                            "with iconv -f latin1 -t utf-8") from None
+        yield text.removesuffix("\n").removesuffix("\r")
+
+
+def _refuse_a_table(line: str, text: Sequence[str]) -> None:
+    """Raise `DataError` for a line that is JSON, or names the columns that the tasks read."""
+    if _OBJECT.match(line):
+        raise DataError(f"{NAME}:1: looks like JSON lines; say --input-format jsonl, or text if it is text")
+    for delimiter in (None, *DELIMITERS):
+        _, cells = next(quoted_records(NAME, [line], delimiter, QuoteTally()), (1, ""))
+        names = {cell.strip().casefold() for cell in cells} if isinstance(cells, list) else set()
+        if names >= {name.casefold() for name in text}:
+            raise DataError(f"{NAME}:1: looks like the header of a table ({', '.join(text)}); say "
+                            "--input-format csv, or text if it is text")
