@@ -73,4 +73,5 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
             found = results[split]
             yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
                                  found["rows"], notes=tuple(found["notes"])))
+    yield from (f"note: {said}" for said in results.get("notes", ()))
     yield f"finished {results['finished']}; the whole config: polytask show {path} --config"

@@ -17,6 +17,8 @@ from polytask.core.progress import progress
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import DatasetStore, TaskData, load_task_data
+from polytask.data.prediction_columns import PredictionColumns
+from polytask.data.task_rows import refusal_notes
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.card import card
 from polytask.evaluation.evaluate import Evaluation
@@ -49,6 +51,12 @@ class Built:
         return card(self.run.encoder.checkpoint, self.tasks,
                     {name: len(data.train) for name, data in self.data.items()}, evaluation,
                     self.adapter_notes())
+
+    def training_notes(self) -> list[str]:
+        """Return what is worth saying before a training: the notes, and which rows it does without."""
+        refused = [said for name, data in self.data.items() for said in refusal_notes(name, data.found)]
+        columns = [said for task in self.tasks.values() for said in PredictionColumns.beside(task.text).notes()]
+        return [*self.notes, *refused, *dict.fromkeys(columns)]
 
     def layouts(self) -> dict[str, InputLayout]:
         """Return how each task's texts become sequences."""

@@ -66,7 +66,7 @@ class Session:
         run, built = self.run, self.built
         keep_freed_memory()
         if not self.quiet:
-            sys.stderr.writelines(f"note: {said}\n" for said in built.notes)
+            sys.stderr.writelines(f"note: {said}\n" for said in built.training_notes())
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
         trainer = Trainer(built.model, built.training_set, run.train, run.seed,
@@ -98,7 +98,7 @@ class Session:
             log.cut(0)
             log.write({"event": "start", "seed": self.run.seed, "tasks": list(self.built.tasks),
                        "rows": dict(self.built.training_set.rows), "steps": trainer.num_steps,
-                       "notes": self.built.notes, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+                       "notes": self.built.training_notes(), "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
 
     def _consume(self, trainer: Trainer, log: EventLog, bar: Progress) -> None:
         recent: list[tuple[float, int]] = []
