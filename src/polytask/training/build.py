@@ -55,7 +55,8 @@ class Built:
     def training_notes(self) -> list[str]:
         """Return what is worth saying before a training: the notes, and which rows it does without."""
         refused = [said for name, data in self.data.items() for said in refusal_notes(name, data.found)]
-        columns = [said for task in self.tasks.values() for said in PredictionColumns.beside(task.text).notes()]
+        columns = [said for task in self.tasks.values()
+                   for said in PredictionColumns.beside(task.text).notes()]
         return [*self.notes, *refused, *dict.fromkeys(columns)]
 
     def layouts(self) -> dict[str, InputLayout]:

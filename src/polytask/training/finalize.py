@@ -49,7 +49,8 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
                           "notes": list(evaluation.notes)}
     keep_quietly(built, model, folder)
     results |= cost
-    results |= {"notes": built.training_notes(), "seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
+    results |= {"notes": built.training_notes(), "seed": run.seed, "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)
     return found["dev"]
