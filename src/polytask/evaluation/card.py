@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from polytask.core.settings import to_table
 from polytask.evaluation.evaluate import Evaluation
+from polytask.model.packaged import training_notes
 from polytask.tasks.task import ResolvedTask
 
 _TASK_TAGS = {"regression": "sentence-similarity"}
@@ -19,9 +20,8 @@ def card(checkpoint: str, tasks: Mapping[str, ResolvedTask], rows: Mapping[str, 
              f"Trained with polytask from `{checkpoint}`. The root of this folder is the encoder "
              "(`transformers.AutoModel.from_pretrained` opens it); `heads/` holds what is each "
              "task's own.", ""]
-    if any("minilm" in checkpoint.lower() and "quora" in name for name in tasks):
-        lines += ["The starting checkpoint saw Quora question pairs in its own training, so "
-                  "paraphrase scores are not comparable with those of models that did not.", ""]
+    for note in training_notes(checkpoint, tasks):
+        lines += [note, ""]
     lines += [f"- {note}" for note in notes] + ([""] if notes else [])
     lines += ["| task | labels | pairing | head | loss | training rows | dev |",
               "|---|---|---|---|---|---|---|"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from polytask.core.atomic_files import write_folder
+from filelock import FileLock
+
+from polytask.core.atomic_files import storing, tidy, write_folder
 from polytask.core.errors import CheckpointError, MissingExtra
 from polytask.core.paths import cache_folder
 
@@ -21,7 +25,7 @@ class Packaged:
 
     title: str
     folder: Callable[[], Path]
-    """Return its folder; unpack it first where it must be."""
+    """Gives its folder, which is unpacked first where it must be."""
     seen: tuple[str, ...]
     """Data that it was trained on: words in the names of tasks whose scores are then not comparable."""
     note: str
@@ -45,18 +49,28 @@ def _mpnet() -> Path:
     """Return the folder of all-mpnet-base-v2, unpacked into the cache on the first call.
 
     Five wheels hold the five parts of one zip. The folder is written aside and renamed, so that a
-    kill leaves nothing half done and two processes that unpack it at once end with the same one.
+    kill leaves nothing half done; a second process waits for the first and finds it there.
     """
     folder = cache_folder() / "checkpoints" / f"mpnet-{MPNET_SHA256[:16]}"
-    if (folder / "model.safetensors").is_file():
+    weights = folder / "model.safetensors"
+    if weights.is_file():
         return folder
     parts = [_part(name, number) for number, name in enumerate(MPNET_PARTS, 1)]
-    try:
-        with _Joined(parts) as joined, zipfile.ZipFile(joined) as archive:
-            _unpack(archive, folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise CheckpointError(f"{parts[0].parent}: the parts of mpnet are no whole zip file "
-                              f"({error}); install them again: {_REINSTALL}") from None
+    with storing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")), tempfile.TemporaryFile(dir=folder.parent) as whole:
+            if weights.is_file():
+                return folder
+            tidy(folder.parent)
+            for part in parts:
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, whole, 1 << 20)
+            try:
+                _unpack(whole, folder)
+            except zipfile.BadZipFile as error:
+                raise CheckpointError(
+                    f'encoder.checkpoint "mpnet": the five parts in {parts[0].parents[2]} are no whole zip '
+                    f"file ({error}); install them again: {_REINSTALL}") from None
     return folder
 
 
@@ -75,82 +89,37 @@ def _part(name: str, number: int) -> Path:
                           f"{_REINSTALL}")
 
 
-def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
-    """Write the files of an archive into `folder`, its outermost folder left out."""
-    names = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
-    weights = next((name for name in names if name.name == "model.safetensors"), None)
-    if weights is None:
-        raise zipfile.BadZipFile("it holds no model.safetensors")
-    with write_folder(folder) as aside:
+def _unpack(whole: IO[bytes], folder: Path) -> None:
+    """Write the files beside model.safetensors in a zip into `folder`, and check its digest."""
+    with zipfile.ZipFile(whole) as archive, write_folder(folder) as aside:
+        names = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
+        weights = next((name for name in names if name.name == "model.safetensors"), None)
+        if weights is None:
+            raise zipfile.BadZipFile("it holds no model.safetensors")
         for name in names:
-            if ".." in name.parts or name.is_absolute() or not name.is_relative_to(weights.parent):
+            if ".." in name.parts or not name.is_relative_to(weights.parent):
                 continue
             target = aside / name.relative_to(weights.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
-            digest = hashlib.sha256()
             with archive.open(str(name)) as source, target.open("wb") as out:
-                while piece := source.read(1 << 20):
-                    digest.update(piece)
-                    out.write(piece)
-            if name == weights and digest.hexdigest() != MPNET_SHA256:
-                raise CheckpointError(
-                    f'encoder.checkpoint "mpnet": found model.safetensors of sha256 '
-                    f"{digest.hexdigest()}, expected {MPNET_SHA256}; install the packages again: "
-                    f"{_REINSTALL}")
-
-
-class _Joined(io.RawIOBase):
-    """Files read as if they were one, in order."""
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self._files = [path.open("rb") for path in paths]
-        self._sizes = [Path(file.name).stat().st_size for file in self._files]
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        start = (0, self._at, sum(self._sizes))[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        for file, start in self._starts():
-            if start <= self._at < start + self._sizes[self._files.index(file)]:
-                file.seek(self._at - start)
-                count = file.readinto(buffer)
-                self._at += count
-                return count
-        return 0
-
-    def _starts(self) -> Iterator[tuple[io.BufferedReader, int]]:
-        start = 0
-        for file, size in zip(self._files, self._sizes, strict=True):
-            yield file, start
-            start += size
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-        super().close()
+                shutil.copyfileobj(source, out, 1 << 20)
+        with (aside / weights.name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != MPNET_SHA256:
+            raise CheckpointError(
+                f'encoder.checkpoint "mpnet": found model.safetensors of sha256 {digest}, expected '
+                f"{MPNET_SHA256}; install the packages again: {_REINSTALL}")
 
 
 PACKAGED = {
     "minilm": Packaged(
         "MiniLM", _minilm, ("quora", "paraphrase", "duplicate"),
-        "MiniLM saw Quora pairs in its own training: paraphrase scores with it are not comparable "
-        "with those of the reports."),
+        "MiniLM saw Quora pairs in its own training: paraphrase scores with it are not comparable with "
+        "those of models that did not."),
     "mpnet": Packaged(
         "MPNet", _mpnet, ("quora", "paraphrase", "duplicate"),
-        "MPNet (all-mpnet-base-v2) saw Quora pairs in its own training: paraphrase scores with it are "
-        "not comparable with those of the reports."),
+        "MPNet saw Quora pairs in its own training: paraphrase scores with it are not comparable with "
+        "those of models that did not."),
 }
 
 

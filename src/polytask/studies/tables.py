@@ -9,11 +9,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from polytask.model.packaged import training_notes
 from polytask.studies.comparison import SINGLE, Comparison, Line, Order
 from polytask.studies.statistics import Cell, Difference, less_is_better
 
-CAVEAT = ("MiniLM saw Quora pairs in its own training: paraphrase scores with it are not comparable "
-          "with those of the reports.")
 HOW = ("Mean over seeds ± standard error: of dev rows drawn again (the same draws for every row of the "
        "study that was scored on the same rows) and, with two or more seeds, of the seeds. A difference of "
        "at most two standard errors is a tie; with few seeds, one that Student's t holds as likely.")
@@ -31,7 +30,7 @@ def markdown(found: Comparison, about: Mapping[str, str]) -> str:
     for title, head, rows in sections(found):
         parts += ["", f"## {title}", "", *_table(head, rows)] if title else ["", *_table(head, rows)]
     parts += ["", _how(found), *(["", BUDGET] if found.single else []),
-              *(["", CAVEAT] if _caveat(found) else [])]
+              *(line for note in _caveats(found) for line in ("", note))]
     parts += [line for order in found.orders for line in ("", _said(order))]
     if found.failed:
         parts += ["", "## Failed", "", *(f"- {line.row.name}: {line.failed}" for line in found.failed)]
@@ -116,10 +115,15 @@ def _said(order: Order) -> str:
     return f"{text}{': ' + '; '.join(named) if named else ''}."
 
 
-def _caveat(found: Comparison) -> bool:
-    return any("minilm" in json.dumps(line.row.config.get("encoder", {}))
-               and "quora" in json.dumps(line.row.config.get("tasks", {}))
-               and line.row.config.get("data", {}).get("root") != "sample" for line in found.lines)
+def _caveats(found: Comparison) -> list[str]:
+    """Return what the checkpoints of the rows saw in their own training of the data scored here."""
+    notes: list[str] = []
+    for line in found.lines:
+        config = line.row.config
+        if config.get("data", {}).get("root") != "sample":
+            checkpoint = str(config.get("encoder", {}).get("checkpoint", ""))
+            notes += training_notes(checkpoint, [json.dumps(config.get("tasks", {}))])
+    return list(dict.fromkeys(notes))
 
 
 def _notes(found: Comparison) -> Iterator[str]:
@@ -161,7 +165,7 @@ def as_json(found: Comparison, about: Mapping[str, str]) -> str:
                              "measured": vars(difference)}
                             for high, low, claimed, difference in order.contradictions]}
                        for order in found.orders],
-            "notes": list(_notes(found)), "caveat": CAVEAT if _caveat(found) else None}
+            "notes": list(_notes(found)), "caveat": " ".join(_caveats(found)) or None}
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -214,6 +218,6 @@ def terminal(found: Comparison) -> list[Any]:
         for row in rows:
             table.add_row(*row, style="bold" if row[0] in (found.study.against, SINGLE) else None)
         made.append(table)
-    return [*made, HOW, *([BUDGET] if found.single else []), *([CAVEAT] if _caveat(found) else []),
+    return [*made, HOW, *([BUDGET] if found.single else []), *_caveats(found),
             *(_said(order) for order in found.orders),
             *(f"{line.row.name} failed: {line.failed}" for line in found.failed)]
