@@ -143,11 +143,14 @@ def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float,
 
     `p` is the probability of dropping an attention weight.
     """
-    plan = planned(lengths, qkv.device, scoring.window)
+    longest = max(lengths, default=0)
+    # A window that every sequence fits into is none, and its plan that of the other layers.
+    window = scoring.window if scoring.window is not None and scoring.window < longest - 1 else None
+    plan = planned(lengths, qkv.device, window)
     head_width = qkv.shape[1] // (3 * heads)
     scale = scoring.scale_for(head_width)
     if scoring.bias is None and p == 0 and _has_varlen(qkv, head_width):
-        return _varlen(qkv, plan, max(lengths, default=0), heads, scale, scoring.window)
+        return _varlen(qkv, plan, longest, heads, scale, window)
     rows: Tensor | None = None
     biases: list[Tensor] = []
     if scoring.bias is not None:

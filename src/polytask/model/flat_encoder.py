@@ -6,7 +6,7 @@ where a sequence begins and ends. Shapes: T tokens, W width, S sequences, L long
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +42,6 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
-        self._lay_together()
 
     def qkv(self, x: Tensor) -> Tensor:
         """Return queries, keys and values beside one another: (…, 3W)."""
@@ -50,29 +49,10 @@ class SelfAttention(nn.Module):
         if not all(type(part) is nn.Linear for part in parts):
             # A projection that was wrapped (LoRA) is called by itself.
             return torch.cat([part(x) for part in parts], -1)
-        return F.linear(x, stacked(*(part.weight for part in parts)),
-                        stacked(*(part.bias for part in parts)))
-
-    def _lay_together(self) -> None:
-        """Let the three projections' numbers lie behind one another in memory, so that one product
-        for all three needs no copy. They remain three parameters."""
-        parts = (self.query, self.key, self.value)
-        if not all(type(part) is nn.Linear for part in parts):
-            return
-        for of in ("weight", "bias"):
-            own = [getattr(part, of) for part in parts]
-            if not adjacent(own):
-                joined = torch.cat([each.data for each in own])
-                for each, piece in zip(own, joined.chunk(len(own)), strict=True):
-                    each.data = piece
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SelfAttention:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._lay_together()
-        return self
+        return F.linear(x, stacked([part.weight for part in parts]), stacked([part.bias for part in parts]))
 
 
-def adjacent(tensors: list[Tensor] | tuple[Tensor, ...]) -> bool:
+def adjacent(tensors: Sequence[Tensor]) -> bool:
     """Tell whether tensors lie behind one another in one piece of memory."""
     first = tensors[0]
     at, place = first.data_ptr(), first.untyped_storage().data_ptr()
@@ -84,16 +64,25 @@ def adjacent(tensors: list[Tensor] | tuple[Tensor, ...]) -> bool:
     return True
 
 
-def stacked(*tensors: Tensor) -> Tensor:
-    """Return tensors one under the other: without a copy where they lie so already."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() or not adjacent(tensors):
-        return torch.cat(tensors)
-    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
-        return _Stacked.apply(*tensors)  # type: ignore[no-any-return, no-untyped-call]
-    return _view(tensors)
+def stacked(parameters: Sequence[Tensor]) -> Tensor:
+    """Return parameters one under the other, without a copy at every call.
+
+    The first call (and one after a copy or a move of the module) lays their numbers behind one
+    another; they remain parameters of their own.
+    """
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state():
+        return torch.cat(list(parameters))
+    if not adjacent(parameters):
+        with torch.inference_mode(False), torch.no_grad():
+            joined = torch.cat([each.data for each in parameters])
+            for each, piece in zip(parameters, joined.chunk(len(parameters)), strict=True):
+                each.data = piece
+    if torch.is_grad_enabled() and any(each.requires_grad for each in parameters):
+        return _Stacked.apply(*parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _view(parameters)
 
 
-def _view(tensors: tuple[Tensor, ...]) -> Tensor:
+def _view(tensors: Sequence[Tensor]) -> Tensor:
     first = tensors[0]
     shape = (sum(len(each) for each in tensors), *first.shape[1:])
     return first.new_empty(0).set_(first.untyped_storage(), first.storage_offset(), shape,

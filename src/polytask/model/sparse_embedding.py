@@ -48,9 +48,13 @@ class SparseEmbedding(nn.Embedding):
 
     @torch.no_grad()
     def narrow(self, ids: Tensor) -> None:
-        """Stand for the rows of `ids` (any shape, any order, repeated or not) until `widen`."""
+        """Stand for the rows of `ids` (any shape, any order, repeated or not) until `widen`.
+
+        On a GPU the table stays whole: counting the rows would wait for the device, and what they
+        save is little there.
+        """
         assert not self.narrowed, "narrow() twice without widen()"
-        if not self.weight.requires_grad:
+        if not self.weight.requires_grad or self.weight.is_cuda:
             return
         if len(self._places) != len(self.weight) or self._places.device != self.weight.device:
             self._places = torch.full((len(self.weight),), -1, device=self.weight.device)

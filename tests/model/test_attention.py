@@ -1,0 +1,138 @@
+"""Attention over blocks equals the textbook, with biases and windows, forward and backward."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from polytask.model import attention
+from polytask.model.attention import PLAIN, Scoring, attend, attention_maps, groups_of_like_length, planned
+
+LENGTHS, HEADS, WIDTH = (5, 31, 1, 16, 33, 16), 2, 16
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(7)
+
+
+def scorings(dtype: torch.dtype) -> dict[str, tuple[Scoring, list[Tensor]]]:
+    """What attention may be asked for, each with the tensors that its bias comes from."""
+    table = torch.randn(HEADS, 40, 40, dtype=dtype, requires_grad=True)
+    weight = torch.randn(WIDTH // HEADS, 40, dtype=dtype, requires_grad=True)
+    return {
+        "plain": (PLAIN, []),
+        "scaled": (Scoring(scale=0.3), []),
+        "a bias for all": (Scoring(bias=lambda n, _: table[None, :, :n, :n]), [table]),
+        "a bias of content": (Scoring(bias=lambda n, qk: qk()[0] @ weight[:, :n]
+                                      + (qk()[1] @ weight[:, :n]).transpose(-1, -2)), [weight]),
+        "a window": (Scoring(window=4), []),
+        "a window and a bias": (Scoring(window=3, bias=lambda n, _: table[None, :, :n, :n]), [table]),
+    }
+
+
+def textbook(qkv: Tensor, scoring: Scoring) -> Tensor:
+    """Each sequence by itself, from the formula."""
+    out, start = [], 0
+    for n in LENGTHS:
+        q, k, v = qkv[start:start + n].view(n, 3, HEADS, -1).permute(1, 2, 0, 3).unbind()
+        scale = scoring.scale if scoring.scale is not None else 1 / math.sqrt(q.shape[-1])
+        scores = scale * q @ k.transpose(1, 2)
+        if scoring.bias is not None:
+            scores = scores + scoring.bias(n, lambda q=q, k=k: (q[None], k[None]))[0]
+        if scoring.window is not None:
+            at = torch.arange(n)
+            scores = scores.masked_fill((at[:, None] - at).abs() > scoring.window, -math.inf)
+        out.append((scores.softmax(-1) @ v).transpose(0, 1).reshape(n, -1))
+        start += n
+    return torch.cat(out)
+
+
+@pytest.mark.parametrize("path", ["by hand", "by torch"])
+@pytest.mark.parametrize("name", list(scorings(torch.float64)))
+def test_it_equals_the_textbook_with_every_gradient(
+    name: str, path: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scoring, tables = scorings(torch.float64)[name]
+    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(sum(LENGTHS), WIDTH, dtype=torch.float64)
+    if path == "by torch":
+        monkeypatch.setattr(attention, "fused", lambda *tensors: False)
+    ours, theirs = attend(qkv, LENGTHS, HEADS, 0.0, scoring), textbook(qkv, scoring)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    own = torch.autograd.grad((ours * weight).sum(), [qkv, *tables])
+    other = torch.autograd.grad((theirs * weight).sum(), [qkv, *tables])
+    for a, b in zip(own, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", list(scorings(torch.float32)))
+def test_maps_are_rows_of_probabilities_within_the_window(name: str) -> None:
+    scoring, _ = scorings(torch.float32)[name]
+    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
+    values = qkv[:, 2 * WIDTH:]
+    start, mixed = 0, attend(qkv, LENGTHS, HEADS, 0.0, scoring)
+    for n, weights in zip(LENGTHS, attention_maps(qkv, LENGTHS, HEADS, scoring), strict=True):
+        torch.testing.assert_close(weights.sum(-1), torch.ones(HEADS, n))
+        far = (torch.arange(n)[:, None] - torch.arange(n)).abs() > (scoring.window or n)
+        assert not weights[:, far].any()
+        v = values[start:start + n].view(n, HEADS, -1).transpose(0, 1)
+        torch.testing.assert_close((weights @ v).transpose(0, 1).reshape(n, -1), mixed[start:start + n],
+                                   rtol=1e-4, atol=1e-5)
+        start += n
+
+
+def test_a_plan_is_made_once_a_batch_and_window() -> None:
+    device = torch.device("cpu")
+    plan = planned(LENGTHS, device, None)
+    assert planned(LENGTHS, device, None) is plan
+    assert planned(LENGTHS, device, 4) is not plan
+    assert plan.starts.tolist() == [0, 5, 36, 37, 53, 86, 102]
+
+
+def test_a_window_that_every_sequence_fits_into_needs_no_plan_of_its_own() -> None:
+    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
+    planned.cache_clear()
+    expected = attend(qkv, LENGTHS, HEADS, 0.0)
+    assert torch.equal(attend(qkv, LENGTHS, HEADS, 0.0, Scoring(window=32)), expected)
+    assert planned.cache_info().currsize == 1
+    assert not torch.allclose(attend(qkv, LENGTHS, HEADS, 0.0, Scoring(window=30)), expected)
+
+
+def test_sequences_of_like_length_go_together() -> None:
+    groups = groups_of_like_length(LENGTHS)
+    assert sorted(s for group in groups for s in group) == list(range(len(LENGTHS)))
+    for group in groups:
+        longest = LENGTHS[group[0]]
+        assert all(0.75 * longest - 2 <= LENGTHS[s] <= longest for s in group)
+    assert groups_of_like_length((0, 3, 0)) == [[1]]
+
+
+def test_half_precision_without_dropout_is_left_to_the_kernel_of_any_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a GPU takes it (here: said to), the flat batch goes to the kernel as it is."""
+    asked: dict[str, Any] = {}
+
+    def kernel(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
+        asked.update(given, shape=q.shape)
+        return v
+
+    import torch.nn.attention.varlen as varlen
+
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    monkeypatch.setattr(attention, "_has_varlen", lambda qkv, head_width: True)
+    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
+    assert torch.equal(attend(qkv, LENGTHS, HEADS, 0.0, Scoring(window=4)), qkv[:, 2 * WIDTH:])
+    assert asked["shape"] == (102, HEADS, 8) and asked["max_q"] == asked["max_k"] == 33
+    assert asked["cu_seq_q"].dtype == torch.int32 and asked["window_size"] == (4, 4)
+    assert asked["scale"] == pytest.approx(8**-0.5)
+    asked.clear()
+    attend(qkv, LENGTHS, HEADS, 0.1)
+    attend(qkv, LENGTHS, HEADS, 0.0, scorings(torch.float32)["a bias for all"][0])
+    assert not asked  # dropout and biases are not the kernel's
