@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from polytask.commands.list import families
-from polytask.core.registry import Family, describe, describe_fields
+from polytask.core.registry import Family, Methods, Registry, describe, describe_fields
 from polytask.core.settings import key_of, to_table
 
 FOLDER = Path(__file__).parent / "families"
@@ -29,7 +29,36 @@ BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 def pages() -> dict[Path, str]:
     """Return the text of every page."""
-    return {FOLDER / f"{plural}.md": page(family) for plural, family in families().items()}
+    return {FOLDER / f"{plural}.md": page(family) if isinstance(family, Family) else metrics_page(family)
+            for plural, family in families().items()}
+
+
+def metrics_page(family: Registry[Any]) -> str:
+    """Return the page of the metrics."""
+    ours = [row for row in family.describe()
+            if family.source(family.members[row["reference"]]).__module__.startswith("polytask.")]
+    rows = [f"| `{row['name']}` | {', '.join(row['kinds'])} | {row['direction']} | {row['doc']} | "
+            f"{', '.join(row['aliases'])} |" for row in ours]
+    return "\n\n".join([
+        "# Metrics",
+        "Written by `python docs/reference.py`. `metrics = [\"macro_f1\", \"roc_auc\"]` in a task's "
+        "table names what is reported of it; the first is the task's score. Absent, the kind of its labels "
+        "decides.",
+        "\n".join(["| metric | kinds of labels | better | what it is | also called |",
+                   "|---|---|---|---|---|", *rows]),
+        "The positive class of `f1`, `precision`, `recall`, `roc_auc` and `average_precision` is the "
+        "second of the two: with `classes = [\"no\", \"yes\"]` it is `yes`. A note beside the scores names it.",
+        "The words of the last column are no names: a config that has one is told the name.",
+        "## Your own",
+        "A function of the predicted and the true labels, with the decorator `@pk.metric` and the kinds of "
+        "labels that it serves, in a file beside the config or in the folder you are in, is named as "
+        "`metrics = [\"my_file:function\"]`, and in `train.score` as `task.function`. Labels are "
+        "indices of classes, numbers, or rows of 0 and 1 for several labels a row. A third parameter called `scores` "
+        "is given (rows, classes): the probabilities, or what a head without them compares. Say "
+        "`direction=\"lower\"` for an error; `unit=` maps the value to [0, 1] for the score that picks the "
+        "best model.",
+        *example(family),
+    ]) + "\n"
 
 
 def page(family: Family) -> str:
@@ -51,20 +80,21 @@ def page(family: Family) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def example(family: Family) -> Iterator[str]:
+def example(family: Registry[Any]) -> Iterator[str]:
     """Yield the family's part of examples/own_parts.py, with the module that it builds."""
     pieces = OWN.read_text(encoding="utf-8").split("\n\n\n")
     for before, piece in pairwise(pieces):
-        if piece.startswith(f"@pk.{family.name}\n"):
+        if piece.startswith((f"@pk.{family.name}\n", f"@pk.{family.name}(")):
             code = f"{before}\n\n\n{piece}" if before.startswith("class ") else piece
             yield ("From [examples/own_parts.py](../../examples/own_parts.py), which starts with "
                    "`import polytask as pk`:")
             yield f"```python\n{code.strip()}\n```"
 
 
-def having(methods: tuple[str, ...]) -> str:
-    """Return " and `a`, `b`"."""
-    said = ", ".join(f"`{method}`" for method in methods)
+def having(methods: Methods) -> str:
+    """Return " and `a`, `b` or `c`"."""
+    said = ", ".join(" or ".join(f"`{name}`" for name in ([method] if isinstance(method, str) else method))
+                     for method in methods)
     return f" and {said}" if methods else ""
 
 

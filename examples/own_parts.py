@@ -1,4 +1,4 @@
-"""A component of one's own for each family: a class with the family's decorator, a few lines each.
+"""A component of one's own for each family: a class (or function) with the family's decorator.
 
 A config names them by the file's name, which may lie beside the config or in the current folder:
 `loss = { type = "own_parts:Focal", gamma = 1.0 }`. own_parts.toml trains with all of them.
@@ -25,6 +25,12 @@ class Focal:
     def __call__(self, output, target):  # logits (rows, classes), target (rows,) -> 0-dim
         log_p = output.logits.log_softmax(-1).gather(1, target[:, None]).squeeze(1)
         return -((1 - log_p.exp()) ** self.gamma * log_p).mean()
+
+
+@pk.metric("classes", "ordinal", "binary")
+def calibration(predicted, true, scores):  # (rows,), (rows,), (rows, classes) -> a number
+    """How near the mean confidence is to the share that is right: 1 where they are equal."""
+    return 1 - abs(float(scores.max(1).mean() - (predicted == true).mean()))
 
 
 @pk.pooling

@@ -28,8 +28,9 @@ def test_every_registered_component_of_ours_is_in_the_namespace_of_its_family() 
 
     for plural, family in families().items():
         namespace = getattr(pk, plural)
-        assert family.base is not None and getattr(namespace, family.base.__name__) is family.base
-        for member in family.members.values():
+        if isinstance(family, Family):
+            assert family.base is not None and getattr(namespace, family.base.__name__) is family.base
+        for member in map(family.source, family.members.values()):
             if member.__module__.startswith("polytask."):
                 assert getattr(namespace, member.__name__) is member
                 assert member.__name__ in dir(namespace)

@@ -13,13 +13,13 @@ import pytest
 
 from polytask.commands.list import FAMILIES, families
 from polytask.config import Data, Encoder, Run
-from polytask.core.registry import describe, describe_fields
+from polytask.core.registry import Family, describe, describe_fields
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.train_settings import Train
 from polytask.tasks.task import Task
 
 DOCS = Path(__file__).parent.parent / "docs"
-COMPONENTS = [(plural, cls) for plural, family in families().items()
+COMPONENTS = [(plural, cls) for plural, family in families().items() if isinstance(family, Family)
               for _, cls in sorted(family.members.items()) if cls.__module__.startswith("polytask.")]
 
 

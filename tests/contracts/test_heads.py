@@ -44,7 +44,7 @@ def answered(head: Head, module: nn.Module, labels: Labels, output: Output) -> O
 
 
 def test_every_head_serves_something() -> None:
-    assert {head.name for head, _, _ in SERVED} == set(MEMBERS)
+    assert {head.reference for head, _, _ in SERVED} == set(MEMBERS)
 
 
 def test_gives_its_outputs_for_each_row(served: tuple[Head, Labels, int]) -> None:

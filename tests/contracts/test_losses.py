@@ -86,8 +86,8 @@ def fields(chosen: Loss, output: Output) -> tuple[Tensor, ...]:
     return (output.field(chosen.input_field),)
 
 
-def test_every_objective_serves_something() -> None:
-    assert {chosen.name for chosen, _ in SERVED} == set(FAMILY.members)
+def test_every_loss_serves_something() -> None:
+    assert {chosen.reference for chosen, _ in SERVED} == set(FAMILY.members)
 
 
 def test_is_one_finite_number_with_a_gradient(served: Served) -> None:

@@ -127,6 +127,5 @@ def test_it_is_told_by_its_table(name: str, form: str) -> None:
     assert regularizer.read(to_table(settings)) == settings
     told = describe(type(settings))
     assert told["doc"].endswith(".")
-    assert told["source"]
     assert all(field["doc"] for field in told["fields"])
     assert {"weight", "tasks"} <= {field["name"] for field in told["fields"]}

@@ -63,6 +63,23 @@ def test_pcgrad_agrees_with_torchjd(tasks: int, seed: int) -> None:
     torch.testing.assert_close(PCGrad().combine(gradients, seeded(seed)), theirs)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@quick
+@given(tasks=st.integers(1, 5), seed=st.integers(0, 999), scale=st.floats(0.01, 100))
+def test_pcgrad_leaves_harmony_alone_and_follows_the_scale(
+    reduction: str, tasks: int, seed: int, scale: float
+) -> None:
+    rule = PCGrad(reduction=reduction)  # type: ignore[arg-type]
+    share = 1 / tasks if rule.reduction == "mean" else 1.0
+    agreeing = torch.rand(tasks, 6, generator=seeded(seed)).double()  # no negative product
+    assert rule.weights(agreeing @ agreeing.T, seeded(0)).tolist() == pytest.approx([share] * tasks)
+    fighting = torch.randn(tasks, 6, generator=seeded(seed)).double()
+    gram = fighting @ fighting.T
+    weights = rule.weights(gram, seeded(0)).tolist()
+    assert rule.weights(gram * scale, seeded(0)).tolist() == pytest.approx(weights)
+    assert min(weights) >= share - 1e-12  # a projection only ever adds of the others' gradients
+
+
 def test_the_order_matters_and_comes_from_the_generator() -> None:
     gradients = torch.tensor([[1.0, 0.0], [-0.5, 0.8], [-0.4, -0.9]], dtype=torch.float64)
     gram = gradients @ gradients.T

@@ -45,7 +45,14 @@ SETS, TRUE_SETS = RNG.integers(0, 2, (200, 3)), RNG.integers(0, 2, (200, 3))
     ("balanced_accuracy", CHOSEN, RIGHT, sk.balanced_accuracy_score(RIGHT, CHOSEN)),
     ("macro_f1", CHOSEN, RIGHT, sk.f1_score(RIGHT, CHOSEN, average="macro")),
     ("macro_f1", SETS, TRUE_SETS, sk.f1_score(TRUE_SETS, SETS, average="macro")),
+    ("micro_f1", SETS, TRUE_SETS, sk.f1_score(TRUE_SETS, SETS, average="micro")),
+    ("micro_f1", CHOSEN, RIGHT, sk.accuracy_score(RIGHT, CHOSEN)),
+    ("weighted_f1", CHOSEN, RIGHT, sk.f1_score(RIGHT, CHOSEN, average="weighted")),
+    ("macro_precision", CHOSEN, RIGHT, sk.precision_score(RIGHT, CHOSEN, average="macro")),
+    ("macro_recall", SETS, TRUE_SETS, sk.recall_score(TRUE_SETS, SETS, average="macro")),
     ("f1", YES, NO, sk.f1_score(NO, YES)),
+    ("precision", YES, NO, sk.precision_score(NO, YES)),
+    ("recall", YES, NO, sk.recall_score(NO, YES)),
     ("mcc", CHOSEN, RIGHT, sk.matthews_corrcoef(RIGHT, CHOSEN)),
     ("quadratic_kappa", CHOSEN, RIGHT, sk.cohen_kappa_score(RIGHT, CHOSEN, weights="quadratic")),
     ("pearson", NEAR, TRUE, np.corrcoef(NEAR, TRUE)[0, 1]),
@@ -60,10 +67,69 @@ def test_equals_scikit_learn_and_scipy(name: str, predicted: np.ndarray, true: n
     assert METRICS[name].function(predicted, true) == pytest.approx(expected, abs=1e-12)
 
 
+SHARES = RNG.dirichlet(np.ones(5), 200)
+PAIRS = np.stack([1 - SHARES[:, 0], SHARES[:, 0]], axis=1)
+ONE_HOT = np.eye(5)[RIGHT]
+
+
+@pytest.mark.parametrize(("name", "true", "scores", "expected"), [
+    ("roc_auc", NO, PAIRS, sk.roc_auc_score(NO, PAIRS[:, 1])),
+    ("roc_auc", RIGHT, SHARES, sk.roc_auc_score(RIGHT, SHARES, multi_class="ovr", average="macro")),
+    ("roc_auc", TRUE_SETS, SHARES[:, :3], sk.roc_auc_score(TRUE_SETS, SHARES[:, :3], average="macro")),
+    ("average_precision", NO, PAIRS, sk.average_precision_score(NO, PAIRS[:, 1])),
+    ("average_precision", RIGHT, SHARES, sk.average_precision_score(ONE_HOT, SHARES, average="macro")),
+    ("average_precision", TRUE_SETS, SHARES[:, :3], sk.average_precision_score(TRUE_SETS, SHARES[:, :3])),
+    ("top_3_accuracy", RIGHT, SHARES, sk.top_k_accuracy_score(RIGHT, SHARES, k=3)),
+])
+def test_metrics_of_scores_equal_scikit_learn(name: str, true: np.ndarray, scores: np.ndarray,
+                                              expected: float) -> None:
+    assert METRICS[name].takes_scores
+    assert METRICS[name].value(true * 0, true, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_without_rows_is_left_out_of_the_mean() -> None:
+    some = RIGHT < 3
+    found = METRICS["roc_auc"].value(RIGHT[some], RIGHT[some], SHARES[some])
+    assert found == pytest.approx(np.mean([sk.roc_auc_score(RIGHT[some] == each, SHARES[some, each])
+                                           for each in range(3)]))
+
+
+def test_scores_are_probabilities_or_what_a_head_of_one_number_compares() -> None:
+    cosines = SHARES[:, 0] * 2 - 1
+    expected = sk.roc_auc_score(NO, cosines)
+    assert measure(["roc_auc"], YES, NO, TWO, cosines).values["roc_auc"] == pytest.approx(expected)
+    assert measure(["roc_auc"], YES, NO, TWO, None, PAIRS).values["roc_auc"] == pytest.approx(expected)
+    without = measure(["roc_auc", "f1"], YES, NO, TWO)
+    assert without.values == {"roc_auc": None, "f1": sk.f1_score(NO, YES)}
+    assert without.notes[0] == "roc_auc: there is no score of each class to measure it on"
+
+
+def test_the_positive_class_is_named_beside_its_metrics() -> None:
+    assert measure(["accuracy", "f1", "recall"], YES, NO, TWO).notes == (
+        'f1, recall: the positive class is "yes"',)
+    assert measure(["accuracy"], YES, NO, TWO).notes == ()
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [
+    ("matthews", "mcc"), ("auc", "roc_auc"), ("acc", "accuracy"), ("f1_macro", "macro_f1"), ("qwk",
+    "quadratic_kappa"), ("pearsn", "pearson"), ("mean_squared_error", "mse"), ("sensitivity", "recall"),
+])
+def test_other_words_for_a_metric_suggest_it(wrong: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f'"{wrong}" is no metric; did you mean "{meant}"'):
+        find_metric(wrong)
+
+
+@pytest.mark.parametrize("kinds", [(), ("clases",), ("binary", "numbers"), (len,)])
+def test_a_metric_says_which_labels_it_serves(kinds: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"expected the kinds of labels that it serves, such as @pk"):
+        metric(*kinds)
+
+
 def test_every_metric_stands_in_the_comparison() -> None:
-    compared = {mark.args[1][k][0] for mark in test_equals_scikit_learn_and_scipy.pytestmark
-                for k in range(len(mark.args[1]))}
-    assert compared | {"per_label_accuracy"} == set(METRICS)
+    compared = {case[0] for test in (test_equals_scikit_learn_and_scipy,
+                                     test_metrics_of_scores_equal_scikit_learn)
+                for mark in test.pytestmark for case in mark.args[1]}
+    assert compared | {"per_label_accuracy"} == {name for name in METRICS if ":" not in name}
 
 
 def test_numbers_are_rounded_half_to_even() -> None:
@@ -159,16 +225,33 @@ def test_a_metric_of_ones_own_is_a_function() -> None:
     before = dict(METRICS)
 
     @metric("binary")
-    def always_yes(predicted: np.ndarray, true: np.ndarray) -> float:
-        """Share of the rows that were called positive."""
+    def accuracy(predicted: np.ndarray, true: np.ndarray) -> float:
+        """Share of the rows
+        that were called positive.
+
+        More."""
         return float(predicted.mean())
 
     try:
-        assert measure(["always_yes"], YES, NO, TWO).values["always_yes"] == YES.mean()
-        assert METRICS["always_yes"].doc == "Share of the rows that were called positive."
+        name = metric.read(accuracy)
+        assert name == f"{__name__}:{accuracy.__qualname__}"  # by its place: it hides none of ours
+        assert measure([name, "accuracy"], YES, NO, TWO).values == {
+            name: YES.mean(), "accuracy": sk.accuracy_score(NO, YES)}
+        assert METRICS[name].doc == "Share of the rows that were called positive."
     finally:
         METRICS.clear()
         METRICS.update(before)
+
+
+def test_a_metric_of_ones_own_is_named_in_a_formula_by_its_function() -> None:
+    METRICS["my_parts:gain"] = METRICS["accuracy"]
+    try:
+        results = {"sst": {"my_parts:gain": 0.25, "accuracy": 0.5}}
+        assert overall("sst.gain + sst.accuracy", results) == 0.75
+        assert check_formula("sst.gain", {"sst": ["my_parts:gain"]}) is None
+        assert check_formula("sst.gain", {"sst": ["accuracy"]}) is not None
+    finally:
+        del METRICS["my_parts:gain"]
 
 
 # ---- the overall score

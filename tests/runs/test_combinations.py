@@ -25,9 +25,10 @@ from polytask.learn.weightings.contract import weighting
 from polytask.learn.weightings.sum import Sum
 from polytask.training.build import Built, build
 
-SCHEDULES: dict[str, Any] = {name: name for name in schedule.members}
+SCHEDULES: dict[str, Any] = {name: name for name in schedule.members if ":" not in name}
 SCHEDULES["biased"] = {"type": "biased", "weights": {"sst": 1.0, "quora": 1.7, "sts": 1.0}, "draws": 2}
-WEIGHTINGS: dict[str, Any] = {name: name for name in weighting.members if name != "torchjd"}
+WEIGHTINGS: dict[str, Any] = {name: name for name in weighting.members
+                              if name != "torchjd" and ":" not in name}
 WEIGHTINGS["fixed"] = {"type": "fixed", "weights": {"sst": 0.1, "quora": 1.0, "sts": 0.2}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +20,7 @@ FAMILIES = {
     "surgeries": "polytask.learn.surgery",
     "regularizers": "polytask.learn.regularizers",
     "adapters": "polytask.model.adapters",
+    "metrics": "polytask.metrics",
 }
 
 
@@ -41,19 +43,35 @@ def catalogue(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
 def table(name: str | None = None) -> None:
     """Print the catalogue for people."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     for plural, members in catalogue(name).items():
         shown = Table(title=plural, title_justify="left", show_lines=False, expand=True)
         shown.add_column("name", style="bold", no_wrap=True)
-        shown.add_column("fields", ratio=2)
-        shown.add_column("what it does", ratio=3)
-        shown.add_column("source", ratio=2, style="dim")
-        for member in members:
-            fields = ", ".join(_field(field) for field in member["fields"])
-            shown.add_row(member["name"], fields, member["doc"], member["source"])
+        if plural == "metrics":
+            for cells in _metric_cells(shown, members):
+                shown.add_row(*map(escape, cells))
+        else:
+            shown.add_column("fields", ratio=2)
+            shown.add_column("what it does", ratio=3)
+            shown.add_column("source", ratio=2, style="dim")
+            for member in members:
+                fields = ", ".join(_field(field) for field in member["fields"])
+                shown.add_row(*map(escape, (member["reference"], fields, member["doc"], member["source"])))
         console.print(shown)
+
+
+def _metric_cells(shown: Any, members: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table of metrics: the kinds of labels that each serves, which way is better."""
+    shown.add_column("kinds of labels", ratio=2)
+    shown.add_column("better", no_wrap=True)
+    shown.add_column("what it does", ratio=4)
+    shown.add_column("also called", ratio=2, style="dim")
+    for member in members:
+        yield (member["reference"], ", ".join(member["kinds"]), member["direction"], member["doc"],
+               ", ".join(member["aliases"]))
 
 
 def _field(field: dict[str, Any]) -> str:

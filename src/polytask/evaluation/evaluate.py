@@ -96,7 +96,8 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         chosen = np.arange(len(part))[:rows]
         found = forward_rows(model, task, part, chosen, progress)
         decision = found.decide(task, fitted.get(name))
-        measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels)
+        measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels,
+                           decision.scores, decision.probabilities)
         scores[name], counts[name], decisions[name] = measured.values, len(chosen), decision
         notes += [f"{name}: {said}" for said in measured.notes]
     return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,

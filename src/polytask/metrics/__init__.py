@@ -1,8 +1,10 @@
-"""Metrics: what was decided against what is right, two arrays → one number.
+"""Metrics: what was decided (and its scores) against what is right: arrays → one number.
 
 A metric that is not defined for its rows (the correlation of a constant, say) is 0.0, and `measure`
 says so; without rows it is None. `overall` makes one number of those of all tasks.
 """
+
+from typing import Any
 
 from polytask.metrics.formula import Formula
 from polytask.metrics.functions import DEFAULT_METRICS
@@ -12,6 +14,7 @@ from polytask.metrics.registry import (
     Measured,
     Metric,
     Value,
+    among,
     find_metric,
     measure,
     metric,
@@ -19,4 +22,14 @@ from polytask.metrics.registry import (
 )
 
 __all__ = ["DEFAULT_METRICS", "METRICS", "NAMED_SCORES", "Formula", "Measured", "Metric", "Value",
-           "check_formula", "find_metric", "measure", "metric", "metrics_problem", "overall"]
+           "among", "check_formula", "find_metric", "measure", "metric", "metrics_problem", "overall"]
+
+metric.discover(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return metric.exported(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *metric.exports(__name__)])

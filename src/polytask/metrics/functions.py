@@ -50,7 +50,7 @@ def _one_class(predicted: Array, true: Array) -> str | None:
     return None
 
 
-@metric(*_CHOICES, "multi-label")
+@metric(*_CHOICES, "multi-label", aliases=("acc", "exact_match"))
 def accuracy(predicted: Array, true: Array) -> float:
     """Share of the rows that are right; of a multi-label row, all of its labels."""
     same = predicted == true
@@ -63,7 +63,7 @@ def balanced_accuracy(predicted: Array, true: Array) -> float:
     return float(np.mean([(predicted[true == each] == each).mean() for each in np.unique(true)]))
 
 
-@metric(*_CHOICES, "multi-label")
+@metric(*_CHOICES, "multi-label", aliases=("f1_macro",))
 def macro_f1(predicted: Array, true: Array) -> float:
     """Mean over the classes of the F1 of each."""
     from sklearn.metrics import f1_score
@@ -71,15 +71,64 @@ def macro_f1(predicted: Array, true: Array) -> float:
     return float(f1_score(true, predicted, average="macro", zero_division=0))
 
 
-@metric("binary")
+@metric(*_CHOICES, "multi-label", aliases=("f1_micro",))
+def micro_f1(predicted: Array, true: Array) -> float:
+    """F1 of all decisions together; where every row has one class, the accuracy."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(true, predicted, average="micro", zero_division=0))
+
+
+@metric(*_CHOICES, "multi-label", aliases=("f1_weighted",))
+def weighted_f1(predicted: Array, true: Array) -> float:
+    """Mean over the classes of the F1 of each, weighed by its rows."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(true, predicted, average="weighted", zero_division=0))
+
+
+@metric(*_CHOICES, "multi-label", aliases=("precision_macro",))
+def macro_precision(predicted: Array, true: Array) -> float:
+    """Mean over the classes of the precision of each."""
+    from sklearn.metrics import precision_score
+
+    return float(precision_score(true, predicted, average="macro", zero_division=0))
+
+
+@metric(*_CHOICES, "multi-label", aliases=("recall_macro",))
+def macro_recall(predicted: Array, true: Array) -> float:
+    """Mean over the classes of the recall of each."""
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(true, predicted, average="macro", zero_division=0))
+
+
+@metric("binary", positive=True, aliases=("f1_score", "f_score"))
 def f1(predicted: Array, true: Array) -> float:
-    """F1 of the positive class."""
+    """F1 of the positive class, the second of the two (`classes = [negative, positive]`)."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(true, predicted, zero_division=0))
 
 
-@metric("binary", "classes", "ordinal", unit=_halved, undefined=_constant)
+@metric("binary", positive=True)
+def precision(predicted: Array, true: Array) -> float:
+    """Share of the rows called positive that are; the positive class is the second of the two."""
+    from sklearn.metrics import precision_score
+
+    return float(precision_score(true, predicted, zero_division=0))
+
+
+@metric("binary", positive=True, aliases=("sensitivity", "true_positive_rate"))
+def recall(predicted: Array, true: Array) -> float:
+    """Share of the positive rows that are called so; the positive class is the second of the two."""
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(true, predicted, zero_division=0))
+
+
+@metric("binary", "classes", "ordinal", unit=_halved, undefined=_constant,
+        aliases=("matthews", "matthews_corrcoef", "phi"))
 def mcc(predicted: Array, true: Array) -> float:
     """Matthews correlation coefficient."""
     from sklearn.metrics import matthews_corrcoef
@@ -87,7 +136,7 @@ def mcc(predicted: Array, true: Array) -> float:
     return float(matthews_corrcoef(true, predicted))
 
 
-@metric(*_ORDERED, unit=_halved, undefined=_one_class)
+@metric(*_ORDERED, unit=_halved, undefined=_one_class, aliases=("qwk", "cohen_kappa", "kappa"))
 def quadratic_kappa(predicted: Array, true: Array) -> float:
     """Cohen's kappa with the squared distance of the classes as weight."""
     from sklearn.metrics import cohen_kappa_score
@@ -95,29 +144,29 @@ def quadratic_kappa(predicted: Array, true: Array) -> float:
     return float(cohen_kappa_score(true, predicted, weights="quadratic"))
 
 
-@metric(*_NUMBERS, unit=_halved, undefined=_constant)
+@metric(*_NUMBERS, unit=_halved, undefined=_constant, raw=True, aliases=("correlation", "r"))
 def pearson(predicted: Array, true: Array) -> float:
-    """Pearson's correlation."""
+    """Pearson's correlation, of scores that are not clipped to the range."""
     from scipy.stats import pearsonr
 
     return float(pearsonr(predicted, true).statistic)
 
 
-@metric(*_NUMBERS, unit=_halved, undefined=_constant)
+@metric(*_NUMBERS, unit=_halved, undefined=_constant, raw=True, aliases=("rank_correlation", "rho"))
 def spearman(predicted: Array, true: Array) -> float:
-    """Spearman's rank correlation."""
+    """Spearman's rank correlation, of scores that are not clipped to the range."""
     from scipy.stats import spearmanr
 
     return float(spearmanr(predicted, true).statistic)
 
 
-@metric(*_NUMBERS, *_ORDERED, direction="lower", unit=_inverse)
+@metric(*_NUMBERS, *_ORDERED, direction="lower", unit=_inverse, aliases=("mean_absolute_error",))
 def mae(predicted: Array, true: Array) -> float:
     """Mean distance from the label; of ordinal classes, in classes."""
     return float(np.abs(predicted - true).mean())
 
 
-@metric(*_NUMBERS, direction="lower", unit=_inverse)
+@metric(*_NUMBERS, direction="lower", unit=_inverse, aliases=("mean_squared_error",))
 def mse(predicted: Array, true: Array) -> float:
     """Mean squared distance from the label, in the labels' own range."""
     return float(((predicted - true) ** 2).mean())

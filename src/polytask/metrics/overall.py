@@ -8,7 +8,7 @@ import numpy as np
 
 from polytask.core.errors import ConfigError, listed, nearest
 from polytask.metrics.formula import Formula
-from polytask.metrics.registry import METRICS, Value, find_metric
+from polytask.metrics.registry import METRICS, Value, among, find_metric, metric
 
 NAMED_SCORES = {
     "default": "the mean over tasks of the first metric, mapped to [0, 1]",
@@ -35,8 +35,9 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
         return str(error)
     if not terms:
         return f'"{formula}" names no task.metric, so that every model would score the same'
-    task, name = terms[0]
-    if formula.strip() == f"{task}.{name}" and name in METRICS and METRICS[name].direction == "lower":
+    task, written = terms[0]
+    name = among(written, tasks[task] or ())
+    if formula.strip() == f"{task}.{written}" and name in METRICS and METRICS[name].direction == "lower":
         return f'"{formula}" is an error, of which less is better; set score = "-{formula}"'
     said = (_term_problem(formula, *term, tasks[term[0]]) for term in terms)
     return next((each for each in said if each), None)
@@ -60,8 +61,9 @@ def _first_problem(formula: str, task: str, names: Sequence[str] | None) -> str 
 
 
 def _term_problem(formula: str, task: str, name: str, names: Sequence[str] | None) -> str | None:
+    name = among(name, names or ())
     if name not in METRICS:
-        return f'"{formula}": "{name}" is no metric{nearest(name, METRICS)}'
+        return f'"{formula}": "{name}" is no metric{metric.hint(name)}'
     if not METRICS[name].scalar:
         return f'"{formula}": "{name}" is not one number'
     if names is not None and name not in names:
@@ -79,7 +81,8 @@ def overall(formula: str, results: Mapping[str, Mapping[str, Value]]) -> float:
     if said := check_formula(formula, {task: list(values) for task, values in results.items()}):
         raise ConfigError(said)
     if formula not in NAMED_SCORES:
-        return Formula(formula, results).value(lambda task, name: _number(results[task][name]))
+        return Formula(formula, results).value(
+            lambda task, name: _number(results[task][among(name, results[task])]))
     return float(np.mean([_score(formula, values) for values in results.values()]))
 
 

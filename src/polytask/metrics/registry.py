@@ -1,61 +1,129 @@
-"""The registry of metrics, and measuring with them."""
+"""The registry of metrics, and measuring with them.
+
+    @metric("classes", "binary", aliases=("hits",))
+    def accuracy(predicted, true):
+        \"\"\"Share of the rows that are right.\"\"\"
+        return float((predicted == true).mean())
+
+A metric is a function of the labels that were predicted and those that are right; one with a third
+parameter called `scores` is given those of each class as well.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.errors import ConfigError, listed, nearest
-from polytask.data.labels import Labels
+from polytask.core.errors import ConfigError, UnknownName, listed, nearest
+from polytask.core.registry import Registry, reference_of
+from polytask.data.labels import Kind, Labels
 
 Array = NDArray[Any]
 Value = float | None | dict[str, float | None]
+MetricFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Metric:
     """One metric.
 
-    `function(predicted, true)` takes arrays of labels: indices of classes, numbers, or 0/1 rows.
-    `kinds` are the kinds of labels it serves. `unit` maps its value to [0, 1], larger being better.
-    `undefined(predicted, true)` says why it has no value for these rows, or None. A metric that is
-    not `scalar` gives a number a label.
+    `function(predicted, true)` takes arrays of labels: indices of classes, numbers, or 0/1 rows; one that
+    `takes_scores` is also given (rows, classes), larger where a class is likelier. `kinds` are the kinds
+    of labels it serves. `unit` maps its value to [0, 1], larger being better. `undefined(predicted, true)`
+    says why it has no value for these rows, or None. A metric that is not `scalar` gives a number a label.
+    One that takes `raw` numbers is given a regression's scores as the head gave them; all others see them
+    clipped to the labels' range. One that is of the `positive` class of two says so beside its value.
     """
 
     name: str
+    """What a config calls it: ours by the function's name, a user's by its place (`my_parts:f`)."""
     doc: str
-    function: Callable[[Array, Array], float]
+    function: MetricFunction
     kinds: frozenset[str]
     direction: Literal["higher", "lower"] = "higher"
     unit: Callable[[float], float] = float
     undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None
     scalar: bool = True
+    raw: bool = False
+    aliases: tuple[str, ...] = ()
+    positive: bool = False
+    takes_scores: bool = False
+
+    def value(self, predicted: Array, true: Array, scores: Array | None = None) -> Any:
+        """Return the value; `scores` are wanted by a metric that takes them."""
+        given = (predicted, true, scores) if self.takes_scores else (predicted, true)
+        return self.function(*given)
 
 
-METRICS: dict[str, Metric] = {}
+class Metrics(Registry[Metric]):
+    """The metrics: functions that the decorator registers."""
+
+    def __call__(
+        self,
+        *kinds: str,
+        direction: Literal["higher", "lower"] = "higher",
+        unit: Callable[[float], float] = float,
+        undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None,
+        scalar: bool = True,
+        raw: bool = False,
+        aliases: Sequence[str] = (),
+        positive: bool = False,
+    ) -> Callable[[MetricFunction], MetricFunction]:
+        """Register a function of predicted and true labels (and scores); see `Metric` for the options.
+
+        kinds: of labels that it serves, one at least. aliases: other words by which people look for it.
+        Raises `ConfigError` for a kind that there is not.
+        """
+        known = get_args(Kind)
+        if not kinds or any(kind not in known for kind in kinds):
+            wrong = next((kind for kind in kinds if kind not in known), "nothing")
+            hint = nearest(wrong, known) if isinstance(wrong, str) else ""
+            raise ConfigError(f"@pk.metric: found {wrong!r}, expected the kinds of labels that it serves, "
+                              f'such as @pk.metric("binary", "classes"){hint}')
+
+        def register(function: MetricFunction) -> MetricFunction:
+            name = reference_of(function.__module__, function.__qualname__, function.__name__)
+            doc = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
+            scored = "scores" in inspect.signature(function).parameters
+            self.add(name, Metric(name, doc, function, frozenset(kinds), direction, unit, undefined, scalar,
+                                  raw, tuple(aliases), positive, scored))
+            return function
+
+        return register
+
+    def source(self, member: Metric) -> Any:
+        return member.function
+
+    def aliases(self, member: Metric) -> tuple[str, ...]:
+        return (member.name, member.function.__name__, *member.aliases)
+
+    def read(self, value: Any) -> str:
+        """Return what a config calls a metric, given its name, its place, or its function."""
+        if isinstance(value, str):
+            return self.find(value).name
+        for member in self.members.values():
+            if member.function is value:
+                return member.name
+        raise UnknownName(f"found {value!r}, expected the name of a metric, or a function with @pk.metric")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return a row a metric: name, kinds of labels, direction, other names, what it does."""
+        order = get_args(Kind)
+        return [{"name": found.function.__name__, "reference": name, "doc": found.doc, "source": "",
+                 "kinds": sorted(found.kinds, key=order.index), "direction": found.direction,
+                 "scores": found.takes_scores, "aliases": list(found.aliases), "fields": []}
+                for name, found in sorted(self.members.items())]
+
+
+metric = Metrics("metric", "metrics")
+METRICS: dict[str, Metric] = metric.members
 """Every metric by its name."""
-
-def metric(
-    *kinds: str,
-    direction: Literal["higher", "lower"] = "higher",
-    unit: Callable[[float], float] = float,
-    undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None,
-    scalar: bool = True,
-) -> Callable[[Callable[[Array, Array], Any]], Callable[[Array, Array], Any]]:
-    """Register a function of two arrays, predicted and true, under its name."""
-
-    def register(function: Callable[[Array, Array], Any]) -> Callable[[Array, Array], Any]:
-        doc = (function.__doc__ or "").strip().partition("\n")[0]
-        METRICS[function.__name__] = Metric(function.__name__, doc, function, frozenset(kinds),
-                                            direction, unit, undefined, scalar)
-        return function
-
-    return register
 
 
 @dataclass(frozen=True)
@@ -66,22 +134,45 @@ class Measured:
     notes: tuple[str, ...] = ()
 
 
-def measure(names: Iterable[str], predicted: Array, true: Array, labels: Labels) -> Measured:
-    """Return the metrics of some rows; `predicted` is `Decision.labels`."""
+def measure(names: Iterable[str], predicted: Array, true: Array, labels: Labels,
+            scores: Array | None = None, probabilities: Array | None = None) -> Measured:
+    """Return the metrics of some rows.
+
+    `predicted`, `scores` and `probabilities` are those of a `Decision`: of a regression, scores are the
+    numbers before they were clipped to the range, for the metrics that are `raw` (absent: `predicted`).
+    """
     values: dict[str, Value] = {}
     notes = []
-    predicted, true = np.asarray(predicted), np.asarray(true)
+    true, decided = np.asarray(true), np.asarray(predicted)
+    unclipped = np.asarray(scores) if scores is not None and labels.is_regression else decided
+    by_class = class_scores(labels, scores, probabilities)
     for name in names:
         found = find_metric(name)
+        predicted = unclipped if found.raw else decided
         if not len(true):
             values[name] = None
             notes.append(f"{name}: there are no rows")
+        elif found.takes_scores and by_class is None:
+            values[name] = None
+            notes.append(f"{name}: there is no score of each class to measure it on")
         elif why := found.undefined(predicted, true):
             values[name] = 0.0
             notes.append(f"{name}: {why}, so it is not defined and counts as 0")
         else:
-            values[name] = _named(found.function(predicted, true), labels)
+            values[name] = _named(found.value(predicted, true, by_class), labels)
+    if labels.kind == "binary" and (asked := [name for name in values if find_metric(name).positive]):
+        notes.append(f'{", ".join(asked)}: the positive class is "{labels.classes[1]}"')
     return Measured(values, tuple(notes))
+
+
+def class_scores(labels: Labels, scores: Array | None, probabilities: Array | None) -> Array | None:
+    """Return (rows, classes), larger where a class is likelier; None where a head gives no such thing."""
+    if probabilities is not None:
+        return np.asarray(probabilities)
+    if labels.kind == "binary" and scores is not None and np.ndim(scores) == 1:
+        positive = np.asarray(scores)
+        return np.stack([-positive, positive], axis=1)
+    return None
 
 
 def _named(value: Any, labels: Labels) -> Value:
@@ -97,11 +188,16 @@ def _finite(value: float) -> float | None:
 
 
 def find_metric(name: str) -> Metric:
-    """Return the metric of a name."""
+    """Return the metric of a name; nothing is imported for it."""
     if name not in METRICS:
-        raise ConfigError(f'"{name}" is no metric{nearest(name, METRICS)} '
-                          f"(there are {listed(METRICS)})")
+        raise UnknownName(f'"{name}" is no metric{metric.hint(name)} (there are {listed(METRICS)})')
     return METRICS[name]
+
+
+def among(name: str, names: Iterable[str]) -> str:
+    """Return the metric that a formula means by a name: a user's (`my_parts:f`) also by `f` alone."""
+    names = list(names)
+    return name if name in names else next((each for each in names if each.partition(":")[2] == name), name)
 
 
 def metrics_problem(names: Iterable[str], labels: Labels) -> str | None:

@@ -67,7 +67,8 @@ def _value(split: str, task: str, metric: str, entries: Sequence[str], run: RunR
         found = run.predictions(task, split)
         return None if found is None else _FROM_PREDICTIONS[metric](found.true, found.predicted, entries)
     value = _scores(split, run, formula).get(task, {}).get(metric)
-    if value is None and METRICS[metric].scalar and (found := run.predictions(task, split)):
+    known = METRICS.get(metric)
+    if value is None and known and known.scalar and (found := run.predictions(task, split)):
         value = found.metric(metric)  # one that the task does not list
     if isinstance(value, Mapping):
         value = value.get(entries[0]) if entries else None

@@ -19,7 +19,7 @@ from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import NO_LABELS, PredictionColumns, known_labels
 from polytask.metrics import METRICS, measure
-from polytask.metrics.registry import Array
+from polytask.metrics.registry import Array, class_scores
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Predicted:
     labels: Labels
     true: Array
     predicted: Array
+    scores: Array | None
+    """(rows, classes), larger where a class is likelier; None where the file has no such thing."""
     rows: int
     """Tells one set of rows from another; the same for every run that was scored on the same."""
 
@@ -37,11 +39,15 @@ class Predicted:
         """Return predicted and true as a metric takes them: indices, numbers, or 0/1 rows."""
         return _coded(self.predicted, self.labels), _coded(self.true, self.labels)
 
+    def serves(self, name: str) -> bool:
+        """Whether a metric can be measured again on these rows."""
+        return name in METRICS and (self.scores is not None or not METRICS[name].takes_scores)
+
     def metric(self, name: str) -> float | None:
         """Return a metric over the rows, None where it does not serve such labels."""
-        if self.labels.kind not in METRICS[name].kinds:
+        if not self.serves(name) or self.labels.kind not in METRICS[name].kinds:
             return None
-        value = measure([name], *self.coded, self.labels).values[name]
+        value = measure([name], *self.coded, self.labels, probabilities=self.scores).values[name]
         return value if isinstance(value, float) else None
 
 
@@ -94,7 +100,7 @@ class RunResults:
                            for key in (own.label, own.prediction))
         kind = float if labels.is_regression else object
         return Predicted(labels, np.array(true, dtype=kind), np.array(predicted, dtype=kind),
-                         _identity(rows, own))
+                         _scores(rows, own, labels), _identity(rows, own))
 
     def _labels(self, task: str, seen: set[str]) -> Labels:
         """Return a task's labels as the model has them; told from the names where it is gone."""
@@ -104,6 +110,20 @@ class RunResults:
         if "pearson" in self.metrics(task):
             return Labels("regression")
         return Labels("classes", tuple(sorted(seen)))
+
+
+def _scores(rows: list[dict[str, str]], own: PredictionColumns, labels: Labels) -> Array | None:
+    """Return the score of each class of each row, as far as the file of predictions has them."""
+    if labels.is_regression or not rows:
+        return None
+    column = own.probabilities if own.probabilities in rows[0] else own.score
+    try:
+        scores = np.array([[float(number) for number in row[column].split()] for row in rows])
+    except (KeyError, ValueError):
+        return None
+    if labels.kind == "binary" and scores.ndim == 2 and scores.shape[1] == 1:
+        return class_scores(labels, scores[:, 0], None)
+    return scores if scores.shape == (len(rows), labels.num_classes) else None
 
 
 def _identity(rows: list[dict[str, str]], own: PredictionColumns) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.metrics import METRICS, NAMED_SCORES, Formula, check_formula, overall
+from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall
 from polytask.metrics.registry import Array
 from polytask.studies.run_results import Predicted, RunResults
 
@@ -177,7 +177,8 @@ def _values(runs: Mapping[str, RunResults], formulas: Sequence[str]) -> dict[str
         scores = run.results["dev"]["scores"][task]
         first = next(iter(scores))
         named = {metric for formula in formulas if formula not in NAMED_SCORES
-                 for each, metric in Formula(formula, runs).terms if each == task}
+                 for each, name in Formula(formula, runs).terms if each == task
+                 for metric in [among(name, scores)]}
         if "cs224n" in formulas and first not in ("accuracy", "pearson"):
             named.add("accuracy" if "accuracy" in scores else "pearson")
         made[task] = {name: float(scores[name] or 0.0) for name in [first, *sorted(named - {first})]}
@@ -189,8 +190,8 @@ def _drawn(runs: Mapping[str, RunResults],
     made: dict[str, dict[str, Array]] = {}
     for task, run in runs.items():
         found = run.predictions(task, "dev")
-        made[task] = {name: np.full(RESAMPLES, value) if found is None else resampled(name, found)
-                      for name, value in values[task].items()}
+        made[task] = {name: resampled(name, found) if found and found.serves(name)
+                      else np.full(RESAMPLES, value) for name, value in values[task].items()}
     return made
 
 
@@ -201,11 +202,12 @@ def resampled(metric: str, found: Predicted) -> Array:
     step, parts = max(1, _AT_ONCE // size), []
     for start in range(0, RESAMPLES, step):
         picks = chance.integers(0, size, (min(step, RESAMPLES - start), size))
-        parts.append(_scores(metric, predicted, true, picks))
+        parts.append(_scores(metric, predicted, true, found.scores, picks))
     return np.concatenate(parts)
 
 
-def _scores(metric: str, predicted: Array, true: Array, picks: NDArray[np.int64]) -> Array:
+def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
+            picks: NDArray[np.int64]) -> Array:
     if metric == "accuracy":
         same = predicted == true
         return np.asarray((same.all(-1) if same.ndim > 1 else same)[picks].mean(axis=1))
@@ -213,7 +215,8 @@ def _scores(metric: str, predicted: Array, true: Array, picks: NDArray[np.int64]
         return _correlations(predicted[picks], true[picks])
     found = METRICS[metric]
     return np.array([0.0 if found.undefined(predicted[pick], true[pick])
-                     else found.function(predicted[pick], true[pick]) for pick in picks])
+                     else found.value(predicted[pick], true[pick], None if scores is None else scores[pick])
+                     for pick in picks])
 
 
 def _correlations(a: Array, b: Array) -> Array:
@@ -229,7 +232,7 @@ def combined(formula: str, drawn: Mapping[str, Mapping[str, Array]]) -> Array:
         return np.asarray(np.mean([_mapped(formula, values) for values in drawn.values()], axis=0))
     made = Formula(formula, drawn)
     size = len(next(iter(next(iter(drawn.values())).values())))
-    return np.array([made.value(lambda task, name, at=at: float(drawn[task][name][at]))  # type: ignore[misc]
+    return np.array([made.value(lambda task, name, at=at: float(drawn[task][among(name, drawn[task])][at]))  # type: ignore[misc]
                      for at in range(size)])
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from polytask.core.errors import ConfigError, nearest
+from polytask.core.errors import ConfigError, PolytaskError
 from polytask.core.settings import problem, settings, to_table
 from polytask.data.file_format import FileFormat
 from polytask.data.labels import Kind, Labels
@@ -23,7 +23,7 @@ from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
 from polytask.losses.contract import Loss, loss
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.mean_squared_error import MeanSquaredError
-from polytask.metrics import DEFAULT_METRICS, METRICS, metrics_problem
+from polytask.metrics import DEFAULT_METRICS, metric, metrics_problem
 from polytask.model.heads.contract import Head, head
 from polytask.model.heads.linear import Linear
 from polytask.model.pairings.contract import Pairing, pairing
@@ -39,11 +39,21 @@ def _several(value: Any) -> Any:
 
 USUAL_FILES = FileFormat()
 
+
+def _metric_name(value: Any) -> str:
+    """Return what a config calls a metric; a user's own is imported from its place."""
+    try:
+        return metric.read(value)
+    except PolytaskError as error:
+        raise problem(str(error)) from None
+
+
 # Named here, because inside a settings class a field hides the family that it is named after.
 OnePairing = Annotated[Pairing, pairing]
 OnePooling = Annotated[Pooling, pooling]
 OneHead = Annotated[Head, head]
 OneLoss = Annotated[Loss, loss]
+OneMetric = Annotated[str, BeforeValidator(_metric_name)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
 Losses = Annotated[
     tuple[OneLoss, ...], BeforeValidator(_several), Field(min_length=1)
@@ -107,8 +117,9 @@ class Task:
     """What turns the vector of a row into its logits or score."""
     loss: Losses | None = None
     """The loss, or a list whose weighted sum is the loss; absent: what the kind asks for."""
-    metrics: tuple[str, ...] | None = None
-    """The metrics reported; the first is the task's score. Absent: what the kind asks for."""
+    metrics: tuple[OneMetric, ...] | None = None
+    """The metrics reported; the first is the task's score. Absent: what the kind asks for. One of your own
+    is named by its place, `my_parts:f`."""
 
     def __post_init__(self) -> None:
         if isinstance(self.dev, float | int) and not 0 < self.dev < 1:
@@ -128,9 +139,6 @@ class Task:
                 + ("leave the pairing out" if len(self.text) == 1
                    else 'use "cross_encoder" or "bi_encoder"')
             )
-        for name in self.metrics or ():
-            if name not in METRICS:
-                raise problem(f'metrics: "{name}" is no metric{nearest(name, METRICS)}')
 
     @property
     def file_format(self) -> FileFormat:

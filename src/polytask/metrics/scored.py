@@ -1,0 +1,57 @@
+"""Metrics of the scores behind the labels: how well they rank, whatever is decided from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from polytask.metrics.registry import Array, metric
+
+
+def _memberships(true: Array, classes: int) -> Array:
+    """Return (rows, classes): 1 where a row is of a class."""
+    return true if true.ndim > 1 else (true[:, None] == np.arange(classes)).astype(np.int64)
+
+
+def _mean_over_classes(true: Array, scores: Array, score: Callable[[Array, Array], float],
+                       negatives: bool = True) -> float:
+    """Return a score's mean over the classes that have rows, and rows of others; of two, the second's."""
+    belongs = _memberships(true, scores.shape[1])
+    columns = [1] if true.ndim == 1 and scores.shape[1] == 2 else range(scores.shape[1])
+    found = [score(belongs[:, column], scores[:, column]) for column in columns
+             if belongs[:, column].any() and not (negatives and belongs[:, column].all())]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _one_label(predicted: Array, true: Array) -> str | None:
+    rows = true if true.ndim > 1 else true[:, None]
+    return "all rows have the same labels" if (rows == rows[0]).all() else None
+
+
+@metric("binary", "classes", "ordinal", "multi-label", undefined=_one_label, positive=True,
+        aliases=("auc", "auroc", "area under the curve"))
+def roc_auc(predicted: Array, true: Array, scores: Array) -> float:
+    """Area under the ROC curve: how often a row of a class has a higher score for it than one that is not
+    of it; of two classes that of the positive one, else the mean over the classes that occur."""
+    from sklearn.metrics import roc_auc_score
+
+    return _mean_over_classes(true, scores, roc_auc_score)
+
+
+@metric("binary", "classes", "ordinal", "multi-label", positive=True, undefined=lambda predicted, true: (
+    "there are no positive rows" if not true.any() and true.ndim > 1 else None),
+    aliases=("ap", "pr_auc", "auprc", "map"))
+def average_precision(predicted: Array, true: Array, scores: Array) -> float:
+    """Area under the curve of precision over recall; of two classes that of the positive one, else the mean
+    over the classes that occur."""
+    from sklearn.metrics import average_precision_score
+
+    return _mean_over_classes(true, scores, average_precision_score, negatives=False)
+
+
+@metric("classes", "ordinal", aliases=("top3", "top_k", "hits_at_3"))
+def top_3_accuracy(predicted: Array, true: Array, scores: Array) -> float:
+    """Share of the rows whose class is among the three with the highest scores."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :3]
+    return float((best == true[:, None]).any(axis=1).mean())
