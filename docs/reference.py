@@ -47,15 +47,16 @@ def metrics_page(family: Registry[Any]) -> str:
         "\n".join(["| metric | kinds of labels | better | what it is | also called |",
                    "|---|---|---|---|---|", *rows]),
         "The positive class of `f1`, `precision`, `recall`, `roc_auc` and `average_precision` is the "
-        "second of the two: with `classes = [\"no\", \"yes\"]` it is `yes`. A note beside the scores names it.",
+        "second of the two: with `classes = [\"no\", \"yes\"]` it is `yes`. A note beside the "
+        "scores names it.",
         "The words of the last column are no names: a config that has one is told the name.",
         "## Your own",
         "A function of the predicted and the true labels, with the decorator `@pk.metric` and the kinds of "
         "labels that it serves, in a file beside the config or in the folder you are in, is named as "
         "`metrics = [\"my_file:function\"]`, and in `train.score` as `task.function`. Labels are "
-        "indices of classes, numbers, or rows of 0 and 1 for several labels a row. A third parameter called `scores` "
-        "is given (rows, classes): the probabilities, or what a head without them compares. Say "
-        "`direction=\"lower\"` for an error; `unit=` maps the value to [0, 1] for the score that picks the "
+        "indices of classes, numbers, or rows of 0 and 1 for several labels a row. A third "
+        "parameter called `scores` is given (rows, classes): the probabilities, or what a head without "
+        "them compares. Say `direction=\"lower\"` for an error; `unit=` maps the value to [0, 1] for the score that picks the "
         "best model.",
         *example(family),
     ]) + "\n"

@@ -6,6 +6,8 @@ A config names them by the file's name, which may lie beside the config or in th
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 import polytask as pk
@@ -22,8 +24,13 @@ class Focal:
     def outputs(self, labels):
         return labels.num_classes  # of the head
 
+    def problem(self, labels):  # why it cannot serve these labels, or None
+        if labels.kind not in ("classes", "ordinal", "binary"):
+            return f'"own_parts:Focal" needs one class a row, but the labels are {labels.kind}'
+        return None
+
     def __call__(self, output, target):  # logits (rows, classes), target (rows,) -> 0-dim
-        log_p = output.logits.log_softmax(-1).gather(1, target[:, None]).squeeze(1)
+        log_p = output.logits.float().log_softmax(-1).gather(1, target[:, None]).squeeze(1)
         return -((1 - log_p.exp()) ** self.gamma * log_p).mean()
 
 
@@ -35,10 +42,11 @@ def calibration(predicted, true, scores):  # (rows,), (rows,), (rows, classes) -
 
 @pk.pooling
 class FirstTwo:
-    """The mean of the first two tokens' states."""
+    """The mean of the first two tokens' states; of a sequence of one token, that one's."""
 
     def pool(self, hidden, batch, encoder):  # (tokens, width) -> (sequences, width)
-        return (hidden[batch.first] + hidden[batch.first + 1]) / 2
+        second = [min(start + 1, end - 1) for start, end in pairwise(batch.starts)]
+        return (hidden[batch.first] + hidden[second]) / 2
 
 
 class Product(nn.Module):
