@@ -56,8 +56,8 @@ def metrics_page(family: Registry[Any]) -> str:
         "`metrics = [\"my_file:function\"]`, and in `train.score` as `task.function`. Labels are "
         "indices of classes, numbers, or rows of 0 and 1 for several labels a row. A third "
         "parameter called `scores` is given (rows, classes): the probabilities, or what a head without "
-        "them compares. Say `direction=\"lower\"` for an error; `unit=` maps the value to [0, 1] for the score that picks the "
-        "best model.",
+        "them compares. Say `direction=\"lower\"` for an error; `unit=` maps the value to [0, 1] for the "
+        "score that picks the best model.",
         *example(family),
     ]) + "\n"
 
