@@ -215,7 +215,8 @@ def test_new_files_are_documented(copied: Path, tmp_path: Path) -> None:
 
 def test_new_files_are_held_to_their_contracts(copied: Path) -> None:
     said = with_copy(copied, "-m", "pytest", "-v", "-o", "addopts=", "-p", "no:cacheprovider", "-k",
-                     " or ".join(NAMES.values()), *(f"tests/contracts/test_{family}.py" for family in NAMES))
+                     " or ".join(NAMES.values()),
+                     *(f"tests/contracts/test_{family}.py" for family in NAMES))
     passed = [line for line in said.splitlines() if " PASSED" in line]
     for family, name in NAMES.items():
         own = [line for line in passed if f"test_{family}.py" in line and name in line]
