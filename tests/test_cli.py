@@ -182,6 +182,7 @@ def test_a_checkpoint_cut_short(config: Path, tiny_checkpoint: Path, tmp_path: P
     assert run_cli("train", str(config), "--out", str(folder), "-q", capsys=capsys)[0] == 0
     state = folder / "checkpoints" / "last" / "tensors.safetensors"
     state.write_bytes(state.read_bytes()[:5000])
+    (folder / "results.json").unlink()
     code, _, err = run_cli("train", str(config), "--out", str(folder), "--resume", "-q", capsys=capsys)
     assert code == 2 and "checkpoint cannot be read" in err
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from polytask.commands.train import train
 from polytask.config import Run
-from polytask.core.errors import Interrupted
+from polytask.core.errors import Interrupted, RunError
 from polytask.core.events import read_events
 from polytask.learn import trainer
 
@@ -120,6 +120,7 @@ def test_events_beyond_the_checkpoint_are_cut_off(small_table: dict[str, Any], t
     log = tmp_path / "run" / "events.jsonl"
     before = log.read_text()
     log.write_text(before + json.dumps({"event": "step", "step": 999}) + "\n{half a li")
+    (tmp_path / "run" / "results.json").unlink()
     train(run, tmp_path / "run", resume=True, quiet=True)
     assert [e for e in read_events(log) if e.get("step") == 999] == []
 
@@ -134,3 +135,49 @@ def test_a_training_cut_by_max_steps_is_evaluated_and_keeps_its_model(
     assert [event["event"] for event in events] == ["start", "step", "step", "evaluation", "end"]
     assert set(events[3]["train"]) == set(result.evaluation.scores)
     assert (tmp_path / "run" / "best" / "sts" / "tasks.json").is_file()
+
+
+def test_a_resume_of_a_finished_run_changes_nothing(small_table: dict[str, Any], tmp_path: Path) -> None:
+    run = Run.from_table(small_table)
+    first = train(run, tmp_path / "run", quiet=True)
+
+    def state() -> dict[str, tuple[int, bytes]]:
+        return {str(path): (path.stat().st_mtime_ns, path.read_bytes())
+                for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+    before = state()
+    again = train(run, tmp_path / "run", resume=True, quiet=True)
+    assert state() == before
+    assert str(again) == str(first)
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text.replace(",no", ",never"), lambda text: text + "one more,maybe\n",
+    lambda text: text.replace("text 3,", "text three,")], ids=["classes", "a class more", "a text"])
+def test_a_resume_refuses_data_that_have_changed(change: Any, small_table: dict[str, Any], tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tmp_path / "rows.csv"
+    content = "text,label\n" + "".join(f"text {n},{('no', 'yes')[n % 2]}\n" for n in range(40))
+    rows.write_text(content)
+    small_table["data"]["root"] = str(tmp_path)
+    small_table["tasks"] = {"a": {"train": "rows.csv", "text": "text", "label": "label"}}
+    small_table["train"] = {"epochs": 2, "batch_size": 4, "save_every": 1}
+    run = Run.from_table(small_table)
+    run_step, steps_done = trainer.Trainer._update, 0
+
+    def stop_early(self: Any, *args: Any) -> Any:
+        nonlocal steps_done
+        steps_done += 1
+        if steps_done == 4:
+            raise KeyboardInterrupt
+        return run_step(self, *args)
+
+    monkeypatch.setattr(trainer.Trainer, "_update", stop_early)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, tmp_path / "run", quiet=True)
+    monkeypatch.undo()
+    rows.write_text(change(content))
+    with pytest.raises(RunError, match=r"rows\.csv: has changed since this run began; give another --out"):
+        train(run, tmp_path / "run", resume=True, quiet=True)
+    rows.write_text(content)
+    assert train(run, tmp_path / "run", resume=True, quiet=True).evaluation.rows == {"a": 4}

@@ -20,14 +20,12 @@ from polytask.core.errors import Interrupted
 from polytask.core.events import EventLog
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
-from polytask.data.dataset import class_counts
 from polytask.evaluation.evaluate import Evaluation, evaluate
 from polytask.inference.forward import encode_once
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
 from polytask.tasks.model_folder import save_model
-from polytask.training.artifacts import histogram
 from polytask.training.build import Built
 from polytask.training.finalize import finish
 
@@ -173,16 +171,3 @@ def peak_memory() -> float:
     except ImportError:  # Windows
         return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def data_summary(built: Built) -> dict[str, Any]:
-    """Return what the report needs to know of the data: rows and label counts of every split."""
-    made: dict[str, Any] = {}
-    for name, data in built.data.items():
-        made[name] = {split: {"file": part.file, "rows": len(part),
-                              "refused": [list(each) for each in part.rows.refused[:100]],
-                              "counts": class_counts(part.targets, data.labels),
-                              "histogram": histogram(data.labels, part.targets)
-                              if data.labels.is_regression else None}
-                      for split, part in data.splits.items()}
-    return made

@@ -1,0 +1,74 @@
+"""`data.json`: what a run was trained on, for its report, and for a resume to find the same data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from polytask.config import Run
+from polytask.core.errors import RunError
+from polytask.core.run_folder import RunFolder
+from polytask.data.arrow_records import HUB
+from polytask.data.cache import Cache
+from polytask.data.dataset import class_counts
+from polytask.data.reading import content_key
+from polytask.training.artifacts import histogram
+from polytask.training.build import Built
+
+# Lines of refused rows that are kept of a split.
+_REFUSED = 100
+
+
+def data_summary(built: Built) -> dict[str, Any]:
+    """Return the rows and label counts of every split, and the hash of the content of its file."""
+    made: dict[str, Any] = {}
+    for name, data in built.data.items():
+        made[name] = {split: {"file": part.file, "content": part.rows.table.content, "rows": len(part),
+                              "refused": [list(each) for each in part.rows.refused[:_REFUSED]],
+                              "counts": class_counts(part.targets, data.labels),
+                              "histogram": histogram(data.labels, part.targets)
+                              if data.labels.is_regression else None}
+                      for split, part in data.splits.items()}
+    return made
+
+
+def refuse_changed_files(run: Run, folder: RunFolder) -> None:
+    """Raise `RunError` for a file that is not what the run has been trained on so far.
+
+    Files that are gone, and data sets of the hub, are left to the reading of the data.
+    """
+    cache = Cache(run.data.cache) if run.data.cache else Cache()
+    for file, content in set(_held(folder)):
+        if not file.startswith(HUB) and Path(file).is_file() and content_key(Path(file), cache) != content:
+            raise _changed(file)
+
+
+def refuse_changed_data(built: Built, folder: RunFolder) -> None:
+    """Raise `RunError` where the data that were read are not what the run has been trained on so far."""
+    now = {part.file: part.rows.table.content for data in built.data.values()
+           for part in data.splits.values()}
+    for file, content in _held(folder):
+        if now.get(file, content) != content:
+            raise _changed(file)
+
+
+def _changed(file: str) -> RunError:
+    return RunError(f"{file}: has changed since this run began; give another --out, or put the file back "
+                    "as it was")
+
+
+def _held(folder: RunFolder) -> Iterator[tuple[str, str]]:
+    """Yield each file that the checkpoint of a run was trained on, with the hash of its content then."""
+    if not folder.checkpoint.is_dir() or not folder.data.is_file():
+        return
+    try:
+        tasks = json.loads(folder.data.read_text(encoding="utf-8"))
+        for splits in tasks.values():
+            for part in splits.values():
+                if part.get("content"):
+                    yield str(part["file"]), str(part["content"])
+    except (ValueError, AttributeError, KeyError) as error:
+        raise RunError(f"{folder.data}: cannot be read ({error}), so it is not known whether the data are "
+                       "what the run began with; give another --out") from None
