@@ -99,7 +99,7 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
     columns = names if settings.columns is None else settings.columns
     header = settings.header or bool(notes)
     reading = _read(file, open_lines, delimiter, settings.quoting, _Expected(len(columns), header))
-    if settings.header and reading.row_names and are_row_names(reading.row_names):
+    if settings.header and reading.row_names and not reading.trailing and are_row_names(reading.row_names):
         notes.append(f"every record has one field more than the header, first {reading.row_names[0]}: "
                      "they are taken for row names")
         columns, reading.misfits = ("", *columns), {}
@@ -129,6 +129,8 @@ class _Reading:
     records: int = 0
     misfits: dict[int, str] = field(default_factory=dict)
     row_names: list[str] | None = field(default_factory=list)
+    trailing: bool = True
+    """Whether the last field of every record is empty, as a delimiter at the end of a line makes it."""
     tally: QuoteTally = field(default_factory=QuoteTally)
 
     def take(self, found: Iterable[ReadRecord], expected: _Expected) -> _Reading:
@@ -139,6 +141,7 @@ class _Reading:
                 self.misfits[line] = cells
             elif len(cells) != width:
                 self.misfits[line] = width_problem(cells, width)
+            self.trailing = self.trailing and not cells[-1]
             names = self.row_names
             if names is None:
                 continue

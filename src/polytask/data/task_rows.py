@@ -105,7 +105,8 @@ def refusal_notes(name: str, found: dict[str, Rows]) -> list[str]:
         reasons: dict[str, list[int]] = {}
         for line, reason in rows.refused:
             reasons.setdefault(reason, []).append(line)
-        told = [f"{len(lines):,} {reason} ({rows.table.file}:{', '.join(map(str, lines[:_LINES_TOLD]))}"
+        told = [f"{reason}{f' in {len(lines):,} rows' if len(reasons) > 1 else ''} "
+                f"({rows.table.file}:{', '.join(map(str, lines[:_LINES_TOLD]))}"
                 + (", …)" if len(lines) > _LINES_TOLD else ")") for reason, lines in reasons.items()]
         if told:
             made.append(f"{name} {split}: {len(rows.refused):,} of {rows.found:,} rows refused: "
