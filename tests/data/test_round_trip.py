@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from polytask.core.errors import DataError
@@ -64,7 +64,8 @@ def write_parquet(path: Path, header: list[str], rows: Rows) -> None:
 
 def write_arrow_csv(path: Path, header: list[str], rows: Rows) -> None:
     arrow, arrow_csv = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.csv")
-    arrow_csv.write_csv(arrow.table([list(column) for column in zip(*rows, strict=True)], names=header), path)
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    arrow_csv.write_csv(arrow.table(columns, names=header), path)
 
 
 WRITERS: dict[str, tuple[str, Callable[..., None], dict[str, Any]]] = {
@@ -80,7 +81,8 @@ WRITERS: dict[str, tuple[str, Callable[..., None], dict[str, Any]]] = {
     "json": ("t.json", write_json, {}),
     "parquet": ("t.parquet", write_parquet, {}),
 }
-PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck),
+                    phases=[Phase.generate])  # a failure is small enough; shrinking takes minutes
 
 
 def training(path: Path, text: str, label: str) -> Rows:
@@ -103,7 +105,6 @@ def test_what_libraries_write_is_read_back(kind: str, rows: Rows, text: str, lab
                                            tmp_path_factory: pytest.TempPathFactory) -> None:
     assume(text != label)
     name, write, options = WRITERS[kind]
-    # csv itself takes such returns in unquoted fields for the end of a line; no reader can tell them.
     path = tmp_path_factory.mktemp("t") / name
     write(path, [text, label], rows, **options)
     assert training(path, text, label) == rows
@@ -121,7 +122,7 @@ words = st.text("ab ,\"\n\t", min_size=1, max_size=8).filter(str.strip)
 DAMAGES = ("drop a field", "add a field", "drop a quote", "add a quote", "bad byte", "cut")
 
 
-@settings(PROPERTY, max_examples=300)
+@settings(PROPERTY, max_examples=150)
 @given(data=st.data(), rows=st.lists(st.tuples(words, words), min_size=3, max_size=8),
        quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), delimiter=st.sampled_from(",\t"),
        damage=st.sampled_from(DAMAGES))
@@ -140,19 +141,26 @@ def test_what_is_damaged_is_never_read_as_another_text(
     path = tmp_path_factory.mktemp("t") / ("t.csv" if delimiter == "," else "t.tsv")
     path.write_bytes(broken or b"")
     expected = {f"k{number}": row for number, row in enumerate(rows)}
+    said = ""
     try:
         source = record_source(path)
         records = list(source.records())
     except DataError as error:
-        assert re.search(r"t\.[ct]sv:\d+: ", str(error)), error
+        said = str(error)
+    if said:
+        assert re.search(r"t\.[ct]sv:\d+: ", said), said
         return
     if set(source.columns) - {""} != {"id", "text", "more"}:
         return  # the header was hit: a column that is not there is told by its name
-    for _, cells in records:
+    for place, (_, cells) in enumerate(records):
         if isinstance(cells, list):
             row = dict(zip(source.columns, cells, strict=True))
             same = expected.get(row["id"]) == (row["text"], row["more"])
-            assert same or source.notes, (content, broken, row)
+            # Where quotes, delimiters and line ends alone are the texts, a part of a broken record can be a
+            # whole one; the other part is refused beside it.
+            beside = records[max(place - 1, 0):place + 2]
+            told = source.notes or any(isinstance(other, str) for _, other in beside)
+            assert same or told, (content, broken, row)
 
 
 def damaged(content: str, damage: str, delimiter: str, data: st.DataObject) -> bytes | None:
@@ -162,7 +170,10 @@ def damaged(content: str, damage: str, delimiter: str, data: st.DataObject) -> b
         at = data.draw(st.integers(start, len(content)))
         return content[:at].encode() + b"\xff" + content[at:].encode()
     wanted = {"drop a field": delimiter, "drop a quote": '"'}.get(damage)
-    places = [at for at in range(start, len(content)) if wanted is None or content[at] == wanted]
+    inside = [content.count('"', 0, at) % 2 == 1 for at in range(len(content))]
+    # A delimiter more or fewer within quotes is another text to anybody.
+    places = [at for at in range(start, len(content)) if (wanted is None or content[at] == wanted)
+              and not ("field" in damage and inside[at])]
     if not places:
         return None
     at = data.draw(st.sampled_from(places))

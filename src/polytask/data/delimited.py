@@ -58,6 +58,7 @@ class Dialect:
     columns       the names of the fields of a record; row names and other columns without one are ""
     header        whether the first record names the columns
     refuse_stray  whether a quote in an unquoted field breaks the rules
+    line_by_line  whether a record that breaks the rules ends with its first line
     notes         what a user should know about the reading
     """
 
@@ -67,13 +68,15 @@ class Dialect:
     columns: tuple[str, ...]
     header: bool
     refuse_stray: bool
+    line_by_line: bool
     notes: tuple[str, ...] = ()
 
     def records(self, lines: Iterable[str]) -> Iterator[ReadRecord]:
         """Yield (line, cells), or (line, the reason why they are none), of every record but the header."""
         width = len(self.columns)
         found = (plain_records(lines, self.delimiter) if self.quoting == "none" else
-                 quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray))
+                 quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray,
+                                self.line_by_line))
         for line, cells in islice(found, int(self.header), None):
             if isinstance(cells, list) and len(cells) != width:
                 yield line, width_problem(cells, width)
@@ -108,7 +111,8 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
         reading.misfits |= dict.fromkeys(reading.tally.stray, STRAY)
     _refuse_most(file, reading)
     notes += _quote_notes(reading, settings)
-    return Dialect(file, delimiter, reading.quoting, columns, header, refuse_stray, tuple(notes))
+    return Dialect(file, delimiter, reading.quoting, columns, header, refuse_stray, reading.line_by_line,
+                   tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class _Reading:
     row_names: list[str] | None = field(default_factory=list)
     trailing: bool = True
     """Whether the last field of every record is empty, as a delimiter at the end of a line makes it."""
+    line_by_line: bool = True
     tally: QuoteTally = field(default_factory=QuoteTally)
 
     def take(self, found: Iterable[ReadRecord], expected: _Expected) -> _Reading:
@@ -164,12 +169,21 @@ def _read(file: str, open_lines: OpenLines, delimiter: str | None, quoting: str 
     against = len(quoted.misfits) + (len(tally.stray) if tally.quoted else 0)
     doubtful = against and (tally.quoted or tally.bad) and delimiter in (None, "\t")
     if quoting is not None or not doubtful:
-        return quoted
+        return _apart(file, open_lines, delimiter, quoted, expected)
     plain = _Reading("none").take(plain_records(open_lines(), delimiter), expected)
     if len(plain.misfits) >= against or not _quote_nothing(open_lines(), delimiter):
-        return quoted
+        return _apart(file, open_lines, delimiter, quoted, expected)
     plain.tally.bad = sorted({*tally.bad, *tally.stray})
     return plain
+
+
+def _apart(file: str, open_lines: OpenLines, delimiter: str | None, quoted: _Reading, expected: _Expected
+           ) -> _Reading:
+    """Read a file again if its records have several lines and a bad one does: none of its lines is one."""
+    if not quoted.tally.joined or not quoted.tally.lost:
+        return quoted
+    apart = _Reading("minimal", line_by_line=False)
+    return apart.take(quoted_records(file, open_lines(), delimiter, apart.tally, False, False), expected)
 
 
 def _quote_nothing(lines: Iterable[str], delimiter: str | None) -> bool:

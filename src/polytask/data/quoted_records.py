@@ -1,8 +1,9 @@
 """Lines to records, as RFC 4180 has it and no more: what departs from it is named, never mended.
 
 A field may stand in double quotes, which then hold delimiters, line ends, and quotes that are doubled. A
-record that breaks this is refused by its first line, and reading goes on with the next line, so that one
-stray quote costs one record.
+record that breaks this is refused by its first line. In a file whose records are single lines reading goes
+on with the next line, so that one stray quote costs one record; in one with records of several lines it
+goes on after the line where the mistake shows, for what stands between may be the middle of a text.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ class QuoteTally:
     quoted    fields in quotes
     bad       records that break the rules, by line
     stray     records with a quote in a field that is not quoted, by line
+    joined    records of several lines
+    lost      lines after the first one of bad records
     swallowed records of several lines each of which would be a record by itself: (first line, last line)
     """
 
     quoted: int = 0
     bad: list[int] = field(default_factory=list)
     stray: list[int] = field(default_factory=list)
+    joined: int = 0
+    lost: int = 0
     swallowed: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -79,10 +84,11 @@ def without_end(line: str) -> str:
 
 
 def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally: QuoteTally,
-                   refuse_stray: bool = True) -> Iterator[ReadRecord]:
+                   refuse_stray: bool = True, line_by_line: bool = True) -> Iterator[ReadRecord]:
     """Yield the records of a file with quotes; `tally` is added to as they come.
 
     refuse_stray: whether a quote in a field that is not quoted is against the rules, or a character.
+    line_by_line: whether reading goes on with the second line of a record that breaks the rules.
     Raises `DataError` for quotes that stay open to no end.
     """
     feed, unclosed = _Lines(file, lines), 0
@@ -96,11 +102,15 @@ def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally
         record = _quoted_record(taken, feed, delimiter, tally)
         if record == UNCLOSED:
             unclosed += 1
-            if unclosed > MAX_UNCLOSED:
-                raise DataError(f"{file}:{number}: {UNCLOSED}, like {MAX_UNCLOSED} before it; {_REMEDY}")
+            if unclosed > MAX_UNCLOSED or not line_by_line:
+                raise DataError(f"{file}:{number}: {UNCLOSED}; {_REMEDY}")
         if isinstance(record, str):
             tally.bad.append(number)
-            feed.put_back(taken[1:])
+            tally.lost += len(taken) - 1
+            if line_by_line:
+                feed.put_back(taken[1:])
+            elif len(taken) > 1:
+                record = f"{record} (lines {number}–{number + len(taken) - 1})"
         elif tally.stray and tally.stray[-1] == number and refuse_stray:
             record = STRAY
         yield number, record
@@ -140,6 +150,7 @@ def _quoted_record(taken: list[str], feed: _Lines, delimiter: str | None, tally:
         at += 1
     if stray:
         tally.stray.append(number)
+    tally.joined += len(taken) > 1
     if len(taken) > 1 and all(_width(line, delimiter) == len(fields) for line in taken):
         tally.swallowed.append((number, number + len(taken) - 1))
     return fields

@@ -23,6 +23,9 @@ from polytask.data.cache import open_array, write_array
 Refusal = tuple[int, str]
 Integers = NDArray[np.int64]
 
+# Which bytes are characters of ASCII that are no white space.
+_VISIBLE = np.array([byte < 0x80 and not chr(byte).isspace() for byte in range(256)])
+
 # How much of a file's columns a message shows.
 _NAME_SHOWN, _NAMES_SHOWN = 40, 20
 
@@ -73,8 +76,7 @@ class Column:
     @cached_property
     def blank(self) -> NDArray[np.bool_]:
         """Which cells hold nothing but white space, of Unicode too: (rows,)."""
-        ascii_, beyond = (self._without((self.cells > 0x20) & (self.cells < 0x80)),
-                          self._without(self.cells >= 0x80))
+        ascii_, beyond = self._without(_VISIBLE[self.cells]), self._without(self.cells >= 0x80)
         blank: NDArray[np.bool_] = ascii_ & beyond
         for row in np.flatnonzero(ascii_ & ~beyond).tolist():
             blank[row] = not self[row].strip()
