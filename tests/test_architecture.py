@@ -30,6 +30,7 @@ BELOW = {
     "config": _TASKS | {"learn"},
     "sample": set(),
     "training": _CONFIG | {"inference", "evaluation", "sample"},
+    "serve": _TASKS | {"inference"},
     "studies": _CONFIG | {"evaluation"},
     "report": _CONFIG | {"evaluation", "studies"},
     "engines": {"core"},

@@ -219,6 +219,32 @@ def show(
         print(line)
 
 
+@app.command(epilog="Example: `polytask serve runs/first --port 8080`, then "
+             "`curl localhost:8000/predict -H 'content-type: application/json' "
+             "-d '{\"texts\": \"A gem.\"}'`")
+def serve(
+    runs: Annotated[list[Path], typer.Argument(help="Runs or model folders.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on; absent: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0: any that is free; absent: 8000.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, torch, onnx or int8.")] = None,
+    threads: Annotated[int | None, typer.Option(
+        help="Threads of the engine; absent: the free cores.")] = None,
+    config: Annotated[Path | None, typer.Option(
+        help="A TOML file of settings (docs/serving.md); POLYTASK_* variables are over it, then "
+        "flags.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option(
+        "--set", help="Another setting: --set max_queue=256.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Serve every task of trained models over HTTP, with a page to try them."""
+    from polytask.commands.serve import serve_runs
+    from polytask.core.toml import override
+
+    given = {"host": host, "port": port, "engine": engine, "threads": threads}
+    serve_runs(runs, config, override({}, assignments or ()) | {
+        key: value for key, value in given.items() if value is not None}, quiet)
+
+
 def main() -> None:
     """Run the command line; the user's mistakes are one line each and exit status 2."""
     _write_any_text()

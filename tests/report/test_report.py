@@ -182,9 +182,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
         made[name] = {"train": f"{name}-train.csv", "dev": f"{name}-dev.csv", "text": "text",
                       "label": "label", "kind": kind}
     made["price"]["range"] = [-100, 100]
-    train = {"max_steps": 6, "batch_size": 8, "surgery": "pcgrad", "evaluate_every": 2,
-             "weighting": "automatic", "train_metrics": True}
-    table = {"data": {"root": str(folder), "max_length": 48}, "tasks": made, "train": train,
+    settings = {"max_steps": 6, "batch_size": 8, "surgery": "pcgrad", "evaluate_every": 2,
+                "weighting": "automatic", "train_metrics": True}
+    table = {"data": {"root": str(folder), "max_length": 48}, "tasks": made, "train": settings,
              "encoder": {"checkpoint": str(tiny_checkpoint)}}
     train(Run.from_table(table), folder / "run", quiet=True)
     return folder / "run"

@@ -23,6 +23,7 @@ from polytask.inference.forward import attention, autocast_of, by_length, forwar
 from polytask.inference.records import named, probabilities
 from polytask.model.heads.decisions import Decision
 from polytask.model.multitask import MultiTask
+from polytask.model.poolings import Pooling
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, save_model
 from polytask.tasks.task import ResolvedTask
 
@@ -53,6 +54,16 @@ class Model:
         self._held = held
         self._tokenizer = Tokenizer(held.tokenizer)
         self._library = DatasetStore(self._tokenizer, Path(), Cache())
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer.json of the model."""
+        return self._held.tokenizer
+
+    @property
+    def pooling(self) -> Pooling:
+        """What makes the vectors of `embed`."""
+        return self._held.pooling
 
     def task(self, name: str) -> ResolvedTask:
         """Return a task of the model; raise `ConfigError` for one that it does not have."""

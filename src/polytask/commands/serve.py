@@ -1,0 +1,37 @@
+"""`polytask serve`: models of runs behind HTTP."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from polytask.core.errors import MissingExtra
+
+
+def serve_runs(runs: Sequence[Path], config: Path | None, given: Mapping[str, Any],
+               quiet: bool = False) -> None:
+    """Serve runs or model folders until a signal ends it.
+
+    `given` are settings of `ServeSettings`, over the environment's (`POLYTASK_PORT`) and the file's. Raises
+    `MissingExtra` without the extra "serve", and a sentence for whatever cannot be served.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError:
+        raise MissingExtra("polytask serve", "serve") from None
+    from polytask.serve.engines import loader
+    from polytask.serve.server import serve
+    from polytask.serve.settings import api_keys, read_settings
+
+    settings = read_settings(config, given)
+    keys = api_keys(settings)
+
+    def started(address: str) -> None:
+        if not quiet:
+            sys.stderr.write(f"serving {', '.join(map(str, runs))} at {address} (Ctrl-C ends it)\n")
+
+    serve(runs, settings, keys, loader(settings), started)

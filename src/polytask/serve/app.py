@@ -1,0 +1,204 @@
+"""The HTTP interface: our routes and the page. Those of other servers are in `compatible`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from polytask.serve import compatible
+from polytask.serve.engine import TaskInfo
+from polytask.serve.limits import LOG, Gate, ServeError
+from polytask.serve.requests import EmbedBody, PredictBody, TaskBody
+from polytask.serve.service import Answered, Service, vectors
+from polytask.serve.settings import ServeSettings
+
+CSP = ("default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+       "frame-ancestors 'none'")
+_KINDS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
+    """Return the application that answers for a service."""
+    settings = service.settings
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    # FastAPI's own pages of the routes load from elsewhere: ours is `/`.
+    app = FastAPI(title="polytask", version=version("polytask"), docs_url=None, redoc_url=None,
+                  lifespan=lifespan, root_path=settings.root_path)
+    app.state.service = service
+    app.add_middleware(Gate, settings=settings, keys=keys, counters=service.counters)
+    if settings.allow_origin:
+        app.add_middleware(CORSMiddleware, allow_origins=[settings.allow_origin],
+                           allow_methods=["GET", "POST"], allow_headers=["*"])
+    _errors(app)
+    _state(app, service, settings)
+    _predict(app, service)
+    compatible.add_routes(app, service)
+    if settings.page:
+        _page(app)
+    return app
+
+
+def _errors(app: FastAPI) -> None:
+    """Let every refusal be JSON with a sentence, and no failure show its insides."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServeError)
+        return JSONResponse(error.body(), error.status, headers=error.headers())
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return JSONResponse({"error": _sentence(error), "error_type": "validation"}, 400)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        sentence = {404: f"{request.url.path} is no route here; /openapi.json lists them",
+                    405: f"{request.method} is not answered at {request.url.path}"}
+        return JSONResponse({"error": sentence.get(error.status_code, str(error.detail)),
+                             "error_type": _KINDS.get(error.status_code, "validation")},
+                            error.status_code, headers=error.headers)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        number = getattr(request.state, "request_id", "unknown")
+        LOG.error('{"request": "%s", "failed": "%s"}', number, type(error).__name__)
+        return JSONResponse({"error": f"the server failed on this request ({number})",
+                             "error_type": "failed"}, 500)
+
+    app.add_exception_handler(ServeError, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, failed)
+
+
+def _sentence(error: RequestValidationError) -> str:
+    """Return the first mistake of a body: where, what is wrong."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')}"
+    if first["type"] == "missing" and tuple(first["loc"]) == ("body",):
+        return "the body is missing, expected a JSON object"
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _state(app: FastAPI, service: Service, settings: ServeSettings) -> None:
+    @app.get("/tasks", summary="The tasks")
+    async def tasks(model: str | None = None) -> list[dict[str, Any]]:
+        return [task.to_json() for task in service.model(model).tasks.values()]
+
+    @app.get("/info", summary="The models, their tasks and the limits")
+    async def info() -> dict[str, Any]:
+        first = service.model(None)
+        return {
+            "model_id": first.name, "version": version("polytask"),
+            "models": {name: {"engine": model.engine, "width": model.width,
+                              "max_input_length": model.max_length,
+                              "tasks": [task.to_json() for task in model.tasks.values()]}
+                       for name, model in service.models.items()},
+            "max_concurrent_requests": settings.max_requests,
+            "max_input_length": first.max_length, "max_batch_tokens": settings.max_batch_tokens,
+            "max_client_batch_size": settings.max_inputs, "auto_truncate": settings.truncate,
+            "max_bytes": settings.max_bytes, "max_characters": settings.max_characters,
+        }
+
+    @app.get("/health", summary="Whether the process lives")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/ready", summary="Whether a request would be taken")
+    async def ready() -> dict[str, str]:
+        if not service.ready:
+            raise ServeError(503, "unavailable", "the server is full, failing, or shutting down",
+                             retry_after=1)
+        return {"status": "ready"}
+
+    @app.get("/metrics", summary="Figures in Prometheus' text format")
+    async def metrics() -> Response:
+        return Response(service.counters.text(), media_type="text/plain; version=0.0.4")
+
+
+def _predict(app: FastAPI, service: Service) -> None:
+    async def answered(request: Request, body: TaskBody | PredictBody, tasks: str | list[str] | None,
+                       model_name: str | None) -> Response:
+        inputs, texts = inputs_of(body.texts, body.pairs)
+        names = [tasks] if isinstance(tasks, str) else tasks or []
+        model = service.model(model_name, [name for name in names if name != "all"])
+        wanted = service.wanted_tasks(model, tasks, texts)
+        found = await service.answer(request, model, inputs, wanted,
+                                     truncate=getattr(body, "truncate", None))
+        return JSONResponse(result(found, wanted, body.logits))
+
+    @app.post("/predict", summary="Every task's answer to texts or pairs, for one pass of the encoder")
+    async def predict(request: Request, body: PredictBody) -> Response:
+        if body.inputs is not None:
+            return await compatible.predict(request, service, body)
+        return await answered(request, body, body.tasks, body.model)
+
+    @app.post("/tasks/{task}", summary="One task's answer")
+    async def one_task(request: Request, task: str, body: TaskBody) -> Response:
+        return await answered(request, body, task, None)
+
+    @app.post("/embed", summary="The vector of each text")
+    async def embed(request: Request, body: EmbedBody) -> Response:
+        if body.inputs is not None:
+            return await compatible.embed(request, service, body)
+        inputs, _ = inputs_of(body.texts, None)
+        found = await service.answer(request, service.model(body.model), inputs, (), embed=True,
+                                     truncate=body.truncate)
+        return JSONResponse({"embeddings": vectors(found, bool(body.normalize)).tolist(),
+                             "tokens": found.tokens, "truncated": found.truncated})
+
+
+def inputs_of(texts: str | list[str] | None,
+              pairs: Any) -> tuple[list[tuple[str, ...]], int]:
+    """Return the inputs of a request, and how many texts each has."""
+    if (texts is None) == (pairs is None):
+        raise ServeError(400, "validation", 'expected either "texts" or "pairs" (or "inputs")')
+    if texts is not None:
+        return [(text,) for text in ([texts] if isinstance(texts, str) else texts)], 1
+    several = [pairs] if len(pairs) == 2 and isinstance(pairs[0], str) else pairs
+    return [tuple(pair) for pair in several], 2
+
+
+def result(found: Answered, tasks: Sequence[TaskInfo], logits: bool) -> dict[str, Any]:
+    """Return the body of our own answer."""
+    rows = [{task.name: finite(each.tasks[task.name].to_json(logits)) for task in tasks}
+            for each in found.answers]
+    return {"results": rows, "tokens": found.tokens, "truncated": found.truncated}
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value without numbers that JSON does not know: those are null."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _page(app: FastAPI) -> None:
+    kinds = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascript"),
+             "/page.css": ("page.css", "text/css")}
+    for route, (name, kind) in kinds.items():
+        content = (files("polytask.serve") / name).read_bytes()
+
+        async def asset(content: bytes = content, kind: str = kind) -> Response:
+            return Response(content, media_type=f"{kind}; charset=utf-8", headers={
+                "content-security-policy": CSP, "x-content-type-options": "nosniff",
+                "referrer-policy": "no-referrer"})
+
+        app.add_api_route(route, asset, methods=["GET"], include_in_schema=False)

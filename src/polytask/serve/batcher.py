@@ -1,0 +1,269 @@
+"""The micro-batcher: one thread owns the model, requests wait in one queue, batches fill by tokens.
+
+A batch takes what is queued, in its order, up to `max_batch_tokens` real tokens. It waits for more, and
+`max_wait_ms` at most, only where the batch before held several requests: whoever asks alone never waits.
+Inputs that are equal are encoded once, and tasks that read their texts alike share the pass. All inputs of
+a request enter the queue, or none does. A request that was cancelled or is past its deadline leaves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.serve.counters import Counters
+from polytask.serve.engine import BatchAnswers, EncodedText, ServedModel, TaskAnswer
+
+# Batches in a row that must fail before the server says that it is not ready.
+FAILURES_UNTIL_UNREADY = 3
+
+
+class Overloaded(Exception):
+    """The queue has no room for the request; `retry_after` seconds are a fair guess."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class DeadlinePassed(Exception):
+    """The request was not answered in its time."""
+
+
+class InputFailed(Exception):
+    """The model failed on one input; the others of the batch were answered."""
+
+
+@dataclass
+class InputAnswer:
+    """What one input got: the answer of each task asked for, and its vector where asked."""
+
+    tasks: dict[str, TaskAnswer]
+    vector: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One input of a request: what is to be computed for it, by the model that tokenized it."""
+
+    model: ServedModel
+    text: EncodedText
+    layout: Hashable
+    tasks: tuple[str, ...]
+    embed: bool
+    tokens: int
+
+
+@dataclass(eq=False)
+class PendingRequest:
+    """The inputs of a request, and where its answer goes."""
+
+    inputs: Sequence[Wanted]
+    deadline: float
+    finish: Callable[[list[InputAnswer] | Exception], None]
+    since: float
+    answers: dict[int, InputAnswer] = field(default_factory=dict)
+    error: Exception | None = None
+    cancelled: bool = False
+    ended: bool = False
+
+
+QueuedInput = tuple[PendingRequest, int]
+
+
+class Batcher:
+    """Answers requests in batches, in a thread of its own."""
+
+    def __init__(self, max_batch_tokens: int = 2048, max_queue: int = 512, max_wait_ms: float = 3.0,
+                 counters: Counters | None = None) -> None:
+        self.max_batch_tokens, self.max_queue = max_batch_tokens, max_queue
+        self.max_wait = max_wait_ms / 1000
+        self.counters = counters or Counters()
+        self._queue: deque[QueuedInput] = deque()
+        self._queued_tokens = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._several = False  # whether the last batch held more than one request
+        self._failures = 0
+        self._rate = 0.0  # tokens a second, a running mean
+        self._thread = threading.Thread(target=self._run, name="polytask-batcher", daemon=True)
+        self._thread.start()
+
+    # ---- asking
+
+    async def submit(self, inputs: Sequence[Wanted], timeout: float) -> list[InputAnswer]:
+        """Return the answers to the inputs of one request.
+
+        Raises `Overloaded` at once, `DeadlinePassed` after `timeout` seconds, `InputFailed`. A cancelled
+        task leaves the queue.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[InputAnswer]] = loop.create_future()
+
+        def finish(result: list[InputAnswer] | Exception) -> None:
+            loop.call_soon_threadsafe(_resolve, future, result)
+
+        request = self.enqueue(inputs, timeout, finish)
+        try:
+            return await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            raise DeadlinePassed(f"not answered within {timeout:g} s") from None
+        finally:
+            request.cancelled = True
+
+    def enqueue(self, inputs: Sequence[Wanted], timeout: float,
+                finish: Callable[[list[InputAnswer] | Exception], None]) -> PendingRequest:
+        """Put a request's inputs into the queue, all of them; raise `Overloaded` where they do not fit."""
+        now = time.monotonic()
+        request = PendingRequest(inputs, now + timeout, finish, now)
+        with self._changed:
+            if self._closing:
+                raise Overloaded(1)
+            # A request that alone is larger than the queue is taken when nothing waits.
+            if self._queue and len(self._queue) + len(inputs) > self.max_queue:
+                raise Overloaded(self._retry_after())
+            self._queue.extend((request, place) for place in range(len(inputs)))
+            self._queued_tokens += sum(each.tokens for each in inputs)
+            self.counters.queue(len(self._queue))
+            self._changed.notify()
+        return request
+
+    def _retry_after(self) -> int:
+        return max(1, min(60, round(self._queued_tokens / self._rate))) if self._rate else 1
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be taken: the last batches did not fail, and the queue has room."""
+        return (not self._closing and self._failures < FAILURES_UNTIL_UNREADY
+                and len(self._queue) < self.max_queue and self._thread.is_alive())
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take nothing more, answer what waits, end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        while True:
+            batch = self._next()
+            if batch is None:
+                return
+            if batch:
+                self._answer(batch)
+
+    def _next(self) -> list[QueuedInput] | None:
+        """Return the next batch, waiting for it; None when the batcher has ended."""
+        with self._changed:
+            while not self._queue:
+                if self._closing:
+                    return None
+                self._changed.wait()
+            if self._several and self.max_wait and not self._closing:
+                until = time.monotonic() + self.max_wait
+                while (self._queued_tokens < self.max_batch_tokens
+                       and (left := until - time.monotonic()) > 0 and not self._closing):
+                    self._changed.wait(left)
+            return self._taken()
+
+    def _taken(self) -> list[QueuedInput]:
+        batch: list[QueuedInput] = []
+        tokens, now = 0, time.monotonic()
+        while self._queue:
+            request, place = self._queue[0]
+            size = request.inputs[place].tokens
+            gone = request.cancelled or request.ended or request.deadline < now
+            if not gone and batch and tokens + size > self.max_batch_tokens:
+                break
+            self._queue.popleft()
+            self._queued_tokens -= size
+            if gone:
+                if request.deadline < now:
+                    self._end(request, DeadlinePassed("not answered in time"))
+                continue
+            batch.append((request, place))
+            tokens += size
+        self.counters.queue(len(self._queue))
+        self._several = len({id(request) for request, _ in batch}) > 1
+        return batch
+
+    def _answer(self, batch: list[QueuedInput]) -> None:
+        began = time.monotonic()
+        groups: dict[Hashable, list[QueuedInput]] = {}
+        for request, place in batch:
+            wanted = request.inputs[place]
+            groups.setdefault((id(wanted.model), wanted.layout), []).append((request, place))
+            self.counters.waited(began - request.since)
+        failed = False
+        for group in groups.values():
+            try:
+                self._compute(group)
+            except Exception as error:  # of any kind: the thread must outlive it
+                failed = True
+                self._one_by_one(group, error)
+        self._failures = self._failures + 1 if failed else 0
+        seconds = time.monotonic() - began
+        tokens = sum(request.inputs[place].tokens for request, place in batch)
+        self._rate = 0.8 * self._rate + 0.2 * tokens / max(seconds, 1e-6) if self._rate else (
+            tokens / max(seconds, 1e-6))
+        self.counters.batch(len(batch), tokens, seconds)
+        for request in dict.fromkeys(request for request, _ in batch):
+            if len(request.answers) == len(request.inputs):
+                self._end(request, [request.answers[place] for place in range(len(request.inputs))])
+
+    def _compute(self, group: Sequence[QueuedInput]) -> None:
+        """Answer inputs of one model and layout: equal ones once, all their tasks from one pass."""
+        wanted = [request.inputs[place] for request, place in group]
+        tasks = list(dict.fromkeys(task for each in wanted for task in each.tasks))
+        first: dict[tuple[bytes, ...], int] = {}
+        where = [first.setdefault(each.text.key, len(first)) for each in wanted]
+        texts = {place: each.text for place, each in zip(where, wanted, strict=True)}
+        model, layout = wanted[0].model, wanted[0].layout
+        found = model.answer(layout, tasks, [texts[place] for place in range(len(first))],
+                             any(each.embed for each in wanted))
+        for (request, place), at, each in zip(group, where, wanted, strict=True):
+            request.answers[place] = _of_input(found, at, each)
+
+    def _one_by_one(self, group: Sequence[QueuedInput], error: Exception) -> None:
+        """Find the input that a batch failed on, and answer the others."""
+        for request, place in group:
+            if request.ended:
+                continue
+            try:
+                if len(group) == 1:
+                    raise error
+                self._compute([(request, place)])
+            except Exception as reason:
+                self.counters.failure()
+                self._end(request, InputFailed(f"input {place}: the model failed on it "
+                                               f"({type(reason).__name__})"))
+
+    @staticmethod
+    def _end(request: PendingRequest, result: list[InputAnswer] | Exception) -> None:
+        if not request.ended:
+            request.ended = True
+            request.finish(result)
+
+
+def _of_input(found: BatchAnswers, at: int, wanted: Wanted) -> InputAnswer:
+    vector = found.vectors[at] if wanted.embed and found.vectors is not None else None
+    return InputAnswer({task: found.by_task[task][at] for task in wanted.tasks}, vector)
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

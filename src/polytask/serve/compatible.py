@@ -1,0 +1,164 @@
+"""The routes that clients of other servers speak: OpenAI's embeddings, text-embeddings-inference, Cohere.
+
+Request and response have the shapes of those servers, so that their clients work unchanged. Where both
+have a route of one name, the key tells: `inputs` is text-embeddings-inference's, `texts` is ours.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from polytask.serve.engine import TaskAnswer, TaskInfo
+from polytask.serve.limits import ServeError
+from polytask.serve.requests import EmbedBody, OpenAIBody, PredictBody, RerankBody, SimilarityBody
+from polytask.serve.service import Service, vectors
+
+
+async def predict(request: Request, service: Service, body: PredictBody) -> Response:
+    """Answer text-embeddings-inference's `/predict`: [{label, score}], the likeliest first."""
+    inputs, batch = classified_inputs(body.inputs)
+    model = service.model(body.model)
+    if {len(texts) for texts in inputs} - {1, 2} or len({len(texts) for texts in inputs}) > 1:
+        raise ServeError(400, "validation", "inputs: expected all of them with one text, or all with two")
+    texts = len(inputs[0])
+    named = body.tasks if isinstance(body.tasks, str) else next(iter(body.tasks or ()), None)
+    task = service.task(model, named, texts) if named else service.default_task(model, texts)
+    found = await service.answer(request, model, inputs, [task], truncate=body.truncate)
+    rows = [ranked(task, each.tasks[task.name], body.raw_scores) for each in found.answers]
+    # The hub's inference client sends `parameters` and reads the first of a batch.
+    return JSONResponse(rows if batch or body.parameters is not None else rows[0])
+
+
+def classified_inputs(inputs: Any) -> tuple[list[tuple[str, ...]], bool]:
+    """Return the inputs of `/predict`, and whether they are a batch: a text, a pair, or a list of lists."""
+    if isinstance(inputs, str):
+        return [(inputs,)], False
+    if isinstance(inputs, list) and len(inputs) == 2 and all(isinstance(each, str) for each in inputs):
+        return [tuple(inputs)], False
+    if isinstance(inputs, list) and inputs:
+        rows = [(each,) if isinstance(each, str) else each for each in inputs]
+        if all(isinstance(row, list | tuple) and row and all(isinstance(text, str) for text in row)
+               for row in rows):
+            return [tuple(row) for row in rows], True
+    raise ServeError(400, "validation", "inputs: expected a text, a pair [a, b], or a batch [[a], [b], …]")
+
+
+def ranked(task: TaskInfo, answer: TaskAnswer, raw: bool) -> list[dict[str, Any]]:
+    """Return a label and score for each class, the highest first; of a number, the number itself."""
+    if answer.probabilities is None:
+        if isinstance(answer.score, list):
+            scores = dict(zip(task.classes, answer.score, strict=True))
+        else:
+            scores = {task.name if not task.classes else str(answer.label): float(answer.score)}
+    else:
+        scores = dict(answer.probabilities)
+    if raw and len(answer.logits) == len(scores):
+        scores = dict(zip(scores, answer.logits, strict=True))
+    return [{"score": score, "label": label}
+            for label, score in sorted(scores.items(), key=lambda pair: -pair[1])]
+
+
+async def embed(request: Request, service: Service, body: EmbedBody) -> Response:
+    """Answer text-embeddings-inference's `/embed`: a vector a text, of length 1 unless told otherwise."""
+    model = service.model(body.model)
+    _width(body.dimensions, model.width)
+    inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs or []
+    found = await service.answer(request, model, [(text,) for text in inputs], (), embed=True,
+                                 truncate=body.truncate)
+    return JSONResponse(vectors(found, body.normalize is not False).tolist())
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add `/v1/embeddings`, `/similarity` and `/rerank`."""
+
+    @app.post("/v1/embeddings", summary="OpenAI's embeddings")
+    async def openai(request: Request, body: OpenAIBody) -> Response:
+        model = service.model(body.model if body.model in service.models else None)
+        _width(body.dimensions, model.width)
+        given: Any = [body.input] if isinstance(body.input, str) else body.input
+        if given and isinstance(given[0], int):
+            given = [given]
+        if given and not isinstance(given[0], str):
+            raise ServeError(400, "validation", "input: found token numbers, expected texts; this server "
+                             "has a tokenizer of its own")
+        found = await service.answer(request, model, [(text,) for text in given], (), embed=True)
+        rows = vectors(found, normalize=True)
+        return JSONResponse({
+            "object": "list", "model": body.model or model.name,
+            "data": [{"object": "embedding", "index": place, "embedding": _shown(row, body.encoding_format)}
+                     for place, row in enumerate(rows)],
+            "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens}})
+
+    @app.post("/similarity", summary="The cosine of a sentence with others")
+    async def similarity(request: Request, body: SimilarityBody) -> Response:
+        texts = [body.inputs.source_sentence, *body.inputs.sentences]
+        if len(texts) == 1:
+            raise ServeError(400, "validation", "inputs.sentences: found none, expected at least one")
+        found = await service.answer(request, service.model(None), [(text,) for text in texts], (),
+                                     embed=True)
+        first, *others = vectors(found, normalize=True)
+        return JSONResponse([float(first @ other) for other in others])
+
+    @app.post("/rerank", summary="Documents by their score with a query")
+    async def rerank(request: Request, body: RerankBody) -> Response:
+        return await _rerank(request, service, body)
+
+
+async def _rerank(request: Request, service: Service, body: RerankBody) -> Response:
+    model = service.model(body.model, [body.task] if body.task else [])
+    task = service.task(model, body.task, 2) if body.task else _ranking_task(model.tasks.values())
+    if task.kind not in ("binary", "regression"):
+        raise ServeError(400, "validation", f'task "{task.name}" has {len(task.classes)} classes, '
+                         "expected a task of two classes or of numbers")
+    if (body.texts is None) == (body.documents is None):
+        raise ServeError(400, "validation", 'expected either "documents" or "texts"')
+    documents = [_document(each) for each in body.documents or body.texts or []]
+    if not documents:
+        raise ServeError(400, "validation", "documents: found none, expected at least one")
+    found = await service.answer(request, model, [(body.query, text) for text in documents], [task],
+                                 truncate=body.truncate)
+    scored = [each.tasks[task.name] for each in found.answers]
+    scores = [each.logits[-1] if body.raw_scores else float(each.score) for each in scored]
+    order = sorted(range(len(scores)), key=lambda place: -scores[place])[:body.top_n]
+    if body.texts is not None:
+        return JSONResponse([{"index": place, "score": scores[place]}
+                             | ({"text": documents[place]} if body.return_text else {}) for place in order])
+    results = [{"index": place, "relevance_score": scores[place]}
+               | ({"document": {"text": documents[place]}} if body.return_documents else {})
+               for place in order]
+    return JSONResponse({"id": request.state.request_id, "model": model.name, "results": results,
+                         "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens}})
+
+
+def _ranking_task(tasks: Any) -> TaskInfo:
+    for task in tasks:
+        if task.texts == 2 and task.kind in ("binary", "regression"):
+            return task  # type: ignore[no-any-return]
+    raise ServeError(400, "validation", "no task here compares two texts by one number, so that "
+                     "nothing can be ranked")
+
+
+def _document(document: str | dict[str, Any]) -> str:
+    text = document if isinstance(document, str) else document.get("text")
+    if not isinstance(text, str):
+        raise ServeError(400, "validation", 'documents: expected texts, or tables with "text"')
+    return text
+
+
+def _width(dimensions: int | None, width: int) -> None:
+    if dimensions is not None and dimensions != width:
+        raise ServeError(400, "validation", f"dimensions: found {dimensions}, expected {width}, the width "
+                         "of this model")
+
+
+def _shown(vector: np.ndarray[Any, Any], form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()  # type: ignore[no-any-return]
+
+

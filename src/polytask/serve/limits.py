@@ -1,0 +1,165 @@
+"""What every request must pass before its route: the size and time of its body, its key, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from polytask.serve.counters import Counters
+from polytask.serve.settings import ServeSettings
+
+LOG = logging.getLogger("polytask.serve")
+# Routes that orchestrators ask without a key.
+OPEN_ROUTES = frozenset({"/health", "/ready"})
+OWN_ROUTES = frozenset({"/", "/page.js", "/page.css"})
+
+
+class ServeError(Exception):
+    """A refusal: its HTTP status, a word for programs, a sentence for people."""
+
+    def __init__(self, status: int, kind: str, sentence: str, retry_after: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.kind, self.sentence, self.retry_after = status, kind, sentence, retry_after
+
+    def body(self) -> dict[str, str]:
+        return {"error": self.sentence, "error_type": self.kind}
+
+    def headers(self) -> dict[str, str]:
+        headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        return headers | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+
+
+class Gate:
+    """Middleware: keys, body limits, the number of requests at a time, one log line a request."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, keys: Sequence[bytes],
+                 counters: Counters) -> None:
+        self.app, self.settings, self.keys, self.counters = app, settings, tuple(keys), counters
+        self.open_requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+        scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex[:12]
+
+        refusals: list[ServeError] = []
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if refusals:  # the body was refused while the route read it: that is the answer
+                return
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()),
+                                      (b"x-request-id", scope["state"]["request_id"].encode())]
+            await send(message)
+
+        self.open_requests += 1
+        try:
+            self._check(scope)
+            await self.app(scope, self._bounded(receive, refusals), noted)
+        except ServeError as refusal:
+            refusals.append(refusal)
+        finally:
+            self.open_requests -= 1
+            if refusals:
+                status = refusals[0].status
+                await _answer(refusals[0], scope, send)
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - began
+            self.counters.request(route, status, seconds)
+            self._log(scope, route, status, seconds)
+
+    def _check(self, scope: Scope) -> None:
+        """Refuse what may not come in at all."""
+        headers = dict(scope["headers"])
+        if self.open_requests > self.settings.max_requests and scope["path"] not in OPEN_ROUTES:
+            raise ServeError(429, "overloaded", f"{self.settings.max_requests} requests are being "
+                             "answered; try again in 1 s", retry_after=1)
+        if self.keys and scope["path"] not in OPEN_ROUTES | OWN_ROUTES:
+            given = headers.get(b"authorization", b"")
+            token = given[7:].strip() if given[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
+            # Every key is compared, and in constant time: the time tells nothing.
+            if not sum(hmac.compare_digest(token, key) for key in self.keys):
+                raise ServeError(401, "unauthorized", "the API key is missing or wrong; expected the "
+                                 'header "Authorization: Bearer KEY"')
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 15:
+            raise ServeError(400, "validation", f"content-length: found {length[:40].decode('latin-1')!r}, "
+                             "expected a number of bytes")
+        if int(length) > self.settings.max_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> ServeError:
+        return ServeError(413, "too_large",
+                          f"the body has more than {self.settings.max_bytes:,} bytes (max_bytes)")
+
+    def _bounded(self, receive: Receive, refusals: list[ServeError]) -> Receive:
+        """Return a `receive` that counts the body as it comes, and waits for it so long and no longer.
+
+        What is refused is put into `refusals` as well: a framework makes errors of its own of what is
+        raised while it reads.
+        """
+        until, size, ended = time.monotonic() + self.settings.timeout, 0, False
+
+        async def bounded() -> Message:
+            nonlocal size, ended
+            if ended:  # only a disconnection can follow
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                refusals.append(ServeError(408, "timeout", "the body did not arrive within "
+                                           f"{self.settings.timeout:g} s"))
+                raise refusals[0] from None
+            if message["type"] == "http.request":
+                size += len(message.get("body", b""))
+                ended = not message.get("more_body", False)
+                if size > self.settings.max_bytes:
+                    refusals.append(self._too_large())
+                    raise refusals[0]
+            return message
+
+        return bounded
+
+    def _log(self, scope: Scope, route: str, status: int, seconds: float) -> None:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S"), "request": scope["state"]["request_id"],
+            "method": scope["method"], "route": route, "status": status,
+            "ms": round(1000 * seconds, 2), **scope["state"].get("counts", {}),
+        }
+        if self.settings.log == "json":
+            LOG.info(json.dumps(line))
+        elif self.settings.log == "text":
+            LOG.info(" ".join(f"{key}={value}" for key, value in line.items()))
+
+
+async def _answer(refusal: ServeError, scope: Scope, send: Send) -> None:
+    body = json.dumps(refusal.body()).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)),
+               # What is left of a refused body is not read: the connection ends with it.
+               "connection": "close", "x-request-id": scope["state"]["request_id"],
+               **refusal.headers()}
+    await send({"type": "http.response.start", "status": refusal.status,
+                "headers": [(key.encode(), value.encode()) for key, value in headers.items()]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def log_to_stderr() -> None:
+    """Let the server's log go to standard error, a line a request."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    LOG.handlers[:] = [handler]
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False

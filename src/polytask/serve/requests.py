@@ -1,0 +1,98 @@
+"""The bodies of requests: ours, and those of clients that speak another server's language."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Pair = tuple[str, str]
+
+
+class Body(BaseModel):
+    """A body whose unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LenientBody(BaseModel):
+    """A body of a client of another server, which may send settings that mean nothing here."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class PredictBody(Body):
+    """`/predict`: texts or pairs, and the tasks that answer; or `inputs`, as text-embeddings-inference."""
+
+    texts: str | list[str] | None = Field(None, description="A text, or several.")
+    pairs: Pair | list[Pair] | None = Field(None, description="A pair of texts, or several.")
+    tasks: str | list[str] | None = Field(
+        None, description='The tasks that answer: one, several, or absent (or "all") for all that fit.')
+    logits: bool = Field(False, description="Whether answers hold the head's raw numbers as well.")
+    model: str | None = Field(None, description="The model, where the server has several.")
+    inputs: Any = Field(None, description="A text, a pair [a, b], or a batch [[a], [a, b]]: the answer is "
+                        "text-embeddings-inference's, of the default task.")
+    raw_scores: bool = False
+    truncate: bool | None = None
+    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    parameters: dict[str, Any] | None = Field(None, description="Sent by the hub's inference "
+                                              "client, which reads a batch of one.")
+
+
+class EmbedBody(Body):
+    """`/embed`: texts; or `inputs`, as text-embeddings-inference."""
+
+    texts: str | list[str] | None = None
+    normalize: bool | None = Field(None, description="Whether vectors are scaled to length 1.")
+    model: str | None = None
+    inputs: str | list[str] | None = None
+    truncate: bool | None = None
+    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    prompt_name: None = None
+    dimensions: int | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class OpenAIBody(LenientBody):
+    """`/v1/embeddings`."""
+
+    input: str | list[str] | list[int] | list[list[int]]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+
+
+class SimilarityInputs(LenientBody):
+    source_sentence: str
+    sentences: list[str]
+
+
+class SimilarityBody(LenientBody):
+    """`/similarity`: the cosine of a sentence with others."""
+
+    inputs: SimilarityInputs
+
+
+class RerankBody(Body):
+    """`/rerank`: a query and documents (the answer is Cohere's), or texts (text-embeddings-inference's)."""
+
+    query: str
+    documents: list[str | dict[str, Any]] | None = None
+    texts: list[str] | None = None
+    task: str | None = None
+    model: str | None = None
+    top_n: int | None = Field(None, ge=1)
+    return_documents: bool = False
+    return_text: bool = False
+    raw_scores: bool = False
+    truncate: bool | None = None
+    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+
+
+class TaskBody(Body):
+    """`/tasks/NAME`: what one task is asked."""
+
+    texts: str | list[str] | None = None
+    pairs: Pair | list[Pair] | None = None
+    logits: bool = False

@@ -1,0 +1,204 @@
+"""What the routes have in common: requests to inputs of the batcher, and its answers back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+
+from polytask.core.errors import nearest
+from polytask.serve.batcher import Batcher, DeadlinePassed, InputAnswer, InputFailed, Overloaded, Wanted
+from polytask.serve.counters import Counters
+from polytask.serve.engine import EncodedText, ServedModel, TaskInfo
+from polytask.serve.limits import ServeError
+from polytask.serve.settings import ServeSettings
+
+# Seconds between two looks at whether a client that waits is still there.
+DISCONNECT_POLL = 0.25
+
+
+@dataclass
+class Answered:
+    """The answers to a request's inputs, its tokens, and which inputs were cut."""
+
+    answers: list[InputAnswer]
+    tokens: int
+    truncated: list[int]
+
+
+class Service:
+    """The models of a server and the batcher before them."""
+
+    def __init__(self, models: Sequence[ServedModel], settings: ServeSettings,
+                 counters: Counters | None = None) -> None:
+        self.settings, self.counters = settings, counters or Counters()
+        self.models = {model.name: model for model in models}
+        self.batcher = Batcher(settings.max_batch_tokens, settings.max_queue, settings.max_wait_ms,
+                               self.counters)
+        self.draining = False
+        self._pool = ThreadPoolExecutor(2, "polytask-tokenizer")
+
+    @property
+    def ready(self) -> bool:
+        return not self.draining and self.batcher.ready
+
+    def replace(self, model: ServedModel) -> None:
+        """Let a model answer in the place of the one of its name; requests under way keep theirs."""
+        self.models[model.name] = model
+        self.counters.reload()
+
+    def close(self) -> None:
+        self.draining = True
+        self.batcher.close(self.settings.timeout)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # ---- names
+
+    def model(self, name: str | None, tasks: Sequence[str] = ()) -> ServedModel:
+        """Return the model of a name; absent: the first that has all of the tasks."""
+        if name is not None and name in self.models:
+            return self.models[name]
+        if name is not None and len(self.models) > 1:
+            raise ServeError(404, "not_found", f'model: "{name}" is no model here'
+                             f"{nearest(name, self.models)} (there are {', '.join(self.models)})")
+        fitting = [model for model in self.models.values() if all(task in model.tasks for task in tasks)]
+        return (fitting or list(self.models.values()))[0]
+
+    def task(self, model: ServedModel, name: str, texts: int | None = None) -> TaskInfo:
+        """Return a task; refuse one that is not there or takes another number of texts."""
+        if name not in model.tasks:
+            raise ServeError(404, "not_found", f'"{name}" is no task of {model.name}'
+                             f"{nearest(name, model.tasks)} (there are {', '.join(model.tasks)})")
+        task = model.tasks[name]
+        if texts is not None and task.texts != texts:
+            raise ServeError(400, "validation", f'task "{name}" takes {_texts(task.texts)} an input, found '
+                             f"{_texts(texts)}; use {'pairs' if task.texts == 2 else 'texts'}")
+        return task
+
+    def default_task(self, model: ServedModel, texts: int) -> TaskInfo:
+        """Return the first task that takes this number of texts."""
+        for task in model.tasks.values():
+            if task.texts == texts:
+                return task
+        raise ServeError(400, "validation", f"{model.name} has no task that takes {_texts(texts)} an input "
+                         f"(there are {', '.join(model.tasks)})")
+
+    def wanted_tasks(self, model: ServedModel, names: str | Sequence[str] | None,
+                     texts: int) -> list[TaskInfo]:
+        """Return the tasks that a request names; none or "all": all that take this number of texts."""
+        if names is None or names in ("all", ["all"]):
+            fitting = [task for task in model.tasks.values() if task.texts == texts]
+            return fitting or [self.default_task(model, texts)]
+        listed = [names] if isinstance(names, str) else list(dict.fromkeys(names))
+        if not listed:
+            raise ServeError(400, "validation", "tasks: found no name, expected at least one "
+                             f"of {', '.join(model.tasks)}")
+        return [self.task(model, name, texts) for name in listed]
+
+    # ---- inputs
+
+    def checked(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Return the inputs, their texts within the limits; what cannot be encoded as "?"."""
+        if not inputs:
+            raise ServeError(400, "validation", "found no text, expected at least one")
+        if len(inputs) > self.settings.max_inputs:
+            raise ServeError(413, "too_many", f"found {len(inputs):,} inputs, expected at most "
+                             f"{self.settings.max_inputs:,} a request (max_inputs)")
+        for place, texts in enumerate(inputs):
+            for text in texts:
+                if len(text) > self.settings.max_characters:
+                    raise ServeError(413, "too_large", f"input {place}: found {len(text):,} characters, "
+                                     f"expected at most {self.settings.max_characters:,} (max_characters)")
+                if not text.strip():
+                    raise ServeError(400, "validation", f"input {place}: the text is empty")
+        return [tuple(text.encode("utf-8", "replace").decode() for text in texts) for texts in inputs]
+
+    async def answer(self, request: Request, model: ServedModel, inputs: Sequence[tuple[str, ...]],
+                     tasks: Sequence[TaskInfo], embed: bool = False,
+                     truncate: bool | None = None) -> Answered:
+        """Return the answers to inputs: one pass of the encoder for the tasks that read them alike.
+
+        Raises `ServeError` with the status that the refusal has.
+        """
+        checked = self.checked(inputs)
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._pool, model.tokenize, checked)
+        return await self.answer_encoded(request, model, encoded, tasks, embed, truncate)
+
+    async def answer_encoded(self, request: Request, model: ServedModel, encoded: Sequence[EncodedText],
+                             tasks: Sequence[TaskInfo], embed: bool = False,
+                             truncate: bool | None = None) -> Answered:
+        """Return the answers to tokenized inputs."""
+        layouts: dict[object, list[str]] = {}
+        for task in tasks:
+            layouts.setdefault(task.layout, []).append(task.name)
+        if embed:
+            layouts.setdefault(model.embedding_layout, [])
+        wanted, owner, truncated, total = [], [], set(), 0
+        for place, text in enumerate(encoded):
+            for layout, names in layouts.items():
+                kept, full = model.tokens(layout, text)
+                if kept < full:
+                    truncated.add(place)
+                total += kept
+                wanted.append(Wanted(model, text, layout, tuple(names),
+                                     embed and layout == model.embedding_layout, kept))
+                owner.append(place)
+        cut = self.settings.truncate if truncate is None else truncate
+        if truncated and not cut:
+            raise ServeError(413, "too_long", f"input {min(truncated)}: has more tokens than the "
+                             "model reads; shorten it, or let it be cut with truncate = true")
+        answers = await self._submitted(request, wanted)
+        merged = [InputAnswer({}, None) for _ in encoded]
+        for place, answer in zip(owner, answers, strict=True):
+            merged[place].tasks |= answer.tasks
+            merged[place].vector = answer.vector if merged[place].vector is None else merged[place].vector
+        for each in merged:
+            for name, found in each.tasks.items():
+                self.counters.answer(name, _label(found.label))
+        request.state.counts = {"inputs": len(encoded), "tokens": total}
+        return Answered(merged, total, sorted(truncated))
+
+    async def _submitted(self, request: Request, wanted: Sequence[Wanted]) -> list[InputAnswer]:
+        if self.draining:
+            raise ServeError(503, "unavailable", "the server is shutting down", retry_after=5)
+        answered = asyncio.ensure_future(self.batcher.submit(wanted, self.settings.timeout))
+        try:
+            while not (await asyncio.wait({answered}, timeout=DISCONNECT_POLL))[0]:
+                if await request.is_disconnected():
+                    raise ServeError(499, "cancelled", "the client went away")
+            return answered.result()
+        except Overloaded as error:
+            raise ServeError(429, "overloaded", str(error), retry_after=error.retry_after) from None
+        except DeadlinePassed as error:
+            raise ServeError(504, "timeout", str(error)) from None
+        except InputFailed as error:
+            raise ServeError(500, "failed", str(error)) from None
+        finally:
+            answered.cancel()
+
+
+def vectors(answered: Answered, normalize: bool) -> NDArray[np.float32]:
+    """Return the vectors of a request's inputs: (inputs, width)."""
+    stacked = np.stack([each.vector for each in answered.answers if each.vector is not None])
+    if not normalize:
+        return stacked
+    scaled: NDArray[np.float32] = stacked / np.maximum(
+        np.linalg.norm(stacked, axis=1, keepdims=True), 1e-12)
+    return scaled
+
+
+def _texts(number: int) -> str:
+    return "1 text" if number == 1 else f"{number} texts"
+
+
+def _label(label: object) -> str:
+    """Return what the counter of answers calls a label: numbers by the whole number below."""
+    if isinstance(label, float):
+        return str(int(label // 1))
+    return "|".join(map(str, label)) if isinstance(label, list) else str(label)

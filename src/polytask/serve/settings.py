@@ -1,0 +1,112 @@
+"""What a server may be told: each setting is a flag, an environment variable and a key of a TOML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from polytask.core.errors import ConfigError
+from polytask.core.settings import from_table, settings
+from polytask.core.toml import read_toml
+
+PREFIX = "POLYTASK_"
+
+
+@settings
+class ServeSettings:
+    """The settings of `polytask serve`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every interface."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on; 0 for any that is free."""
+    engine: Literal["auto", "torch", "onnx", "int8"] = "auto"
+    """What computes: torch, ONNX Runtime in fp32 or int8; auto: the fastest exact one that is there."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads of the engine; absent: the cores that are free to this process."""
+    max_batch_tokens: Annotated[int, Field(ge=16, le=1 << 20)] = 2048
+    """Tokens of a batch at most; a longer text makes a batch of its own."""
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 3.0
+    """How long a batch waits for more texts while several clients are asking; one alone never waits."""
+    max_queue: Annotated[int, Field(ge=1, le=1 << 20)] = 512
+    """Texts that wait at most; beyond, requests are refused with 429 at once."""
+    max_inputs: Annotated[int, Field(ge=1, le=1 << 20)] = 32
+    """Texts of a request at most."""
+    max_requests: Annotated[int, Field(ge=1, le=1 << 20)] = 512
+    """Requests answered at the same time at most."""
+    max_bytes: Annotated[int, Field(ge=64, le=1 << 30)] = 2_000_000
+    """Bytes of a request's body at most."""
+    max_characters: Annotated[int, Field(ge=1, le=1 << 24)] = 20_000
+    """Characters of a text at most."""
+    truncate: bool = True
+    """Whether texts above a task's tokens are cut, and told; else they are refused."""
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Seconds in which a request is answered, or given up with 504."""
+    api_keys_file: str | None = None
+    """File of API keys, one a line; absent: those of POLYTASK_API_KEYS, comma separated, or none."""
+    allow_origin: str | None = None
+    """Origin that browsers may call from (CORS); absent: only the server's own page."""
+    root_path: str = ""
+    """Path under which a proxy shows the server."""
+    page: bool = True
+    """Whether / shows a page to try the tasks."""
+    log: Literal["json", "text", "none"] = "json"
+    """Form of the log: a line a request, without the texts."""
+    reload_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    """How often the run folder is looked at for a new model; 0: never."""
+
+
+def read_settings(config: Path | None, given: Mapping[str, Any],
+                  environment: Mapping[str, str] | None = None) -> ServeSettings:
+    """Return the settings: `given` over the environment over the file's `[serve]` table.
+
+    Raises `ConfigError` with a sentence for each mistake.
+    """
+    table: dict[str, Any] = {}
+    if config is not None:
+        whole = read_toml(config)
+        inner = whole.get("serve", whole)
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{config}: serve: found {inner!r}, expected a table")
+        table |= inner
+    environment = os.environ if environment is None else environment
+    for field in fields(ServeSettings):
+        if (text := environment.get(PREFIX + field.name.upper())) is not None:
+            table[field.name] = _typed(field.name, text, str(field.type))
+    table |= {key: value for key, value in given.items() if value is not None}
+    return from_table(ServeSettings, table, "serve")
+
+
+def _typed(name: str, text: str, annotation: str) -> Any:
+    """Return the text of an environment variable as the type of its setting."""
+    where = f"{PREFIX}{name.upper()}"
+    if annotation == "bool":
+        if text.casefold() not in ("0", "1", "true", "false", "yes", "no"):
+            raise ConfigError(f"{where}: found {text!r}, expected true or false")
+        return text.casefold() in ("1", "true", "yes")
+    for kind in (int, float):
+        if f"Annotated[{kind.__name__}" in annotation:
+            try:
+                return kind(text)
+            except ValueError:
+                raise ConfigError(f"{where}: found {text!r}, expected a number") from None
+    return text
+
+
+def api_keys(chosen: ServeSettings, environment: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
+    """Return the keys that clients must have one of; none: everybody may ask."""
+    environment = os.environ if environment is None else environment
+    text = environment.get(PREFIX + "API_KEYS", "").replace(",", "\n")
+    if chosen.api_keys_file is not None:
+        try:
+            text = Path(chosen.api_keys_file).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{chosen.api_keys_file}: the API keys cannot be read ({error})") from None
+        if not text.strip():
+            raise ConfigError(f"{chosen.api_keys_file}: holds no API key, expected one a line")
+    return tuple(line.strip().encode() for line in text.splitlines() if line.strip())

@@ -1,0 +1,210 @@
+"""The routes: every door gives the answers of `predict`, every bad request its status and a sentence."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+import polytask as pk
+from polytask.serve.app import create_app
+from polytask.serve.service import Service
+from polytask.serve.settings import ServeSettings
+from polytask.serve.torch_engine import TorchEngine
+
+TEXTS = ["good plot", "awful actor in a fine film", "bad"]
+PAIRS = [("good plot", "fine plot"), ("awful", "a great scene"), ("bad bad bad", "good")]
+
+
+@pytest.fixture(scope="module")
+def model(served_run: Path) -> pk.Model:
+    return pk.load(served_run)
+
+
+def close(a: Any, b: Any) -> None:
+    np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+def test_all_tasks_of_a_text_answer_as_predict_does(client: TestClient, model: pk.Model) -> None:
+    body = client.post("/predict", json={"texts": TEXTS}).json()
+    assert [sorted(row) for row in body["results"]] == [["stars", "tags", "topic"]] * 3
+    for task in ("stars", "topic", "tags"):
+        for served, direct in zip(body["results"], model.predict(task, TEXTS), strict=True):
+            label = served[task]["label"]
+            assert ("|".join(label) if isinstance(label, list) else label) == direct.label
+            close(served[task]["score"], direct.score)
+            close(list(served[task]["probabilities"].values()), list(direct.probabilities.values()))
+    assert body["tokens"] > 9 and body["truncated"] == []
+
+
+def test_pairs_and_one_task(client: TestClient, model: pk.Model) -> None:
+    body = client.post("/predict", json={"pairs": PAIRS, "tasks": ["near", "same"], "logits": True}).json()
+    for task in ("near", "same"):
+        for served, direct in zip(body["results"], model.predict(task, PAIRS), strict=True):
+            assert served[task]["label"] == pytest.approx(direct.label, abs=1e-3)
+            close(served[task]["score"], direct.score)
+            assert len(served[task]["logits"]) == 1
+    alone = client.post("/tasks/same", json={"pairs": PAIRS[0]}).json()
+    close(alone["results"][0]["same"]["score"], body["results"][0]["same"]["score"])
+
+
+def test_embeddings_are_those_of_embed_in_three_shapes(client: TestClient, model: pk.Model) -> None:
+    direct = model.embed(TEXTS)
+    close(client.post("/embed", json={"texts": TEXTS}).json()["embeddings"], direct)
+    unit = direct / np.linalg.norm(direct, axis=1, keepdims=True)
+    close(client.post("/embed", json={"inputs": TEXTS}).json(), unit)
+    openai = client.post("/v1/embeddings", json={"input": TEXTS, "model": "run"}).json()
+    close([each["embedding"] for each in openai["data"]], unit)
+    assert openai["usage"]["prompt_tokens"] == openai["usage"]["total_tokens"] > 0
+    packed = client.post("/v1/embeddings", json={"input": "bad", "encoding_format": "base64"}).json()
+    close(np.frombuffer(base64.b64decode(packed["data"][0]["embedding"]), "<f4"), unit[2])
+
+
+def test_the_shapes_of_text_embeddings_inference(client: TestClient, model: pk.Model) -> None:
+    one = client.post("/predict", json={"inputs": "good plot"}).json()
+    assert [set(each) for each in one] == [{"label", "score"}] * 5
+    assert [each["score"] for each in one] == sorted((each["score"] for each in one), reverse=True)
+    assert one[0]["label"] == model.predict("stars", ["good plot"])[0].label
+    many = client.post("/predict", json={"inputs": [["good plot"], ["bad"]]}).json()
+    assert many[0] == one and len(many) == 2
+    pair = client.post("/predict", json={"inputs": ["good plot", "bad"]}).json()
+    assert {each["label"] for each in pair} == {"0", "1"}
+    vectors = model.embed(["good plot", "bad", "fine"])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    close(client.post("/similarity", json={"inputs": {"source_sentence": "good plot",
+                                                      "sentences": ["bad", "fine"]}}).json(),
+          unit[1:] @ unit[0])
+    query = {"query": "good plot", "texts": ["bad", "fine plot", "awful"]}
+    ranked = client.post("/rerank", json={**query, "return_text": True}).json()
+    scores = [p.score for p in model.predict("same", [("good plot", text) for text in query["texts"]])]
+    assert [each["index"] for each in ranked] == list(np.argsort(scores)[::-1])
+    assert ranked[0]["text"] == query["texts"][ranked[0]["index"]]
+    cohere = client.post("/rerank", json={"query": "good plot", "documents": query["texts"],
+                                          "top_n": 2}).json()
+    assert [each["index"] for each in cohere["results"]] == [each["index"] for each in ranked[:2]]
+    close([each["relevance_score"] for each in cohere["results"]], [each["score"] for each in ranked[:2]])
+
+
+def test_tasks_info_health_and_metrics(client: TestClient) -> None:
+    tasks = {each["task"]: each for each in client.get("/tasks").json()}
+    assert tasks["stars"]["classes"] == ["0", "1", "2", "3", "4"]
+    assert tasks["near"]["range"] == [0, 5] and tasks["near"]["texts"] == 2
+    assert "accuracy" in tasks["topic"]["metrics"]
+    info = client.get("/info").json()
+    assert info["model_id"] == "run" and info["models"]["run"]["engine"] == "torch"
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").status_code == 200
+    client.post("/predict", json={"texts": "good"})
+    figures = client.get("/metrics").text
+    assert 'polytask_requests_total{route="/predict",status="200"} 1.0' in figures
+    assert 'polytask_answers_total{' in figures and "polytask_batch_tokens_sum" in figures
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/predict", "/embed", "/rerank", "/v1/embeddings", "/tasks/{task}"} <= set(paths)
+
+
+@pytest.mark.parametrize(("path", "body", "status", "sentence"), [
+    ("/predict", b"{", 400, "not JSON"),
+    ("/predict", b"[1]", 400, ""),
+    ("/predict", b"", 400, "body"),
+    ("/predict", b"\xff\xfe", 400, ""),
+    ("/predict", b"[" * 5000, 400, ""),
+    ("/predict", {"texts": "x", "task": "stars"}, 400, "task"),
+    ("/predict", {"texts": 3}, 400, "texts"),
+    ("/predict", {}, 400, '"texts" or "pairs"'),
+    ("/predict", {"texts": "x", "pairs": ["a", "b"]}, 400, '"texts" or "pairs"'),
+    ("/predict", {"texts": []}, 400, "at least one"),
+    ("/predict", {"texts": ""}, 400, "input 0: the text is empty"),
+    ("/predict", {"texts": ["x", " \n"]}, 400, "input 1: the text is empty"),
+    ("/predict", {"texts": "x" * 501}, 413, "501 characters"),
+    ("/predict", {"texts": ["x"] * 9}, 413, "9 inputs, expected at most 8"),
+    ("/predict", {"texts": "x", "tasks": "starz"}, 404, 'did you mean "stars"'),
+    ("/predict", {"texts": "x", "tasks": ["stars", "same"]}, 400, '"same" takes 2 texts an input, found 1'),
+    ("/predict", {"pairs": ["a", "b"], "tasks": "stars"}, 400, "use texts"),
+    ("/predict", {"texts": "x", "tasks": []}, 400, "tasks"),
+    ("/predict", {"inputs": [["a"], ["b", "c"]]}, 400, "all of them with one text"),
+    ("/predict", {"inputs": {"a": 1}}, 400, "expected a text, a pair"),
+    ("/tasks/nothing", {"texts": "x"}, 404, "no task of run"),
+    ("/v1/embeddings", {"input": [1, 2, 3]}, 400, "token numbers"),
+    ("/v1/embeddings", {"input": "x", "dimensions": 3}, 400, "expected 16"),
+    ("/rerank", {"query": "x"}, 400, '"documents" or "texts"'),
+    ("/rerank", {"query": "x", "texts": []}, 400, "documents"),
+    ("/rerank", {"query": "x", "texts": ["y"], "task": "stars"}, 400, "takes 1 text"),
+    ("/similarity", {"inputs": {"source_sentence": "x", "sentences": []}}, 400, "at least one"),
+    ("/nowhere", {}, 404, "/nowhere is no route here"),
+])
+def test_a_bad_request_gets_its_status_and_a_sentence(
+    client: TestClient, path: str, body: Any, status: int, sentence: str
+) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = client.post(path, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert sentence in answer.json()["error"]
+    assert "Traceback" not in answer.text and set(answer.json()) == {"error", "error_type"}
+    assert client.post("/predict", json={"texts": "good"}).status_code == 200
+
+
+def test_odd_texts_are_answered(client: TestClient) -> None:
+    odd = ["NUL \x00 inside", "\ud800 alone", "‮ rtl", "a b " * 60]
+    answer = client.post("/predict", content=json.dumps({"texts": odd}).encode(),
+                         headers={"content-type": "application/json"})
+    assert answer.status_code == 200 and len(answer.json()["results"]) == 4
+    assert answer.json()["truncated"] == [3]
+
+
+def test_a_text_that_is_too_long_is_cut_and_told_or_refused(client: TestClient) -> None:
+    long = "good " * 90
+    assert client.post("/predict", json={"texts": ["bad", long]}).json()["truncated"] == [1]
+    refused = client.post("/predict", json={"inputs": long, "truncate": False})
+    assert refused.status_code == 413 and "more tokens" in refused.json()["error"]
+
+
+def test_a_body_above_the_limit_is_refused_with_or_without_its_length(client: TestClient) -> None:
+    big = b'{"texts": "' + b"x" * 30_000 + b'"}'
+    assert client.post("/predict", content=big).status_code == 413
+    chunks = (big[start:start + 1000] for start in range(0, len(big), 1000))
+    assert client.post("/predict", content=chunks).status_code == 413
+    assert client.post("/predict", json={"texts": "good"}).status_code == 200
+
+
+def test_keys_are_asked_for_where_there_are_any(service: Service) -> None:
+    with TestClient(create_app(service, keys=(b"secret-1", b"secret-2"))) as client:
+        assert client.get("/health").status_code == 200
+        refused = client.post("/predict", json={"texts": "good"})
+        assert refused.status_code == 401 and "API key" in refused.json()["error"]
+        for header in ({"authorization": "Bearer secret-2"}, {"x-api-key": "secret-1"}):
+            assert client.post("/predict", json={"texts": "good"}, headers=header).status_code == 200
+        wrong = {"authorization": "Bearer secret-"}
+        assert client.post("/predict", json={"texts": "good"}, headers=wrong).status_code == 401
+
+
+def test_no_other_origin_may_call_unless_told(service: Service, engine: TorchEngine) -> None:
+    origin = {"origin": "https://elsewhere.example"}
+    with TestClient(create_app(service)) as client:
+        assert "access-control-allow-origin" not in client.post(
+            "/predict", json={"texts": "good"}, headers=origin).headers
+    allowing = Service([engine], ServeSettings(allow_origin="https://elsewhere.example", log="none"))
+    with TestClient(create_app(allowing)) as client:
+        assert client.post("/predict", json={"texts": "good"}, headers=origin).headers[
+            "access-control-allow-origin"] == "https://elsewhere.example"
+
+
+def test_the_page_asks_nobody_else(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    for route in ("/", "/page.js", "/page.css"):
+        text = client.get(route).text
+        assert "http://" not in text and "https://" not in text and "innerHTML" not in text
+
+
+def test_the_server_never_imports_learning() -> None:
+    code = ("import sys, polytask.serve.server, polytask.serve.torch_engine;"
+            "print([name for name in sys.modules if name.startswith('polytask.learn')])")
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
