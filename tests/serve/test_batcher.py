@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from polytask.serve.batcher import Batcher, DeadlinePassed, InputFailed, Overloaded, Wanted
+from polytask.serve.batcher import Batcher, DeadlinePassed, InputFailed, Overloaded, WantedInput
 from polytask.serve.engine import BatchAnswers, EncodedText, TaskAnswer
 
 
@@ -60,12 +60,12 @@ def batcher(model: Echo) -> Iterator[Batcher]:
 
 
 def wanted(model: Echo, *numbers: int, tasks: tuple[str, ...] = ("a",),
-           embed: bool = False) -> list[Wanted]:
-    return [Wanted(model, text, "single", tasks, embed, 10)
+           embed: bool = False) -> list[WantedInput]:
+    return [WantedInput(model, text, "single", tasks, embed, 10)
             for text in model.tokenize([(str(number),) for number in numbers])]
 
 
-async def labels(batcher: Batcher, inputs: list[Wanted], timeout: float = 10) -> list[int]:
+async def labels(batcher: Batcher, inputs: list[WantedInput], timeout: float = 10) -> list[int]:
     return [answer.tasks["a"].label for answer in await batcher.submit(inputs, timeout)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.serve.batcher import Batcher, InputAnswer, Wanted
+from polytask.serve.batcher import Batcher, InputAnswer, WantedInput
 from polytask.serve.engine import ServedModel, TaskAnswer, TaskInfo
 
 
@@ -67,7 +67,7 @@ class AsyncModel:
         if embed:
             layouts.setdefault(self.model.embedding_layout, [])
         merged = [InputAnswer({}, None) for _ in rows]
-        wanted = [(place, Wanted(self.model, text, layout, tuple(names), embed,
+        wanted = [(place, WantedInput(self.model, text, layout, tuple(names), embed,
                                  self.model.tokens(layout, text)[0]))
                   for place, text in enumerate(encoded) for layout, names in layouts.items()]
         answers = await self.batcher.submit([each for _, each in wanted], self.timeout)

@@ -51,7 +51,7 @@ class InputAnswer:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedInput:
     """One input of a request: what is to be computed for it, by the model that tokenized it."""
 
     model: ServedModel
@@ -66,7 +66,7 @@ class Wanted:
 class PendingRequest:
     """The inputs of a request, and where its answer goes."""
 
-    inputs: Sequence[Wanted]
+    inputs: Sequence[WantedInput]
     deadline: float
     finish: Callable[[list[InputAnswer] | Exception], None]
     since: float
@@ -99,7 +99,7 @@ class Batcher:
 
     # ---- asking
 
-    async def submit(self, inputs: Sequence[Wanted], timeout: float) -> list[InputAnswer]:
+    async def submit(self, inputs: Sequence[WantedInput], timeout: float) -> list[InputAnswer]:
         """Return the answers to the inputs of one request.
 
         Raises `Overloaded` at once, `DeadlinePassed` after `timeout` seconds, `InputFailed`. A cancelled
@@ -119,7 +119,7 @@ class Batcher:
         finally:
             request.cancelled = True
 
-    def enqueue(self, inputs: Sequence[Wanted], timeout: float,
+    def enqueue(self, inputs: Sequence[WantedInput], timeout: float,
                 finish: Callable[[list[InputAnswer] | Exception], None]) -> PendingRequest:
         """Put a request's inputs into the queue, all of them; raise `Overloaded` where they do not fit."""
         now = time.monotonic()
@@ -255,7 +255,7 @@ class Batcher:
             request.finish(result)
 
 
-def _of_input(found: BatchAnswers, at: int, wanted: Wanted) -> InputAnswer:
+def _of_input(found: BatchAnswers, at: int, wanted: WantedInput) -> InputAnswer:
     vector = found.vectors[at] if wanted.embed and found.vectors is not None else None
     return InputAnswer({task: found.by_task[task][at] for task in wanted.tasks}, vector)
 

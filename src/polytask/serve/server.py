@@ -82,7 +82,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings, keys: Sequence[bytes
     server = OrderlyServer(config, lambda: setattr(service, "draining", True))
     ended = threading.Event()
     if settings.reload_seconds:
-        watch = Watch(service, names_of(folders), load)
+        watch = FolderWatch(service, names_of(folders), load)
         threading.Thread(target=watch.run, args=(settings.reload_seconds, ended), daemon=True,
                          name="polytask-reload").start()
     try:
@@ -109,7 +109,7 @@ def _bound(settings: ServeSettings) -> socket.socket:
     return listening
 
 
-class Watch:
+class FolderWatch:
     """Takes up a model whose folder was replaced; requests under way are answered by the old one."""
 
     def __init__(self, service: Service, folders: dict[str, Path], load: Loader) -> None:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from polytask.core.errors import nearest
-from polytask.serve.batcher import Batcher, DeadlinePassed, InputAnswer, InputFailed, Overloaded, Wanted
+from polytask.serve.batcher import (
+    Batcher,
+    DeadlinePassed,
+    InputAnswer,
+    InputFailed,
+    Overloaded,
+    WantedInput,
+)
 from polytask.serve.counters import Counters
 from polytask.serve.engine import EncodedText, ServedModel, TaskInfo
 from polytask.serve.limits import ServeError
@@ -146,7 +153,7 @@ class Service:
                 if kept < full:
                     truncated.add(place)
                 total += kept
-                wanted.append(Wanted(model, text, layout, tuple(names),
+                wanted.append(WantedInput(model, text, layout, tuple(names),
                                      embed and layout == model.embedding_layout, kept))
                 owner.append(place)
         cut = self.settings.truncate if truncate is None else truncate
@@ -164,7 +171,7 @@ class Service:
         request.state.counts = {"inputs": len(encoded), "tokens": total}
         return Answered(merged, total, sorted(truncated))
 
-    async def _submitted(self, request: Request, wanted: Sequence[Wanted]) -> list[InputAnswer]:
+    async def _submitted(self, request: Request, wanted: Sequence[WantedInput]) -> list[InputAnswer]:
         if self.draining:
             raise ServeError(503, "unavailable", "the server is shutting down", retry_after=5)
         answered = asyncio.ensure_future(self.batcher.submit(wanted, self.settings.timeout))
