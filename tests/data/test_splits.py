@@ -12,7 +12,7 @@ from small_data import write
 
 from polytask.data.cache import Cache
 from polytask.data.reading import Columns, Rows, read_rows
-from polytask.data.splits import carve, draw, row_keys, shuffled
+from polytask.data.splits import carve, draw, mix, row_keys, shuffled
 
 
 def rows_of(folder: Path, pairs: list[tuple[str, str]]) -> Rows:
@@ -91,3 +91,13 @@ def test_carving_is_the_same_every_time(fraction: float) -> None:
     keys = np.arange(50, dtype=np.uint64)
     again = [carve(keys, None, fraction, 3)[1].tolist() for _ in range(2)]
     assert again[0] == again[1] != carve(keys, None, fraction, 4)[1].tolist()
+
+
+def test_classes_too_small_for_a_dev_row_give_some_together() -> None:
+    rows, classes = 240, 60
+    keys = mix(np.arange(rows, dtype=np.uint64))
+    train, dev = carve(keys, np.arange(rows) % classes, 0.1, 1)
+    assert len(dev) == 24 and len(train) == 216
+    with_large = np.where(np.arange(400) < 240, np.arange(400) % 60, 99)
+    _, dev = carve(mix(np.arange(400, dtype=np.uint64)), with_large, 0.1, 1)
+    assert (with_large[dev] == 99).sum() == 16 and (with_large[dev] != 99).sum() == 24

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.events import read_events
 from polytask.core.run_folder import RunFolder
 from polytask.data.cache import Cache
+from polytask.data.data_notes import refusals
 from polytask.data.dataset import DatasetStore, TaskData
+from polytask.data.label_cells import label_columns
+from polytask.data.label_kind import Wanted
 from polytask.data.reading import Columns, select
+from polytask.data.task_labels import read_labels
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.evaluate import Evaluation, evaluate
 from polytask.tasks.model_folder import load_model
@@ -38,20 +44,31 @@ def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task:
     if data is not None and task is not None:
         found = {task: _other(data, tasks[task], held.tokenizer)}
     else:
-        found = read_data(run, held.tokenizer, only=tasks)
+        found = read_data(run, held.tokenizer, only=tasks,
+                          known={name: each.labels for name, each in tasks.items()})
     if not any(split in each.splits and each.splits[split].targets is not None for each in found.values()):
         raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
-    return evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
+    result = evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
+    return replace(result, notes=(*_left_out(found, split), *result.notes))
+
+
+def _left_out(found: Mapping[str, TaskData], split: str) -> Iterator[str]:
+    """Say which rows of the split are not scored."""
+    for name, data in found.items():
+        if rows := data.found.get(split):
+            for said in refusals(Path(rows.table.file).name, rows.refused, rows.found):
+                yield f"{name} {split}: {said}"
 
 
 def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
     """Return a file's rows as the splits of a task whose labels are known already."""
     library = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
     rows = select(library.table(str(data.absolute()), "--data"), Columns(task.text, task.label))
+    rows = read_labels({"dev": rows}, Wanted(), task.labels).rows["dev"]
     part = library.split(data.name, rows, task.labels)
-    return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), {"dev": rows})
+    return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))
 
 
 def show_run(path: Path, config: bool = False) -> Iterator[str]:
@@ -62,8 +79,9 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
         return
     run = Run.from_toml(folder.config)
     yield f"{path}: {len(run.tasks)} tasks from {run.encoder.checkpoint}, seed {run.seed}"
+    yield from (f"note: {said}" for said in _notes(folder))
     for name, task in run.tasks.items():
-        yield f"  {name}: {', '.join(task.text)} -> {task.label}"
+        yield f"  {name}: {', '.join(task.text)} -> {', '.join(label_columns(task.label))}"
     if not folder.results.is_file():
         yield "not finished; go on with --resume"
         return
@@ -73,5 +91,12 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
             found = results[split]
             yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
                                  found["rows"], notes=tuple(found["notes"])))
-    yield from (f"note: {said}" for said in results.get("notes", ()))
     yield f"finished {results['finished']}; the whole config: polytask show {path} --config"
+
+
+def _notes(folder: RunFolder) -> list[str]:
+    """Return what was told when the training began: rows left out, guesses, tasks that are never drawn."""
+    if not folder.events.is_file():
+        return []
+    start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})
+    return [str(said) for said in start.get("notes", [])]

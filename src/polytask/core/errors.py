@@ -9,7 +9,7 @@ PolytaskError                 anything that is the user's to mend; the command l
 ├── UntrustedCode             a folder names code that the user did not (--trust allows it)
 ├── MissingExtra              an optional package is not installed (the pip command is told)
 ├── StorageError              the disk refused: full, read-only, gone
-└── TrainingStopped           training ended early with its state saved
+└── TrainingStopped           training ended early
     ├── Interrupted           Ctrl-C or SIGTERM
     └── Diverged              a loss that is not finite
 """
@@ -64,7 +64,7 @@ class StorageError(PolytaskError):
 
 
 class TrainingStopped(PolytaskError):
-    """Training ended before its time; what was reached is saved."""
+    """Training ended before its time; the message says what is saved."""
 
 
 class Interrupted(TrainingStopped):
@@ -72,7 +72,7 @@ class Interrupted(TrainingStopped):
 
 
 class Diverged(TrainingStopped):
-    """A loss was not finite; the last checkpoint is intact."""
+    """A loss was not finite; the message says what of the run is saved."""
 
 
 # Other words for the same thing, former ones and other libraries'; asked before the spelling is.

@@ -78,6 +78,18 @@ class Split:
         """Return the length of each row's sequences, without building them."""
         return sequence_lengths(layout, self.columns, self.rows.index, self.special_tokens)
 
+    def unknown_share(self) -> float:
+        """Return the share of tokens that the vocabulary does not have."""
+        unknown, total, strange = self.special_tokens.unknown, 0, 0
+        if unknown is None:
+            return 0.0
+        for column in self.columns:
+            total += int(column.lengths[self.rows.index].sum())
+            at = np.flatnonzero(np.asarray(column.ids) == unknown)
+            row_of = np.searchsorted(column.offsets, at, side="right") - 1
+            strange += int(np.isin(row_of, self.rows.index).sum())
+        return strange / max(1, total)
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -185,8 +197,10 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
         return library.table(str(getattr(spec, split)), f"{where}.{split}", spec.file_format)
 
     found = split_rows(spec, columns, table, where)
-    wanted = Wanted(spec.kind, spec.classes, spec.range, spec.label_scale, where, spec.positive,
-                    spec.separator)
+    # Several columns of 0 and 1 are the classes of one multi-label task, called as they are.
+    several = spec.label if isinstance(spec.label, tuple) else None
+    wanted = Wanted("multi-label" if several else spec.kind, several or spec.classes, spec.range,
+                    spec.label_scale, where, spec.positive, spec.separator)
     labelled = read_labels(found, wanted, known)
     labels, found = labelled.labels, labelled.rows
     used = dict(found)

@@ -205,7 +205,7 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     known = Labels("multi-label", given, separator=wanted.separator)
     found = {label: _named(known, label, file) for label in column.counts}
     names_found = {name for each in found.values() for name in each}
-    if all(len(each) < 2 for each in found.values()) and wanted.separator is None:
+    if all(len(each) < 2 for each in found.values()) and not (wanted.separator or column.bracketed):
         _refuse_unknown_separator(column, names_found, file)
         notes.append("no row has two labels; if each has one, set kind = \"classes\"")
     if given:

@@ -40,10 +40,12 @@ def only_unknown(labels: Sequence[str], known: Labels) -> str | None:
     Unlabelled test files are published with -1 in every row, or with a word.
     """
     different = set(labels)
-    if len(different) != 1 or known.kind == "multi-label":
+    if len(different) != 1:
         return None
     label = different.pop()
-    return label if _value(label, known) is None else None
+    if known.is_missing(label):
+        return label
+    return label if known.kind != "multi-label" and _value(label, known) is None else None
 
 
 def to_numbers(labels: Sequence[str], known: Labels, file: str, lines: RowLines) -> NDArray[Any]:

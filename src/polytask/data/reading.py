@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.errors import DataError, nearest
+from polytask.core.errors import DataError, listed, nearest
 from polytask.data.arrow_records import HUB, hub_dataset
 from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
 from polytask.data.formats import parse, parse_dataset
+from polytask.data.label_cells import LabelColumns, label_columns, label_texts, unlabelled
 from polytask.data.row_filter import RowFilter
 from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read_table
 
@@ -33,7 +34,7 @@ class Columns:
     """The columns of a file that a task reads, and which of its rows. No label: all, without one."""
 
     text: tuple[str, ...]
-    label: str | None = None
+    label: LabelColumns | None = None
     id: str | None = None
     where: RowFilter = _EVERY_ROW
 
@@ -81,8 +82,7 @@ class Rows:
         """The labels as the file has them, stripped; [] if no label column is asked for."""
         if self.columns.label is None:
             return []
-        every = self.table.column(self.columns.label).texts()
-        return [every[row].strip() for row in self.index.tolist()]
+        return label_texts(self.table, self.columns.label, self.index)
 
     @property
     def ids(self) -> list[str]:
@@ -121,7 +121,7 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
         nested[column.nested] = True
     unlabeled = np.zeros(len(table), dtype=np.bool_)
     if columns.label is not None:
-        unlabeled = table.column(columns.label, f"{prefix}label" if setting else "").blank
+        unlabeled = unlabelled(table, columns.label, f"{prefix}label" if setting else "")
     wanted = columns.where.mask(table, setting)
     reasons = [(unlabeled, NO_LABEL), (nested & ~unlabeled, NESTED_TEXT)]
     if not blank_texts:
@@ -142,7 +142,7 @@ def _lacking(columns: Columns, wanted: NDArray[np.bool_],
     if not wanted.any():
         return "is what where asks for"
     if (reasons[0][0] & wanted).any():
-        return f'has a label in column "{columns.label}"'
+        return f"has a label in column {listed(label_columns(columns.label or ()))}"
     return "has text" if (reasons[1][0] & wanted).any() else "has any text"
 
 

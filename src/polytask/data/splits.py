@@ -70,7 +70,7 @@ def carve(keys: Hashes, strata: Integers | None, fraction: float, seed: int
     """Return the rows that stay in train and those that become dev.
 
     `keys` (rows,): rows of one key stay together. `strata` (rows,): classes, each of which gives
-    its own share; None: all rows are alike.
+    its own share; None: all rows are alike. Classes too small to give a row are drawn from together.
     """
     different, firsts, group = np.unique(keys, return_index=True, return_inverse=True)
     sizes = np.bincount(group)
@@ -78,11 +78,21 @@ def carve(keys: Hashes, strata: Integers | None, fraction: float, seed: int
     # Ordered by their texts, not by their places: rows added to a file move no other row.
     rank = mix(different ^ _salt(seed))
     chosen = np.zeros(len(firsts), dtype=np.bool_)
+    pooled = np.zeros(len(firsts), dtype=np.bool_)
     for each in np.unique(stratum):
         members = np.flatnonzero(stratum == each)
-        members = members[np.argsort(rank[members], kind="stable")]
-        taken = np.cumsum(sizes[members])
-        # The group that crosses the share is taken if that comes closer to it.
-        chosen[members[taken - sizes[members] / 2 <= fraction * taken[-1]]] = True
+        share = _share(members, sizes, rank, fraction)
+        chosen[share] = True
+        pooled[members] = not len(share)
+    if strata is not None:
+        chosen[_share(np.flatnonzero(pooled), sizes, rank, fraction)] = True
     dev = chosen[group]
     return np.flatnonzero(~dev), np.flatnonzero(dev)
+
+
+def _share(members: Integers, sizes: Integers, rank: Hashes, fraction: float) -> Integers:
+    """Return a fraction of some groups in the order of their ranks, by the rows that they have."""
+    members = members[np.argsort(rank[members], kind="stable")]
+    taken = np.cumsum(sizes[members])
+    # The group that crosses the share is taken if that comes closer to it.
+    return members[taken - sizes[members] / 2 <= fraction * (taken[-1] if len(taken) else 0)]

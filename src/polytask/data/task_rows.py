@@ -10,6 +10,7 @@ import numpy as np
 
 from polytask.core.errors import DataError
 from polytask.data.file_format import FileFormat
+from polytask.data.label_cells import LabelColumns, has_labels
 from polytask.data.labels import Kind
 from polytask.data.reading import Columns, Rows, select
 from polytask.data.row_filter import RowFilter
@@ -18,9 +19,6 @@ from polytask.data.tables import Integers, Table
 
 OpenTable = Callable[[str], Table]
 """Returns the table of a split that has a file: "train", "dev", "test"."""
-
-_LINES_TOLD = 3
-
 
 class Spec(Protocol):
     """What is read of a task's settings (`tasks/task.py` has them all)."""
@@ -36,7 +34,7 @@ class Spec(Protocol):
     @property
     def text(self) -> tuple[str, ...]: ...
     @property
-    def label(self) -> str: ...
+    def label(self) -> LabelColumns: ...
     @property
     def id(self) -> str | None: ...
     @property
@@ -98,22 +96,6 @@ def reading_notes(every: Sequence[Rows]) -> list[str]:
                    for file, count in passed_over.items()]
 
 
-def refusal_notes(name: str, found: dict[str, Rows]) -> list[str]:
-    """Return a line for each split whose rows were not all used, with the reasons and their first lines."""
-    made = []
-    for split, rows in found.items():
-        reasons: dict[str, list[int]] = {}
-        for line, reason in rows.refused:
-            reasons.setdefault(reason, []).append(line)
-        told = [f"{reason}{f' in {len(lines):,} rows' if len(reasons) > 1 else ''} "
-                f"({rows.table.file}:{', '.join(map(str, lines[:_LINES_TOLD]))}"
-                + (", …)" if len(lines) > _LINES_TOLD else ")") for reason, lines in reasons.items()]
-        if told:
-            made.append(f"{name} {split}: {len(rows.refused):,} of {rows.found:,} rows refused: "
-                        + "; ".join(told))
-    return made
-
-
 def taken(rows: Rows, part: Integers) -> Rows:
     """Return some of the rows."""
     return replace(rows, index=rows.index[part])
@@ -143,6 +125,6 @@ def _unlabelled(table: Table, columns: Columns) -> Columns:
 def _test_rows(table: Table, columns: Columns, where: str) -> Rows:
     """Return the rows of a test file, which may have no label column."""
     found = _unlabelled(table, columns)
-    if columns.label not in table.columns or table.column(str(columns.label)).blank.all():
+    if columns.label is None or not has_labels(table, columns.label):
         return select(table, found, where)
     return select(table, replace(found, label=columns.label), where)

@@ -32,7 +32,8 @@ TextProgress = Callable[[int, int], None]
 class SpecialTokens:
     """The special tokens of a sequence: `start` a `end`, or `start` a `middle` b `end` for a pair.
 
-    `second` is the segment of b and of the end after it (BERT: 1; models of one segment: 0).
+    `second` is the segment of b and of the end after it (BERT: 1; models of one segment: 0);
+    `unknown` stands for what the vocabulary does not have.
     """
 
     start: tuple[int, ...]
@@ -40,6 +41,7 @@ class SpecialTokens:
     end: tuple[int, ...]
     second: int
     pad: int
+    unknown: int | None = None
 
     @classmethod
     def of(cls, tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
@@ -47,18 +49,19 @@ class SpecialTokens:
         pair = tokenizer.encode("a", "b")
         owners = pair.sequence_ids
         pad = _named(tokenizer, "[PAD]", "<pad>", "<|padding|>")
+        unknown = _named(tokenizer, "[UNK]", "<unk>")
         if 0 not in owners or 1 not in owners or set(pair.special_tokens_mask) == {0}:
             start, end = _named(tokenizer, "[CLS]", "<s>"), _named(tokenizer, "[SEP]", "</s>")
             if start is None or end is None:
                 raise CheckpointError("the tokenizer puts no special tokens around a sentence and"
                                       " has no [CLS] and [SEP]")
-            return cls((start,), (end,), (end,), 1, pad or 0)
+            return cls((start,), (end,), (end,), 1, pad or 0, unknown)
         first, second = owners.index(0), owners.index(1)
         after, end_at = len(owners) - owners[::-1].index(0), len(owners) - owners[::-1].index(1)
         ids = pair.ids
         assert second >= after, "the two sentences of a pair do not come one after the other"
         return cls(tuple(ids[:first]), tuple(ids[after:second]), tuple(ids[end_at:]),
-                   int(pair.type_ids[second]), pad or 0)
+                   int(pair.type_ids[second]), pad or 0, unknown)
 
 
 def _named(tokenizer: tokenizers.Tokenizer, *names: str) -> int | None:

@@ -5,8 +5,9 @@ Numbers only, so that it can be printed before training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 from polytask.learn.sampler import Sampler
 from polytask.learn.schedules.contract import StepPlan, epoch_random
@@ -45,10 +46,28 @@ class PhasePlan:
         return {task: Sampler(rows, self.seed, task, continues) for task, rows in self.rows.items()}
 
     def preview(self) -> Preview:
-        """Return the first epoch in numbers."""
-        return preview(self.train.schedule, self.rows, self.sizes, 0, self.train.epochs, self.seed)
+        """Return the first epoch in numbers, as far as `max_steps` lets it go."""
+        return preview(self.train.schedule, self.rows, self.sizes, 0, self.train.epochs, self.seed,
+                       self.train.max_steps)
+
+    def drawn(self) -> set[str]:
+        """Return the tasks that get an update at all."""
+        steps = (step for epoch in range(self.epochs) for step in self.plan(epoch))
+        found: set[str] = set()
+        for step in islice(steps, self.num_steps):
+            found |= {task for task, sizes in step.items() if sizes}
+            if len(found) == len(self.tasks):
+                break
+        return found
 
 
 def phases_of(train: Train, rows: Mapping[str, int], seed: int) -> list[PhasePlan]:
     """Return the phases of a training, one if none are listed."""
     return [PhasePlan(each, number, rows, seed) for number, each in enumerate(train.resolved())]
+
+
+def never_drawn(phases: Sequence[PhasePlan]) -> list[str]:
+    """Return the tasks that a training names and gives no update, in their order."""
+    drawn = {task for phase in phases for task in phase.drawn()}
+    return [task for task in dict.fromkeys(task for phase in phases for task in phase.tasks)
+            if task not in drawn]

@@ -210,9 +210,8 @@ class Trainer:
         for task, loss in record.losses.items():
             if not abs(loss) < float("inf"):
                 raise Diverged(
-                    f'step {self.at.total + 1}: the loss of task "{task}" is {loss}; training stopped '
-                    "and the last checkpoint is intact (a lower train.optimizer.lr or "
-                    "train.optimizer.clip = 1.0 often helps)")
+                    f'step {self.at.total + 1}: the loss of task "{task}" is {loss}, so training stopped; '
+                    "a lower train.optimizer.lr or train.optimizer.clip = 1.0 often helps")
 
     # ---- between updates
 

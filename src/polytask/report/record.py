@@ -104,6 +104,13 @@ class RunRecord:
         return [event for event in self.events if event.get("event") == "evaluation"]
 
     @property
+    def notes(self) -> list[str]:
+        """What was told of the data and the plan: rows left out, guesses, tasks without an update."""
+        start = next((event for event in self.events if event.get("event") == "start"), {})
+        held = self.results.get("notes", start.get("notes", []))
+        return [str(said) for said in held]
+
+    @property
     def ended(self) -> bool:
         """Whether the training has ended; predictions and artifacts are made then."""
         return bool(self.results or self.artifacts or any(task.answers or task.damaged

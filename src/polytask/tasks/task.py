@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import ConfigError, PolytaskError
@@ -38,6 +38,14 @@ def _several(value: Any) -> Any:
 
 
 USUAL_FILES = FileFormat()
+def _one_or_several(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Let a list of one column stand for the column."""
+    if isinstance(value, str):
+        return value
+    if len(set(value)) != len(value) or not value:
+        raise problem(f"found {list(value)}, expected a column, or a list of different columns")
+    return value if len(value) > 1 else value[0]
+
 
 
 def _metric_name(value: Any) -> str:
@@ -55,6 +63,7 @@ OneHead = Annotated[Head, head]
 OneLoss = Annotated[Loss, loss]
 OneMetric = Annotated[str, BeforeValidator(_metric_name)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
+LabelNames = Annotated[str | tuple[str, ...], AfterValidator(_one_or_several)]
 Losses = Annotated[
     tuple[OneLoss, ...], BeforeValidator(_several), Field(min_length=1)
 ]
@@ -74,9 +83,10 @@ class Task:
     """A column of the `train` file that says which rows are for training, dev and test."""
     text: Texts
     """The column of the sentence, or the two columns of a pair."""
-    label: str
+    label: LabelNames
     """The column of the label; rows where it is empty are skipped for this task and counted (with
-    several labels a row, `[]` is none of them)."""
+    several labels a row, `[]` is none of them). A list of columns of 0 and 1 is one multi-label task,
+    whose classes are the columns."""
     header: bool = True
     """Whether the first line of delimited files names their columns."""
     columns: tuple[str, ...] | None = None
@@ -127,6 +137,10 @@ class Task:
         if self.split is not None and (isinstance(self.dev, str) or self.test is not None):
             raise problem(f"split: column \"{self.split}\" says which rows are dev and test; "
                           "leave the files of dev and test out")
+        if not isinstance(self.label, str) and (self.kind not in (None, "multi-label") or self.classes):
+            raise problem("label: several columns are one multi-label task whose classes are the "
+                          "columns; leave "
+                          "kind and classes out")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise problem(f"range: found {list(self.range)}, expected [lowest, highest]")
         for said in (*self.file_format.problems(), *filter_problems(self.where)):
@@ -169,7 +183,7 @@ class ResolvedTask:
 
     name: str
     text: tuple[str, ...]
-    label: str
+    label: str | tuple[str, ...]
     labels: Labels
     pairing: Pairing
     pooling: Pooling | None
@@ -184,8 +198,9 @@ class ResolvedTask:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `tasks.json` keeps of the task."""
+        label = self.label if isinstance(self.label, str) else list(self.label)
         return {
-            "text": list(self.text), "label": self.label, "labels": self.labels.to_json(),
+            "text": list(self.text), "label": label, "labels": self.labels.to_json(),
             "pairing": to_table(self.pairing),
             "pooling": to_table(self.pooling) if self.pooling else None,
             "head": to_table(self.head), "loss": to_table(self.losses),
@@ -204,7 +219,8 @@ class ResolvedTask:
             with suppress(PydanticCustomError):
                 losses.append(loss.read(entry))
         return cls(
-            name=name, text=tuple(table["text"]), label=table["label"],
+            name=name, text=tuple(table["text"]),
+            label=table["label"] if isinstance(table["label"], str) else tuple(table["label"]),
             labels=Labels.from_json(table["labels"]), pairing=pairing.read(table["pairing"]),
             pooling=pooling.read(table["pooling"]) if table.get("pooling") else None,
             head=head.read(table["head"]),

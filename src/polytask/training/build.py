@@ -16,13 +16,15 @@ from polytask.core.paths import expanded
 from polytask.core.progress import progress
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
+from polytask.data.data_notes import left_out_notes, too_little_notes
 from polytask.data.dataset import DatasetStore, TaskData, load_task_data
+from polytask.data.labels import Labels
 from polytask.data.prediction_columns import PredictionColumns
-from polytask.data.task_rows import refusal_notes
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.card import card
 from polytask.evaluation.evaluate import Evaluation
 from polytask.learn.gradients import operated, trained_by_several
+from polytask.learn.phase_plan import never_drawn, phases_of
 from polytask.learn.training_set import TrainingSet
 from polytask.metrics import check_formula
 from polytask.model.encoders import load_any
@@ -54,10 +56,10 @@ class Built:
 
     def training_notes(self) -> list[str]:
         """Return what is worth saying before a training: the notes, and which rows it does without."""
-        refused = [said for name, data in self.data.items() for said in refusal_notes(name, data.found)]
+        left_out = left_out_notes(self.data, self.layouts())
         columns = [said for task in self.tasks.values()
                    for said in PredictionColumns.beside(task.text).notes()]
-        return [*self.notes, *refused, *dict.fromkeys(columns)]
+        return [*left_out, *self.notes, *dict.fromkeys(columns)]
 
     def layouts(self) -> dict[str, InputLayout]:
         """Return how each task's texts become sequences."""
@@ -74,10 +76,12 @@ def device() -> torch.device:
 
 
 def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[str] | None = None,
-              library: DatasetStore | None = None) -> dict[str, TaskData]:
+              library: DatasetStore | None = None,
+              known: Mapping[str, Labels] | None = None) -> dict[str, TaskData]:
     """Read the data of all tasks, or some; a file that several tasks name is read once.
 
     library: what other runs with the same tokenizer and root have read; it is added to.
+    known: the labels of a trained model, by task; the files then have to fit them.
     """
     with progress("tokenizing", quiet=quiet) as bar:
         done: dict[str, int] = {}
@@ -89,7 +93,8 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[s
 
         library = library or dataset_store(run, tokenizer)
         library.progress = tell
-        return {name: load_task_data(name, task, library, run.seed, run.data.dev_seed)
+        labels = known or {}
+        return {name: load_task_data(name, task, library, run.seed, run.data.dev_seed, labels.get(name))
                 for name, task in run.tasks.items() if only is None or name in only}
 
 
@@ -137,7 +142,18 @@ def build(run: Run, quiet: bool = False) -> Built:
     check_learning(run, model)
     model.to(device())
     notes += [note for each in data.values() for note in each.notes if note not in notes]
-    return Built(run, model, tasks, data, TrainingSet(tasks, data), tokenizer, notes)
+    built = Built(run, model, tasks, data, TrainingSet(tasks, data), tokenizer, notes)
+    built.notes += [*too_little_notes(data), *starved_notes(run, built.training_set.rows)]
+    return built
+
+
+def starved_notes(run: Run, rows: Mapping[str, int]) -> list[str]:
+    """Say which tasks the plan gives no update."""
+    phases = phases_of(run.train, rows, run.seed)
+    steps = sum(phase.num_steps for phase in phases)
+    return [f"{name} is never drawn in {steps:,} steps, so its head stays as it is at the start; raise "
+            "train.max_steps or train.epochs, or take a schedule that draws every task"
+            for name in never_drawn(phases)]
 
 
 def chosen_pooling(run: Run, place: Path, known: ModelFolder | None) -> Pooling:

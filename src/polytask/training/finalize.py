@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from polytask.config import Run
 from polytask.core.atomic_files import write_file, write_json
+from polytask.core.events import read_events
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
 from polytask.evaluation.evaluate import Evaluation, evaluate, true_labels
@@ -30,7 +32,8 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     `cost` (seconds, tokens, peak memory) is kept with the results. `known` is the dev evaluation of
     the best model where this process made it; a resumed run scores the saved model again.
     """
-    results: dict[str, Any] = {}
+    untrained = untrained_notes(built, folder)
+    results: dict[str, Any] = {"notes": [*built.training_notes(), *untrained]}
     best = load_model(folder.model)
     model = best.model.to(next(built.model.parameters()).device)
     found = {"dev": known} if known else {}
@@ -40,7 +43,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
         if split not in found:
             found[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
                                     thresholds=best.thresholds)
-        evaluation = found[split]
+        evaluation = found[split] = replace(found[split], notes=(*found[split].notes, *untrained))
         write_predictions(built, model, evaluation, best.thresholds, folder)
         if not evaluation.scores:
             continue  # a test split without labels is predicted, not scored
@@ -49,11 +52,20 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
                           "notes": list(evaluation.notes)}
     keep_quietly(built, model, folder)
     results |= cost
-    results |= {"notes": built.training_notes(), "seed": run.seed, "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
+    results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)
     return found["dev"]
+
+
+def untrained_notes(built: Built, folder: RunFolder) -> list[str]:
+    """Say which tasks got no update in all of a run, as its events tell."""
+    trained = {task for event in read_events(folder.events) if event["event"] == "step"
+               for task in event["rows"]}
+    planned = {task for phase in built.run.train.resolved() for task in phase.tasks or built.tasks}
+    return [f"{name} got no update in this training: its head is as it was at the start, and so is its "
+            "score"
+            for name in built.tasks if name in planned - trained]
 
 
 def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from polytask.config import Run
-from polytask.core.errors import Interrupted
+from polytask.core.errors import Diverged, Interrupted
 from polytask.core.events import EventLog
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
@@ -73,7 +73,8 @@ class Session:
             self._restore(trainer, log)
             with progress("training", quiet=self.quiet) as bar:
                 bar.advance(trainer.at.total)
-                self._consume(trainer, log, bar)
+                with self._saying_what_is_saved():
+                    self._consume(trainer, log, bar)
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
                 "peak_memory_mb": peak_memory()}
         evaluation = finish(self.run, built, self.folder, cost, self.best)
@@ -118,6 +119,19 @@ class Session:
                     self._save(trainer, log)
                     raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
                                       f"resume it with: {self.again}")
+
+    @contextmanager
+    def _saying_what_is_saved(self) -> Iterator[None]:
+        """Complete what a diverged training says by what is left of it."""
+        try:
+            yield
+        except Diverged as error:
+            kept = (["its best model until then is "
+                     f"{self.folder.model}"] if self.folder.model.is_dir() else [])
+            if self.folder.checkpoint.is_dir():
+                kept.append(f"a checkpoint from before is in {self.folder.checkpoint}")
+            what = " and ".join(kept) or f"nothing was saved, and {self.folder.path} can be deleted"
+            raise Diverged(f"{error}; {what}; other settings need another --out") from None
 
     def _save(self, trainer: Trainer, log: EventLog) -> None:
         save_checkpoint(self.folder.checkpoint, trainer.state() | {"events": log.position()})

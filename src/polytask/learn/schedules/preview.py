@@ -26,9 +26,9 @@ class Preview:
 
 
 def preview(schedule: Schedule, rows: Mapping[str, int], batch_size: Mapping[str, int],
-            epoch: int = 0, epochs: int = 1, seed: int = 0) -> Preview:
-    """Walk through one epoch as training would, drawing rows but reading none."""
-    plan = list(schedule.plan(rows, batch_size, epoch, epochs, epoch_random(seed, epoch)))
+            epoch: int = 0, epochs: int = 1, seed: int = 0, most: int | None = None) -> Preview:
+    """Walk through one epoch as training would, or its first `most` steps; rows are drawn, none is read."""
+    plan = list(islice(schedule.plan(rows, batch_size, epoch, epochs, epoch_random(seed, epoch)), most))
     samplers = {task: Sampler(rows[task], seed, task, schedule.sampler == "continues") for task in rows}
     times = {task: np.zeros(rows[task], dtype=np.int64) for task in rows}
     for sampler in samplers.values():

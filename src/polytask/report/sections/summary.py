@@ -15,7 +15,7 @@ STRIP = 100
 @section("scores", "Scores", 0)
 def scores(run: RunRecord) -> str:
     """Show the final scores as cards, and all metrics of every split as tables."""
-    parts = [note(said) for said in run.missing()]
+    parts = [note(said) for said in (*run.missing(), *run.notes)]
     dev = run.results.get("dev") or (run.evaluations[-1] if run.evaluations else {})
     overall = dev.get("overall", {})
     cards = [(f"overall, {name}", value) for name, value in overall.items()

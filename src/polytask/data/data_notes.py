@@ -1,0 +1,89 @@
+"""What of the data is left out or too little to go by: told before training, and kept with the run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from polytask.core.errors import listed
+from polytask.data.collate import InputLayout
+from polytask.data.dataset import Split, TaskData, class_counts
+from polytask.data.tables import Refusal
+
+# Told from here on: the share of unknown tokens; dev rows, and dev rows of a class, below which a score
+# says little.
+UNKNOWN, FEW_ROWS, FEW_OF_A_CLASS = 0.02, 50, 5
+_EXAMPLES = 3
+
+
+def left_out_notes(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayout]) -> list[str]:
+    """Return a sentence for the rows that a training does without, cuts, or cannot read."""
+    notes = []
+    for name, task in data.items():
+        for key, rows in task.found.items():
+            notes += [f"{name} {key}: {said}"
+                      for said in refusals(Path(rows.table.file).name, rows.refused, rows.found)]
+        for key, split in task.splits.items():
+            notes += [f"{name} {key}: {said}" for said in _cut(split, layouts[name])]
+    return notes
+
+
+def too_little_notes(data: Mapping[str, TaskData]) -> list[str]:
+    """Return a sentence for everything that is too little to learn from or to score with."""
+    return [f"{name}: {said}" for name, task in data.items() for said in _little(task)]
+
+
+def refusals(file: str, refused: Sequence[Refusal], found: int) -> list[str]:
+    """Return a sentence for each reason why rows are left out, with the first lines it is about."""
+    lines: dict[str, list[int]] = defaultdict(list)
+    for line, reason in refused:
+        lines[reason].append(line)
+    return [f"{len(each):,} of {found:,} rows refused: {reason} (" + _some(file, each) + ")"
+            for reason, each in lines.items()]
+
+
+def _some(file: str, lines: Sequence[int]) -> str:
+    return ", ".join(f"{file}:{line}" for line in lines[:_EXAMPLES]) + ", …" * (len(lines) > _EXAMPLES)
+
+
+def _cut(split: Split, layout: InputLayout) -> list[str]:
+    """Say how many rows lose their ends, and how much the vocabulary does not know."""
+    notes = []
+    if cut := int(split.lengths(layout).truncated.sum()):
+        notes.append(f"{cut:,} of {len(split):,} rows ({cut / len(split):.1%}) are longer than "
+                     f"{layout.max_length} tokens and lose their ends; data.max_length says how long")
+    if (share := split.unknown_share()) >= UNKNOWN:
+        notes.append(f"{share:.0%} of the tokens are unknown to the vocabulary of the encoder; take one "
+                     "that was "
+                     "trained on this language")
+    return notes
+
+
+def _little(task: TaskData) -> list[str]:
+    """Say where there are too few rows to learn from or to score with."""
+    dev, counts = task.splits.get("dev"), task.counts
+    notes = []
+    if counts is not None:
+        absent = [name for name, count in zip(task.labels.classes, counts, strict=True) if not count]
+        notes += [f"{_classes(absent)} no training row"] if absent else []
+    if dev is None or dev.targets is None:
+        return notes
+    if len(dev) < FEW_ROWS:
+        notes.append(f"dev has {len(dev)} rows, so one row moves an accuracy by {100 / len(dev):.0f} "
+                     "points")
+    of_classes = class_counts(dev.targets, task.labels)
+    if of_classes is not None and len(dev) >= FEW_ROWS:
+        few = [name for name, count in zip(task.labels.classes, of_classes, strict=True)
+               if count < FEW_OF_A_CLASS]
+        if few:
+            notes.append(f"{_classes(few)} fewer than {FEW_OF_A_CLASS} dev rows; scores of single "
+                         "classes and "
+                         "macro F1 say little")
+    return notes
+
+
+def _classes(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f'class "{names[0]}" has'
+    return f"{len(names)} classes ({listed(names[:4])}{', …' if len(names) > 4 else ''}) have"
