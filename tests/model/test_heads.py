@@ -14,7 +14,7 @@ from polytask.core.errors import ConfigError
 from polytask.data.labels import Labels
 from polytask.model.dropout import Dropout
 from polytask.model.heads.cosine import Cosine
-from polytask.model.heads.decisions import fit_threshold
+from polytask.model.heads.decisions import _choice, fit_f1_threshold, fit_threshold
 from polytask.model.heads.linear import Linear
 from polytask.model.heads.mlp import MLP
 from polytask.model.heads.shared import Shared
@@ -221,3 +221,21 @@ def test_rows_of_one_class_are_all_decided_so() -> None:
     scores = np.array([0.2, 0.8])
     assert (scores >= fit_threshold(scores, np.array([1, 1]))).all()
     assert not (scores >= fit_threshold(scores, np.array([0, 0]))).any()
+
+
+@pytest.mark.parametrize(("scores", "targets", "cut"), [
+    ([0.9, 0.8, 0.3, 0.1], [1, 1, 0, 0], 0.55),
+    ([0.3, 0.2, 0.1], [1, 1, 0], 0.15),
+    ([0.4, 0.4, 0.1], [1, 0, 0], 0.25),
+    ([0.4, 0.2], [0, 0], 0.5),
+    ([0.2, 0.1], [1, 1], 0.05),
+])
+def test_the_threshold_of_the_best_f1(scores: list[float], targets: list[int], cut: float) -> None:
+    assert fit_f1_threshold(np.array(scores), np.array(targets)) == pytest.approx(cut)
+
+
+def test_each_class_has_its_own_threshold() -> None:
+    logits = torch.logit(torch.tensor([[0.6, 0.2], [0.4, 0.1]]))
+    labels = Labels("multi-label", ("a", "b"))
+    assert _choice(logits, labels, [0.5, 0.15]).labels.tolist() == [[1, 1], [0, 0]]
+    assert _choice(logits, labels, None).labels.tolist() == [[1, 0], [0, 0]]

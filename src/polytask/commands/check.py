@@ -14,6 +14,7 @@ from polytask.config import Run
 from polytask.core.errors import PolytaskError
 from polytask.data.dataset import DatasetStore
 from polytask.data.validation import inspect
+from polytask.evaluation.baseline import baseline
 from polytask.learn.phase_plan import PhasePlan
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.encoders import load_any
@@ -31,8 +32,10 @@ from polytask.training.build import (
 def check_run(run: Run, time_steps: int = 5, quiet: bool = False) -> Iterator[str]:
     """Yield the lines of the report on a run's data and plan."""
     built = build(run, quiet=quiet)
-    yield from inspect(built.data, built.layouts()).lines()
+    report = inspect(built.data, built.layouts())
+    yield from report.lines()
     yield ""
+    yield from _baselines(built)
     trainer = Trainer(built.model, built.training_set, run.train, run.seed,
                       evaluate=lambda: Score(0.0, {}), keep=lambda where: None)
     several = len(trainer.phases) > 1
@@ -44,9 +47,17 @@ def check_run(run: Run, time_steps: int = 5, quiet: bool = False) -> Iterator[st
         yield from _estimate(built, trainer, time_steps)
 
 
+def _baselines(built: Built) -> Iterator[str]:
+    """Say what one answer for every dev row would score."""
+    for name, task in built.tasks.items():
+        if found := baseline(task, built.data[name]):
+            yield f"{name}: the score to beat on dev is {found.line()}"
+
+
 def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
     plan = phase.preview()
-    yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps, "
+    limit = f" of at most {phase.train.max_steps:,} (max_steps)" if phase.train.max_steps else ""
+    yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps{limit}, "
            f"schedule {phase.train.schedule.name}")
     for task, batches in plan.batches.items():
         yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "

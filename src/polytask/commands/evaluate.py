@@ -90,7 +90,8 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
         if split in results:
             found = results[split]
             yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
-                                 found["rows"], notes=tuple(found["notes"])))
+                                 found["rows"], positives=found.get("positives", {}),
+                                 notes=tuple(found["notes"])))
     yield f"finished {results['finished']}; the whole config: polytask show {path} --config"
 
 

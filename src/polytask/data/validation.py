@@ -28,7 +28,8 @@ class SplitReport:
     """What one split holds. Examples name lines of `file`.
 
     `shares`: the share of rows of each class, or of each fifth of a regression's range.
-    `lengths`: the percentiles of a row's longest sequence in tokens, and "max".
+    `lengths`: the percentiles of a row's longest sequence in tokens, and "max". `unknown`: the share of
+    tokens that the vocabulary does not have.
     """
 
     file: str
@@ -43,6 +44,7 @@ class SplitReport:
     duplicates: int
     conflicting: int
     duplicate_lines: list[tuple[int, int]]
+    unknown: float = 0.0
 
     def lines(self, name: str) -> list[str]:
         """Return what it says for a terminal."""
@@ -56,7 +58,8 @@ class SplitReport:
                            for key, value in self.lengths.items())
         cut = _rows(self.truncated) + (
             f" ({self.truncated / self.used:.1%})" if self.truncated else "")
-        said.append(f"tokens  {spread}; {cut} truncated at {self.max_length}")
+        said.append(f"tokens  {spread}; {cut} truncated at {self.max_length}"
+                    + (f"; {self.unknown:.1%} unknown" if self.unknown >= 0.001 else ""))
         if self.empty_texts:
             said.append(f"empty   {_rows(self.empty_texts)} with an empty text beside another")
         if self.duplicates:
@@ -161,7 +164,7 @@ def _split(data: TaskData, key: str, layout: InputLayout, print_: Fingerprint) -
         shares=_shares(split, data.labels), lengths=_percentiles(lengths),
         max_length=layout.max_length, truncated=int(lengths.truncated.sum()),
         duplicates=len(again.rows), conflicting=int(again.conflicting.sum()),
-        duplicate_lines=examples,
+        duplicate_lines=examples, unknown=split.unknown_share(),
     )
 
 
@@ -217,8 +220,7 @@ def _advice(data: TaskData) -> list[str]:
     counts, labels = data.counts, data.labels
     unlabeled = sum(rows.unlabeled for split, rows in data.found.items() if split != "test")
     if labels.kind == "multi-label":
-        return [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
-                "the labels"] if unlabeled else []
+        return _advice_on_several(data, unlabeled)
     if counts is None:
         return []
     said = [f'class "{name}" has no training row'
@@ -233,6 +235,21 @@ def _advice(data: TaskData) -> list[str]:
     weights = ", ".join(f"{sum(counts) / (len(counts) * max(count, 1)):.3g}" for count in counts)
     return [*said, f'{ratio}loss = {{ type = "cross_entropy", class_weights = "balanced" }}'
                    f" ({weights})"]
+
+
+def _advice_on_several(data: TaskData, unlabeled: int) -> list[str]:
+    """Return advice on rows with several labels: rare labels are predicted only if they weigh more."""
+    said = [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
+            "the labels"] if unlabeled else []
+    counts, rows = data.counts or [], len(data.train)
+    ratio = (rows * len(counts) - sum(counts)) / max(1, sum(counts))
+    if ratio >= _IMBALANCE:
+        said.append(f"a label is absent {ratio:.1f} times as often as it is there, and rare ones may "
+                    "never reach "
+                    '0.5; loss = '
+                    f'{{ type = "binary_cross_entropy", positive_weight = {min(ratio, 20):.2g} }} weighs '
+                    'them, threshold = "tuned" chooses a threshold for each on dev')
+    return said
 
 
 def refusal_lines(file: str, refused: Sequence[Refusal]) -> list[str]:
@@ -256,4 +273,5 @@ def _more(examples: Sequence[str], count: int) -> str:
 def _described(labels: Labels) -> str:
     if labels.is_regression:
         return f"regression from {labels.low:g} to {labels.high:g}"
-    return f"{labels.kind}, {labels.num_classes} classes: {', '.join(labels.classes)}"
+    positive = f', positive class "{labels.positive}"' if labels.positive is not None else ""
+    return f"{labels.kind}, {labels.num_classes} classes: {', '.join(labels.classes)}{positive}"

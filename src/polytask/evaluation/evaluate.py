@@ -14,7 +14,7 @@ from polytask.data.dataset import Split, TaskData
 from polytask.inference.forward import forward_rows
 from polytask.metrics import METRICS, NAMED_SCORES, check_formula, measure, overall
 from polytask.metrics.registry import Array
-from polytask.model.heads.decisions import Decision, fit_threshold
+from polytask.model.heads.decisions import Decision, Threshold, fit_f1_threshold, fit_threshold
 from polytask.model.multitask import MultiTask
 from polytask.tasks.task import ResolvedTask
 
@@ -33,8 +33,9 @@ class Evaluation:
     score: float                     # what the formula of the run says
     overall: dict[str, float]        # cs224n, mean and default, where they are defined
     rows: dict[str, int]
-    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict, repr=False)
+    positives: dict[str, str] = field(default_factory=dict)  # the positive class of each binary task
     notes: tuple[str, ...] = ()
 
     def main(self) -> dict[str, float]:
@@ -56,7 +57,8 @@ class Evaluation:
     def to_json(self) -> str:
         return json.dumps({"split": self.split, "rows": self.rows, "scores": self.scores,
                            "score": self.score, "overall": self.overall,
-                           "thresholds": self.thresholds, "notes": list(self.notes)}, indent=2)
+                           "thresholds": self.thresholds, "positives": self.positives,
+                           "notes": list(self.notes)}, indent=2)
 
     def __str__(self) -> str:
         lines = [f"{'task':<16}{'rows':>8}  scores on {self.split}"]
@@ -64,6 +66,8 @@ class Evaluation:
             numbers = "  ".join(f"{name} {_shown(value)}" for name, value in values.items()
                                 if not isinstance(value, Mapping))
             lines.append(f"{task:<16}{self.rows[task]:>8}  {numbers}")
+            if task in self.positives:
+                lines.append(f'{"":<26}positive class: "{self.positives[task]}"')
             lines += [f"{'':<26}per label: " + "  ".join(f"{label} {_shown(value)}" for label, value
                                                         in values.items())
                       for values in values.values() if isinstance(values, Mapping)]
@@ -78,7 +82,7 @@ def _shown(value: Any) -> str:
 
 def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData],
              split: str, formula: str, rows: int | None = None,
-             thresholds: Mapping[str, float] | None = None,
+             thresholds: Mapping[str, Threshold] | None = None,
              progress: Progress | None = None) -> Evaluation:
     """Score a model on the labelled rows of a split; `rows` bounds their number.
 
@@ -91,8 +95,10 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         if part is None or part.targets is None:
             notes.append(f"{name} has no labelled {split} rows")
             continue
-        if task.head.thresholded(task.labels) and name not in fitted:
-            fitted[name] = threshold(model, task, data[name].train)
+        if name not in fitted and (given := threshold(model, task, data[name])) is not None:
+            fitted[name] = given
+        if task.threshold == "tuned" and split == "dev":
+            notes.append(f"{name}: its threshold was tuned on these rows, so their scores flatter it")
         chosen = np.arange(len(part))[:rows]
         found = forward_rows(model, task, part, chosen, progress)
         decision = found.decide(task, fitted.get(name))
@@ -100,8 +106,10 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
                            decision.scores, decision.probabilities)
         scores[name], counts[name], decisions[name] = measured.values, len(chosen), decision
         notes += [f"{name}: {said}" for said in measured.notes]
+    positives = {name: positive for name in scores if (positive := tasks[name].labels.positive) is not None}
     return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,
-                      overalls(scores), counts, fitted, decisions, tuple(notes))
+                      overalls(scores), counts, fitted, decisions,
+                      positives, tuple(notes))
 
 
 def overalls(scores: Scores) -> dict[str, float]:
@@ -119,8 +127,25 @@ def true_labels(task: ResolvedTask, split: Split) -> Array:
     return np.asarray(task.labels.unscaled(split.targets.astype(np.float64)))
 
 
-def threshold(model: MultiTask, task: ResolvedTask, train: Split) -> float:
-    """Fit a task's threshold on (at most 2,000 of) its training rows."""
+def threshold(model: MultiTask, task: ResolvedTask, data: TaskData) -> Threshold | None:
+    """Return a task's threshold: as its settings say, tuned on its dev rows, or fitted for its head.
+
+    "tuned" is the best F1 on the dev rows, class by class; a head that wants one has it fitted on (at
+    most 2,000 of) the training rows. None: the head's own 0.5.
+    """
+    if isinstance(task.threshold, float):
+        return task.threshold
+    if task.threshold == "tuned":
+        dev = data.dev
+        assert dev.targets is not None
+        scores = forward_rows(model, task, dev, np.arange(len(dev))).decide(task, None).scores
+        if scores.ndim == 1:
+            return fit_f1_threshold(scores, dev.targets)
+        return [fit_f1_threshold(*pair) for pair in zip(scores.T, dev.targets.T, strict=True)]
+    return _fitted(model, task, data.train) if task.head.thresholded(task.labels) else None
+
+
+def _fitted(model: MultiTask, task: ResolvedTask, train: Split) -> float:
     assert train.targets is not None
     rows = np.arange(len(train))[:THRESHOLD_ROWS]
     found = forward_rows(model, task, train, rows)

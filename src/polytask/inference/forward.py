@@ -16,7 +16,7 @@ from polytask.core.progress import Progress, Silent
 from polytask.data.collate import InputLayout, collate
 from polytask.data.dataset import Split
 from polytask.data.tables import Integers
-from polytask.model.heads.decisions import Decision
+from polytask.model.heads.decisions import Decision, Threshold
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
 from polytask.tasks.task import ResolvedTask
@@ -32,7 +32,7 @@ class RowOutputs:
 
     output: Output
 
-    def decide(self, task: ResolvedTask, threshold: float | None) -> Decision:
+    def decide(self, task: ResolvedTask, threshold: Threshold | None) -> Decision:
         """Return labels and scores."""
         return task.head.decide(self.output, task.labels, threshold)
 

@@ -21,7 +21,7 @@ from polytask.data.dataset import DatasetStore, Split
 from polytask.data.tokenization import Tokenizer
 from polytask.inference.forward import attention, autocast_of, by_length, forward_tasks
 from polytask.inference.records import named, probabilities
-from polytask.model.heads.decisions import Decision
+from polytask.model.heads.decisions import Decision, Threshold
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings import Pooling
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, save_model
@@ -50,7 +50,7 @@ class Model:
         self.folder = folder
         self.tasks: dict[str, ResolvedTask] = held.tasks
         self.network: MultiTask = held.model.eval()
-        self.thresholds: dict[str, float] = held.thresholds
+        self.thresholds: dict[str, Threshold] = held.thresholds
         self._held = held
         self._tokenizer = Tokenizer(held.tokenizer)
         self._library = DatasetStore(self._tokenizer, Path(), Cache())

@@ -24,6 +24,7 @@ from polytask.core.settings import to_table
 from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
+from polytask.model.heads.decisions import Threshold
 from polytask.model.multitask import MultiTask, TaskHead, build_task_head, task_name_problem
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.tasks.task import ResolvedTask
@@ -39,7 +40,7 @@ class ModelFolder:
     tasks: dict[str, ResolvedTask]
     tokenizer: Path
     pooling: Pooling
-    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -63,7 +64,7 @@ def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Po
 
 
 def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: Path,
-               folder: str | Path, thresholds: Mapping[str, float], card: str) -> None:
+               folder: str | Path, thresholds: Mapping[str, Threshold], card: str) -> None:
     """Write a model folder, in one rename."""
     with write_folder(folder) as aside:
         paths = ModelPaths(aside)

@@ -113,6 +113,9 @@ class Task:
     """What stands between the labels of a row that has several; absent: "|", or lists in brackets."""
     range: tuple[float, float] | None = None
     """The lowest and highest label of a regression; absent: those of the training and dev rows."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned"] | None = None
+    """From which probability on the positive class, or a label of several, is given. "tuned": the best F1
+    on the dev rows, class by class; absent: 0.5."""
     label_scale: Literal["unit", "raw"] = "unit"
     """Whether a regression loss sees labels mapped to [0, 1] or as they stand."""
     limit: Annotated[int, Field(gt=0)] | None = None
@@ -195,6 +198,7 @@ class ResolvedTask:
     id: str | None = None
     file_format: FileFormat = USUAL_FILES
     where: dict[str, Any] | None = None
+    threshold: float | Literal["tuned"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `tasks.json` keeps of the task."""
@@ -206,6 +210,7 @@ class ResolvedTask:
             "head": to_table(self.head), "loss": to_table(self.losses),
             "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
             "id": self.id, "files": self.file_format.to_json(), "where": self.where,
+            "threshold": self.threshold,
         }
 
     @classmethod
@@ -228,6 +233,7 @@ class ResolvedTask:
             outputs=table["outputs"], metrics=tuple(table["metrics"]),
             max_length=table["max_length"], id=table.get("id"),
             file_format=FileFormat.from_json(table.get("files", {})), where=table.get("where"),
+            threshold=table.get("threshold"),
         )
 
 
@@ -252,6 +258,8 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
     problems = [f"{at}.loss: {said}" for each in losses if (said := each.problem(seen))]
     if said := head_.problem(labels):
         problems.append(f"{at}.head: {said}")
+    if task.threshold is not None and labels.kind not in ("binary", "multi-label"):
+        problems.append(f"{at}.threshold: labels of kind \"{labels.kind}\" have none; leave it out")
     if said := metrics_problem(task.metrics or (), labels):
         problems.append(f"{at}.metrics: {said}")
     problems += task.conflicts(at)
@@ -274,6 +282,7 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
         pooling=task.pooling, head=head_, losses=ready,
         outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
         max_length=max_length, id=task.id, file_format=task.file_format, where=task.where,
+        threshold=task.threshold,
     )
 
 

@@ -49,7 +49,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
             continue  # a test split without labels is predicted, not scored
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
-                          "notes": list(evaluation.notes)}
+                          "positives": evaluation.positives, "notes": list(evaluation.notes)}
     keep_quietly(built, model, folder)
     results |= cost
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),

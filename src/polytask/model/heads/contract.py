@@ -8,7 +8,7 @@ from torch import nn
 
 from polytask.core.registry import Family
 from polytask.data.labels import Labels
-from polytask.model.heads.decisions import Decision, _array, _choice, _value
+from polytask.model.heads.decisions import Decision, Threshold, _array, _choice, _value
 from polytask.model.output import Output
 
 
@@ -42,7 +42,7 @@ class Head:
         """Say whether `decide` wants a threshold that is fitted on the training rows."""
         return False
 
-    def decide(self, output: Output, labels: Labels, threshold: float | None = None) -> Decision:
+    def decide(self, output: Output, labels: Labels, threshold: Threshold | None = None) -> Decision:
         """Return labels and scores of some rows (DESIGN §7)."""
         if labels.is_regression:
             return _value(labels.unscaled(_array(output.field("score"))), labels)

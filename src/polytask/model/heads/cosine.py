@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 
 from polytask.data.labels import Labels
 from polytask.model.heads.contract import Head, head
-from polytask.model.heads.decisions import Decision, _array, _value
+from polytask.model.heads.decisions import Decision, Threshold, _array, _value
 from polytask.model.output import Output
 
 
@@ -65,9 +65,9 @@ class Cosine(Head):
     def thresholded(self, labels: Labels) -> bool:
         return labels.kind == "binary"
 
-    def decide(self, output: Output, labels: Labels, threshold: float | None = None) -> Decision:
+    def decide(self, output: Output, labels: Labels, threshold: Threshold | None = None) -> Decision:
         score = _array(output.field("score"))
         if labels.is_regression:
             return _value(labels.low + score * (labels.high - labels.low), labels)
-        cut = 0.5 if threshold is None else threshold
+        cut = np.asarray(0.5 if threshold is None else threshold)
         return Decision((score >= cut).astype(np.int64), score)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from polytask.data.labels import Labels
 
+Threshold = float | list[float]
+"""From which probability on a label is given; of a multi-label task perhaps one a class."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -36,8 +39,8 @@ def _value(values: NDArray[np.float64], labels: Labels) -> Decision:
     return Decision(clipped, clipped)
 
 
-def _choice(logits: Tensor, labels: Labels, threshold: float | None) -> Decision:
-    cut = 0.5 if threshold is None else threshold
+def _choice(logits: Tensor, labels: Labels, threshold: Threshold | None) -> Decision:
+    cut = np.asarray(0.5 if threshold is None else threshold)
     if labels.kind == "multi-label":
         each = _array(logits.sigmoid())
         return Decision((each >= cut).astype(np.int64), each, each)
@@ -50,7 +53,7 @@ def _choice(logits: Tensor, labels: Labels, threshold: float | None) -> Decision
     if labels.kind == "binary":
         positive = probabilities[:, 1]
         if threshold is not None:
-            best = (positive >= threshold).astype(np.int64)
+            best = (positive >= cut).astype(np.int64)
         return Decision(best, positive, probabilities)
     return Decision(best, probabilities.max(-1), probabilities)
 
@@ -74,3 +77,19 @@ def fit_threshold(scores: NDArray[np.floating], targets: NDArray[np.generic]) ->
                            [np.nextafter(values[-1], np.inf)]])
     best = right == right.max()
     return float(cuts[np.flatnonzero(best)[np.argmax(gaps[best])]])
+
+
+def fit_f1_threshold(scores: NDArray[np.floating], targets: NDArray[np.generic]) -> float:
+    """Return the t for which `scores >= t` has the best F1 against the 0/1 `targets`; 0.5 where none is 1.
+
+    It lies in the middle between two neighbouring scores; of several that are as good, it is the lowest.
+    """
+    scores, targets = np.asarray(scores, dtype=np.float64), np.asarray(targets).astype(bool)
+    if not targets.any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    values, found = scores[order], np.cumsum(targets[order])
+    f1 = 2 * found / (np.arange(1, len(values) + 1) + targets.sum())
+    f1[:-1][values[1:] == values[:-1]] = -1  # a threshold cannot part equal scores
+    last = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    return float((values[last] + (values[last + 1] if last + 1 < len(values) else 0.0)) / 2)

@@ -56,7 +56,9 @@ def _list(task: TaskRecord, number: int, room: int) -> str:
     heads = "".join(f'<th><button data-key="{key}">{name}</button></th>' if key else f"<th>{name}</th>"
                     for name, key in HEADS)
     cap = f" Of some the worst are listed: {', '.join(capped)}." if capped else ""
-    return (soft(f"{total:,} of {len(answers):,} rows.{cap}")
+    positive = "" if task.labels.positive is None else (
+        f' "{task.labels.positive}" is the positive class: a false negative is one that was missed.')
+    return (soft(f"{total:,} of {len(answers):,} rows.{cap}{positive}")
             + f'<div data-errors="errors-{number}"><div class=tools>'
             f'<label>category <select><option value="">all</option>{options}</select></label>'
             '<label>search <input type=search placeholder="words of the text"></label>'

@@ -166,7 +166,7 @@ def reliabilities(run: RunRecord) -> str:
         axes.rule((0, 0), (1, 1))
         axes.line([(a, b) for a, b, _ in points], 0)
         rows = ", ".join(f"{a:.2f}: {n}" for a, _, n in points)
-        of = (f"label {task.labels.classes[1]}" if has_positive(task.labels) else
+        of = (f"the positive class {task.labels.classes[1]}" if has_positive(task.labels) else
               "each label" if task.labels.kind == "multi-label" else "the predicted class")
         head = task.settings.get("head")
         cosine = "cosine" in (head, head.get("type") if isinstance(head, Mapping) else None)

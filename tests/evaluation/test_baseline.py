@@ -1,0 +1,42 @@
+"""The score of one answer for every row, as scikit-learn's dummies have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_data import single_task, store, write
+
+from polytask.data.dataset import load_task_data
+from polytask.evaluation.baseline import Baseline, baseline
+from polytask.tasks.task import resolve
+
+
+def found(folder: Path, train: list[str], dev: list[str], **settings: object) -> Baseline | None:
+    write(folder / "train.csv", "text,label", *(f"row {n},{label}" for n, label in enumerate(train)))
+    write(folder / "dev.csv", "text,label", *(f"dev {n},{label}" for n, label in enumerate(dev)))
+    task = single_task(**settings)
+    data = load_task_data("a", task, store(folder), 1)
+    return baseline(resolve("a", task, data.labels, data.counts, 64), data)
+
+
+def test_classes_answer_with_the_most_frequent_of_train(tmp_path: Path) -> None:
+    made = found(tmp_path, ["no"] * 3 + ["yes"], ["no", "yes", "yes", "no"])
+    assert made is not None and made.answer == '"no"'
+    assert made.scores["accuracy"] == 0.5 and made.scores["f1"] == 0
+    assert made.scores["macro_f1"] == pytest.approx(1 / 3)
+    assert made.line().startswith('always "no": accuracy 0.5000')
+    assert "mcc" not in made.scores  # not defined for one answer
+
+
+def test_a_regression_answers_with_the_mean_in_the_units_of_the_labels(tmp_path: Path) -> None:
+    made = found(tmp_path, ["1", "2", "4.5"], ["2.5", "3.5"])
+    assert made is not None and made.answer == '"2.5"'
+    assert made.scores["mae"] == pytest.approx(0.5, abs=1e-6) and "pearson" not in made.scores
+
+
+def test_several_labels_answer_with_those_of_most_rows(tmp_path: Path) -> None:
+    made = found(tmp_path, ["a", "a|b", "b", "[]"], ["[]", "a"], kind="multi-label")
+    assert made is not None and made.answer == '"a|b"'
+    none = found(tmp_path, ["a", "b", "c", "d|e"], ["a", "b"], kind="multi-label")
+    assert none is not None and none.answer == "none of the labels" and none.scores["accuracy"] == 0
