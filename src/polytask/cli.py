@@ -37,7 +37,7 @@ def init(
     """Write a config scaffolded from the files' own columns."""
     from polytask.commands.init import scaffold
 
-    text = scaffold(data, checkpoint=checkpoint)
+    text = scaffold(data, checkpoint=checkpoint, quiet=False)
     if out is None:
         print(text, end="")
         return

@@ -2,71 +2,124 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from polytask.core.errors import DataError
+from polytask.commands.init_task import Group, header_lines, quoted, task_lines
+from polytask.core.errors import ConfigError, DataError, PolytaskError
 from polytask.data.cache import Cache
-from polytask.data.dataset import DEFAULT_DEV
-from polytask.data.label_forms import canonical
-from polytask.data.label_inference import infer_labels
-from polytask.data.labels import Labels
+from polytask.data.file_format import FileFormat
 from polytask.data.reading import read_file
-from polytask.data.schema_guess import Guess, Profile, guess
+from polytask.data.schema_guess import Guess, count_words, guess, headerless_columns, lacks_header
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
 
 _ENDINGS = {".gz", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"}
+# Files whose rows name their own columns.
+_NAMED_COLUMNS = {".json", ".jsonl", ".ndjson", ".parquet"}
 # Tokens for one word of English, and the lengths offered.
 _TOKENS_A_WORD, _MAX_LENGTHS = 1.35, (128, 256, 512)
 
 
 @dataclass
-class Group:
-    """The files of one task by their split."""
+class Scaffold:
+    """What was read of the files, on the way to a config."""
 
-    name: str
-    files: dict[str, Path] = field(default_factory=dict)
+    groups: list[Group]
+    root: Path
+    tables: dict[Path, Table] = field(default_factory=dict)
 
 
 def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
-             cache: Cache | None = None) -> str:
+             cache: Cache | None = None, quiet: bool = True) -> str:
     """Return a config (TOML) that trains a task on each set of files.
 
-    Files whose names differ by train, dev, val or test alone are one set.
+    Files whose names differ by train, dev, val or test alone are one set. The config is validated with
+    its data before it is returned. Raises `DataError` for files that no config fits.
     """
     if not paths:
         raise DataError("no data files given, expected at least one")
+    tell = (lambda said: None) if quiet else (lambda said: sys.stderr.write(f"{said}\n"))
     cache = cache or Cache()
     given = [Path(path).expanduser() for path in paths]
     if any(path.is_absolute() for path in given):
         given = [path.absolute() for path in given]
     groups = group_files(given)
     files = [path for each in groups for path in each.files.values()]
-    root = Path(os.path.commonpath([path.parent for path in files]))
-    tables = {path: read_file(path, cache) for path in files}
+    made = Scaffold(groups, Path(os.path.commonpath([path.parent for path in files])))
     parts, longest = [], 0
-    for each in groups:
-        guessed = guess(tables[each.files["train"]])
-        _check_columns(guessed, each, tables)
-        longest = max(longest, _tokens(tables[each.files["train"]], guessed))
-        labels = _labels(each, guessed, tables)
-        parts.append(_task(each, guessed, labels, root))
-    head = [f"# Made by `polytask init` from {len(tables)} file{'s' if len(tables) > 1 else ''};"
+    for group in groups:
+        tell(f"reading {', '.join(map(str, group.files.values()))}")
+        columns = _read(made, group, cache)
+        train = made.tables[group.files["train"]]
+        guessed = guess(train)
+        _check_columns(guessed, group, made.tables)
+        longest = max(longest, _tokens(train, guessed))
+        parts.append(task_lines(group, guessed, made.tables, made.root, checkpoint,
+                                header_lines(columns)))
+    text = _config(made, parts, longest, checkpoint)
+    tell("checking the config with its data")
+    _validate(text, [group.name for group in groups])
+    return text
+
+
+def _config(made: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:
+    count = len(made.tables)
+    head = [f"# Made by `polytask init` from {count} file{'s' if count > 1 else ''};"
             " look over what was guessed.", "seed = 11711", "",
-            "[data]", f"root = {_quoted(str(root))}", *_max_length(longest), "",
-            "[encoder]", f"checkpoint = {_quoted(checkpoint)}", ""]
+            "[data]", f"root = {quoted(str(made.root))}", *_max_length(longest), "",
+            "[encoder]", f"checkpoint = {quoted(checkpoint)}", ""]
     rates = "lr = 1e-4, head_lr = 1e-3" if checkpoint == "minilm" else "lr = 2e-5"
     tail = ["[train]", "epochs = 3", "batch_size = 16",
             f"optimizer = {{ {rates}, weight_decay = 0.01, warmup = 0.1 }}"]
     return "\n".join([*head, *(line for part in parts for line in [*part, ""]), *tail]) + "\n"
+
+
+def _read(made: Scaffold, group: Group, cache: Cache) -> tuple[str, ...] | None:
+    """Read the files of a task; return the names of their columns where they lack a header."""
+    train = group.files["train"]
+    table = read_file(train, cache)
+    columns = None
+    if not _NAMED_COLUMNS & {ending.lower() for ending in train.suffixes} and lacks_header(table):
+        columns = headerless_columns(table)
+    form = FileFormat() if columns is None else FileFormat(header=False, columns=columns)
+    made.tables |= {path: read_file(path, cache, "", form) for path in group.files.values()}
+    return columns
+
+
+def _validate(text: str, names: Sequence[str]) -> None:
+    """Raise `DataError` if `polytask check` would refuse a config or its data."""
+    from tokenizers import Tokenizer as Words
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    from polytask.config import Run
+    from polytask.data.dataset import DatasetStore, load_task_data
+    from polytask.data.tokenization import Tokenizer
+    from polytask.tasks.task import resolve
+
+    # Any tokenizer will do: the encoder's own decides about lengths, not about what fits.
+    special = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3}
+    words = Words(WordLevel(special, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    try:
+        run = Run.from_table(tomllib.loads(text))
+        with tempfile.TemporaryDirectory() as folder:
+            store = DatasetStore(Tokenizer(words), Path(run.data.root), Cache(folder))
+            for name, task in run.tasks.items():
+                data = load_task_data(name, task, store, run.seed, run.data.dev_seed)
+                resolve(name, task, data.labels, data.counts, run.data.max_length)
+    except (PolytaskError, tomllib.TOMLDecodeError) as error:
+        problems = error.problems if isinstance(error, ConfigError) else str(error).splitlines()
+        raise DataError(f"no config fits these files ({', '.join(names)}): {'; '.join(problems)}") from None
 
 
 def group_files(paths: Sequence[Path]) -> list[Group]:
@@ -97,25 +150,25 @@ def _name_and_split(path: Path) -> tuple[str, str]:
     # What follows the split says which test it is; what stands before it names the task.
     kept = words if at is None else words[:at] or words[at + 1:] or [path.resolve().parent.name]
     name = "_".join(re.sub(r"\W", "_", word) for word in kept)
-    return name if name.isidentifier() else f"task_{name}", split
+    return name if name.isidentifier() and not _reserved(name) else f"task_{name}", split
 
 
-def _check_columns(guessed: Guess, group: Group, tables: dict[Path, Table]) -> None:
+def _reserved(name: str) -> bool:
+    """Return whether torch has its own use of a name, so that no task can have it."""
+    from torch import nn
+
+    return hasattr(nn.ModuleDict, name)
+
+
+def _check_columns(guessed: Guess, group: Group, tables: Mapping[Path, Table]) -> None:
     for split, path in group.files.items():
-        for name in (*guessed.text, *([guessed.label.name] if split == "dev" else [])):
+        for name in (*guessed.text, *(guessed.label_names if split == "dev" else [])):
             tables[path].column(name)
-
-
-def _labels(group: Group, guessed: Guess, tables: dict[Path, Table]) -> Labels:
-    """Return the labels of train and dev together."""
-    texts = [cell.strip() for split in ("train", "dev") if split in group.files
-             for cell in tables[group.files[split]].column(guessed.label.name).texts()]
-    return infer_labels([text for text in texts if text], file=str(group.files["train"]))
 
 
 def _tokens(table: Table, guessed: Guess) -> int:
     """Return about how many tokens nineteen of twenty rows have at most."""
-    words = [[len(text.split()) for text in table.column(name).texts()] for name in guessed.text]
+    words = [[count_words(text) for text in table.column(name).texts()] for name in guessed.text]
     return int(np.percentile(np.sum(words, axis=0), 95) * _TOKENS_A_WORD) + 3
 
 
@@ -124,58 +177,3 @@ def _max_length(longest: int) -> list[str]:
     why = "" if chosen == _MAX_LENGTHS[0] else (
         f"  # 95 % of the rows have about {longest} tokens or fewer; 128 trains faster")
     return [f"max_length = {chosen}{why}"]
-
-
-def _task(group: Group, guessed: Guess, labels: Labels, root: Path) -> list[str]:
-    lines = [f"[tasks.{group.name}]"]
-    # A column says the splits of one file; beside files of their own it says nothing new.
-    column = guessed.split if group.files.keys() == {"train"} else None
-    named = {SPLIT_WORDS[cell.casefold()] for cell in column.filled} if column else set()
-    for split in ("train", "dev", "test"):
-        if split in group.files:
-            lines.append(f"{split} = {_quoted(os.path.relpath(group.files[split], root))}")
-        elif split == "dev" and "dev" not in named:
-            lines.append(f"dev = {DEFAULT_DEV}".ljust(39) + "# carved from train")
-    if column is not None and "train" in named and len(column.filled) == len(column.cells):
-        lines.append(f"split = {_quoted(column.name)}".ljust(39) + f"# {_counted(column)}")
-    text = [_quoted(name) for name in guessed.text]
-    lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
-    lines.append(f"label = {_quoted(guessed.label.name)}".ljust(39) + f"# {_about(guessed.label)}")
-    lines += _kind(labels)
-    lines += [f"# or label = {_quoted(each.name)}: {_about(each)}" for each in guessed.others]
-    if guessed.id is not None:
-        lines.append(f"id = {_quoted(guessed.id)}")
-    if len(text) == 2:
-        lines.append('pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"')
-    return lines
-
-
-def _kind(labels: Labels) -> list[str]:
-    if labels.is_regression:
-        return [f"range = [{labels.low:g}, {labels.high:g}]"]
-    numeric = all(name.lstrip("-").isdigit() for name in labels.classes)
-    if labels.kind == "classes" and numeric:
-        return ['# kind = "ordinal"'.ljust(39) + "# if the classes are grades"]
-    return []
-
-
-def _about(label: Profile) -> str:
-    labels = label.labels
-    assert labels is not None
-    missing = len(label.cells) - len(label.filled)
-    empty = f"; {missing:,} rows without" if missing else ""
-    if labels.is_regression:
-        return f"regression, {labels.low:g} to {labels.high:g}{empty}"
-    if labels.kind == "multi-label":
-        return f"multi-label, {labels.num_classes} classes{empty}"
-    return f"{labels.kind}: {_counted(label)}{empty}"
-
-
-def _counted(column: Profile, most: int = 6) -> str:
-    counts = Counter(canonical(cell) for cell in column.filled).most_common()
-    said = ", ".join(f"{' '.join(name.split())[:30]} ({count:,})" for name, count in counts[:most])
-    return said + (", …" if len(counts) > most else "")
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -15,6 +15,7 @@ from polytask.data.arrow_records import HUB
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, Lengths, Selection, sequence_lengths
 from polytask.data.file_format import FileFormat
+from polytask.data.label_cells import label_columns
 from polytask.data.label_kind import Wanted
 from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Labels
@@ -200,7 +201,8 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     # Several columns of 0 and 1 are the classes of one multi-label task, called as they are.
     several = spec.label if isinstance(spec.label, tuple) else None
     wanted = Wanted("multi-label" if several else spec.kind, several or spec.classes, spec.range,
-                    spec.label_scale, where, spec.positive, spec.separator)
+                    spec.label_scale, where, spec.positive, spec.separator,
+                    label_columns(spec.label)[0])
     labelled = read_labels(found, wanted, known)
     labels, found = labelled.labels, labelled.rows
     used = dict(found)

@@ -103,7 +103,7 @@ def _classes(column: LabelColumn, kind: str, wanted: Wanted, file: str, notes: l
     if len(names) < 2:
         raise DataError(f"{file}: every row has the label {listed(names)}, expected two or more"
                         " different")
-    _note_suspects(column, names, notes)
+    _note_suspects(column, names, wanted, notes)
     return _ordered(names)
 
 
@@ -135,7 +135,7 @@ def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
     return labels
 
 
-def _note_suspects(column: LabelColumn, names: set[str], notes: list[str]) -> None:
+def _note_suspects(column: LabelColumn, names: set[str], wanted: Wanted, notes: list[str]) -> None:
     """Say which classes may be two spellings of one, no label at all, or lists."""
     folded: dict[str, list[str]] = {}
     for name in sorted(names):
@@ -145,7 +145,8 @@ def _note_suspects(column: LabelColumn, names: set[str], notes: list[str]) -> No
               "alike" for same in folded.values() if len(same) > 1]
     notes += [f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
               'leave such '
-              f"rows out with where, or name it in classes" for mark in column.suspects]
+              f'rows out with where = {{ {wanted.column} = {{ not = ["{mark}"] }} }}, or name it in classes'
+              for mark in column.suspects]
     if similar := separator_of(names):
         separator, some = similar
         notes.append(f'labels such as "{some}" look like lists and are taken for one class each; if '

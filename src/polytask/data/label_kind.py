@@ -20,7 +20,7 @@ _SOME_LISTS = 0.05
 class Wanted:
     """What the config says of a task's labels; None is told from the data.
 
-    `where` is the dotted key of the task, for messages.
+    `where` is the dotted key of the task and `column` that of its label, for messages.
     """
 
     kind: Kind | None = None
@@ -30,6 +30,7 @@ class Wanted:
     where: str = ""
     positive: str | None = None
     separator: str | None = None
+    column: str = "label"
 
     def problem(self, key: str, text: str) -> ConfigError:
         return ConfigError(f"{self.where}.{key}: {text}" if self.where else f"{key}: {text}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from polytask.core.errors import DataError
 from polytask.data.label_forms import number
-from polytask.data.label_inference import infer_labels
+from polytask.data.label_inference import Inferred, infer
+from polytask.data.label_kind import Wanted
 from polytask.data.labels import Labels
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
@@ -17,6 +18,8 @@ from polytask.data.tables import Table
 # Texts read of a column to see what it is; labels are read all.
 _SAMPLE = 2000
 _WORDS_OF_A_TEXT = 2.5
+# 0/1 columns from here on are taken for the labels of one task.
+_SEVERAL = 3
 _NAMED_LABEL = re.compile(
     r"label|class|sentiment|score|similarity|duplicate|quality|rating|stars|polarity|grade|"
     r"relatedness|category|target|emotion|topic|intent|gold|stance|toxic|entail", re.IGNORECASE)
@@ -26,6 +29,16 @@ _NAMED_TEXT = re.compile(
 _NAMED_ID = re.compile(r"(^|[^a-z])(id|ids|idx|guid|index|uid|key)$", re.IGNORECASE)
 _PAIRS = (("1", "2"), ("0", "1"), ("a", "b"), ("premise", "hypothesis"), ("question", "answer"),
           ("question", "sentence"), ("query", "passage"), ("query", "document"))
+# Letters of scripts that put no blanks between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+                       "\U00020000-\U0003ffff]")
+_LETTERS_OF_A_WORD = 2
+
+
+def count_words(text: str) -> int:
+    """Return about how many words a text has, in scripts without blanks too."""
+    unspaced = len(_UNSPACED.findall(text))
+    return len(_UNSPACED.sub(" ", text).split()) + -(-unspaced // _LETTERS_OF_A_WORD)
 
 
 @dataclass(frozen=True)
@@ -47,13 +60,30 @@ class Profile:
     def is_text(self) -> bool:
         """Whether the cells are sentences: several words, hardly any number."""
         cells = self.filled[:_SAMPLE]
-        if not cells or sum(number(cell) is not None for cell in cells) > len(cells) / 10:
+        if not cells or self._numbers(cells) > len(cells) / 10:
             return False
-        words = sum(len(cell.split()) for cell in cells) / len(cells)
+        words = sum(map(count_words, cells)) / len(cells)
         repeated = self.different < min(20, len(self.filled) / 2)
-        named = _NAMED_TEXT.search(self.name) is not None and _NAMED_LABEL.search(self.name) is None
-        return not repeated and words >= (1.0 if named else _WORDS_OF_A_TEXT) and " " in "".join(
-            cells)
+        least = 1.0 if self.named_text and not self.named_label else _WORDS_OF_A_TEXT
+        return not repeated and words >= least and any(count_words(cell) > 1 for cell in cells)
+
+    @property
+    def named_text(self) -> bool:
+        return _NAMED_TEXT.search(self.name) is not None
+
+    @property
+    def named_label(self) -> bool:
+        return _NAMED_LABEL.search(self.name) is not None
+
+    @cached_property
+    def may_be_text(self) -> bool:
+        """Whether the cells are words of any kind, under the name of a text."""
+        return self.named_text and not self.is_split and (
+            self._numbers(self.filled[:_SAMPLE]) <= len(self.filled[:_SAMPLE]) / 10)
+
+    @staticmethod
+    def _numbers(cells: Sequence[str]) -> int:
+        return sum(number(cell) is not None for cell in cells)
 
     @cached_property
     def is_id(self) -> bool:
@@ -67,8 +97,8 @@ class Profile:
         return bool(self.filled) and {cell.casefold() for cell in self.filled} <= SPLIT_WORDS.keys()
 
     @cached_property
-    def labels(self) -> Labels | None:
-        """What the cells would be as labels; None if they can be none."""
+    def inferred(self) -> Inferred | None:
+        """What the cells would be as labels, and what of it is a guess; None if they can be none."""
         if self.is_text or self.is_split or not self.filled or _NAMED_ID.search(self.name):
             return None
         numbers = [number(cell) for cell in self.filled]
@@ -76,28 +106,52 @@ class Profile:
         if whole and len(self.filled) > 50 and self.different == len(self.filled):
             return None  # an id that is not called so
         try:
-            return infer_labels(self.filled)
+            return infer(self.filled)
+        except DataError:
+            return self._as_classes() if self.named_label and self.different < len(self.filled) else None
+
+    def _as_classes(self) -> Inferred | None:
+        """Take labels for classes that are too many, or too rare, to be taken for them without a name."""
+        try:
+            return infer(self.filled, Wanted(kind="classes"))
         except DataError:
             return None
+
+    @property
+    def labels(self) -> Labels | None:
+        return self.inferred.labels if self.inferred else None
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the cells are 0 and 1."""
+        return self.labels is not None and self.labels.classes == ("0", "1")
 
     @property
     def likeness(self) -> tuple[int, int, int]:
         """How much like a label: by its name; then numbers before words; then finer labels."""
         assert self.labels is not None
-        named = 2 * (_NAMED_LABEL.search(self.name) is not None) - ("dataset" in self.name.lower())
+        named = 2 * self.named_label - ("dataset" in self.name.lower())
         numbers = all(number(name) is not None for name in self.labels.classes)
         return named, int(numbers), min(self.different, 50)
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a file's columns were taken for. `others` could be the label as well."""
+    """What a file's columns were taken for. `others` could be the label as well.
+
+    `flags`: 0/1 columns that are the labels of one task, in place of `label`; empty if there are none.
+    """
 
     text: tuple[str, ...]
     label: Profile
     id: str | None
     others: list[Profile]
     split: Profile | None
+    flags: list[Profile] = field(default_factory=list)
+
+    @property
+    def label_names(self) -> list[str]:
+        return [each.name for each in self.flags] or [self.label.name]
 
 
 def profiles(table: Table) -> list[Profile]:
@@ -108,9 +162,12 @@ def profiles(table: Table) -> list[Profile]:
 
 
 def guess(table: Table) -> Guess:
-    """Return what the columns of a training file seem to be."""
+    """Return what the columns of a training file seem to be.
+
+    Raises `DataError` if none holds texts, or none looks like a label.
+    """
     every = profiles(table)
-    text = _text([profile.name for profile in every if profile.is_text])
+    text = _text(every)
     if not text:
         raise DataError(f"{table.file}: no column holds sentences (there are "
                         f"{', '.join(profile.name for profile in every)})")
@@ -119,22 +176,31 @@ def guess(table: Table) -> Guess:
         raise DataError(f"{table.file}: no column looks like a label, expected one with 2 to 50"
                         f" values or numbers beside {' and '.join(text)}")
     labels.sort(key=lambda each: each.likeness, reverse=True)
+    flags = [each for each in every if each in labels and each.is_flag]
+    several = flags if labels[0].is_flag and len(flags) >= _SEVERAL else []
     # Of two ids that make a pair, each is a sentence's and none the row's.
     ids = [each.name for each in every if each.is_id and not any(
         _makes_pair(each.name, other.name) or _makes_pair(other.name, each.name)
         for other in every)]
     ids.sort(key=lambda name: (len(name), name))
-    return Guess(text, labels[0], ids[0] if ids else None, labels[1:],
-                 next((each for each in every if each.is_split), None))
+    return Guess(text, labels[0], ids[0] if ids else None,
+                 labels[1:] if not several else [each for each in labels if not each.is_flag],
+                 next((each for each in every if each.is_split), None), several)
 
 
-def _text(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the pair among text columns with the shortest names, or the likeliest single one."""
-    pairs = [(a, b) for a in names for b in names if a != b and _makes_pair(a, b)]
+def _text(every: Sequence[Profile]) -> tuple[str, ...]:
+    """Return the pair among text columns with the shortest names, or the likeliest single one.
+
+    A text's partner by name is a text even where its cells are single words.
+    """
+    texts = [each.name for each in every if each.is_text]
+    words = [each.name for each in every if each.may_be_text]
+    pairs = [(a, b) for a in [*texts, *words] for b in [*texts, *words]
+             if a != b and (a in texts or b in texts) and _makes_pair(a, b)]
     if pairs:
         return min(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
-    named = [name for name in names if _NAMED_TEXT.search(name)]
-    return tuple((named or list(names))[:1])
+    named = [name for name in texts if _NAMED_TEXT.search(name)]
+    return tuple((named or texts)[:1])
 
 
 def _makes_pair(first: str, second: str) -> bool:
@@ -145,3 +211,39 @@ def _makes_pair(first: str, second: str) -> bool:
         if any(a[:k] + other + a[k + len(one):] == b for k in at):
             return True
     return False
+
+
+def lacks_header(table: Table) -> bool:
+    """Return whether the names of the columns look like a row, as in a file without a header.
+
+    They do if none is that of a text, label or id, and one stands in its own column as well, or a number
+    names a column of numbers (0, 1, 2 … are what pandas calls columns without names), or a sentence names
+    a column of sentences.
+    """
+    every = profiles(table)
+    if [each.name for each in every] == [str(place) for place in range(len(every))]:
+        return False
+    known = any(pattern.search(each.name) and count_words(each.name) <= 3 and each.name not in each.filled
+                for each in every for pattern in (_NAMED_TEXT, _NAMED_LABEL, _NAMED_ID))
+    return not known and any(_names_a_row(each) for each in every)
+
+
+def _names_a_row(column: Profile) -> bool:
+    """Return whether a column's name could be one of its own cells."""
+    repeats = column.name in column.filled and column.different < len(column.filled)
+    numeric = number(column.name) is not None and column.labels is not None and all(
+        number(cell) is not None for cell in column.filled)
+    return repeats or numeric or (column.is_text and count_words(column.name) >= 4)
+
+
+def headerless_columns(table: Table) -> tuple[str, ...]:
+    """Return names for the columns of a file without a header: text, label, id, or a number.
+
+    `table` was read as if its first row were a header.
+    """
+    found = guess(table)
+    called = dict(zip(found.text, ["text"] if len(found.text) == 1 else ["text1", "text2"], strict=True))
+    called[found.label.name] = "label"
+    if found.id is not None:
+        called[found.id] = "id"
+    return tuple(called.get(name, f"column{place}") for place, name in enumerate(table.columns, 1))

@@ -1,0 +1,142 @@
+"""The lines of one task in a scaffolded config: its files, columns, labels, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from polytask.data.dataset import DEFAULT_DEV
+from polytask.data.label_forms import canonical
+from polytask.data.label_inference import Inferred, infer
+from polytask.data.label_kind import MAX_CLASSES, Wanted
+from polytask.data.schema_guess import Guess, Profile
+from polytask.data.splits import SPLIT_WORDS
+from polytask.data.tables import Table
+
+# Encoders that were trained to put similar sentences close to one another.
+_SENTENCE_ENCODER = re.compile(
+    r"minilm|sentence-transformers|sbert|simcse|mpnet|\be5\b|e5-|bge-|gte-|labse", re.IGNORECASE)
+_MEANT_ALIKE = re.compile(r"simil|score|related|sts|paraphras|gold|label", re.IGNORECASE)
+
+
+@dataclass
+class Group:
+    """The files of one task by their split."""
+
+    name: str
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+def header_lines(columns: Sequence[str] | None) -> list[str]:
+    """Return the keys of files without a header."""
+    if columns is None:
+        return []
+    return ["header = false".ljust(39) + "# the first line looks like a row, not like names",
+            f"columns = [{', '.join(map(quoted, columns))}]"]
+
+
+def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root: Path,
+               checkpoint: str, header: Sequence[str] = ()) -> list[str]:
+    """Return the table of a task, its alternatives as comments."""
+    lines = [f"[tasks.{group.name}]"]
+    # A column says the splits of one file; beside files of their own it says nothing new.
+    column = guessed.split if group.files.keys() == {"train"} else None
+    named = {SPLIT_WORDS[cell.casefold()] for cell in column.filled} if column else set()
+    for split in ("train", "dev", "test"):
+        if split in group.files:
+            lines.append(f"{split} = {quoted(os.path.relpath(group.files[split], root))}")
+        elif split == "dev" and "dev" not in named:
+            lines.append(f"dev = {DEFAULT_DEV}".ljust(39) + "# carved from train")
+    if column is not None and "train" in named and len(column.filled) == len(column.cells):
+        lines.append(f"split = {quoted(column.name)}".ljust(39) + f"# {_counted(column)}")
+    lines += header
+    text = [quoted(name) for name in guessed.text]
+    lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
+    found = _inferred(group, guessed, tables)
+    lines += _label(guessed, found)
+    if guessed.id is not None:
+        lines.append(f"id = {quoted(guessed.id)}")
+    if len(text) == 2:
+        lines += _pairing(guessed, found, checkpoint)
+    return lines
+
+
+def _inferred(group: Group, guessed: Guess, tables: Mapping[Path, Table]) -> Inferred:
+    """Return the labels of train and dev together."""
+    if guessed.flags or guessed.label.inferred is None:
+        return Inferred(guessed.label.labels) if guessed.label.labels else infer(guessed.label.filled)
+    texts = [cell.strip() for split in ("train", "dev") if split in group.files
+             for cell in tables[group.files[split]].column(guessed.label.name).texts()]
+    wanted = Wanted(kind="classes") if _needs_kind(guessed.label.inferred) else Wanted()
+    return infer([text for text in texts if text], wanted, str(group.files["train"]))
+
+
+def _needs_kind(found: Inferred) -> bool:
+    """Return whether classes are so many that a config had better say that they are classes."""
+    return found.labels.kind == "classes" and found.labels.num_classes > MAX_CLASSES
+
+
+def _label(guessed: Guess, found: Inferred) -> list[str]:
+    """Return the label's lines: what it was taken for, and what else it could be."""
+    if guessed.flags:
+        names = ", ".join(quoted(each.name) for each in guessed.flags)
+        lines = ["label = "
+                 f"[{names}]", "# each is 0 or 1, so they are the labels of one task; or one of them:"]
+        lines += [f"# label = {quoted(each.name)}: {_about(each)}" for each in guessed.flags[:3]]
+        return [*lines, *(f"# or label = {quoted(each.name)}: {_about(each)}" for each in guessed.others)]
+    label = guessed.label
+    lines = [f"label = {quoted(label.name)}".ljust(39) + f"# {_about(label)}"]
+    labels, notes = found.labels, found.notes
+    if _needs_kind(found):
+        lines.append('kind = "classes"')
+        notes = label.inferred.notes if label.inferred else notes
+    if labels.is_regression:
+        lines.append(f"range = [{labels.low:g}, {labels.high:g}]")
+    elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
+        lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
+    lines += [f"# {printable(note)}" for note in notes]
+    return lines + [f"# or label = {quoted(each.name)}: {_about(each)}" for each in guessed.others]
+
+
+def _pairing(guessed: Guess, found: Inferred, checkpoint: str) -> list[str]:
+    """Return how two texts meet: graded similarity is the cosine of two vectors of a sentence encoder."""
+    alike = found.labels.is_regression and _MEANT_ALIKE.search(guessed.label.name) is not None
+    folder = Path(checkpoint).expanduser()
+    if alike and (_SENTENCE_ENCODER.search(checkpoint) or (folder / "modules.json").is_file()):
+        return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder knows what is similar; or "
+                '"cross_encoder" without the head', 'head = "cosine"']
+    return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']
+
+
+def _about(label: Profile) -> str:
+    labels = label.labels
+    assert labels is not None
+    missing = len(label.cells) - len(label.filled)
+    empty = f"; {missing:,} rows without" if missing else ""
+    if labels.is_regression:
+        return f"regression, {labels.low:g} to {labels.high:g}{empty}"
+    if labels.kind == "multi-label":
+        return f"multi-label, {labels.num_classes} classes{empty}"
+    positive = "" if labels.positive is None else f"; positive: {printable(labels.positive)}"
+    return f"{labels.kind}: {_counted(label)}{positive}{empty}"
+
+
+def _counted(column: Profile, most: int = 6) -> str:
+    counts = Counter(canonical(cell) for cell in column.filled).most_common()
+    said = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:most])
+    return said + (", …" if len(counts) > most else "")
+
+
+def printable(text: str) -> str:
+    """Return a text as one line of a comment: TOML admits no control character there."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def quoted(text: str) -> str:
+    """Return a text as a TOML string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
