@@ -145,3 +145,57 @@ def test_the_real_files_are_scaffolded_as_they_are(
     assert data[name].labels.kind == kind
     assert sum(len(split) for key, split in data[name].splits.items() if key != "test") == sum(rows)
     assert abs(len(data[name].train) - rows[0]) <= 2
+
+
+def test_a_file_without_a_header_gets_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "nohead.csv", *(f"{each},{n % 2}" for n, each in enumerate(SENTENCES)))
+    text, run, data = loaded(tmp_path, path)
+    task = run.tasks["nohead"]
+    assert not task.header and task.columns == ("text", "label") and "looks like a row" in text
+    assert sum(map(len, data["nohead"].splits.values())) == len(SENTENCES)
+
+
+def test_names_that_torch_has_and_control_characters_are_mended(tmp_path: Path) -> None:
+    labels = ("a\x07b", "c\x7f")
+    path = write(tmp_path / "type-train.csv", "text,label",
+                 *(f"{each},{labels[n % 2]}" for n, each in enumerate(SENTENCES)))
+    _, run, data = loaded(tmp_path, path)
+    assert list(run.tasks) == ["task_type"]
+    assert data["task_type"].labels.classes == labels
+
+
+def test_many_classes_are_said_to_be_classes(tmp_path: Path) -> None:
+    rows = [f"{each} {k},intent_{n}" for n, each in enumerate(SENTENCES) for k in range(4)]
+    text, run, data = loaded(tmp_path, write(tmp_path / "big.csv", "text,label", *rows))
+    assert run.tasks["big"].kind == "classes" and data["big"].labels.num_classes == 60
+    ids = [f"{each} {k},{n}" for n, each in enumerate(SENTENCES) for k in range(4)]
+    text, run, _ = loaded(tmp_path, write(tmp_path / "ids.csv", "text,label", *ids))
+    assert run.tasks["ids"].kind == "classes" and 'set kind = "regression"' in text
+
+
+def test_several_0_1_columns_are_one_task(tmp_path: Path) -> None:
+    rows = [f"{each},{n % 2},{n % 3 // 2},{n % 5 // 4}" for n, each in enumerate(SENTENCES)]
+    text, run, data = loaded(tmp_path, write(tmp_path / "t.csv", "text,toxic,obscene,insult", *rows))
+    assert run.tasks["t"].label == ("toxic", "obscene", "insult")
+    assert data["t"].labels.kind == "multi-label" and '# label = "toxic": binary' in text
+
+
+def test_graded_similarity_is_the_cosine_of_a_sentence_encoder(tmp_path: Path) -> None:
+    rows = [f"{each},{each} again,{n / 12}" for n, each in enumerate(SENTENCES)]
+    path = write(tmp_path / "sts.csv", "sentence1,sentence2,similarity", *rows)
+    _, run, _ = loaded(tmp_path, path)
+    assert (run.tasks["sts"].chosen_pairing.name, run.tasks["sts"].head.name) == ("bi_encoder", "cosine")
+    plain = scaffold([path], "bert-base-uncased", Cache(tmp_path / "cache"))
+    assert 'pairing = "cross_encoder"' in plain and "cosine" not in plain
+
+
+def test_a_mark_of_no_label_comes_with_the_condition_that_leaves_it_out(tmp_path: Path) -> None:
+    rows = [f"{each},{('yes', 'no', '-')[n % 3]}" for n, each in enumerate(SENTENCES)]
+    text, _, _ = loaded(tmp_path, write(tmp_path / "snli.csv", "text,gold label", *rows))
+    assert 'where = { "gold label" = { not = ["-"] } }' in text
+
+
+def test_what_check_would_refuse_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "few.csv", "text,label", "a b c,1", "d e f,0")
+    with pytest.raises(DataError, match="no config fits these files"):
+        scaffold([path], cache=Cache(tmp_path / "cache"))

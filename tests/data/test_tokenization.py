@@ -160,17 +160,17 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None
 
 
 def test_specials_are_what_the_tokenizer_puts_around_a_pair() -> None:
-    assert Tokenizer(letters()).special_tokens == SpecialTokens((2,), (3,), (3,), second=1, pad=0)
+    assert Tokenizer(letters()).special_tokens == SpecialTokens((2,), (3,), (3,), 1, pad=0, unknown=1)
     roberta = letters(processors.RobertaProcessing(("[SEP]", 3), ("[CLS]", 2)))
-    assert Tokenizer(roberta).special_tokens == SpecialTokens((2,), (3, 3), (3,), second=0, pad=0)
+    assert Tokenizer(roberta).special_tokens == SpecialTokens((2,), (3, 3), (3,), 0, pad=0, unknown=1)
     template = letters(processors.TemplateProcessing(
         single="$A [SEP]", pair="$A [SEP] $B:1 [SEP]:1", special_tokens=[("[SEP]", 3)]))
-    assert Tokenizer(template).special_tokens == SpecialTokens((), (3,), (3,), second=1, pad=0)
+    assert Tokenizer(template).special_tokens == SpecialTokens((), (3,), (3,), second=1, pad=0, unknown=1)
 
 
 def test_a_tokenizer_without_a_template_falls_back_on_known_names() -> None:
     bare = tokenizers.Tokenizer(models.WordLevel({"[CLS]": 4, "[SEP]": 5, "[UNK]": 0}, "[UNK]"))
-    assert Tokenizer(bare).special_tokens == SpecialTokens((4,), (5,), (5,), second=1, pad=0)
+    assert Tokenizer(bare).special_tokens == SpecialTokens((4,), (5,), (5,), second=1, pad=0, unknown=0)
     with pytest.raises(CheckpointError, match="no special tokens"):
         _ = Tokenizer(tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]"))).special_tokens
 

@@ -14,6 +14,7 @@ from polytask.data.dataset import DEFAULT_DEV
 from polytask.data.label_forms import canonical
 from polytask.data.label_inference import Inferred, infer
 from polytask.data.label_kind import MAX_CLASSES, Wanted
+from polytask.data.labels import Kind
 from polytask.data.schema_guess import Guess, Profile
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
@@ -72,7 +73,8 @@ def _inferred(group: Group, guessed: Guess, tables: Mapping[Path, Table]) -> Inf
         return Inferred(guessed.label.labels) if guessed.label.labels else infer(guessed.label.filled)
     texts = [cell.strip() for split in ("train", "dev") if split in group.files
              for cell in tables[group.files[split]].column(guessed.label.name).texts()]
-    wanted = Wanted(kind="classes") if _needs_kind(guessed.label.inferred) else Wanted()
+    kind: Kind | None = "classes" if _needs_kind(guessed.label.inferred) else None
+    wanted = Wanted(kind=kind, column=guessed.label.name)
     return infer([text for text in texts if text], wanted, str(group.files["train"]))
 
 

@@ -5,6 +5,7 @@ Every guess that could be wrong comes with a sentence that names the setting whi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -143,9 +144,11 @@ def _note_suspects(column: LabelColumn, names: set[str], wanted: Wanted, notes: 
     notes += [f"{listed(same)} differ by capitals alone and are {len(same)} classes; if they are one, "
               "write them "
               "alike" for same in folded.values() if len(same) > 1]
+    bare = wanted.column.isidentifier() and wanted.column.isascii()
+    key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
     notes += [f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
               'leave such '
-              f'rows out with where = {{ {wanted.column} = {{ not = ["{mark}"] }} }}, or name it in classes'
+              f'rows out with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in classes'
               for mark in column.suspects]
     if similar := separator_of(names):
         separator, some = similar

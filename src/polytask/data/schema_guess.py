@@ -106,14 +106,14 @@ class Profile:
         if whole and len(self.filled) > 50 and self.different == len(self.filled):
             return None  # an id that is not called so
         try:
-            return infer(self.filled)
+            return infer(self.filled, Wanted(column=self.name))
         except DataError:
             return self._as_classes() if self.named_label and self.different < len(self.filled) else None
 
     def _as_classes(self) -> Inferred | None:
         """Take labels for classes that are too many, or too rare, to be taken for them without a name."""
         try:
-            return infer(self.filled, Wanted(kind="classes"))
+            return infer(self.filled, Wanted(kind="classes", column=self.name))
         except DataError:
             return None
 

@@ -18,6 +18,7 @@ from polytask.data.dataset import Split
 from polytask.evaluation.evaluate import Evaluation, evaluate, true_labels
 from polytask.inference.forward import forward_rows
 from polytask.inference.records import RecordWriter, records, true_cells
+from polytask.model.heads.decisions import Threshold
 from polytask.model.multitask import MultiTask
 from polytask.tasks.model_folder import load_model
 from polytask.tasks.task import ResolvedTask
@@ -69,7 +70,7 @@ def untrained_notes(built: Built, folder: RunFolder) -> list[str]:
 
 
 def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
-                      thresholds: Mapping[str, float], folder: RunFolder) -> None:
+                      thresholds: Mapping[str, Threshold], folder: RunFolder) -> None:
     """Write predictions/<task>-<split>.csv: all rows of the split, whether they have a label or not."""
     for name, task in built.tasks.items():
         data, split = built.data[name], evaluation.split

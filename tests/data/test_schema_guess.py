@@ -1,0 +1,85 @@
+"""Columns are taken for what they hold: texts of every script, labels, ids, a header or none."""
+
+from __future__ import annotations
+
+import pytest
+from small_data import write  # noqa: F401  (the path of the tests of the data)
+
+from polytask.core.errors import DataError
+from polytask.data.schema_guess import Profile, count_words, guess, headerless_columns, lacks_header
+from polytask.data.tables import Table, TableWriter, read_table
+
+
+@pytest.fixture
+def made(tmp_path):  # type: ignore[no-untyped-def]
+    """Return a function that makes a table of columns and rows."""
+    def table(columns: list[str], rows: list[list[str]]) -> Table:
+        writer = TableWriter(columns)
+        for line, row in enumerate(rows, 2):
+            writer.add(line, row)
+        folder = tmp_path / "table"
+        folder.mkdir(exist_ok=True)
+        writer.write(folder)
+        return read_table(folder, "f.csv", "key")
+    return table
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("a quiet room", 3), ("", 0), ("这部电影很好看", 4), ("映画 good です", 3), ("ภาษาไทย", 4),
+])
+def test_words_are_counted_in_scripts_without_blanks(text: str, words: int) -> None:
+    assert count_words(text) == words
+
+
+def test_a_chinese_column_is_a_text(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[f"这部电影真的很好看第{n}次", str(n % 2)] for n in range(30)]
+    found = guess(made(["review", "label"], rows))
+    assert found.text == ("review",) and found.label.name == "label"
+
+
+def test_a_partner_by_name_is_a_text_whatever_its_cells(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[f"what is the capital of land {n}", f"town{n}", str(n % 2)] for n in range(30)]
+    assert guess(made(["sentence1", "sentence2", "label"], rows)).text == ("sentence1", "sentence2")
+    assert guess(made(["question", "answer", "label"], rows)).text == ("question", "answer")
+
+
+def test_three_columns_of_0_and_1_are_one_label(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [["this is the text "
+             f"{n}", str(n % 2), str(n % 3 // 2), str(n % 5 // 4), str(n % 4)] for n in range(40)]
+    found = guess(made(["text", "toxic", "obscene", "insult", "year"], rows))
+    assert found.label_names == ["toxic", "obscene", "insult"]
+    assert [each.name for each in found.others] == ["year"]
+    two = guess(made(["text", "toxic", "obscene"], [row[:3] for row in rows]))
+    assert two.flags == [] and len(two.label_names) == 1
+
+
+def test_many_classes_are_a_label_under_the_name_of_one() -> None:
+    cells = [f"intent {n % 60} x" for n in range(90)]
+    assert Profile("intent", [cell.replace(" ", "_") for cell in cells]).labels is not None
+    assert Profile("note", [cell.replace(" ", "_") for cell in cells]).labels is None
+
+
+HEADERS = [
+    (["a quiet room", "0"], True), (["a quiet room of mine", "good"], True), (["text", "label"], False),
+    (["0", "1"], False), (["review", "2"], False), (["x", "good"], True), (["some thing", "other"], False),
+]
+
+
+@pytest.mark.parametrize(("names", "lacking"), HEADERS)
+def test_a_missing_header_is_noticed(made, names: list[str], lacking: bool) -> None:  # type: ignore[no-untyped-def]
+    second = ["good", "bad"] if names[1] in ("good", "other") else ["0", "1"]
+    table = made(names, [[f"this is the text {n}", second[n % 2]] for n in range(30)])
+    assert lacks_header(table) == lacking
+
+
+def test_columns_without_names_get_some(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[str(n), f"this is text {n}", f"that is text {n + 1}", str(n % 2), "x"] for n in range(60)]
+    table = made(["7", "a text a", "a text b", "1", "x"], rows)
+    assert headerless_columns(table) == ("column1", "text1", "text2", "label", "column5")
+
+
+def test_a_file_without_texts_or_labels_is_told(made) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(DataError, match="no column holds sentences"):
+        guess(made(["a", "b"], [[str(n), str(n % 2)] for n in range(9)]))
+    with pytest.raises(DataError, match="no column looks like a label"):
+        guess(made(["text"], [[f"this is the text {n}"] for n in range(9)]))
