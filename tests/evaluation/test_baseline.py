@@ -5,18 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_data import single_task, store, write
+import tokenizers
+from tokenizers import models
 
-from polytask.data.dataset import load_task_data
+from polytask.data.cache import Cache
+from polytask.data.dataset import DatasetStore, load_task_data
+from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.baseline import Baseline, baseline
-from polytask.tasks.task import resolve
+from polytask.tasks.task import Task, resolve
 
 
 def found(folder: Path, train: list[str], dev: list[str], **settings: object) -> Baseline | None:
-    write(folder / "train.csv", "text,label", *(f"row {n},{label}" for n, label in enumerate(train)))
-    write(folder / "dev.csv", "text,label", *(f"dev {n},{label}" for n, label in enumerate(dev)))
-    task = single_task(**settings)
-    data = load_task_data("a", task, store(folder), 1)
+    for name, labels in (("train", train), ("dev", dev)):
+        rows = "".join(f"{name} {n},{label}\n" for n, label in enumerate(labels))
+        (folder / f"{name}.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    words = models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3}, unk_token="[UNK]")
+    store = DatasetStore(Tokenizer(tokenizers.Tokenizer(words)), folder, Cache(folder / "cache"))
+    task = Task(**{"train": "train.csv", "dev": "dev.csv", "text": "text", "label": "label", **settings})
+    data = load_task_data("a", task, store, 1)
     return baseline(resolve("a", task, data.labels, data.counts, 64), data)
 
 

@@ -1,0 +1,120 @@
+"""What a run does without, never draws or cannot finish is told where the user looks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from polytask.commands.check import check_run
+from polytask.commands.evaluate import evaluate_run, show_run
+from polytask.commands.train import train
+from polytask.config import Run
+from polytask.core.errors import DataError, Diverged
+from polytask.core.events import read_events
+
+WORDS = ("bread", "rain", "a late bus", "the old book")
+
+
+def write(path: Path, *rows: str) -> str:
+    path.write_text("".join(f"{row}\n" for row in ("text,label", *rows)), encoding="utf-8")
+    return path.name
+
+
+def rows(count: int, first: int = 0) -> list[str]:
+    return [f"{WORDS[n % 4]} {n},{n % 2}" for n in range(first, first + count)]
+
+
+def run_of(folder: Path, checkpoint: Path, tasks: dict[str, dict[str, object]], **settings: object) -> Run:
+    table = {"data": {"root": str(folder), "max_length": 32, "cache": str(folder / "cache")},
+             "encoder": {"checkpoint": str(checkpoint)},
+             "tasks": {name: {"text": "text", "label": "label", **task} for name, task in tasks.items()},
+             "train": {"epochs": 1, "batch_size": 4, "optimizer": {"lr": 1e-3}, **settings}}
+    return Run.from_table(table)
+
+
+def test_refused_rows_are_told_by_train_show_results_and_report(
+    tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_file = write(tmp_path / "train.csv", *rows(20), *["so, it goes,1"] * 5, "x,NaN")
+    dev = write(tmp_path / "dev.csv", *rows(8, 50))
+    run = run_of(tmp_path, tiny_checkpoint, {"a": {"train": train_file, "dev": dev}})
+    train(run, tmp_path / "r")
+    wanted = ["a train: 5 of 26 rows refused: 3 fields, expected 2 (train.csv:22, train.csv:23, "
+              "train.csv:24, …)",
+              'a train: 1 of 26 rows refused: no label ("NaN") (train.csv:27)']
+    printed = capsys.readouterr().err
+    shown = list(show_run(tmp_path / "r"))
+    results = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))
+    start = next(iter(read_events(tmp_path / "r" / "events.jsonl")))
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    for said in wanted:
+        assert f"note: {said}\n" in printed and f"note: {said}" in shown[:4]
+        assert said in results["notes"] and said in start["notes"]
+        assert said.replace('"', "&quot;") in page
+    assert results["dev"]["positives"] == {"a": "1"} and any('positive class: '
+                                                             '"1"' in each for each in shown)
+
+
+def test_a_task_that_is_never_drawn_is_told_before_and_after(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    large, small = write(tmp_path / "large.csv", *rows(300)), write(tmp_path / "small.csv", *rows(6, 400))
+    dev = write(tmp_path / "dev.csv", *rows(8, 500))
+    tasks: dict[str, dict[str, object]] = {name: {"train": file, "dev": dev}
+                                           for name, file in (("a", large), ("b", small))}
+    run = run_of(tmp_path, tiny_checkpoint, tasks, max_steps=3, batch_size=2, schedule="proportional")
+    checked = "\n".join(check_run(run, time_steps=0, quiet=True))
+    assert "plan of the first of 1 epochs: 3 steps of at most 3 (max_steps)" in checked
+    assert "b is never drawn in 3 steps" in checked
+    assert 'a: the score to beat on dev is always "0": accuracy 0.5000' in checked
+    result = train(run, tmp_path / "r", quiet=True)
+    assert "b got no update in this training" in str(result) and "a got no update" not in str(result)
+    notes = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))["notes"]
+    assert [note for note in notes if note.startswith("b got no update")]
+
+
+def test_evaluation_keeps_the_range_of_the_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    graded = [f"{WORDS[n % 4]} {n},{n % 11 / 2}" for n in range(30)]
+    train_file, dev = write(tmp_path / "train.csv", *graded), write(tmp_path / "dev.csv", *graded[:12])
+    write(tmp_path / "narrow.csv", "bread,1.5", "rain,2.5")
+    write(tmp_path / "wide.csv", *graded[:12], "one more,10")
+    run = run_of(tmp_path, tiny_checkpoint, {"a": {"train": train_file, "dev": dev}})
+    train(run, tmp_path / "r", quiet=True)
+    found = evaluate_run(tmp_path / "r", assignments=[f"tasks.a.dev={tmp_path}/narrow.csv"])
+    truth = [1.5, 2.5]
+    predicted = found.decisions["a"].labels.tolist()
+    error = sum(abs(a - b) for a, b in zip(predicted, truth, strict=True)) / 2
+    assert found.scores["a"]["mae"] == pytest.approx(error, abs=1e-5)
+    for arguments in ({"assignments": [f"tasks.a.dev={tmp_path}/wide.csv"]},
+                      {"data": tmp_path / "wide.csv", "task": "a"}):
+        with pytest.raises(DataError, match=r"wide.csv:14: label 10 is out of range, expected 0 to 5"):
+            evaluate_run(tmp_path / "r", **arguments)  # type: ignore[arg-type]
+
+
+def test_a_diverged_training_says_what_is_left_of_it(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    train_file, dev = write(tmp_path / "train.csv", *rows(40)), write(tmp_path / "dev.csv", *rows(8, 50))
+    task: dict[str, object] = {"train": train_file, "dev": dev}
+    hopeless = run_of(tmp_path, tiny_checkpoint, {"a": task}, optimizer={"lr": 1e30})
+    with pytest.raises(Diverged) as caught:
+        train(hopeless, tmp_path / "r", quiet=True)
+    assert "nothing was saved, and" in str(caught.value) and "give another --out" not in str(caught.value)
+    assert "intact" not in str(caught.value) and "other settings need another --out" in str(caught.value)
+
+
+@pytest.mark.parametrize("threshold", [0.3, "tuned"])
+def test_a_threshold_is_kept_with_the_model(
+    tmp_path: Path, tiny_checkpoint: Path, threshold: float | str
+) -> None:
+    several = [f"{WORDS[n % 4]} {n},{('a', 'a|b', 'b', '[]')[n % 4]}" for n in range(32)]
+    train_file, dev = write(tmp_path / "train.csv", *several), write(tmp_path / "dev.csv", *several[:16])
+    task: dict[str, object] = {"train": train_file, "dev": dev, "threshold": threshold}
+    run = run_of(tmp_path, tiny_checkpoint, {"t": task})
+    result = train(run, tmp_path / "r", quiet=True)
+    saved = json.loads((tmp_path / "r" / "model" / "tasks.json").read_text(encoding="utf-8"))
+    kept = saved["thresholds"]["t"]
+    again = evaluate_run(tmp_path / "r")
+    assert again.scores == result.evaluation.scores
+    if threshold == "tuned":
+        assert len(kept) == 2 and any("tuned on these rows" in note for note in result.evaluation.notes)
+    else:
+        assert kept == 0.3
