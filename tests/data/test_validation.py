@@ -201,3 +201,20 @@ def test_the_real_data_are_reported_as_they_are(real_data: Path, tmp_path: Path)
     assert across == {("sts dev", "msr train"): 63, ("msr dev", "sts train"): 57}
     assert report.tasks["sts"].splits["train"].duplicates == 43
     assert report.tasks["sts"].splits["train"].conflicting == 17
+
+
+def test_of_many_classes_some_are_shown(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", *(f"text {n},c{n % 40}" for n in range(100)))
+    write(tmp_path / "dev.csv", "text,label", "d,c1", "e,c2")
+    said = "\n".join(gate(tmp_path, {"t": single_task()}).lines())
+    assert "t: classes, 40 classes: c0, c1, " in said and ", …\n" in said
+    assert "the rarest of 40: " in said
+
+
+def test_rare_labels_of_several_come_with_two_ways_out(tmp_path: Path) -> None:
+    labels = ("a", "b", "c", "d|e")
+    write(tmp_path / "train.csv", "text,label", *(f"text {n},{labels[n % 4]}" for n in range(40)))
+    write(tmp_path / "dev.csv", "text,label", "d,a", "e,b|c")
+    (said,) = gate(tmp_path, {"t": single_task()}).tasks["t"].advice
+    assert "absent 3.0 times as often" in said
+    assert "positive_weight = 3" in said and 'threshold = "tuned"' in said

@@ -21,6 +21,8 @@ PERCENTILES = (50, 95, 99)
 _IMBALANCE = 2.0
 _EXAMPLES = 3
 _BARS = 5
+# Classes of a task that are named on a terminal, at most.
+_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class SplitReport:
         said = [f"{name:5} {_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
         said += refusal_lines(self.file, self.refused)
         if self.shares:
-            said.append("labels  " + "   ".join(
-                f"{label} {share:.1%}" for label, share in self.shares.items()))
+            said.append("labels  " + _shown_shares(self.shares))
         spread = ", ".join(f"{key if key == 'max' else key + ' %'} {value}"
                            for key, value in self.lengths.items())
         cut = _rows(self.truncated) + (
@@ -262,6 +263,16 @@ def refusal_lines(file: str, refused: Sequence[Refusal]) -> list[str]:
             for reason, lines in reasons.items()]
 
 
+def _shown_shares(shares: Mapping[str, float]) -> str:
+    """Return the share of each label; of very many the most frequent, and the rarest."""
+    said = [f"{label} {share:.1%}" for label, share in shares.items()]
+    if len(said) > _SHOWN:
+        order = sorted(shares, key=lambda label: -shares[label])
+        often = [f"{label} {shares[label]:.1%}" for label in order[:_SHOWN // 2]]
+        said = [*often, "…", f"the rarest of {len(shares)}: {order[-1]} {shares[order[-1]]:.1%}"]
+    return "   ".join(said)
+
+
 def _rows(count: int) -> str:
     return f"{count:,} row" + ("" if count == 1 else "s")
 
@@ -274,4 +285,5 @@ def _described(labels: Labels) -> str:
     if labels.is_regression:
         return f"regression from {labels.low:g} to {labels.high:g}"
     positive = f', positive class "{labels.positive}"' if labels.positive is not None else ""
-    return f"{labels.kind}, {labels.num_classes} classes: {', '.join(labels.classes)}{positive}"
+    names = ", ".join(labels.classes[:_SHOWN]) + ", …" * (labels.num_classes > _SHOWN)
+    return f"{labels.kind}, {labels.num_classes} classes: {names}{positive}"
