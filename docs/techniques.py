@@ -36,7 +36,7 @@ TESTS = {
     "src/polytask/report": "tests/report/test_report.py",
     "src/polytask/studies": "tests/runs/test_studies.py",
     "src/polytask/model": "tests/model/test_multitask.py",
-    "src/polytask/model/encoders.py": "tests/model/test_transformers_encoder.py",
+    "src/polytask/model/encoders.py": "tests/model/test_families.py",
     "src/polytask/data": "tests/data/test_dataset.py",
     "src/polytask/tasks": "tests/data/test_dataset.py",
     "src/polytask/training": "tests/report/test_report.py",

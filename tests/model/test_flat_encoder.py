@@ -129,8 +129,9 @@ def test_a_gpu_gives_what_the_cpu_gives(kind: str, dropout: float) -> None:
     if dropout == 0:
         torch.testing.assert_close(encoder(moved).cpu(), expected, rtol=1e-4, atol=1e-4)
         assert (half.cpu().float() - expected).abs().max() < 0.15
-        torch.cuda.set_sync_debug_mode("error")  # a pass waits for nothing once its plan is made
+        again = batch.to("cuda")
+        torch.cuda.set_sync_debug_mode("error")  # a pass over a new batch waits for nothing
         try:
-            encoder(moved)
+            encoder(again)
         finally:
             torch.cuda.set_sync_debug_mode("default")

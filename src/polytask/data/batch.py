@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 
 
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the host on a device, without waiting for the copy."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 @dataclass(frozen=True)
 class Span:
     """Where one draw of a task lies in a batch: its sequences, its tokens and its rows.
@@ -49,20 +56,19 @@ class TokenBatch:
     @cached_property
     def first(self) -> Tensor:
         """The token index of each sequence's [CLS]: (sequences,)."""
-        return torch.tensor(self.starts[:-1], device=self.ids.device)
+        return on_device(torch.tensor(self.starts[:-1], dtype=torch.long), self.ids.device)
 
     @cached_property
     def positions(self) -> Tensor:
         """The position of each token in its sequence: (tokens,)."""
-        return torch.cat([torch.arange(n) for n in self.lengths] or [torch.empty(0, dtype=torch.long)]
-                         ).to(self.ids.device)
+        none = torch.empty(0, dtype=torch.long)
+        return on_device(torch.cat([none, *(torch.arange(n) for n in self.lengths)]), self.ids.device)
 
     @cached_property
     def owner(self) -> Tensor:
         """The sequence that each token belongs to: (tokens,)."""
-        return torch.repeat_interleave(
-            torch.arange(len(self.lengths)), torch.tensor(self.lengths, dtype=torch.long)
-        ).to(self.ids.device)
+        return on_device(torch.repeat_interleave(
+            torch.arange(len(self.lengths)), torch.tensor(self.lengths, dtype=torch.long)), self.ids.device)
 
     def narrow(self, span: Span) -> TokenBatch:
         """Return the part of one span as a batch of its own."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from polytask.data.batch import on_device
 from polytask.model.dropout import fused, kept
 
 QueriesAndKeys = Callable[[], tuple[Tensor, Tensor]]
@@ -97,12 +98,12 @@ def planned(lengths: tuple[int, ...], device: torch.device, window: int | None =
         stop = place + tokens.numel()
         mask = _mask(real, window)
         blocks.append(Block(len(group), longest, slice(place, stop),
-                            None if mask is None else _on(mask, device)))
+                            None if mask is None else on_device(mask, device)))
         place = stop
     none = torch.empty(0, dtype=torch.long)
-    return Plan(tuple(blocks), _on(torch.cat([none, *into]), device), _on(back, device),
-                _on(torch.cat([none, *padding]), device),
-                _on(torch.tensor(starts, dtype=torch.int32), device))
+    return Plan(tuple(blocks), on_device(torch.cat([none, *into]), device), on_device(back, device),
+                on_device(torch.cat([none, *padding]), device),
+                on_device(torch.tensor(starts, dtype=torch.int32), device))
 
 
 def _mask(real: Tensor, window: int | None) -> Tensor | None:
@@ -117,13 +118,6 @@ def _mask(real: Tensor, window: int | None) -> Tensor | None:
     elif bool(real.all()):
         return None
     return torch.zeros(seen.shape).masked_fill_(~seen, -math.inf)
-
-
-def _on(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device without waiting for it."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def groups_of_like_length(lengths: Sequence[int]) -> list[list[int]]:
