@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from foreign import FLAT
-from networks import flat_batch, tiny_bert
+from networks import flat_batch
 from polytask.model.families import build_flat, read_flat
 from polytask.model.flat_encoder import SelfAttention, adjacent, stacked
 
@@ -89,23 +89,29 @@ def test_nothing_is_copied_without_gradients() -> None:
     assert joined.data_ptr() == attention.query.weight.data_ptr() and joined.shape == (24, 8)
 
 
-def test_an_encoder_that_is_traced_gives_the_same_numbers() -> None:
-    bert = tiny_bert().eval()
-    ids = torch.randint(5, 50, (2, 7))
-    inputs = (ids, torch.ones_like(ids), torch.zeros_like(ids))
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "deberta-v3", "modernbert"])
+def test_the_padded_entry_is_traced_for_any_length(kind: str) -> None:
+    model_type, sizes = FLAT[kind]
+    config = transformers.AutoConfig.for_model(model_type, **sizes)
+    encoder = build_flat(read_flat(config.to_dict())).eval()
 
     class Entry(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.bert = bert
+            self.encoder = encoder
 
         def forward(self, ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
-            return bert.padded(ids, mask, segments)
+            return encoder.padded(ids, mask, segments)
 
-    program = torch.export.export(Entry(), inputs)
-    torch.testing.assert_close(program.module()(*inputs), bert.padded(*inputs))
-    assert not [key for key, value in program.constants.items() if isinstance(value, torch.Tensor)
-                and value.shape == (72, 24)]
+    def inputs(rows: int, length: int) -> tuple[torch.Tensor, ...]:
+        ids = torch.randint(5, 50, (rows, length))
+        return ids, torch.ones_like(ids), torch.zeros_like(ids)
+
+    shape = {0: torch.export.Dim("rows", min=1, max=64), 1: torch.export.Dim("length", min=2, max=38)}
+    program = torch.export.export(Entry(), inputs(2, 7), dynamic_shapes=(shape, shape, shape))
+    for size in ((2, 7), (3, 24)):
+        given = inputs(*size)
+        torch.testing.assert_close(program.module()(*given), encoder.padded(*given), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu

@@ -94,8 +94,8 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.relative: nn.Embedding | None = None
         if config.relative:
-            each = config.num_attention_heads if config.relative == "bias" else width
-            self.relative = nn.Embedding(config.relative_rows, each)
+            row = config.num_attention_heads if config.relative == "bias" else width
+            self.relative = nn.Embedding(config.relative_rows, row)
         self.relative_norm = (nn.LayerNorm(width, eps=config.layer_norm_eps)
                               if config.norm_rel_ebd else None)
 
@@ -164,7 +164,7 @@ class Bert(FlatEncoder):
     def positions(self, positions: Tensor, longest: int, whole: bool = False) -> Positions:
         config, tables = self.config, self.embeddings
         if config.relative == "bias":
-            return RelativeBias(tables.relative.weight, longest)
+            return RelativeBias(tables.relative.weight, longest, whole)
         if config.relative == "disentangled":
             return Disentangled(tables.relative.weight, tables.relative_norm or torch.nn.Identity(),
                                 tables.dropout, longest, buckets=config.position_buckets,

@@ -23,8 +23,8 @@ def load_any(name: str | Path, dropout: float | None = None,
     """
     folder = checkpoint_folder(name, revision)
     values = read_config(folder)
-    if said := refusal(values):
-        raise CheckpointError(f"{folder / 'config.json'}: {said}")
+    if problem := refusal(values):
+        raise CheckpointError(f"{folder / 'config.json'}: {problem}")
     reason = flat_problem(values)
     if reason is None:
         encoder, tokenizer = load_encoder(folder, dropout)

@@ -278,8 +278,8 @@ def flat_problem(values: Mapping[str, Any]) -> str | None:
 
 def read_flat(values: Mapping[str, Any], where: str = "config.json") -> BertConfig:
     """Read Hugging Face's config of a family; raise `CheckpointError` for what the family lacks."""
-    if said := refusal(values) or flat_problem(values):
-        raise CheckpointError(f"{where}: {said}")
+    if problem := refusal(values) or flat_problem(values):
+        raise CheckpointError(f"{where}: {problem}")
     family = family_of(values)
     assert family is not None
     config = family.config(model_type=str(values.get("model_type", "bert")), source=dict(values),

@@ -42,12 +42,13 @@ class RelativeBias(Positions):
 
     BUCKETS, FARTHEST = 32, 128
 
-    def __init__(self, table: Tensor, longest: int) -> None:
-        """`table`: (buckets, heads)."""
-        longest = -(-longest // 8) * 8                                      # blocks are padded to eight
+    def __init__(self, table: Tensor, longest: int, whole: bool = False) -> None:
+        """`table`: (buckets, heads). `whole`: every bias is for `longest`, which a tracer need not know."""
+        longest = longest if whole else -(-longest // 8) * 8                # blocks are padded to eight
         buckets = self.bucket(distances(longest, table.device))
         self.bias = F.embedding(buckets, table).permute(2, 0, 1)[None]      # (1, heads, L, L)
         self.cut: dict[int, Tensor] = {}
+        self.whole = whole
 
     @classmethod
     def bucket(cls, distance: Tensor) -> Tensor:
@@ -65,6 +66,8 @@ class RelativeBias(Positions):
         return Scoring(bias=self._bias)
 
     def _bias(self, length: int, _: QueriesAndKeys) -> Tensor:
+        if self.whole:
+            return self.bias
         # One piece a length for all layers: their gradients meet in it, not in the whole table.
         if length not in self.cut:
             self.cut[length] = self.bias[..., :length, :length]
@@ -81,7 +84,7 @@ class Disentangled(Positions):
     def __init__(self, table: Tensor, norm: Callable[[Tensor], Tensor], dropout: nn.Module,
                  longest: int, *, buckets: int, farthest: int, terms: tuple[str, ...],
                  whole: bool = False) -> None:
-        """`table`: (2 · span, W). `whole`: keep every distance, for a tracer to whom L is no number."""
+        """`table`: (2 · span, W). `whole`: keep every distance, for a tracer that does not know L."""
         span = len(table) // 2
         longest = longest if whole else -(-longest // 8) * 8                # blocks are padded to eight
         bucket = self.bucket(-distances(longest, table.device), buckets, farthest)
