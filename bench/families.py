@@ -85,8 +85,9 @@ def errors(kind: str, model: Any, encoder: Any, batch: TokenBatch) -> tuple[floa
     """Return the largest error of a state and of a gradient."""
     outputs = [model(input_ids=part[None], attention_mask=torch.ones(1, len(part), dtype=torch.long),
                      output_hidden_states=True) for part in batch.ids.split(list(batch.lengths))]
-    states = max(float((own - torch.cat([each.hidden_states[k][0] for each in outputs])).detach().abs().max())
-                 for k, own in enumerate(encoder.hidden_states(batch)))
+    with torch.no_grad():
+        states = max(float((own - torch.cat([each.hidden_states[k][0] for each in outputs])).abs().max())
+                     for k, own in enumerate(encoder.hidden_states(batch)))
     if not isinstance(encoder, FlatEncoder):
         return states, float("nan")
     ours, theirs = encoder(batch), torch.cat([each.last_hidden_state[0] for each in outputs])
