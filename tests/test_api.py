@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,15 @@ def test_every_public_name_can_be_had_and_all_is_sorted() -> None:
     assert set(pk._PLACES) == set(pk.__all__)
     with pytest.raises(AttributeError, match="PCGard"):
         _ = pk.PCGard
+
+
+def test_a_verb_stays_a_verb_where_a_package_has_its_name() -> None:
+    for module in ("polytask.report.page", "polytask.report"):
+        importlib.import_module(module)
+    assert callable(pk.report) and pk.report.__module__ == "polytask.commands.report"
+    from polytask.report import page
+
+    assert page.__name__ == "polytask.report.page"
 
 
 def test_every_registered_component_of_ours_is_in_the_namespace_of_its_family() -> None:

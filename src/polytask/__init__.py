@@ -14,7 +14,9 @@ they are first used, so that `import polytask` does no work.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         Interrupted,
         PolytaskError,
         RunError,
+        UntrustedCode,
     )
     from polytask.data.labels import Labels
     from polytask.inference.predictor import Model, Prediction, load
@@ -78,17 +81,30 @@ _PLACES = {
     "Task": "tasks.task:Task", "Train": "learn.train_settings:Train",
     **{error: f"core.errors:{error}" for error in (
         "CheckpointError", "ConfigError", "DataError", "Diverged", "Interrupted", "PolytaskError",
-        "RunError")},
+        "RunError", "UntrustedCode")},
 }
 
 __all__ = [
     "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder", "Interrupted",
     "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
-    "RunError", "Task", "Train", "adapter", "adapters", "compare", "evaluate", "head", "heads", "load",
+    "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "head", "heads", "load",
     "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling", "poolings", "regularizer",
     "regularizers", "report", "schedule", "schedules", "surgeries", "surgery", "sweep", "train",
     "weighting", "weightings",
 ]
+
+
+class _Surface(ModuleType):
+    """The package as a module on which `pk.report` stays a function once polytask.report is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        place = _PLACES.get(name, "")
+        if ":" in place and value is sys.modules.get(f"{__name__}.{name}"):
+            return  # importing a subpackage would put it in the place of the verb of the same name
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Surface
 
 
 def __getattr__(name: str) -> Any:

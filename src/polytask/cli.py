@@ -25,6 +25,9 @@ app = typer.Typer(
 
 Set = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; may be repeated.")]
+Trust = Annotated[bool, typer.Option(
+    "--trust", help="Import the modules that the folder names for components of someone's own; without it "
+    "none of its code is run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
@@ -71,15 +74,16 @@ def train(
     assignments: Set = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run that is there.")] = False,
     quiet: Quiet = False,
+    trust: Trust = False,
 ) -> None:
     """Train the tasks of a config together; the result is a run folder."""
     from polytask.commands.train import train as train_run
     from polytask.config import Run
 
     result = train_run(
-        Run.from_toml(config, assignments or ()), out, resume=resume, quiet=quiet,
+        Run.from_toml(config, assignments or ()), out, resume=resume, quiet=quiet, trust=trust,
         again=f"polytask train {config} --out {out} --resume"
-        + "".join(f" --set '{each}'" for each in assignments or ()))
+        + "".join(f" --set '{each}'" for each in assignments or ()) + " --trust" * trust)
     print(result)
 
 
@@ -91,11 +95,12 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     assignments: Set = None,
+    trust: Trust = False,
 ) -> None:
     """Score a run on one of its splits or on another file."""
     from polytask.commands.evaluate import evaluate_run
 
-    result = evaluate_run(run, split, data, task, assignments or ())
+    result = evaluate_run(run, split, data, task, assignments or (), trust)
     print(result.to_json() if as_json else result)
 
 
@@ -117,12 +122,13 @@ def predict(
     safe_csv: Annotated[bool, typer.Option(
         "--safe-csv", help="Put an apostrophe before cells that are formulas to a spreadsheet.")] = False,
     quiet: Quiet = False,
+    trust: Trust = False,
 ) -> None:
     """Predict a task for the rows of a file."""
     from polytask.commands.predict import predict_file
 
     predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None,
-                 input_format, safe_csv)
+                 input_format, safe_csv, trust)
 
 
 @app.command(epilog="Examples: `polytask report runs/first` · `polytask report studies/pairs` · "
@@ -154,12 +160,13 @@ def compare(
         "base row, and tell the gain over that. Absent: as the study says.")] = None,
     assignments: Set = None,
     quiet: Quiet = False,
+    trust: Trust = False,
 ) -> None:
     """Train every row of a study with several seeds and compare them."""
     from polytask.commands.compare import compare
 
     found = compare(study, out, seeds, workers, None if rows is None else rows.split(","), scale,
-                    assignments or (), baselines, quiet)
+                    assignments or (), baselines, quiet, trust)
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -181,11 +188,12 @@ def sweep_(
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     assignments: Set = None,
     quiet: Quiet = False,
+    trust: Trust = False,
 ) -> None:
     """Search settings with Optuna: a grid or TPE, over any dotted keys, for one metric or several."""
     from polytask.commands.sweep import sweep as run_sweep
 
-    found = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet)
+    found = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet, trust)
     print(found)
     if found.failures:
         raise typer.Exit(1)

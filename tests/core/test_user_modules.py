@@ -13,7 +13,14 @@ import pytest
 
 from polytask.core import user_modules
 from polytask.core.errors import ConfigError, PolytaskError, UntrustedCode
-from polytask.core.user_modules import add_search_path, load_module, places_in, searched, untrusted
+from polytask.core.user_modules import (
+    add_search_path,
+    load_module,
+    places_in,
+    searched,
+    trusting,
+    untrusted,
+)
 
 Write = Callable[..., Path]
 
@@ -139,7 +146,7 @@ def test_inside_a_strangers_folder_nothing_is_imported(write: Write, tmp_path: P
     write("spare_evil.py", f"open({str(mark)!r}, 'w').close()", "here")
     tables = {"tasks.json": {"tasks": {"a": {"head": {"type": "spare_evil:Head"}, "text": ["not:this"]}}},
               "heads/a/config.json": {"pooling": "spare_other:Pool"}}
-    with pytest.raises(UntrustedCode) as caught, untrusted(tmp_path, tables=tables):
+    with pytest.raises(UntrustedCode) as caught, untrusted(tmp_path, tables):
         load_module("spare_evil:Head")
     assert not mark.exists()
     said = str(caught.value)
@@ -149,7 +156,7 @@ def test_inside_a_strangers_folder_nothing_is_imported(write: Write, tmp_path: P
                  "--trust", "trust=True"):
         assert part in said
     assert "not:this" not in said
-    with untrusted(tmp_path, trust=True):
+    with trusting(True), untrusted(tmp_path):
         load_module("spare_evil:Head")
     assert mark.exists()
 
@@ -175,17 +182,11 @@ def test_another_error_after_a_refusal_that_did_not_matter_is_its_own(write: Wri
         read()
 
 
-def test_trust_inside_a_folder_that_is_not_trusted_is_none(write: Write, tmp_path: Path) -> None:
-    write("spare_evil.py", "", "here")
-    with pytest.raises(UntrustedCode), untrusted(tmp_path), untrusted(tmp_path / "inner", trust=True):
-        load_module("spare_evil:Head")
-
-
 def test_a_trusted_folder_may_bring_its_own_module(write: Write, tmp_path: Path) -> None:
     folder = write("spare_inside.py", "VALUE = 6", "a_run").parent
     with pytest.raises(UntrustedCode), untrusted(folder):
         load_module("spare_inside:X")
-    with untrusted(folder, trust=True):
+    with trusting(True), untrusted(folder):
         assert load_module("spare_inside:X").VALUE == 6
     assert str(folder) not in searched()
 

@@ -33,11 +33,15 @@ def test_a_run_with_own_parts_is_used_by_later_processes(small: list[str], tmp_p
     trained = polytask(tmp_path, "train", str(EXAMPLES / "own_parts.toml"), "--out", run, "-q", *small)
     assert trained.returncode == 0, trained.stderr
     assert 'type = "own_parts:Focal"' in (tmp_path / "run" / "config.toml").read_text()
-    for words in (["predict", run, "--task", "sst"], ["evaluate", run], ["report", run, "--no-plots"],
+    for words in (["predict", run, "--task", "sst", "--trust"], ["evaluate", run, "--trust"], ["show", run],
+                  ["report", run, "--no-plots"],
                   ["train", str(EXAMPLES / "own_parts.toml"), "--out", run, "--resume", "-q", *small]):
         found = polytask(EXAMPLES, *words)
         assert found.returncode == 0, found.stderr
-    lost = polytask(tmp_path, "predict", run, "--task", "sst")
+    refused = polytask(EXAMPLES, "predict", run, "--task", "sst")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "names code that you did not: own_parts:" in refused.stderr
+    lost = polytask(tmp_path, "predict", run, "--task", "sst", "--trust")
     assert lost.returncode == 2 and lost.stderr.count("\n") == 1
     assert "no module 'own_parts' in the folder you are in, beside the config, or installed" in lost.stderr
 

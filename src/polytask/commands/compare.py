@@ -20,6 +20,7 @@ from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
+from polytask.core.user_modules import trusting
 from polytask.engines.local import Job, run_all, watching
 from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
@@ -48,13 +49,14 @@ class Compared:
 def compare(study: str | Path, out: str | Path, seeds: int | None = None, workers: int = 1,
                   rows: Sequence[str] | None = None, scale: str = "full",
                   assignments: Iterable[str] = (), baselines: bool | None = None,
-                  quiet: bool = False) -> Compared:
+                  quiet: bool = False, trust: bool = False) -> Compared:
     """Run what is not finished of a study, and compare what is.
 
     study: the TOML file. out: the study's folder; it gets `results.{md,csv,json,html}`.
     seeds: how many a row; absent, the study's. workers: runs at the same time. rows: names; absent,
     all. scale: "pilot" or "full". assignments: "dotted.key=value" changes to every row's config.
-    baselines: whether single-task runs are made too; absent, as the study says.
+    baselines: whether single-task runs are made too; absent, as the study says. trust: a run that a row
+    starts from (encoder.checkpoint) may bring in modules of someone's own.
     Raises `ConfigError` for every mistake of the study and its rows before anything runs, `RunError`
     for a folder of another study, `Interrupted` with everything finished kept.
     """
@@ -70,8 +72,8 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
             for seed in [runs[row.name].seed + n]}
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
     claim_folder(out, "study", read.title, {row.name: digest(row.config) for row in wanted})
-    command = _command(path, scale, assignments, rows, baselines, seeds)
-    with stop_signals() as stopped, watching(read.title, quiet) as watch:
+    command = _command(path, scale, assignments, rows, baselines, seeds) + " --trust" * trust
+    with trusting(trust), stop_signals() as stopped, watching(read.title, quiet) as watch:
         failures = run_all(list(jobs.values()), workers, stopped.is_set, watch)
     if stopped.is_set():
         raise Interrupted("stopped; what is finished is kept, go on with: "

@@ -12,6 +12,8 @@ from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.events import read_events
 from polytask.core.run_folder import RunFolder
+from polytask.core.toml import override, read_toml
+from polytask.core.user_modules import trusting, untrusted
 from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DatasetStore, TaskData
@@ -28,10 +30,18 @@ SPLITS = ("train", "dev", "test")
 
 
 def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task: str | None = None,
-                 assignments: Iterable[str] = ()) -> Evaluation:
-    """Score a run's best model on a split of its data, or on the rows of another labelled file."""
-    folder = RunFolder.open(path)
-    run = Run.from_toml(folder.config, assignments)
+                 assignments: Iterable[str] = (), trust: bool = False) -> Evaluation:
+    """Score a run's best model on a split of its data, or on the rows of another labelled file.
+
+    trust: import the modules that the run names for components of someone's own.
+    """
+    with trusting(trust):
+        return _evaluated(path, split, data, task, assignments)
+
+
+def _evaluated(path: Path, split: str, data: Path | None, task: str | None,
+               assignments: Iterable[str]) -> Evaluation:
+    run = _settings(RunFolder.open(path).config, assignments)
     if split not in SPLITS:
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
     if task is not None and task not in run.tasks:
@@ -62,6 +72,13 @@ def _left_out(found: Mapping[str, TaskData], split: str) -> Iterator[str]:
                 yield f"{name} {split}: {said}"
 
 
+def _settings(config: Path, assignments: Iterable[str]) -> Run:
+    """Return the settings of a run from its folder: nothing that they name is imported without trust."""
+    table = read_toml(config)
+    with untrusted(config.parent, {config.name: table}):
+        return Run.from_table(override(table, assignments), str(config))
+
+
 def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
     """Return a file's rows as the splits of a task whose labels are known already."""
     library = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
@@ -71,17 +88,25 @@ def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
     return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))
 
 
+def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a run's own config says; none of its components is looked for."""
+    yield (f"{folder.path}: {len(table['tasks'])} tasks from {table['encoder']['checkpoint']}, "
+           f"seed {table['seed']}")
+    yield from (f"note: {said}" for said in _notes(folder))
+    for name, task in table["tasks"].items():
+        yield f"  {name}: {', '.join(task['text'])} -> {', '.join(label_columns(task['label']))}"
+
+
 def show_run(path: Path, config: bool = False) -> Iterator[str]:
     """Yield the settings of a run and its scores."""
     folder = RunFolder.open(path)
     if config:
         yield folder.config.read_text(encoding="utf-8").rstrip()
         return
-    run = Run.from_toml(folder.config)
-    yield f"{path}: {len(run.tasks)} tasks from {run.encoder.checkpoint}, seed {run.seed}"
-    yield from (f"note: {said}" for said in _notes(folder))
-    for name, task in run.tasks.items():
-        yield f"  {name}: {', '.join(task.text)} -> {', '.join(label_columns(task.label))}"
+    try:
+        yield from _told(folder, read_toml(folder.config))
+    except (KeyError, TypeError, AttributeError):
+        raise RunError(f"{folder.config}: is not what polytask wrote") from None
     if not folder.results.is_file():
         yield "not finished; go on with --resume"
         return

@@ -42,7 +42,7 @@ class Reading:
 
 def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path | None, format: str,
                  quiet: bool, text: Sequence[str] | None = None, input_format: str | None = None,
-                 safe_csv: bool = False) -> None:
+                 safe_csv: bool = False, trust: bool = False) -> None:
     """Answer tasks for every row of `file`, or of standard input, and write the predictions as they come.
 
     tasks: names, or "all": every task whose texts the file has. text: the columns that are read;
@@ -55,7 +55,7 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
     check_kind(input_format)
     if file is not None and input_format is not None:
         raise ConfigError("--input-format: says what standard input is; a file is known by its content")
-    model = load(run)
+    model = load(run, trust)
     with _reading(model, tasks, file, text, input_format) as reading:
         specs = reading.specs
         joined = len(specs) > 1 and format == "jsonl" and (out is None or bool(out.suffix))

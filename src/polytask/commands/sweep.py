@@ -21,6 +21,7 @@ from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
 from polytask.core.paths import SweepPaths
 from polytask.core.run_folder import RunFolder, claim_folder
 from polytask.core.toml import write_toml
+from polytask.core.user_modules import trusting
 from polytask.engines.local import POLL_SECONDS, Job, Watch, threads_each, watching
 from polytask.metrics import overall
 from polytask.studies import search, sweep_tables
@@ -53,11 +54,12 @@ class Swept:
 
 def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers: int = 1,
           scale: str = "full", assignments: Iterable[str] = (), seed: int = 0,
-          quiet: bool = False) -> Swept:
+          quiet: bool = False, trust: bool = False) -> Swept:
     """Search the parameters of a sweep file; go on with what is in `out`.
 
     trials: how many in all; absent, the file's. workers: runs at the same time (with more than one,
     the order in which they end decides what a `tpe` search asks next). seed: of the search.
+    trust: a run that trials start from (encoder.checkpoint) may bring in modules of someone's own.
     Raises `ConfigError` for every mistake of the file and of each value in it before anything runs,
     `RunError` for a folder of another sweep, `Interrupted` with everything finished kept.
     """
@@ -69,11 +71,12 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     _check(read, quiet)
     claim_folder(out, "sweep", read.title, {read.title: read.digest})
     going = _Search(read, out, search.Search.open(read, SweepPaths(out).journal, seed))
-    with stop_signals() as stopped, watching(read.title, quiet) as watch:
+    with trusting(trust), stop_signals() as stopped, watching(read.title, quiet) as watch:
         going.run(workers, stopped.is_set, watch)
     command = shlex.join(["polytask", "sweep", str(path), "--scale", scale, "--seed", str(seed),
                           *(["--trials", str(trials)] if trials else []),
-                          *(word for each in assignments for word in ("--set", each))])
+                          *(word for each in assignments for word in ("--set", each)),
+                          *(["--trust"] if trust else [])])
     if stopped.is_set():
         raise Interrupted("stopped; what is finished is kept, go on with: "
                           f"{command} --out {shlex.quote(str(out))}")

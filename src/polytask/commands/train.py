@@ -9,6 +9,7 @@ from polytask.commands.report import report_quietly
 from polytask.config import Run
 from polytask.core.atomic_files import write_json
 from polytask.core.run_folder import RunFolder
+from polytask.core.user_modules import trusting
 from polytask.evaluation.evaluate import Evaluation
 from polytask.training.build import build
 from polytask.training.data_summary import data_summary, refuse_changed_data, refuse_changed_files
@@ -16,11 +17,12 @@ from polytask.training.session import Result, Session, stop_signals
 
 
 def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
-          again: str | None = None) -> Result:
+          again: str | None = None, trust: bool = False) -> Result:
     """Train `run` in the folder `out`.
 
     `again` is the command that goes on with it, told when it is interrupted. A finished run is left as it
-    is. Raises `RunError` for a folder that is in use or of another config, and for data that have changed
+    is. `trust`: a run that it starts from (encoder.checkpoint) may bring in modules of someone's own.
+    Raises `RunError` for a folder that is in use or of another config, and for data that have changed
     since the run began; `Interrupted`, `Diverged`, and what reading data and checkpoints raises.
     """
     config = run.to_toml()
@@ -29,7 +31,8 @@ def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
         refuse_changed_files(run, RunFolder(out))
         if RunFolder(out).results.is_file():
             return finished(RunFolder(out))
-    built = build(run, quiet=quiet)  # before the folder is made: a refused run leaves nothing behind
+    with trusting(trust):
+        built = build(run, quiet=quiet)  # before the folder is made: a refused run leaves nothing behind
     with RunFolder.claimed(out, config, resume) as folder, stop_signals() as stopped:
         if resume:
             refuse_changed_data(built, folder)

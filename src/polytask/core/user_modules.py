@@ -77,19 +77,34 @@ class _Opened:
 _OPENED: ContextVar[_Opened | None] = ContextVar("opened", default=None)
 
 
+# Whether the user allowed what folders name: --trust, trust=True.
+_TRUST: ContextVar[bool] = ContextVar("trust", default=False)
+
+
 @contextmanager
-def untrusted(source: str | Path, trust: bool = False,
-              tables: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Read what a folder or file says and import nothing that it names, unless `trust`.
+def trusting(trust: bool) -> Iterator[None]:
+    """Let the folders that are read inside bring in code, or not: what the user said with --trust."""
+    token = _TRUST.set(trust)
+    try:
+        yield
+    finally:
+        _TRUST.reset(token)
+
+
+def trusted() -> bool:
+    """Whether folders may bring in code, as the user said."""
+    return _TRUST.get()
+
+
+@contextmanager
+def untrusted(source: str | Path, tables: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Read what a folder says and import nothing that it names, unless the user trusts it (`trusting`).
 
     tables: the name of each file in it → what was read from it; the refusal lists all that they name.
     Components that are registered already (the user imported or defined them) are no danger. Raises
     `UntrustedCode` for others.
     """
-    outer = _OPENED.get()
-    place = Path(source).absolute()
-    opened = _Opened(str(source), place if place.is_dir() else place.parent,
-                     trust and (outer is None or outer.trust), tables or {})
+    opened = _Opened(str(source), Path(source).absolute(), _TRUST.get(), tables or {})
     token = _OPENED.set(opened)
     try:
         yield

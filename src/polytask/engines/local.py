@@ -21,7 +21,7 @@ from typing import Any
 from polytask.core.atomic_files import write_file
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import write_toml
-from polytask.core.user_modules import worker_environment
+from polytask.core.user_modules import trusted, worker_environment
 
 POLL_SECONDS = 0.2
 # What is read of the end of an event log to see how far a run is.
@@ -57,7 +57,7 @@ class Job:
         write_file(self.config, write_toml(self.settings))
         # -P: a random.py in the current folder must not stand for the standard library's.
         command = [sys.executable, "-P", "-m", "polytask", "train", str(self.config), "--out",
-                   str(self.folder), "--resume", "--quiet"]
+                   str(self.folder), "--resume", "--quiet", *(["--trust"] if trusted() else [])]
         self.began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,

@@ -15,6 +15,7 @@ from polytask.core.atomic_files import read_folder
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.paths import ModelPaths
 from polytask.core.prefetch import prefetch
+from polytask.core.user_modules import trusting
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, collate
 from polytask.data.dataset import DatasetStore, Split
@@ -177,12 +178,17 @@ def _cut(rows: list[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
     return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 
-def load(folder: str | Path) -> Model:
-    """Read a run's best model, or a model folder. Raises `RunError` if there is none."""
+def load(folder: str | Path, trust: bool = False) -> Model:
+    """Read a run's best model, or a model folder. Raises `RunError` if there is none.
+
+    trust: import the modules that the folder names for components of someone's own. Without it none of
+    its code is run, and `UntrustedCode` says what would be.
+    """
     found = model_folder_of(folder)
     if found is None:
         raise RunError(f"{folder}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
-    model = read_folder(found, lambda place: Model(load_model(place), found))
+    with trusting(trust):
+        model = read_folder(found, lambda place: Model(load_model(place), found))
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")
     return model

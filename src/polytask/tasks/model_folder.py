@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from polytask.core.errors import CheckpointError
 from polytask.core.json_files import read_json
 from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special
 from polytask.core.settings import to_table
+from polytask.core.user_modules import untrusted
 from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
@@ -101,7 +103,8 @@ def _save_adapter(model: MultiTask, paths: ModelPaths) -> None:
 def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     """Read a run's best model, or a model folder, which a training may be replacing meanwhile.
 
-    Raises `CheckpointError` naming what is missing, cut short, or no part of a model.
+    Raises `CheckpointError` naming what is missing, cut short, or no part of a model, and
+    `UntrustedCode` for a component of someone's own (outside `trusting`).
     """
     found = model_folder_of(folder)
     if found is None:
@@ -117,6 +120,21 @@ def _loaded(paths: ModelPaths, dropout: float | None) -> ModelFolder:
     if not isinstance(whole, dict) or whole.get("schema") != SCHEMA:
         schema = whole.get("schema") if isinstance(whole, dict) else whole
         raise CheckpointError(f"{paths.tasks}: found schema {str(schema)[:40]}, expected {SCHEMA}")
+    with untrusted(paths.path, {paths.tasks.name: whole, **_part_tables(paths, whole.get("tasks"))}):
+        return _assembled(paths, whole, dropout)
+
+
+def _part_tables(paths: ModelPaths, tasks: Any) -> dict[str, Any]:
+    """Return what the configs of the parts say, by their place in the folder, where they can be read."""
+    found = {}
+    names = [name for name in tasks if not task_name_problem(name)] if isinstance(tasks, dict) else []
+    for part in (*map(paths.head, names), *map(PartPaths, sorted(paths.adapters.glob("*")))):
+        with suppress(CheckpointError):
+            found[str(part.config.relative_to(paths.path))] = read_json(part.config, CheckpointError)
+    return found
+
+
+def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | None) -> ModelFolder:
     tasks = _tasks(paths.tasks, whole.get("tasks"))
     encoder, tokenizer, notes = load_any(paths.path, dropout)
     default = _pooling_of(paths.head(next(iter(tasks))))
