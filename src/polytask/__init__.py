@@ -87,8 +87,8 @@ _PLACES = {
 __all__ = [
     "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder", "Interrupted",
     "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
-    "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "head", "heads", "load",
-    "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling", "poolings", "regularizer",
+    "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "head",
+    "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling", "poolings", "regularizer",
     "regularizers", "report", "schedule", "schedules", "surgeries", "surgery", "sweep", "train",
     "weighting", "weightings",
 ]
