@@ -88,9 +88,9 @@ __all__ = [
     "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder", "Interrupted",
     "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
     "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "head",
-    "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling", "poolings", "regularizer",
-    "regularizers", "report", "schedule", "schedules", "surgeries", "surgery", "sweep", "train",
-    "weighting", "weightings",
+    "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling",
+    "poolings", "regularizer", "regularizers", "report", "schedule", "schedules", "surgeries",
+    "surgery", "sweep", "train", "weighting", "weightings",
 ]
 
 
