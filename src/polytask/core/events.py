@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from polytask.core.atomic_files import storing
+from polytask.core.errors import RunError
 
 Event = dict[str, Any]
 
@@ -44,12 +45,30 @@ class EventLog:
             self._file.close()
 
 
-def read_events(path: str | Path) -> Iterator[Event]:
-    """Yield the events of a file; a last line that was cut short by a kill is left out."""
-    with Path(path).open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+def read_events(path: str | Path, last_bytes: int | None = None) -> Generator[Event, None, None]:
+    """Yield the events of a file, none if it is not there.
+
+    A last line that is being written, or was cut short by a kill, is left out. last_bytes: how much of the
+    file's end is read; absent, all of it. Raises `RunError` for a line that is no event.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        if last_bytes is not None and (start := path.stat().st_size - last_bytes) > 0:
+            file.seek(start)
+            file.readline()  # what is left of a line that began before
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
+                event = None
+            if not isinstance(event, dict):
+                at = f"line {number}" if last_bytes is None else "a line near its end"
+                raise RunError(f"{path}: {at} is no event; expected what polytask wrote")
+            yield event
 
 
 def _rounded(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Making the next item while the last one is used."""
+"""Prefetching: the next item is made while the last one is used."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
     Worth it where making an item (reading, tokenizing) leaves the interpreter free, or its user does.
     """
     source = iter(items)
-    with ThreadPoolExecutor(1, "ahead") as thread:
-        made = thread.submit(next, source, _END)
-        while (item := made.result()) is not _END:
-            made = thread.submit(next, source, _END)
+    with ThreadPoolExecutor(1, "prefetch") as thread:
+        following = thread.submit(next, source, _END)
+        while (item := following.result()) is not _END:
+            following = thread.submit(next, source, _END)
             yield item  # type: ignore[misc]

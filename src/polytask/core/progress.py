@@ -1,11 +1,15 @@
-"""Progress of long work: a bar with a rate and the time left on a terminal, silence on a pipe."""
+"""Progress of long work: a bar with a rate and the time left on a terminal, a line a minute on a pipe."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+# Between two lines where there is no terminal: a log stays readable, and nobody thinks it hangs.
+LINE_SECONDS = 60.0
 
 
 class Progress(Protocol):
@@ -26,6 +30,29 @@ class Silent:
     def total(self, units: float) -> None: ...
 
 
+class Lines:
+    """A progress for a pipe or a log: a line on stderr, at most one every `LINE_SECONDS`."""
+
+    def __init__(self, title: str, total: float | None) -> None:
+        self._title, self._total, self._done = title, total, 0.0
+        self._began = self._told = time.monotonic()
+
+    def advance(self, done: float, note: str = "") -> None:
+        self._done += done
+        now = time.monotonic()
+        if now - self._told < LINE_SECONDS:
+            return
+        self._told = now
+        said = f"{self._title}: {self._done:,.0f}"
+        if self._total:
+            left = (now - self._began) / max(self._done, 1e-9) * (self._total - self._done)
+            said += f" of {self._total:,.0f}, about {max(left, 0) / 60:.0f} min left"
+        sys.stderr.write(f"{said}{f'  {note}' if note else ''}\n")
+
+    def total(self, units: float) -> None:
+        self._total = units
+
+
 class _Bar:
     def __init__(self, bar: object, task: object) -> None:
         self._bar, self._task = bar, task
@@ -39,9 +66,12 @@ class _Bar:
 
 @contextmanager
 def progress(title: str, total: float | None = None, quiet: bool = False) -> Iterator[Progress]:
-    """Show a bar on stderr while the block runs, if stderr is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """Show on stderr how far the block is: a bar on a terminal, else a line a minute; or be `quiet`."""
+    if quiet:
         yield Silent()
+        return
+    if not sys.stderr.isatty():
+        yield Lines(title, total)
         return
     from rich.console import Console
     from rich.progress import (

@@ -13,11 +13,18 @@ from polytask.core.errors import ConfigError
 
 TomlTable = dict[str, Any]
 
+# No config comes near these; what does is a mistake, or an attempt to exhaust the reader.
+MOST_BYTES, DEEPEST = 16 << 20, 32
+
 
 def read_toml(path: str | Path) -> TomlTable:
     """Read a TOML file; raise `ConfigError` naming the file and line of a mistake."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        with Path(path).open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ConfigError(f"{path}: has more than {MOST_BYTES:,} bytes, expected a config")
+        table = tomllib.loads(text.decode("utf-8-sig").replace("\r\n", "\n"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -26,6 +33,34 @@ def read_toml(path: str | Path) -> TomlTable:
         raise ConfigError(f"{path}: is not UTF-8 text ({error.reason})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: {_extreme(error)}") from None
+    _refuse_extremes(table, str(path))
+    return table
+
+
+def _extreme(error: Exception) -> str:
+    """Say what Python's reader gave up on."""
+    if isinstance(error, RecursionError):
+        return f"is nested too deeply, expected at most {DEEPEST} tables or lists in one another"
+    return "holds an integer of thousands of digits, expected one of 64 bits"
+
+
+def _refuse_extremes(value: Any, where: str) -> None:
+    """Refuse a value that is nested too deeply or holds an integer that TOML has no room for."""
+    waiting: list[tuple[Any, str, int]] = [(value, "", 0)]
+    while waiting:
+        part, path, depth = waiting.pop()
+        shown = f"{path[1:60]}…" if len(path) > 60 else path[1:]
+        if depth > DEEPEST:
+            raise ConfigError(f"{where}: {shown}: is nested more than {DEEPEST} deep")
+        if isinstance(part, dict):
+            waiting += [(entry, f"{path}.{key}", depth + 1) for key, entry in part.items()]
+        elif isinstance(part, list):
+            waiting += [(entry, f"{path}.{number}", depth + 1) for number, entry in enumerate(part)]
+        elif isinstance(part, int) and not -(2**63) <= part < 2**63:
+            raise ConfigError(f"{where}: {shown or 'value'}: found an integer of {part.bit_length()} bits, "
+                              "expected one of at most 64")
 
 
 def write_toml(table: TomlTable) -> str:
@@ -39,8 +74,13 @@ def override(table: TomlTable, assignments: Iterable[str]) -> TomlTable:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {assignment}: expected dotted.key=value")
-        place(made, key.strip(), value_of(text.strip()))
+            raise ConfigError(f"--set {_short(assignment)}: expected dotted.key=value")
+        if key.count(".") >= DEEPEST:
+            raise ConfigError(f"--set {_short(key)}: has {key.count('.') + 1:,} parts, expected at most "
+                              f"{DEEPEST}")
+        value = value_of(text.strip())
+        _refuse_extremes(value, f"--set {_short(key)}")
+        place(made, key.strip(), value)
     return made
 
 
@@ -50,6 +90,12 @@ def value_of(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"--set {_short(text)}: {_extreme(error)}") from None
+
+
+def _short(text: str) -> str:
+    return f"{text[:60]}…" if len(text) > 60 else text
 
 
 def place(table: TomlTable, dotted: str, value: Any) -> None:

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polytask.core.atomic_files import write_file
+from polytask.core.errors import RunError
+from polytask.core.events import Event, read_events
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import write_toml
 from polytask.core.user_modules import trusted, worker_environment
@@ -85,31 +87,18 @@ class Job:
             return f"was killed by signal {-self.process.returncode}"
         return said[-1] if said else "ended without a word"
 
-    def events(self) -> list[dict[str, Any]]:
-        """Return the last events of the run."""
-        path = RunFolder(self.folder).events
-        if not path.is_file():
+    def events(self) -> list[Event]:
+        """Return the last events of the run; none of a damaged log, which its own process will tell of."""
+        try:
+            return [*read_events(RunFolder(self.folder).events, _TAIL)]
+        except RunError:
             return []
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            lines = file.read().split(b"\n")[:-1]
-        found = []
-        for line in lines:
-            try:
-                found.append(json.loads(line))
-            except ValueError:  # the first one is cut
-                continue
-        return found
 
     @property
     def planned(self) -> int:
         """The updates that the run will make; 0 as long as it has not begun."""
-        path = RunFolder(self.folder).events
-        if not path.is_file():
-            return 0
-        with path.open(encoding="utf-8") as file:
-            first = file.readline()
-        return int(json.loads(first).get("steps", 0)) if first.endswith("\n") else 0
+        with closing(read_events(RunFolder(self.folder).events)) as events:
+            return int(next(events, {}).get("steps", 0))
 
     def standing(self) -> str:
         """Say how far the run is: its updates, its rate, its last score."""

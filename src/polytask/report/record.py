@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from polytask.core.atomic_files import standing
 from polytask.core.errors import RunError
+from polytask.core.events import read_events
 from polytask.core.paths import ModelPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import NO_LABELS, PredictionColumns, known_labels
-from polytask.studies.run_results import events_of
 
 SPLITS = ("train", "dev", "test")
 
@@ -174,7 +174,7 @@ def read_run(path: str | Path, artifacts: tuple[dict[str, Any], Mapping[str, Any
         task.cut = told.get("cut", {}).get(name, [])
         task.vectors, task.vector_rows = arrays.get(f"vectors/{name}"), arrays.get(f"rows/{name}")
         tasks[name] = task
-    return RunRecord(folder.path, config, [*events_of(folder.events)], results, data, tasks, told, arrays)
+    return RunRecord(folder.path, config, [*read_events(folder.events)], results, data, tasks, told, arrays)
 
 
 def _answer(task: TaskRecord, split: str, file: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from polytask.core.atomic_files import standing
+from polytask.core.events import read_events
 from polytask.core.paths import ModelPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
@@ -76,7 +77,7 @@ class RunResults:
     def events(self) -> list[dict[str, Any]]:
         """Return what happened, in order."""
         if self._events is None:
-            self._events = [*events_of(self.folder.events)]
+            self._events = [*read_events(self.folder.events)]
         return self._events
 
     def metrics(self, task: str) -> list[str]:
@@ -133,16 +134,6 @@ def _identity(rows: list[dict[str, str]], own: PredictionColumns) -> int:
         told = [value for key, value in row.items() if key not in answers]
         made.update("\0".join(map(str, told)).encode())
     return int.from_bytes(made.digest(), "big")
-
-
-def events_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a file; a line cut short is left out."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
 
 
 def cost(results: Mapping[str, Any]) -> dict[str, float]:
