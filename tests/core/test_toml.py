@@ -22,7 +22,7 @@ EXTREMES = {
     "a table of 2,000 dots": (f"[{'.'.join('k' * 2001)}]\nx = 1", f"is nested more than {DEEPEST} deep"),
     "5,000 digits": ("seed = " + "9" * 5000, "holds an integer of thousands of digits, expected one of 64"),
     "a huge hexadecimal": ("seed = 0x" + "f" * 5000, "seed: found an integer of 20000 bits, expected one"),
-    "65 bits": (f"train.seed = {2**64}", "train.seed: found an integer of 65 bits, expected one of at most"),
+    "65 bits": (f"train.seed = {2**64}", "train.seed: found an integer of 65 bits, expected one of at"),
 }
 
 
