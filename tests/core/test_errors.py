@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polytask.config import Run
+from polytask.core import errors
 from polytask.core.errors import ConfigError, listed, nearest
 
 
@@ -20,6 +21,23 @@ def test_the_nearest_name_is_a_synonym_or_the_closest_spelling(
     name: str, known: list[str], meant: str
 ) -> None:
     assert nearest(name, known) == f'; did you mean "{meant}"?'
+
+
+def test_other_words_stand_for_the_names_they_mean() -> None:
+    words = {"auc": "roc_auc", "Focal": "my_parts:Focal", "accuracy": "something else"}
+    known = ["roc_auc", "my_parts:Focal", "accuracy"]
+    for wrong, meant in (("AUC", "roc_auc"), ("focl", "my_parts:Focal"), ("acuracy", "accuracy")):
+        assert nearest(wrong, known, words) == f'; did you mean "{meant}"?'
+    assert nearest("zzz", [], words) == ""
+
+
+def test_every_error_of_ours_is_one_kind_and_all_mistakes_are_kept() -> None:
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)
+             and issubclass(each, Exception)]
+    assert all(issubclass(kind, errors.PolytaskError) for kind in kinds)
+    assert ConfigError(each for each in ("one", "two")).problems == ["one", "two"]
+    assert str(ConfigError(["one", "two"])) == "one\ntwo"
+    assert 'pip install "polytask[torchjd]"' in str(errors.MissingExtra("torchjd's rules", "torchjd"))
 
 
 def test_no_name_is_suggested_where_none_is_near() -> None:

@@ -77,6 +77,26 @@ def test_every_schedule_with_every_weighting_resumes_bit_for_bit(
         assert any(not torch.equal(ours[key], moved[key]) for key in ours)
 
 
+@pytest.mark.parametrize("table", [
+    {"surgery": "torchjd:GradVac"}, {"surgery": {"type": "torchjd:PCGrad", "every": 2, "layers": [0, -1]}},
+    {"weighting": "torchjd:DWA"}, {"weighting": "torchjd:FAMO"},
+], ids=str)
+def test_rules_of_torchjd_resume_bit_for_bit(table: dict[str, Any], built: Built, tmp_path: Path) -> None:
+    pytest.importorskip("torchjd")
+    train = Train(schedule="balanced", batch_size=6, epochs=2, **table)
+    torch.manual_seed(1)
+    whole = trainer_of(built, train)
+    advance(whole, 3)
+    save_checkpoint(tmp_path / "at", whole.state())
+    advance(whole, 2)
+    torch.manual_seed(99)
+    resumed = trainer_of(built, train)
+    resumed.load(load_checkpoint(tmp_path / "at"))
+    advance(resumed, 2)
+    ours, theirs = resumed.model.state_dict(), whole.model.state_dict()
+    assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+
+
 def gradients(built: Built, **options: Any) -> dict[str, Tensor]:
     model = built.model.eval()  # without dropout, so that passes of other shapes give the same numbers
     model.zero_grad()

@@ -14,7 +14,7 @@ from polytask.model.output import Output
 
 
 class Loss:
-    """What every loss offers. `needs`: the field of `Output` it reads; "pair" is u and v."""
+    """What every loss offers. `input_field`: the field of `Output` it reads; "pair" is u and v."""
 
     weight: float = Field(
         default=1.0, gt=0, description="Factor of this loss in the sum of the task's losses.")
@@ -46,7 +46,6 @@ class Loss:
         `counts` are the training rows of each class, in the order of the classes.
         """
         return self
-
 
     def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
         """Say why these training labels, drawn `batch` rows at a time, give it nothing to learn, or None.

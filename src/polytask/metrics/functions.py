@@ -20,7 +20,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("pearson", "spearman", "mae", "mse", "rounded_accuracy", "per_label_accuracy"),
     "multi-label": ("macro_f1", "accuracy", "per_label_accuracy"),
 }
-"""The metrics of a kind of labels; the first is the task's own score (DESIGN §7)."""
+"""The metrics of a kind of labels; the first is the task's own score."""
 
 
 def _halved(value: float) -> float:

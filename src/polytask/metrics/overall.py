@@ -15,7 +15,7 @@ NAMED_SCORES = {
     "cs224n": "the mean over tasks of accuracy or (1 + r) / 2",
     "mean": "the mean over tasks of the first metric as it is",
 }
-"""Overall scores that have a name (DESIGN §7)."""
+"""Overall scores that have a name."""
 
 
 def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> str | None:

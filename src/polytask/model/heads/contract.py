@@ -13,7 +13,7 @@ from polytask.model.output import Output
 
 
 class Head:
-    """What every head offers. `needs`: "vector", or "pair" for u and v."""
+    """What every head offers. `input_field`: "vector", or "pair" for u and v."""
 
     input_field = "vector"
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
@@ -27,7 +27,7 @@ class Head:
             raise NotImplementedError
 
     def output_field(self, kind: str) -> str:
-        """Return the field of `Output` that this head output_field for a kind of labels."""
+        """Return the field of `Output` that this head fills for a kind of labels."""
         return "score" if kind == "regression" else "logits"
 
     def target_labels(self, labels: Labels) -> Labels:
@@ -43,7 +43,7 @@ class Head:
         return False
 
     def decide(self, output: Output, labels: Labels, threshold: Threshold | None = None) -> Decision:
-        """Return labels and scores of some rows (DESIGN §7)."""
+        """Return labels and scores of some rows."""
         if labels.is_regression:
             return _value(labels.unscaled(_array(output.field("score"))), labels)
         return _choice(output.field("logits").detach().float(), labels, threshold)
