@@ -83,8 +83,9 @@ layer_decay = 0.95
 layer_rates = { embeddings = 0.0, "11" = 2.0 }
 """, """
         `layer_decay` gives each layer that share of the rate above it, and a factor in `layer_rates`
-        multiplies it. Tables under the names of tasks, `layer_rates = { reviews = { "0" = 0.5 } }`, scale
-        the gradients that these tasks give to the layers instead.
+        multiplies it. Tables under the names of tasks, `layer_rates = { reviews = { "0" = 0.5 } }`, give
+        each task rates of its own: an update moves a layer at the mean of the rates of its tasks, and
+        their gradients are added up in the ratio of these.
         """),
     "Stopping early, averaging, keeping the best of each task": ("""
 [train]

@@ -1,15 +1,16 @@
-"""Write docs/coverage.md: where each of the 188 techniques of the five reports stands, and its test.
+"""Write docs/coverage.md: each technique of the reports, its place and the test that watches it.
 
     python docs/techniques.py            (also part of `make docs`)
 
-`docs/techniques.tsv` names them, and says why those are not built that are not. A place is a file that
-names the id: a docstring or comment under src/, `ids` of a recipe or an example. Its test is the file
-that exercises the place: tests/FOLDER/test_NAME.py for src/polytask/FOLDER/…/NAME.py or the package
-around it, or what TESTS says; a test file that names the id itself comes first.
+`docs/techniques.tsv` names the techniques. What has a test is told by the tests themselves, each marked
+with `@pytest.mark.technique("T-27", …)`: the test function fails when the technique is wrong. What has
+none says why in the table: a fact (of the report's machine, data or curves), prose, or not built. A place
+is a file that names the id: a docstring under src/, `ids` of a recipe or an example.
 """
 
 from __future__ import annotations
 
+import ast
 import csv
 import re
 from collections.abc import Iterator
@@ -20,105 +21,85 @@ PAGE, TABLE = ROOT / "docs" / "coverage.md", ROOT / "docs" / "techniques.tsv"
 PLACES = ("src/**/*.py", "recipes/**/*.toml", "examples/**/*.toml", "examples/*.py")
 ID = re.compile(r"\b([MGTPS]-\d+)\b")
 REPORTS = {"M": "mfrr", "G": "surgery", "T": "triple-threat", "P": "practices", "S": "swissbert"}
-# Places whose test is not named after them; the longest beginning counts.
-TESTS = {
-    "src/polytask/config.py": "tests/test_cli.py",
-    "src/polytask/commands": "tests/test_cli.py",
-    "src/polytask/engines": "tests/runs/test_studies.py",
-    "src/polytask/evaluation": "tests/report/test_report.py",
-    "src/polytask/inference": "tests/inference/test_predictor.py",
-    "src/polytask/learn": "tests/runs/test_combinations.py",
-    "src/polytask/learn/gramian.py": "tests/learn/test_surgery.py",
-    "src/polytask/learn/torchjd_rules.py": "tests/learn/test_surgery.py",
-    "src/polytask/learn/train_settings.py": "tests/runs/test_resume.py",
-    "src/polytask/losses": "tests/losses/test_losses.py",
-    "src/polytask/metrics": "tests/metrics/test_metrics.py",
-    "src/polytask/report": "tests/report/test_report.py",
-    "src/polytask/studies": "tests/runs/test_studies.py",
-    "src/polytask/model": "tests/model/test_multitask.py",
-    "src/polytask/model/encoders.py": "tests/model/test_families.py",
-    "src/polytask/data": "tests/data/test_dataset.py",
-    "src/polytask/tasks": "tests/data/test_dataset.py",
-    "src/polytask/training": "tests/report/test_report.py",
-    "src/polytask": "tests/test_cli.py",
-    "recipes": "tests/runs/test_recipes_run.py",
-    "examples": "tests/test_docs.py",
-    "examples/printed_sentences.py": "tests/inference/test_predictor.py",
-    "examples/studies": "tests/runs/test_real.py",
-}
+KINDS = ("fact", "prose", "not built")
 
 
 def techniques() -> list[tuple[str, str, str]]:
-    """Return (id, name, why it is not built) of each technique."""
+    """Return (id, name, why it has no test) of each technique."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         _, *rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     return [(row[0], row[1], row[2]) for row in rows]
-
-
-def named(pattern: str) -> Iterator[tuple[str, str]]:
-    """Yield (id, file) for each id that a file names."""
-    for path in sorted(ROOT.glob(pattern)):
-        for found in dict.fromkeys(ID.findall(path.read_text(encoding="utf-8"))):
-            yield found, path.relative_to(ROOT).as_posix()
 
 
 def places() -> dict[str, list[str]]:
     """Return id → the files that stand for it, source first."""
     made: dict[str, list[str]] = {}
     for pattern in PLACES:
-        for found, path in named(pattern):
-            made.setdefault(found, []).append(path)
+        for path in sorted(ROOT.glob(pattern)):
+            for found in dict.fromkeys(ID.findall(path.read_text(encoding="utf-8"))):
+                made.setdefault(found, []).append(path.relative_to(ROOT).as_posix())
     return made
 
 
-def test_of(place: str) -> str:
-    """Return the test file of a place."""
-    path = Path(place)
-    if path.parts[:2] == ("src", "polytask") and len(path.parts) > 3:
-        for name in (path.stem, path.parent.name):
-            held = f"tests/{path.parts[2]}/test_{name}.py"
-            if (ROOT / held).is_file():
-                return held
-    best = max((begin for begin in TESTS if place.startswith(begin)), key=len)
-    return TESTS[best]
+def marked(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield (id, test function, line) of each mark in a test file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for each in node.decorator_list:
+            if isinstance(each, ast.Call) and ast.unparse(each.func) == "pytest.mark.technique":
+                for argument in each.args:
+                    yield ast.literal_eval(argument), node.name, node.lineno
 
 
-def tests() -> dict[str, list[str]]:
-    """Return id → the test files that name it."""
-    made: dict[str, list[str]] = {}
-    for found, path in named("tests/**/*.py"):
-        made.setdefault(found, []).append(path)
+def tests() -> dict[str, list[tuple[str, str]]]:
+    """Return id → (file, test function) of each test that is marked with it."""
+    made: dict[str, list[tuple[str, str]]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for found, name, _ in marked(path):
+            made.setdefault(found, []).append((path.relative_to(ROOT).as_posix(), name))
     return made
 
 
 def page() -> str:
-    """Return the page; raise `ValueError` for a technique without place or reason."""
+    """Return the page; raise `ValueError` for a technique with neither a test nor a reason."""
     where, own = places(), tests()
-    parts = ["# Coverage", "", "Made by `docs/techniques.py` from what the code, the recipes and the "
-             "examples name. Each of the 188 techniques, options, figures and analyses of the five reports "
-             "has its place and its test, or the reason why it is not built.", ""]
+    parts = ["# Coverage", "", "Made by `docs/techniques.py`. Every technique, option, figure and analysis "
+             "of the five reports, where it is, and the test functions that fail when it is wrong (each is "
+             "marked with the id), or why there is none: a *fact* is of the report's own machine, data or "
+             "curves, *prose* describes no method.", ""]
     missing = []
     for letter, report in REPORTS.items():
         rows = [row for row in techniques() if row[0].startswith(f"{letter}-")]
-        built = sum(not why for *_, why in rows)
-        parts += [f"## {report}", "", f"{built} of {len(rows)} are built.", "",
+        parts += [f"## {report}", "", _counts([why for *_, why in rows]), "",
                   "| id | what | place | test |", "|---|---|---|---|"]
         for id, name, why in rows:
-            held = where.get(id, [])
-            if not why and not held:
-                missing.append(id)
+            what = name.replace("|", chr(92) + "|")
             if why:
-                parts.append(f"| {id} | {name} | not built: {why} | |")
+                parts.append(f"| {id} | {what} | {why} | |")
                 continue
-            checked = dict.fromkeys([*own.get(id, []), *(test_of(place) for place in held)])
-            shown = [f"[{place}](../{place})" for place in held[:3]]
-            more = [f"and {len(held) - 3} more"] if len(held) > 3 else []
-            parts.append(f"| {id} | {name.replace('|', chr(92) + '|')} | {', '.join(shown + more)} "
-                         f"| {', '.join(f'[{test}](../{test})' for test in list(checked)[:2])} |")
+            if id not in own:
+                missing.append(id)
+                continue
+            held = where.get(id, [])
+            shown = [f"[{place}](../{place})" for place in held[:2]]
+            more = [f"and {len(held) - 2} more"] if len(held) > 2 else []
+            cited = [f"[{test.removeprefix('test_').replace('_', ' ')}](../{file})"
+                     for file, test in own[id][:3]]
+            parts.append(f"| {id} | {what} | {', '.join(shown + more)} | {'; '.join(cited)} |")
         parts.append("")
     if missing:
-        raise ValueError(f"docs/techniques.tsv: no place names {', '.join(missing)}")
+        raise ValueError(f"no test is marked with {', '.join(missing)}, "
+                         "and docs/techniques.tsv gives no reason")
     return "\n".join(parts)
+
+
+def _counts(reasons: list[str]) -> str:
+    """Return one sentence: how many have a test, and how many of each kind have none."""
+    kinds = [why.partition(":")[0] for why in reasons if why]
+    rest = [f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds]
+    tested = len(reasons) - len(kinds)
+    return f"{tested} of {len(reasons)} have a test; {', '.join(rest) or 'none is left'}."
 
 
 if __name__ == "__main__":

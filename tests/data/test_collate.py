@@ -50,6 +50,7 @@ def laid(selections: list[Selection], source: tokenizers.Tokenizer) -> list[tupl
 
 @settings(max_examples=150, deadline=None)
 @given(pairs, st.integers(6, 24), st.sampled_from([BERT, ROBERTA]))
+@pytest.mark.technique("T-17", "P-3", "S-7")
 def test_a_packed_pair_is_what_the_tokenizer_makes_of_it(
     rows: list[tuple[str, str]], length: int, source: tokenizers.Tokenizer
 ) -> None:
@@ -74,6 +75,7 @@ def test_single_separate_and_twin_are_what_the_tokenizer_makes_of_each_text(
 
 @settings(max_examples=60, deadline=None)
 @given(pairs, st.integers(4, 20))
+@pytest.mark.technique("T-16", "T-18")
 def test_without_separator_the_texts_meet_and_without_segments_all_are_alike(
     rows: list[tuple[str, str]], length: int
 ) -> None:

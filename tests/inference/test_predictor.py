@@ -204,6 +204,7 @@ def test_ahead_can_be_left_early() -> None:
     assert n == 3
 
 
+@pytest.mark.technique("P-28", "S-28")
 def test_the_printed_sentences_are_answered_beside_the_reports(
     tmp_path: Path, small_table: dict[str, Any]
 ) -> None:
@@ -220,6 +221,7 @@ def test_the_printed_sentences_are_answered_beside_the_reports(
     assert any(line.endswith(f"| 1 | 3 | {first.label} |") for line in said)
 
 
+@pytest.mark.technique("S-25")
 def test_attention_of_any_pair_in_any_layer_and_head(model: predictor.Model) -> None:
     tokens, maps = model.attention("sts", ("A man eats.", "A woman eats."))
     assert tokens == ["[CLS]", "a", "man", "eats", ".", "[SEP]", "a", "woman", "eats", ".", "[SEP]"]

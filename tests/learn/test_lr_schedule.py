@@ -20,6 +20,7 @@ def course(num_steps: int, **fields: Any) -> list[float]:
     return [lr_factor(Optimizer(**fields), step, num_steps) for step in range(num_steps)]
 
 
+@pytest.mark.technique("S-16")
 @pytest.mark.parametrize(("fields", "expected"), [
     ({"lr_schedule": "constant", "warmup": 0.0}, [1, 1, 1, 1, 1]),
     ({"lr_schedule": "linear", "warmup": 0.0}, [1, 0.8, 0.6, 0.4, 0.2]),

@@ -20,6 +20,7 @@ TYPES = ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", 
          "rmsprop", "rprop", "sgd"]
 
 
+@pytest.mark.technique("G-24")
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_optimizer_of_torch_takes_a_quadratic_down(kind: str) -> None:
     weight = nn.Parameter(torch.tensor([[3.0, -2.0]]))
@@ -34,6 +35,7 @@ def test_every_optimizer_of_torch_takes_a_quadratic_down(kind: str) -> None:
     assert weight.square().sum().item() < before
 
 
+@pytest.mark.technique("G-7")
 def test_adamw_is_torchs_fused_one_and_moves_as_the_plain_one_does() -> None:
     settings = Optimizer(lr=1e-2, weight_decay=0.1, options={"betas": [0.8, 0.95], "eps": 1e-6})
     ours, plain = tiny_model(), tiny_model()
@@ -60,6 +62,7 @@ def test_a_choice_of_form_is_kept() -> None:
     assert made.param_groups[0]["foreach"]
 
 
+@pytest.mark.technique("T-23")
 def test_groups_take_what_the_settings_say() -> None:
     model = tiny_model(encoder=tiny_bert(num_hidden_layers=3))
     settings = Optimizer(lr=1e-3, head_lr=1e-2, layer_decay=0.5, weight_decay=0.2,
@@ -69,17 +72,20 @@ def test_groups_take_what_the_settings_say() -> None:
     assert rates["encoder.layers.2.up.weight"] == (3e-3, 0.2)
     assert rates["encoder.layers.1.up.bias"] == (5e-4, 0.2)
     assert rates["task_heads.sst.head.layers.1.weight"] == (1e-2, 0.2)
-    assert settings.gradient_scales(model, model.tasks) == {}
+    assert not any("task_rates" in group for group in settings.groups(model, model.tasks))
 
 
-def test_tables_of_tasks_scale_gradients_and_leave_the_rates_alone() -> None:
+def test_tables_of_tasks_are_factors_of_the_rates_of_their_groups() -> None:
     model = tiny_model()
     settings = Optimizer(lr=1e-3, layer_rates={"sst": {"1": 2.0}})
-    assert {group["lr"] for group in settings.groups(model)} == {1e-3}
-    scales = settings.gradient_scales(model, model.tasks)
-    assert set(scales) == {"sst"}
-    assert set(scales["sst"].values()) == {2.0}
-    assert len(scales["sst"]) == len(list(model.encoder.layers[1].parameters()))
+    of = {name: group.get("task_rates") for group in settings.groups(model, ("sst", "sts"))
+          for name in group["names"]}
+    assert {group["lr"] for group in settings.groups(model, ("sst", "sts"))} == {1e-3}
+    for name, rates in of.items():
+        inside = name.startswith("encoder.layers.1.")
+        assert rates == ({"sst": 2.0, "sts": 1.0} if inside else None), name
+    with pytest.raises(ConfigError, match="expected tasks of this run"):
+        settings.groups(model, ("quora",))
 
 
 def test_settings_survive_toml() -> None:

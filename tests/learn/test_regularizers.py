@@ -41,6 +41,7 @@ def plainly(values: list[Tensor], p: float, squared: bool) -> Tensor:
     return total if p == 1 or squared else total.sqrt()
 
 
+@pytest.mark.technique("M-21", "M-22", "G-8", "G-9")
 @pytest.mark.parametrize(("p", "squared"), [(1, True), (2, True), (2, False), (math.inf, True)])
 def test_value_and_gradient_are_those_of_the_definition(p: float, squared: bool) -> None:
     ours = weights()
@@ -98,6 +99,7 @@ def test_at_step_scope_it_covers_the_model_or_the_encoder(over: Any, inside: Any
                for p in model.parameters())
 
 
+@pytest.mark.technique("G-8", "G-9")
 def test_at_task_scope_it_is_the_formula_of_surgery() -> None:
     """loss = mse + 0.05 · ‖weights of the STS head‖₁"""
     model = tiny_model()

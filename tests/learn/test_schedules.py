@@ -49,10 +49,12 @@ def runs(chosen: Schedule, epochs: int) -> list[tuple[str, int]]:
     return made
 
 
+@pytest.mark.technique("T-10")
 def test_sequential_trains_one_task_to_its_end_before_the_next() -> None:
     assert runs(Sequential(), 10) == [("sst", 110), ("quora", 180), ("sts", 80)]
 
 
+@pytest.mark.technique("T-11")
 def test_epoch_round_robin_gives_each_task_an_epoch_in_turn() -> None:
     assert runs(EpochRoundRobin(), 2) == [("sst", 11), ("quora", 18), ("sts", 8)] * 2
 
@@ -70,6 +72,7 @@ def test_one_pass_an_epoch_draws_every_row_once(
     assert drawn == {task: 2 * count for task, count in rows.items()}
 
 
+@pytest.mark.technique("M-13", "T-13", "P-18")
 @pytest.mark.parametrize(("end", "rounds"), [
     ("longest", [18] * 8), ("shortest", [8] * 8),
     ("alternate", [8, 8, 8, 18, 8, 8, 8, 18]), (5, [5] * 8),
@@ -80,6 +83,7 @@ def test_batch_round_robin_ends_where_it_is_told(end: str | int, rounds: list[in
     assert all(list(step) == list(ROWS) for step in epoch_of(joint))
 
 
+@pytest.mark.technique("T-12", "P-18")
 def test_batch_round_robin_takes_turns() -> None:
     one = BatchRoundRobin(joint=False, end="shortest")
     assert [task for step in epoch_of(one) for task in step] == ["sst", "quora", "sts"] * 8
@@ -98,6 +102,7 @@ def test_the_longest_set_is_drawn_exactly_once(rows: dict[str, int], size: int) 
     assert seen.steps == -(-rows[longest] // size)
 
 
+@pytest.mark.technique("M-14")
 @quick
 @given(rows=counts, data=st.data())
 def test_balanced_takes_the_smallest_sets_length_of_each(
@@ -111,11 +116,13 @@ def test_balanced_takes_the_smallest_sets_length_of_each(
     assert len(plan) == max(-(-least // size) for size in sizes.values())
 
 
+@pytest.mark.technique("M-14")
 def test_balanced_draws_other_rows_in_the_next_epoch() -> None:
     assert Balanced().sampler == "fresh"
     assert preview(Balanced(), ROWS, SIZES).unseen == {"sst": 25, "quora": 223, "sts": 0}
 
 
+@pytest.mark.technique("M-15", "M-16")
 def test_full_data_has_the_batch_sizes_that_mfrr_reports() -> None:
     rows = {"sst": 8544, "quora": 141_506, "sts": 6040}
     given_sizes = dict.fromkeys(rows, 32)
@@ -133,6 +140,7 @@ def test_full_data_ignores_the_batch_sizes_of_the_others() -> None:
     assert "quora" in said
 
 
+@pytest.mark.technique("S-3")
 @quick
 @given(rows=counts, size=st.integers(1, 9), seed=st.integers(0, 99))
 def test_merged_stops_with_the_last_batch_of_the_first_task_used_up(
@@ -171,6 +179,7 @@ DRAWN: list[tuple[str, Any, int, dict[str, float]]] = [
 ]
 
 
+@pytest.mark.technique("P-14", "S-13")
 @pytest.mark.parametrize(("chosen", "epoch", "weights"), [each[1:] for each in DRAWN],
                          ids=[each[0] for each in DRAWN])
 def test_tasks_are_drawn_by_their_chances(
@@ -182,13 +191,36 @@ def test_tasks_are_drawn_by_their_chances(
         assert abs(found[task] - chance) < 3 * sqrt(chance * (1 - chance) / total)
 
 
-def test_merged_starts_with_a_task_by_its_share_of_batches() -> None:
-    first = [task for seed in range(2000) for task in epoch_of(Merged(), seed=seed)[0]]
-    for task, batches in {"sst": 11, "quora": 18, "sts": 8}.items():
-        chance = batches / 37
-        assert abs(first.count(task) / 2000 - chance) < 3 * sqrt(chance * (1 - chance) / 2000)
+@pytest.mark.technique("S-3")
+@quick
+@given(rows=counts, size=st.integers(1, 9), seed=st.integers(0, 99))
+def test_merged_considers_each_task_equally_often(
+    rows: dict[str, int], size: int, seed: int
+) -> None:
+    plan = epoch_of(Merged(), rows=rows, sizes=dict.fromkeys(rows, size), seed=seed)
+    turns: Counter[str] = Counter(task for step in plan for task in step)
+    assert max(turns.values()) - min(turns[task] for task in rows) <= 1
+    for start in range(0, len(plan), len(rows)):
+        own = [task for step in plan[start : start + len(rows)] for task in step]
+        assert len(set(own)) == len(own), "a round draws without replacement"
 
 
+def test_merged_draws_its_rounds_in_random_order() -> None:
+    first = Counter(tuple(task for step in epoch_of(Merged(), seed=seed)[:3] for task in step)
+                    for seed in range(600))
+    assert len(first) == 6
+    assert all(abs(count - 100) < 4 * sqrt(600 * 5 / 36) for count in first.values())
+
+
+@pytest.mark.technique("S-3")
+def test_merged_at_the_reports_sizes_does_not_traverse_quora() -> None:
+    rows = {"sst": 8544, "quora": 141_506, "sts": 6040}
+    plan = epoch_of(Merged(), rows=rows, sizes=dict.fromkeys(rows, 32))
+    turns = Counter(task for step in plan for task in step)
+    assert turns["sts"] == 189 and 188 <= turns["sst"] <= 189 and 188 <= turns["quora"] <= 189
+
+
+@pytest.mark.technique("P-14")
 def test_the_annealing_of_stickland_and_murray() -> None:
     assert [Annealed().alpha(epoch, 5) for epoch in range(5)] == pytest.approx(
         [1.0, 0.8, 0.6, 0.4, 0.2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def hand(noise: list[float], settings: SMART, binary: bool) -> tuple[float, floa
     return value, by_a, by_b
 
 
+@pytest.mark.technique("G-5", "G-6", "P-13", "M-23")
 @pytest.mark.parametrize("settings", [
     SMART(noise=0.2, step_size=0.5, radius=1.0),
     SMART(noise=0.2, step_size=0.5, radius=0.3, epsilon=0.01),
@@ -105,6 +107,7 @@ def test_two_parameters_by_hand(settings: SMART, binary: bool) -> None:
     assert (0.0 if by_b is None else by_b.item()) == pytest.approx(hand_b, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.technique("G-4", "P-12")
 def test_one_step_as_the_released_code_computes_it() -> None:
     """noise + step_size · gradient of the summed divergence, over its largest entry a token."""
     model = tiny_model(("sst",))
@@ -128,6 +131,7 @@ def test_one_step_as_the_released_code_computes_it() -> None:
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
+@pytest.mark.technique("P-13")
 def test_divergences_agree_with_torchs_on_every_kind() -> None:
     chance = torch.Generator().manual_seed(1)
     a, b = torch.randn(2, 5, 3, generator=chance).unbind()
@@ -145,6 +149,50 @@ def test_divergences_agree_with_torchs_on_every_kind() -> None:
     torch.testing.assert_close(two, one)
     torch.testing.assert_close(
         divergence(Output(score=a[:, 0]), Output(score=b[:, 0]), BINARY), (a - b)[:, 0].square())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_released_codes_variant_has_the_value_and_half_the_gradient(task: str) -> None:
+    """smart-pytorch's sym_kl_loss: KL(sg(q) | p) + KL(sg(p) | q); half as steep near equal outputs."""
+    labels, outputs = KINDS[task]
+    field = "score" if labels.is_regression else "logits"
+    shape = (4,) if outputs == 1 else (4, outputs)
+    base = torch.randn(shape, generator=torch.Generator().manual_seed(2)).double()
+    one = (base + 1e-4 * torch.randn(shape, generator=torch.Generator().manual_seed(3))).requires_grad_()
+    other = base.clone()
+    slopes = {}
+    for detach in (False, True):
+        value = divergence(Output(**{field: one}), Output(**{field: other}), labels, detach)
+        assert torch.equal(value, divergence(Output(**{field: one}), Output(**{field: other}), labels))
+        (slopes[detach],) = torch.autograd.grad(value.sum(), one)
+    share = 1.0 if labels.is_regression else 0.5  # of a squared difference the target was constant here
+    torch.testing.assert_close(slopes[True], share * slopes[False], rtol=1e-2, atol=1e-7)
+
+
+@pytest.mark.technique("G-4", "P-12")
+def test_detached_divergence_is_torchs_kl_with_constant_targets() -> None:
+    a, b = (torch.randn(5, 3, requires_grad=True) for _ in range(2))
+    ours = divergence(Output(logits=a), Output(logits=b), CLASSES, detach=True).sum()
+    theirs = (F.kl_div(a.log_softmax(-1), b.softmax(-1).detach(), reduction="sum")
+              + F.kl_div(b.log_softmax(-1), a.softmax(-1).detach(), reduction="sum"))
+    torch.testing.assert_close(ours, theirs)
+    for one, other in zip(torch.autograd.grad(ours, [a, b]), torch.autograd.grad(theirs, [a, b]),
+                          strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.technique("G-4", "P-12")
+def test_the_sum_is_the_mean_times_the_rows_of_the_draw() -> None:
+    values = {}
+    for reduction in ("mean", "sum"):
+        torch.manual_seed(0)
+        model, context = line_moment(BINARY)
+        values[reduction] = SMART(reduction=reduction).build(model).penalty(context).item()  # type: ignore[arg-type]
+    assert values["sum"] == pytest.approx(3 * values["mean"], rel=1e-5)
+    torch.manual_seed(0)
+    model, context = line_moment(BINARY)
+    half = SMART(reduction="sum").build(model).penalty(replace(context, share=0.5)).item()
+    assert half == pytest.approx(2 * values["sum"], rel=1e-5)  # the step multiplies it by the share
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -250,6 +298,7 @@ def test_the_proximal_half_is_nothing_before_the_first_update(task: str) -> None
     assert module.penalty(observe(model, batch, KINDS[task][0])).item() > 0.0
 
 
+@pytest.mark.technique("M-23")
 def test_the_averaged_copy_follows_by_its_momentum() -> None:
     model = tiny_model(("sst",))
     module = proximal(model, flat_batch({"sst": (3,)}), momentum=0.9)
@@ -265,6 +314,7 @@ def test_the_averaged_copy_follows_by_its_momentum() -> None:
         assert not value.requires_grad
 
 
+@pytest.mark.technique("M-23")
 def test_the_proximal_half_is_the_divergence_from_the_copys_answer() -> None:
     model, context = line_moment(BINARY)
     module = proximal(model, context.batch, momentum=0.5)

@@ -56,6 +56,7 @@ FORMS: dict[str, tuple[Form, float]] = {
 }
 
 
+@pytest.mark.technique("M-18", "S-8", "S-9", "S-10")
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("moved", [0.0, 0.4, -0.3])
 def test_values_and_gradients_are_those_of_the_closed_form(name: str, moved: float) -> None:
@@ -76,6 +77,7 @@ def test_values_and_gradients_are_those_of_the_closed_form(name: str, moved: flo
         assert learned.grad.item() == pytest.approx(by_learned, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.technique("M-17", "T-19", "T-20")
 def test_sum_and_fixed() -> None:
     assert {task: loss.item() for task, loss in module("sum")(leaves()).items()} == pytest.approx(
         LOSSES)

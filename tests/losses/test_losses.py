@@ -20,7 +20,7 @@ from polytask.losses.cosine_embedding import CosineEmbedding
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.mean_squared_error import MeanSquaredError
 from polytask.losses.multiple_negatives import MultipleNegatives
-from polytask.losses.ordinal_log_loss import OrdinalLogLoss
+from polytask.losses.ordinal_log_loss import OrdinalLogLoss, improbability
 from polytask.losses.sim_cse import SimCSE
 from polytask.model.heads.cosine import Cosine
 from polytask.model.output import Output
@@ -54,6 +54,7 @@ def smoothed(z: list[float], y: int, weights: list[float], s: float) -> tuple[fl
     return (1 - s) * -weights[y] * logs[y] + s * spread, weights[y]
 
 
+@pytest.mark.technique("M-3", "P-7", "S-22")
 @pytest.mark.parametrize("weights", [None, (0.5, 1, 2, 1, 3)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_equals_a_loop(weights: tuple[float, ...] | None, smoothing: float) -> None:
@@ -65,6 +66,7 @@ def test_cross_entropy_equals_a_loop(weights: tuple[float, ...] | None, smoothin
     assert chosen(Output(logits=z), y).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.technique("G-11")
 def test_balanced_weights_are_those_of_g11_and_of_scikit_learn() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
@@ -85,20 +87,21 @@ def test_a_class_without_rows_gets_a_finite_weight() -> None:
 # ---- ordinal log loss
 
 
-def ordinal_log_loss(z: list[float], y: int, alpha: float, epsilon: float) -> float:
+def ordinal_log_loss(z: list[float], y: int, alpha: float) -> float:
     """The formula of Castagnos et al. 2022, one class after the other."""
     top = sum(math.exp(each) for each in z)
     loss = 0.0
     for i, each in enumerate(z):
         p = math.exp(each) / top
-        loss -= math.log(max(1 - p, epsilon)) * abs(y - i) ** alpha
+        loss -= math.log(1 - p) * abs(y - i) ** alpha
     return loss
 
 
+@pytest.mark.technique("P-5")
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
 def test_ordinal_log_loss_equals_a_loop_from_the_paper(alpha: float) -> None:
     z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
-    rows = [ordinal_log_loss(row, label, alpha, 1e-7)
+    rows = [ordinal_log_loss(row, label, alpha)
             for row, label in zip(z.tolist(), y.tolist(), strict=True)]
     loss = OrdinalLogLoss(alpha=alpha)(Output(logits=z), y)
     assert loss.item() == pytest.approx(sum(rows) / len(rows), rel=1e-4)
@@ -112,14 +115,31 @@ def test_ordinal_log_loss_grows_with_the_distance() -> None:
     assert max(even) == pytest.approx(min(even))
 
 
-def test_a_certain_mistake_is_clamped_not_infinite() -> None:
-    z = torch.tensor([[200.0, 0, 0, 0, 0]], requires_grad=True)
-    loss = OrdinalLogLoss(epsilon=1e-4)(Output(logits=z), torch.tensor([4]))
+@pytest.mark.technique("P-5")
+@pytest.mark.parametrize("lead", [0.0, 5.0, 17.0, 40.0, 1000.0])
+def test_a_sure_mistake_costs_its_lead_and_has_the_whole_gradient(lead: float) -> None:
+    """−log(1 − p) grows as the wrong logit's lead does; float32 loses 1 − p from a lead of 17 on."""
+    z = torch.tensor([[lead, 0, 0, 0, 0]], requires_grad=True)
+    loss = OrdinalLogLoss()(Output(logits=z), torch.tensor([4]))
     loss.backward()
-    assert loss.item() == pytest.approx(-math.log(1e-4) * 4**1.5, rel=1e-5)
-    assert z.grad.isfinite().all()
+    exact = z.detach().double().requires_grad_()
+    others = [torch.cat([exact[0, :i], exact[0, i + 1:]]).logsumexp(0) for i in range(5)]
+    terms = [torch.logaddexp(torch.zeros(()).double(), exact[0, i] - others[i]) * (4 - i) ** 1.5
+             for i in range(5)]
+    torch.stack(terms).sum().backward()
+    assert loss.item() == pytest.approx(sum(term.item() for term in terms), rel=1e-5)
+    torch.testing.assert_close(z.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
+    assert lead < 17 or z.grad[0, 0].item() == pytest.approx(4**1.5, rel=1e-4)
 
 
+def test_improbability_is_exact_at_both_ends() -> None:
+    z = torch.tensor([[30.0, 0.0, -30.0]])
+    exact = -torch.log1p(-z.double().softmax(-1))
+    exact[0, 0] = 30.0 - math.log1p(math.exp(-30))  # where 1 − p has no digits left even in float64
+    torch.testing.assert_close(improbability(z).double(), exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.technique("P-6")
 def test_ceoll_is_the_list_of_the_two() -> None:
     z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
     output = Output(logits=z)
@@ -133,6 +153,7 @@ def test_ceoll_is_the_list_of_the_two() -> None:
 # ---- one logit, one score
 
 
+@pytest.mark.technique("M-8", "T-3")
 @pytest.mark.parametrize("weight", [None, 3.0])
 def test_binary_cross_entropy_equals_its_formula(weight: float | None) -> None:
     z, y = torch.randn(6), torch.tensor([0, 1, 1, 0, 1, 0])
@@ -155,6 +176,7 @@ def test_two_logits_and_one_logit_say_the_same() -> None:
                                BinaryCrossEntropy()(Output(logits=z), y))
 
 
+@pytest.mark.technique("M-10", "P-4")
 def test_a_cosine_is_compared_with_the_unit_label_whatever_the_scale_of_the_labels() -> None:
     output = Output(score=torch.tensor([0.2, 0.9]))
     losses = []
@@ -168,6 +190,7 @@ def test_a_cosine_is_compared_with_the_unit_label_whatever_the_scale_of_the_labe
 # ---- two vectors
 
 
+@pytest.mark.technique("M-11", "S-14")
 @pytest.mark.parametrize("margin", [0.0, 0.3, -0.5])
 @pytest.mark.parametrize("labels", [STARS, RAW, TWO], ids=["unit", "raw", "binary"])
 def test_cosine_embedding_is_torchs(labels: Labels, margin: float) -> None:
@@ -181,6 +204,7 @@ def test_cosine_embedding_is_torchs(labels: Labels, margin: float) -> None:
     assert loss.read(to_table(chosen)) == chosen
 
 
+@pytest.mark.technique("M-11")
 def test_the_threshold_of_cosine_embedding_is_a_share_of_the_range() -> None:
     output, target = vectors(2), torch.tensor([3.9, 4.0])
     chosen = CosineEmbedding(threshold=0.8).prepared(RAW, None)
@@ -188,6 +212,7 @@ def test_the_threshold_of_cosine_embedding_is_a_share_of_the_range() -> None:
     torch.testing.assert_close(chosen(output, target), expected)
 
 
+@pytest.mark.technique("P-8")
 @pytest.mark.parametrize("scale", [20.0, 1.0])
 def test_multiple_negatives_is_sentence_transformers(scale: float) -> None:
     losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
@@ -201,6 +226,7 @@ def test_multiple_negatives_is_sentence_transformers(scale: float) -> None:
                                torch.autograd.grad(expected, (output.u, output.v)))
 
 
+@pytest.mark.technique("P-9")
 @pytest.mark.parametrize("temperature", [0.05, 0.1])
 def test_sim_cse_equals_a_loop_from_the_paper(temperature: float) -> None:
     output, target = vectors(5), torch.tensor([1, 1, 0, 1, 1])

@@ -39,6 +39,7 @@ NEAR, TRUE = RNG.uniform(0, 5, 200), RNG.uniform(0, 5, 200)
 SETS, TRUE_SETS = RNG.integers(0, 2, (200, 3)), RNG.integers(0, 2, (200, 3))
 
 
+@pytest.mark.technique("M-35", "G-29", "P-20", "S-22")
 @pytest.mark.parametrize(("name", "predicted", "true", "expected"), [
     ("accuracy", CHOSEN, RIGHT, sk.accuracy_score(RIGHT, CHOSEN)),
     ("accuracy", SETS, TRUE_SETS, sk.accuracy_score(TRUE_SETS, SETS)),
@@ -147,6 +148,7 @@ def test_labels_that_went_through_float32_are_rounded_as_they_were_written() -> 
     assert found["per_label_accuracy"] == dict.fromkeys("012345", 1.0)
 
 
+@pytest.mark.technique("G-37")
 def test_per_label_accuracy_is_the_recall_of_each_class_by_its_name() -> None:
     labels = Labels("classes", tuple("abcde"))
     found = measure(["per_label_accuracy"], CHOSEN, RIGHT, labels).values["per_label_accuracy"]
@@ -186,6 +188,20 @@ def test_what_is_not_defined_counts_as_zero_and_is_said() -> None:
     assert measured.values == {"pearson": 0.0, "mae": 1.25}  # 2.5, 1.5, 0.5, 0.5
     assert measured.notes == (
         "pearson: every prediction is 2.5, so it is not defined and counts as 0",)
+
+
+@pytest.mark.technique("M-4", "M-5")
+def test_correlations_are_measured_before_predictions_are_clipped_and_errors_after() -> None:
+    raw, true = np.array([-2.0, -1.0, 0.5, 7.0]), np.array([0.0, 1.0, 2.0, 5.0])
+    clipped = np.clip(raw, 0, 5)
+    names = ["pearson", "spearman", "mae", "mse", "rounded_accuracy"]
+    found = measure(names, clipped, true, STARS, raw).values
+    assert found["pearson"] == pytest.approx(np.corrcoef(raw, true)[0, 1])
+    assert found["pearson"] != pytest.approx(np.corrcoef(clipped, true)[0, 1], abs=1e-3)
+    assert found["spearman"] == pytest.approx(1.0)  # clipping ties the first two
+    assert found["mae"] == np.abs(clipped - true).mean() and found["rounded_accuracy"] == 0.5
+    assert measure(["mae"], CHOSEN, RIGHT, Labels("ordinal", tuple("abcde")), raw).values == (
+        measure(["mae"], CHOSEN, RIGHT, Labels("ordinal", tuple("abcde"))).values)
 
 
 def test_without_rows_there_is_no_value() -> None:
@@ -263,6 +279,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.technique("T-5", "P-21", "S-23", "G-32")
 def test_cs224n_and_mean_are_those_of_design() -> None:
     r = 0.851
     cs224n = (0.534 + 0.889 + (1 + r) / 2) / 3

@@ -52,6 +52,7 @@ class Loop(torch.nn.Module):
         return gained
 
 
+@pytest.mark.technique("P-15")
 def test_pal_equals_a_loop_over_tasks_and_sequences() -> None:
     model = tiny_model()
     PAL(size=12, heads=3).attach(model, model.tasks)
@@ -103,6 +104,7 @@ def test_pal_learns_from_its_start_at_zero() -> None:
     assert all(part.up.weight.grad.abs().max() > 0 for part in model.encoder.adapter.tasks.values())
 
 
+@pytest.mark.technique("P-15")
 def test_pal_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
         encoder = Bert(BertConfig())

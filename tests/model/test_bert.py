@@ -88,6 +88,7 @@ def assert_same(bert: Bert, lengths: Sequence[int], tolerance: float = 1e-5) -> 
     assert not others
 
 
+@pytest.mark.technique("M-2", "G-1", "T-1", "P-1", "S-1")
 @pytest.mark.parametrize("seed", range(8))
 def test_forward_and_every_gradient_equal_transformers(seed: int) -> None:
     draw = random.Random(seed)
@@ -119,6 +120,7 @@ def test_minilm_equals_transformers_on_its_real_weights() -> None:
     assert_same(bert, [5, 31, 12, 12, 27, 2])
 
 
+@pytest.mark.technique("S-25")
 def test_hidden_states_and_attentions_equal_transformers() -> None:
     bert = Bert(config()).eval()
     batch = flat([9, 3, 14, 14], bert.config)

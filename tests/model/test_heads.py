@@ -25,6 +25,7 @@ TWO = Labels("binary", ("no", "yes"))
 STARS = Labels("regression", low=0, high=5)
 
 
+@pytest.mark.technique("M-3", "S-5", "G-13")
 def test_linear_is_a_product_after_dropout() -> None:
     module = Linear(dropout=0.3).build(8, 5, nn.ModuleDict()).eval()
     drop, dense = module.layers
@@ -33,6 +34,7 @@ def test_linear_is_a_product_after_dropout() -> None:
     assert isinstance(drop, Dropout) and drop.p == 0.3
 
 
+@pytest.mark.technique("G-10", "G-12", "T-29")
 @pytest.mark.parametrize(("name", "sigma"), [
     ("relu", functional.relu), ("leaky_relu", functional.leaky_relu), ("gelu", functional.gelu),
     ("tanh", torch.tanh),
@@ -46,6 +48,7 @@ def test_mlp_is_two_products_with_an_activation_between(name: str, sigma: object
     assert (first.in_features, first.out_features, second.out_features) == (8, 7, 5)
 
 
+@pytest.mark.technique("G-13", "G-14")
 @pytest.mark.parametrize(("given_", "expected"),
                          [(None, [0.5, 0.5]), (0.25, [0.5, 0.25]), (0.0, [0.5, 0.0])])
 @pytest.mark.parametrize("head", [MLP, Shared])
@@ -68,6 +71,7 @@ def test_one_output_has_no_dimension_of_its_own() -> None:
         assert head.build(8, 1, nn.ModuleDict())(Output(vector=torch.randn(3, 8))).shape == (3,)
 
 
+@pytest.mark.technique("M-12", "S-15")
 def test_a_shared_layer_is_built_once_and_trained_by_every_task() -> None:
     shared = nn.ModuleDict()
     a = Shared(hidden=6).build(8, 3, shared)
@@ -87,6 +91,7 @@ def test_a_shared_layer_is_built_once_and_trained_by_every_task() -> None:
     assert shared["other"].weight.grad is not None
 
 
+@pytest.mark.technique("M-12", "S-15")
 def test_the_shared_head_computes_what_an_mlp_of_the_same_weights_does() -> None:
     shared = nn.ModuleDict()
     ours = Shared(hidden=6, activation="leaky_relu").build(8, 3, shared).eval()
@@ -120,6 +125,7 @@ def test_a_value_out_of_range_is_refused(head: type, field: str, value: float) -
         head(**{field: value})
 
 
+@pytest.mark.technique("M-9", "P-4")
 def test_cosine_is_torchs_and_never_leaves_its_range() -> None:
     module = Cosine().build(8, 1, nn.ModuleDict())
     u, v = torch.randn(50, 8) * 1e3, torch.randn(50, 8)
@@ -132,6 +138,7 @@ def test_cosine_is_torchs_and_never_leaves_its_range() -> None:
     assert not list(module.parameters())
 
 
+@pytest.mark.technique("M-10")
 def test_cosine_sees_the_unit_label_and_decides_in_the_labels_own_range() -> None:
     raw = Labels("regression", low=1, high=5, unit=False)
     assert Cosine().target_labels(raw).scaled(5) == 1
@@ -156,6 +163,7 @@ def test_cosine_cannot_choose_among_five() -> None:
     assert Cosine().problem(TWO) is None and Cosine().problem(STARS) is None
 
 
+@pytest.mark.technique("T-6")
 def test_classes_are_decided_by_the_largest_logit() -> None:
     logits = torch.tensor([[0.0, 2, 1, 0, 0], [3, 0, 0, 0, 0]])
     p = logits.softmax(-1).numpy()
@@ -165,6 +173,7 @@ def test_classes_are_decided_by_the_largest_logit() -> None:
     np.testing.assert_allclose(decision.scores, [p[0, 1], p[1, 0]], rtol=1e-6)
 
 
+@pytest.mark.technique("T-6")
 def test_one_logit_is_decided_at_a_half_and_a_tie_is_positive() -> None:
     logits = torch.tensor([-1.0, 0.0, 1.0])
     decision = Linear().decide(Output(logits=logits), TWO)
@@ -181,9 +190,12 @@ def test_two_logits_are_decided_by_the_larger_and_scored_by_the_positive() -> No
     np.testing.assert_allclose(decision.scores, logits.softmax(-1)[:, 1].numpy(), rtol=1e-6)
 
 
+@pytest.mark.technique("S-4")
 def test_a_regression_is_mapped_back_and_clipped() -> None:
     output = Output(score=torch.tensor([-0.1, 0.5, 1.4]))
-    np.testing.assert_allclose(Linear().decide(output, STARS).labels, [0, 2.5, 5])
+    decision = Linear().decide(output, STARS)
+    np.testing.assert_allclose(decision.labels, [0, 2.5, 5])
+    np.testing.assert_allclose(decision.scores, [-0.5, 2.5, 7], rtol=1e-6)
     raw = Labels("regression", low=0, high=5, unit=False)
     np.testing.assert_allclose(Linear().decide(output, raw).labels, [0, 0.5, 1.4], rtol=1e-6)
 

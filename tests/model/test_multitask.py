@@ -64,6 +64,7 @@ def joined(*draws: tuple[str, int, tuple[int, ...], Tensor]) -> TokenBatch:
     return TokenBatch(words, torch.zeros_like(words), tuple(lengths), tuple(spans))
 
 
+@pytest.mark.technique("M-1", "S-2")
 def test_one_pass_gives_every_draw_what_it_gets_alone() -> None:
     model = network().eval()
     draws = [draw(task, 3, seed) for seed, task in enumerate([*TASKS, "sst"])]
@@ -78,6 +79,7 @@ def test_one_pass_gives_every_draw_what_it_gets_alone() -> None:
                 torch.testing.assert_close(a, b)
 
 
+@pytest.mark.technique("T-2", "T-3", "T-4")
 def test_each_branch_fills_the_field_of_its_head() -> None:
     outputs = dict(zip(TASKS, network()(joined(*(draw(task, 3) for task in TASKS))), strict=True))
     assert outputs["sst"].logits.shape == (3, 3) and outputs["sst"].score is None

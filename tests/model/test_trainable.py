@@ -13,12 +13,14 @@ from polytask.model.adapters.lora import LoRA
 from polytask.model.adapters.pal import PAL
 from polytask.model.multitask import MultiTask
 from polytask.model.trainable import (
-    gradient_scales,
     layer_rates,
     layers_problem,
+    mixed_rate,
     parameter_groups,
     rates_problem,
+    relative_rate,
     set_trainable,
+    task_factors,
     trains,
 )
 
@@ -49,6 +51,7 @@ def update(model: MultiTask, **settings: Any) -> set[str]:
     return {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
 
 
+@pytest.mark.technique("T-25")
 def test_one_layer_and_the_heads_are_trained_and_nothing_else_moves() -> None:
     model = deep_model()
     set_trainable(model, (2,))
@@ -62,6 +65,7 @@ def before_names(model: MultiTask) -> list[str]:
     return [name for name, _ in model.named_parameters()]
 
 
+@pytest.mark.technique("M-4", "S-6")
 def test_a_frozen_encoder_trains_the_heads_alone() -> None:
     model = deep_model()
     set_trainable(model, "frozen")
@@ -115,6 +119,7 @@ def test_a_name_tells_whether_it_is_trained(
     assert trains(name, encoder, layer) is expected
 
 
+@pytest.mark.technique("T-23")
 def test_each_layer_has_a_share_of_the_rate_above_it() -> None:
     model = deep_model()
     rates = rate_of(model, lr=1e-3, layer_decay=0.5)
@@ -180,18 +185,30 @@ def test_groups_are_few_and_hold_each_parameter_once() -> None:
     assert len(set(held)) == len(held)
 
 
-def test_a_tasks_rates_scale_its_own_gradients() -> None:
+@pytest.mark.technique("T-27")
+def test_a_tasks_rates_are_told_by_group_and_mixed_by_the_tasks_of_an_update() -> None:
     model = deep_model()
     tables = {"sst": {"3": 2.0}, "sts": {"other": 0.5, "embeddings": 1.0}}
-    scales = gradient_scales(model, tables, model.tasks)
-    named = {id(p): name for name, p in model.named_parameters()}
-    assert scales.keys() == {"sst", "sts"}
-    told = {task: {named[id(p)]: factor for p, factor in table.items()}
-            for task, table in scales.items()}
-    assert told["sst"] == {name: 2.0 for name in named.values()
-                           if name.startswith("encoder.layers.3.")}
-    assert told["sts"] == {name: 0.5 for name in named.values()
-                           if name.startswith("encoder.layers.")}
+    groups = parameter_groups(model, lr=1e-3, by_task=task_factors(model, tables, ("sst", "sts")))
+    told = {name: group.get("task_rates") for group in groups for name in group["names"]}
+    for name, rates in told.items():
+        if name.startswith("encoder.layers."):
+            assert rates == {"sst": 2.0 if ".3." in name else 1.0, "sts": 0.5}
+        else:
+            assert rates is None
+    assert task_factors(model, {}, ("sst", "sts")) == {}
+    assert [mixed_rate({"sst": 2.0, "sts": 0.5}, tasks) for tasks in (
+        ("sst",), ("sts",), ("sst", "sts"), ("sst", "sts", "quora"))] == [2.0, 0.5, 1.25, 3.5 / 3]
+    assert mixed_rate(dict.fromkeys("abc", 0.1), "abc") == 0.1
+
+
+@pytest.mark.parametrize("tasks", [("sst",), ("sst", "sts"), ("sst", "sts", "quora")])
+def test_mixed_times_relative_is_the_tasks_own_rate(tasks: tuple[str, ...]) -> None:
+    rates = {"sst": 2.0, "sts": 0.0}
+    for task in tasks:
+        own = mixed_rate(rates, tasks) * relative_rate(rates, task, tasks)
+        assert own == pytest.approx(rates.get(task, 1.0))
+    assert relative_rate({"sst": 0.0}, "sst", ("sst",)) == 1.0
 
 
 def test_layer_rates_and_decay_multiply() -> None:

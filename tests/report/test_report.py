@@ -49,6 +49,7 @@ def drawn() -> tuple[Answers, Labels]:
     return answers(true, predicted, chance.uniform(size=400)), Labels("classes", tuple(names))
 
 
+@pytest.mark.technique("T-37", "P-26", "G-37", "G-38")
 def test_confusion_and_label_accuracy_agree_with_scikit_learn(drawn: tuple[Answers, Labels]) -> None:
     found, labels = drawn
     counts = analysis.confusion(found, labels.classes)
@@ -88,6 +89,7 @@ def test_numbers_of_any_range_have_a_few_labels() -> None:
         assert all(one.accuracy == 1 for one in each if one.rows)
 
 
+@pytest.mark.technique("T-35")
 def test_projection_agrees_with_scikit_learn_up_to_sign() -> None:
     vectors = np.random.default_rng(1).normal(size=(60, 12)) * np.arange(1, 13)
     points, shares = analysis.projected(vectors)
@@ -96,6 +98,7 @@ def test_projection_agrees_with_scikit_learn_up_to_sign() -> None:
     np.testing.assert_allclose(shares, theirs.explained_variance_ratio_)
 
 
+@pytest.mark.technique("T-38", "T-39", "T-40", "P-28", "S-28")
 def test_errors_are_in_the_categories_of_the_reports() -> None:
     sst = analysis.errors(answers(["0", "1", "4", "2", "3"], ["1", "0", "1", "2", "4"]),
                           Labels("ordinal", ("0", "1", "2", "3", "4")))
@@ -113,6 +116,20 @@ def test_errors_are_in_the_categories_of_the_reports() -> None:
                            Labels("multi-label", ("a", "b", "c")))
     assert {each.name: sorted(each.rows) for each in tags} == {
         "labels missed": [0], "labels wrongly given": [1, 2]}
+
+
+@pytest.mark.technique("T-38", "T-46")
+def test_classes_that_are_numbers_have_the_errors_of_an_order_crossed_with_the_true_class() -> None:
+    sst = answers(["0", "1", "4", "2", "3", "10"], ["1", "0", "1", "2", "4", "4"])
+    labels = Labels("classes", ("0", "1", "10", "2", "3", "4"))  # as text sorts them
+    assert {each.name: each.rows for each in analysis.errors(sst, labels)} == {
+        "over-predicted by 1": [0, 4], "under-predicted by 1": [1, 5], "off by 2 or more": [2]}
+    assert analysis.by_true_class(sst, labels) == {
+        "over-predicted by 1": [1, 0, 0, 0, 1, 0], "under-predicted by 1": [0, 1, 1, 0, 0, 0],
+        "off by 2 or more": [0, 0, 0, 0, 0, 1]}
+    words = Labels("classes", ("bad", "good", "mixed"))
+    assert analysis.ranks(words) == {} == analysis.ranks(Labels("binary", ("0", "1")))
+    assert analysis.ranks(Labels("ordinal", ("low", "high"))) == {"low": 0, "high": 1}
 
 
 def test_reliability_counts_every_row_once(drawn: tuple[Answers, Labels]) -> None:
@@ -190,6 +207,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
     return folder / "run"
 
 
+@pytest.mark.technique("G-30", "T-14", "T-33", "T-34", "P-27", "S-26", "S-25")
 def test_the_page_is_written_at_the_end_with_every_part(trained: Path) -> None:
     text = (trained / "report.html").read_text(encoding="utf-8")
     for each in SECTIONS.values():
@@ -224,6 +242,7 @@ def test_names_are_no_formulas(tmp_path: Path) -> None:
     assert len(write_figures([("odd", draw)], tmp_path)) == 2
 
 
+@pytest.mark.technique("M-40", "G-34", "S-27")
 def test_the_drawing_of_the_model_is_a_picture_of_its_own(trained: Path) -> None:
     drawn = svg.standing_alone(picture(read_run(trained)))
     assert "var(" not in drawn

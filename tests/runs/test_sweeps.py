@@ -175,7 +175,7 @@ def test_a_failed_trial_says_why_and_stays_open(base: Path) -> None:
     found = sweep(path, base / "out", quiet=True)
     assert len(found.trials) == 1
     (said,) = found.failures.values()
-    assert "training stopped and the last checkpoint is intact" in said
+    assert "so training stopped; a lower" in said
     assert "## Failed" in str(found)
     assert Search.open(found.sweep, base / "out" / "journal.log", 0).left_open() == [*found.failures]
 

@@ -11,7 +11,7 @@ PolytaskError                 anything that is the user's to mend; the command l
 ├── StorageError              the disk refused: full, read-only, gone
 └── TrainingStopped           training ended early
     ├── Interrupted           Ctrl-C or SIGTERM
-    └── Diverged              a loss that is not finite
+    └── Diverged              a loss, gradient or weight that is not finite
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Interrupted(TrainingStopped):
 
 
 class Diverged(TrainingStopped):
-    """A loss was not finite; the message says what of the run is saved."""
+    """A loss, penalty, gradient or weight was not finite; the message says what of the run is saved."""
 
 
 # Other words for the same thing, former ones and other libraries'; asked before the spelling is.

@@ -19,6 +19,7 @@ from polytask.data.tables import Integers
 from polytask.model.heads.decisions import Decision, Threshold
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
+from polytask.model.precision import inference_autocast
 from polytask.tasks.task import ResolvedTask
 
 # Tokens of a batch: enough for the matrix products to be at full speed, little enough for the
@@ -106,10 +107,8 @@ def attention(model: MultiTask, task: ResolvedTask, split: Split, row: int) -> t
 
 
 def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
-    """Return bf16 autocast on a GPU that has it, else plain float32."""
-    device = next(model.parameters()).device.type
-    able = device == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device if able else "cpu", torch.bfloat16, enabled=able)
+    """Return bf16 autocast on a GPU that has it, unless the model was trained in float32."""
+    return inference_autocast(next(model.parameters()).device.type, model.precision)
 
 
 def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows: Integers,

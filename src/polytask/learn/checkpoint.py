@@ -64,11 +64,12 @@ def save_checkpoint(folder: str | Path, state: dict[str, Any]) -> None:
 def load_checkpoint(folder: str | Path) -> dict[str, Any]:
     """Read a state back; raise `CheckpointError` naming the file that is cut short or missing."""
     paths = CheckpointPaths(folder)
+    for path in (paths.tensors, paths.state):
+        if not path.is_file():
+            raise CheckpointError(f"{path}: the checkpoint lacks this file")
     try:
         tensors = load_file(paths.tensors)
         whole = json.loads(paths.state.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{error.filename}: the checkpoint lacks this file") from None
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{folder}: the checkpoint cannot be read ({error})") from None
     if whole.get("schema") != SCHEMA:
@@ -82,7 +83,7 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     seen: set[int] = set()
     made = {}
     for name, tensor in tensors.items():
-        pointer = tensor.data_ptr() if tensor.numel() else 0
+        pointer = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
         made[name] = tensor.clone() if pointer and pointer in seen else tensor
         seen.add(pointer)
     return made

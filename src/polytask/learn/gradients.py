@@ -59,17 +59,23 @@ class Gradients:
         else:
             parameter.grad = gradient
 
-    def clip(self, limit: float) -> float:
-        """Scale all gradients to a norm of at most `limit`; return the norm before."""
+    def norm(self) -> Tensor:
+        """Return the norm of the whole gradient, 0-dim: not finite where an entry is not."""
         for table in self._tables.values():
             if table.weight.grad is not None:  # both parts of one gradient: their sum has the norm
                 table.widen()
         held = [each for p in self.parameters for each in self.of(p)]
-        if not held:
-            return 0.0
-        norm = nn.utils.get_total_norm(held, foreach=True)
-        _scale(held, limit, norm)
-        return float(norm)
+        return nn.utils.get_total_norm(held, foreach=True) if held else torch.zeros(())
+
+    def clip(self, limit: float, norm: float) -> None:
+        """Scale all gradients, whose norm is `norm`, to a norm of at most `limit`.
+
+        Formula: the factor limit / (norm + 1e-6), as torch's clipping has it, unless that is 1 or more.
+        """
+        held = [each for p in self.parameters for each in self.of(p)]
+        factor = limit / (norm + 1e-6)
+        if held and factor < 1:
+            torch._foreach_mul_(held, factor)
 
     def settle(self) -> None:
         """Let the tables stand for themselves, with the gradient of their rows in `weight.grad`."""
@@ -79,13 +85,6 @@ class Gradients:
     def __iter__(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that have a gradient."""
         return (p for p in self.parameters if self.of(p))
-
-
-def _scale(held: list[Tensor], limit: float, norm: Tensor) -> None:
-    """Multiply by limit / (norm + 1e-6), as torch's clipping does, unless that is 1 or more."""
-    factor = limit / (float(norm) + 1e-6)
-    if factor < 1:
-        torch._foreach_mul_(held, factor)
 
 
 def trained_by_several(model: MultiTask, tasks: Sequence[str]) -> list[nn.Parameter]:

@@ -18,9 +18,9 @@ from polytask.core.settings import problem, settings
 from polytask.model.trainable import (
     ParameterGroups,
     apart_problem,
-    gradient_scales,
     parameter_groups,
     rates_problem,
+    task_factors,
 )
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -52,7 +52,8 @@ class Optimizer:
     """Each layer's rate over that of the layer above it."""
     layer_rates: dict[str, float | dict[str, float]] = Field(default_factory=dict)
     """Factor of a layer's rate by its number (or "embeddings", or "other": all not named). A table
-    a task scales the gradients that the task gives to the layers, before the tasks are combined."""
+    for each task gives it rates of its own: an update moves a layer at the mean of its tasks' rates, and
+    their gradients are added up in the ratio of these (T-27)."""
     warmup: Share = 0.1
     """Share of the updates in which the rates rise from 0."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "linear"
@@ -87,20 +88,18 @@ class Optimizer:
             return f"{key}: {said}" if (said := apart_problem(encoder)) else None
         return None
 
-    def groups(self, model: Any) -> ParameterGroups:
-        """Return what is trained in groups of one rate and one decay, each with its `names`."""
+    def groups(self, model: Any, tasks: Iterable[str] = ()) -> ParameterGroups:
+        """Return what is trained in groups of one rate and one decay, each with its `names`.
+
+        A group whose rate depends on the tasks of an update has their factors as `task_rates`.
+        """
         plain = {key: value for key, value in self.layer_rates.items()
                  if not isinstance(value, Mapping)}
         return parameter_groups(
             model, self.lr, self.weight_decay, layer_decay=self.layer_decay, rates=plain,
             head_lr=self.head_lr, decay_norms_and_biases=self.decay_norms_and_biases,
+            by_task=task_factors(model, self.per_task, tasks),
         )
-
-    def gradient_scales(
-        self, model: Any, tasks: Iterable[str]
-    ) -> dict[str, dict[nn.Parameter, float]]:
-        """Return for each task with a table the factors of its gradients."""
-        return gradient_scales(model, self.per_task, tasks)
 
     def build(self, groups: ParameterGroups) -> torch.optim.Optimizer:
         """Return torch's optimizer over the groups, in its fused form where it has one."""

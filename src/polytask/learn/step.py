@@ -28,6 +28,7 @@ from polytask.learn.surgery.contract import GradientRule
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
+from polytask.model.trainable import relative_rate
 
 
 @dataclass
@@ -37,7 +38,7 @@ class StepRecord:
     losses: dict[str, float] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
     cosines: dict[str, float] = field(default_factory=dict)
-    norm: float | None = None
+    norm: float = 0.0  # of the whole gradient, before clipping; not finite where an entry is not
     tokens: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     raw: dict[str, Tensor] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Step:
         accumulate: int = 1,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
         pooled: Mapping[str, Tensor] | None = None,
-        scales: Mapping[str, Mapping[nn.Parameter, float]] | None = None,
+        task_rates: Mapping[nn.Parameter, Mapping[str, float]] | None = None,
         generator: torch.Generator | None = None,
         tasks: Sequence[str] | None = None,
         clip: float | None = None,
@@ -64,7 +65,7 @@ class Step:
         self.model, self.training_set, self.weighting = model, training_set, weighting
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
-        self.scales = scales or {}
+        self.task_rates = task_rates or {}
         self.generator = generator or torch.Generator().manual_seed(0)
         self.task_penalties = [each for each in regularizers if each.scope == "task"]
         self.step_penalties = [each for each in regularizers if each.scope == "step"]
@@ -81,7 +82,7 @@ class Step:
         several = len(record.rows) > 1
         # Parts of an accumulated step add up only where the weighting is affine in the losses.
         whole = self.accumulate > 1 and not self.weighting.affine
-        apart = whole or (several and (operate or want_cosines or bool(self.scales)))
+        apart = whole or (several and (operate or want_cosines or bool(self.task_rates)))
         groups = {task: [rows for rows in step_rows if rows.task == task] for task in record.rows}
         work = {task: self._work(own) for task, own in (groups if apart else {"": step_rows}).items()}
         try:
@@ -95,8 +96,9 @@ class Step:
                 penalty = each.weight * each.module.penalty(self._context(None))
                 _backward(penalty)
                 record.penalties[each.name] = float(penalty.detach())
+            record.norm = float(self.gradients.norm())
             if self.clip is not None:
-                record.norm = self.gradients.clip(self.clip)
+                self.gradients.clip(self.clip, record.norm)
         finally:
             self.gradients.settle()
         return record
@@ -120,13 +122,14 @@ class Step:
     def _jointly(self, work: Sequence[Chunk], record: StepRecord) -> None:
         for chunk in work:
             losses = self._losses(chunk, record)
-            # The weighting is affine in the losses: f(M l / n) / M summed over the M chunks is f(l).
+            # The weighting is affine in the losses: f(M l / n) / M summed over the M chunks is f(l). A
+            # task without rows in this chunk takes part with a loss of 0, or its constant would be cut.
             scaled = {task: loss * len(work) for task, loss in losses.items()}
+            scaled |= {task: torch.zeros((), device=self.device) for task in record.rows
+                       if task not in losses}
             weighted = self.weighting(scaled)
             _backward(_summed(weighted) / len(work))
         self._note(record)
-        if self.scales and len(record.rows) == 1:
-            self._scale(next(iter(record.rows)))
 
     # ---- a pass for each task
 
@@ -141,14 +144,14 @@ class Step:
             own = [p for p in self.gradients if id(p) not in seen]
             seen.update(id(p) for p in own)
             private[task] = [held for p in own for held in self.gradients.of(p)]
-            self._scale(task)
+            self._scale(task, tasks)
             gradients.append([self.gradients.take(p) for p in self.shared])
         self._note(record)
         factors = self._factors(record)
-        for task, factor in zip(tasks, factors.tolist(), strict=True):
+        weights = self._combine(tasks, gradients, factors, record, operate, private)
+        for task, factor in zip(tasks, weights.tolist(), strict=True):
             for held in private[task]:
                 held.mul_(factor)
-        self._combine(tasks, gradients, factors, record, operate)
 
     def _factors(self, record: StepRecord) -> Tensor:
         """Return a_t = df/dl_t, and leave the weighting's own gradients behind."""
@@ -158,13 +161,17 @@ class Step:
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
 
     def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
-                 record: StepRecord, operate: bool) -> None:
+                 record: StepRecord, operate: bool, private: Mapping[str, list[Tensor]]) -> Tensor:
+        """Give the shared parameters their gradient; return the factor of each task's own."""
         inner = gramian([[g[i] for i in self._operated] for g in gradients])
         record.cosines = _pairs(tasks, cosines(inner))
         weights = factors
         combined: list[Gradient] | None = None
-        if operate and self.surgery is not None:
+        # Not for gradients that are not finite: the caller is told of them by `norm`.
+        if operate and self.surgery is not None and bool(inner.isfinite().all()):
             if self.surgery.uses_gramian:
+                if self.surgery.heads:
+                    inner = inner + torch.diag(torch.tensor([_squared(private[task]) for task in tasks]))
                 scaled = factors[:, None].double() * inner * factors[None, :].double()
                 weights = factors * self.surgery.weights(scaled, self.generator).to(factors)
             else:
@@ -177,6 +184,7 @@ class Step:
         rest = recombine(factors, others) if len(operated) < len(self.shared) else []
         for index, p in enumerate(self.shared):
             self.gradients.put(p, combined[index] if index in operated else rest[index])
+        return weights if self.surgery is not None and self.surgery.heads else factors
 
     def _through_matrix(self, gradients: list[list[Gradient]], factors: Tensor) -> list[Gradient]:
         """Combine by a rule that needs the gradients themselves: (T, P) -> (P,)."""
@@ -223,7 +231,7 @@ class Step:
             for each in self.task_penalties:
                 if each.acts_on(task):
                     context = self._context(task, batch.narrow(span) if len(group) > 1 else batch,
-                                          embeddings, output, target, before)
+                                            embeddings, output, target, before, task_rows.share)
                     penalty = each.weight * each.module.penalty(context)
                     key = f"{each.name}/{task}"
                     value = task_rows.share * float(penalty.detach())
@@ -253,12 +261,14 @@ class Step:
 
     def _context(self, task: str | None, batch: TokenBatch | None = None,
                  embeddings: Tensor | None = None, output: Output | None = None,
-                 target: Tensor | None = None, before: Any = None) -> RegularizerContext:
+                 target: Tensor | None = None, before: Any = None,
+                 share: float = 1.0) -> RegularizerContext:
         again = None if batch is None or before is None else repeat(
             self.model, batch, before, self.autocast)
         return RegularizerContext(
             task=task, labels=self.training_set.labels[task] if task else None, batch=batch,
-            embeddings=embeddings, output=output, target=target, forward=again, model=self.model)
+            embeddings=embeddings, output=output, target=target, forward=again, model=self.model,
+            share=share)
 
     # ---- small things
 
@@ -266,19 +276,22 @@ class Step:
         values = torch.stack([loss.float() for loss in record.raw.values()]).tolist()
         record.losses = dict(zip(record.raw, values, strict=True))
 
-    def _scale(self, task: str) -> None:
-        """Apply the task's own layer rates to the shared gradients that it has just given."""
-        factors = self.scales.get(task, {})
-        for p in self.shared:
-            if factors.get(p, 1.0) != 1.0:
+    def _scale(self, task: str, tasks: Sequence[str]) -> None:
+        """Let a task's gradients weigh by its own layer rates, beside those of the step's others."""
+        for p, rates in self.task_rates.items():
+            if (factor := relative_rate(rates, task, tasks)) != 1.0:
                 for held in self.gradients.of(p):
-                    held.mul_(factors[p])
+                    held.mul_(factor)
 
 
 def _dense(gradient: Gradient, like: Tensor) -> Tensor:
     if gradient is None:
         return torch.zeros_like(like)
     return gradient.dense() if isinstance(gradient, RowGradient) else gradient
+
+
+def _squared(held: Sequence[Tensor]) -> float:
+    return sum(float(each.square().sum(dtype=torch.float64)) for each in held)
 
 
 def _summed(losses: Mapping[str, Tensor]) -> Tensor:

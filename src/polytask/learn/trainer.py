@@ -7,14 +7,16 @@ events is complete: who consumes the events may save it at any of them and go on
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from polytask.core.errors import Diverged
 from polytask.core.events import Event
@@ -29,6 +31,8 @@ from polytask.learn.step import Step, StepRecord
 from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
+from polytask.model.precision import training_autocast
+from polytask.model.trainable import mixed_rate
 
 # Seconds between checkpoints where the config does not count steps.
 SAVE_SECONDS = 300.0
@@ -87,20 +91,22 @@ class Trainer:
         kinds = {task: self.training_set.labels[task].kind for task in tasks}
         device = next(self.model.parameters()).device
         self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
+        self.model.precision = settings.precision  # of its evaluations as well
         self.penalties: list[Attached] = [attach(each, self.model) for each in settings.regularizers]
         self.surgery_random = torch.Generator().manual_seed(phase.seed)
-        self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr)
+        self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr, tasks)
         self.surgery = settings.surgery.build(tasks) if settings.surgery else None
         self.ema = EMA(self.model, settings.ema) if settings.ema else None
         self.compute = Step(
             self.model, self.training_set, self.weighting, self.surgery, self.penalties,
-            settings.accumulate, self._autocast(settings.precision), self.pooled,
-            settings.optimizer.gradient_scales(self.model, tasks), self.surgery_random,
+            settings.accumulate, partial(training_autocast, device.type, settings.precision), self.pooled,
+            self._task_rates(), self.surgery_random,
             tasks=tasks, clip=settings.optimizer.clip,
         )
 
-    def _optimizer(self, settings: Optimizer, weighting_lr: float | None) -> torch.optim.Optimizer:
-        groups = settings.groups(self.model)
+    def _optimizer(self, settings: Optimizer, weighting_lr: float | None,
+                   tasks: list[str]) -> torch.optim.Optimizer:
+        groups = settings.groups(self.model, tasks)
         if learned := [p for p in self.weighting.parameters() if p.requires_grad]:
             groups.append({"params": learned, "lr": weighting_lr or settings.lr, "weight_decay": 0.0})
         made = settings.build(groups)
@@ -108,12 +114,10 @@ class Trainer:
             group["peak"] = group["lr"]
         return made
 
-    def _autocast(self, precision: str) -> Callable[[], AbstractContextManager[Any]]:
-        device = next(self.model.parameters()).device.type
-        able = device == "cuda" and torch.cuda.is_bf16_supported()
-        if precision == "bf16" or (precision == "auto" and able):
-            return partial(torch.autocast, device, torch.bfloat16)
-        return nullcontext
+    def _task_rates(self) -> dict[nn.Parameter, dict[str, float]]:
+        """Return the factors of the tasks' rates, of each parameter for which they differ."""
+        return {parameter: group["task_rates"] for group in self.optimizer.param_groups
+                if len({*group.get("task_rates", {}).values()}) > 1 for parameter in group["params"]}
 
     @property
     def num_steps(self) -> int:
@@ -179,10 +183,10 @@ class Trainer:
                         for task, sizes in step.items() for size in sizes]
         every = self.settings.gradient_cosines
         record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
-        self._finite(record)
+        self._check_finite(record)
         scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * scale
+            group["lr"] = group["peak"] * scale * mixed_rate(group.get("task_rates", {}), record.rows)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         again = self.weighting.wants_new_losses
@@ -203,15 +207,29 @@ class Trainer:
                         "lr": self.settings.optimizer.lr * scale, "tokens": record.tokens,
                         "seconds": spent}
         event |= self.weighting.report()
-        optional = {"penalties": record.penalties, "cosines": record.cosines, "gradient_norm": record.norm}
+        optional = {"penalties": record.penalties, "cosines": record.cosines,
+                    "gradient_norm": record.norm if self.settings.optimizer.clip else None}
         return event | {key: value for key, value in optional.items() if value}
 
-    def _finite(self, record: StepRecord) -> None:
-        for task, loss in record.losses.items():
-            if not abs(loss) < float("inf"):
-                raise Diverged(
-                    f'step {self.at.total + 1}: the loss of task "{task}" is {loss}, so training stopped; '
-                    "a lower train.optimizer.lr or train.optimizer.clip = 1.0 often helps")
+    def _check_finite(self, record: StepRecord) -> None:
+        """Raise `Diverged` before an update that would put numbers into the weights that are none."""
+        for what, values in (("loss of task", record.losses), ("penalty", record.penalties)):
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise self._diverged(f'the {what} "{name}" is {value}')
+        if not math.isfinite(record.norm):
+            raise self._diverged(f"the norm of the gradient is {record.norm}")
+
+    def _check_weights(self) -> None:
+        """Raise `Diverged` where a weight is not finite: one reduction over all of them."""
+        weights = [p.detach() for p in self.model.parameters() if p.requires_grad]
+        norm = float(nn.utils.get_total_norm(weights, foreach=True)) if weights else 0.0
+        if not math.isfinite(norm):
+            raise self._diverged(f"the norm of the weights is {norm} after it", self.at.total)
+
+    def _diverged(self, what: str, step: int | None = None) -> Diverged:
+        return Diverged(f"step {step or self.at.total + 1}: {what}, so training stopped; "
+                        "a lower train.optimizer.lr or train.optimizer.clip = 1.0 often helps")
 
     # ---- between updates
 
@@ -228,6 +246,7 @@ class Trainer:
     def _evaluation(self, due: bool) -> Iterator[Event]:
         if not due:
             return
+        self._check_weights()
         self.model.eval()
         with self.ema.applied() if self.ema else nullcontext():
             score = self.evaluate()
@@ -247,7 +266,11 @@ class Trainer:
     # ---- state
 
     def state(self) -> dict[str, Any]:
-        """Return everything that the rest of the training depends on."""
+        """Return everything that the rest of the training depends on; the caller saves it.
+
+        Raises `Diverged` where a weight is not finite: such a state is never saved.
+        """
+        self._check_weights()
         self.saved_at = time.monotonic()
         return {
             "position": asdict(self.at), "random": random_state(),

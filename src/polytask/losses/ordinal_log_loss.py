@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from polytask.data.labels import Labels
 from polytask.losses.contract import Loss, kind_problem, loss
@@ -15,22 +16,19 @@ from polytask.model.output import Output
 class OrdinalLogLoss(Loss):
     """Probability on a wrong class costs the more, the farther that class is from the right one.
 
-    Formula: −Σ_i log(max(1 − p_i, ε))·|y − i|^α, p = softmax(z)
+    Formula: −Σ_i log(1 − p_i)·|y − i|^α, p = softmax(z), where −log(1 − p_i) is computed as
+    log(1 + exp(z_i − log Σ_{j≠i} exp z_j)): exact, and with a gradient, however sure the network is
 
     Inputs: logits (rows, classes), the classes in their order; target (rows,) int64.
 
     Source: Castagnos et al. 2022, A Simple Log-based Loss Function for Ordinal Text Classification
     (L-7); P-5. Its sum with cross-entropy (P-6) is the list of the two losses.
-
-    Departs: 1 − p is bounded from below by ε, where the loss would be infinite.
     """
 
     input_field = "logits"
 
     alpha: float = Field(default=1.5, gt=0)
     """Power of the distance between classes."""
-    epsilon: float = Field(default=1e-7, gt=0, lt=1)
-    """Least 1 − p."""
 
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes
@@ -49,10 +47,17 @@ class OrdinalLogLoss(Loss):
         return None
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
-        p = output.field("logits").float().softmax(-1)  # (rows, classes)
-        classes = torch.arange(p.shape[1], device=p.device)
+        z = output.field("logits").float()  # (rows, classes)
+        classes = torch.arange(z.shape[1], device=z.device)
         distance = (classes - target[:, None]).abs().float() ** self.alpha
-        return -((1 - p).clamp_min(self.epsilon).log() * distance).sum(-1).mean()
+        return (improbability(z) * distance).sum(-1).mean()
+
+
+def improbability(logits: Tensor) -> Tensor:
+    """Return −log(1 − softmax(z)_i) of each class: (rows, classes) -> (rows, classes)."""
+    itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    others = logits[..., None, :].masked_fill(itself, -torch.inf).logsumexp(-1)
+    return functional.softplus(logits - others)
 
 
 def _is_number(text: str) -> bool:

@@ -21,6 +21,7 @@ from polytask.model.heads.contract import Head
 from polytask.model.output import Output
 from polytask.model.pairings.contract import Pairing
 from polytask.model.poolings.contract import Pooling
+from polytask.model.precision import Precision
 
 
 def task_name_problem(name: str) -> str | None:
@@ -72,6 +73,7 @@ class MultiTask(nn.Module):
         self.encoder: Any = encoder
         self.task_heads = nn.ModuleDict(task_heads)
         self.shared = nn.ModuleDict() if shared is None else shared
+        self.precision: Precision = "auto"  # of evaluations and predictions; the training sets its own
 
     @property
     def tasks(self) -> tuple[str, ...]:

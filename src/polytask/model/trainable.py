@@ -3,6 +3,11 @@
 Layers are counted from 0, as the reports count them; a number that `encoder.layer_of` gives is one
 higher, because there 0 stands for the embeddings. `parameter_groups` makes few groups for
 `torch.optim`: parameters of one rate and one decay are together.
+
+A rate of a task's own (T-27) is a rate: an update that steps for several tasks moves a layer at the
+mean of their rates, and their gradients meet in the ratio of these. To plain SGD that is each task's
+gradient at its own rate, exactly; an optimizer that divides by the size of its gradients, as Adam does,
+keeps the rate because it stands outside the gradient. (A factor on the gradients alone would cancel.)
 """
 
 from __future__ import annotations
@@ -11,8 +16,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
-
-from torch import nn
 
 from polytask.core.errors import ConfigError, nearest
 
@@ -133,14 +136,18 @@ def parameter_groups(
     rates: Rates | None = None,
     head_lr: float | None = None,
     decay_norms_and_biases: bool = False,
+    by_task: Mapping[str, Rates] | None = None,
 ) -> ParameterGroups:
     """Return what is trained as groups for `torch.optim`, each with its `names`.
 
     Heads, shared layers and task adapters have `head_lr` where it is given; what the layer rates
-    set to 0 is in no group. Without `decay_norms_and_biases` vectors are not decayed.
+    set to 0 is in no group. Without `decay_norms_and_biases` vectors are not decayed. `by_task` is
+    task → factor of every parameter of the encoder (`task_factors`); a group of which a factor is not
+    1 has them as `task_rates`, for `mixed_rate`.
     """
     factors = layer_rates(model.encoder, layer_decay, rates or {})
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    by_task = by_task or {}
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         inner = name.removeprefix("encoder.")
         own = inner == name or inner.startswith("adapter.")
@@ -148,26 +155,33 @@ def parameter_groups(
         if not parameter.requires_grad or rate == 0:
             continue
         decay = weight_decay if decay_norms_and_biases or parameter.dim() > 1 else 0.0
-        group = groups.setdefault((rate, decay), {"params": [], "names": [], "lr": rate,
-                                                  "weight_decay": decay})
+        own_rates = {} if own else {task: table[inner] for task, table in by_task.items()}
+        group = groups.setdefault((rate, decay, *own_rates.values()), {
+            "params": [], "names": [], "lr": rate, "weight_decay": decay})
+        if any(factor != 1.0 for factor in own_rates.values()):
+            group["task_rates"] = own_rates
         group["params"].append(parameter)
         group["names"].append(name)
     return list(groups.values())
 
 
-def gradient_scales(
-    model: Any, rates: Mapping[str, Rates], tasks: Iterable[str]
-) -> dict[str, dict[nn.Parameter, float]]:
-    """Return for each task with a table the factors of its gradients that are not 1 (T-27).
-
-    They act before the tasks' gradients meet. Where a layer is trained by one task alone, Adam
-    undoes a constant factor: give such a run one table for all tasks, which scales the rates.
-    """
+def task_factors(model: Any, rates: Mapping[str, Rates],
+                 tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return task → the factor of every parameter of the encoder; empty where no task has a table."""
     if said := rates_problem(rates, model.encoder.num_layers, tasks := tuple(tasks)):
         raise ConfigError(f"train.optimizer.layer_rates: {said}")
-    made = {}
-    for task in tasks:
-        factors = layer_rates(model.encoder, 1.0, rates.get(task, {}))
-        made[task] = {parameter: factors[name] for name, parameter
-                      in model.encoder.named_parameters() if factors[name] != 1.0}
-    return {task: table for task, table in made.items() if table}
+    if not any(task in rates for task in tasks):
+        return {}
+    return {task: layer_rates(model.encoder, 1.0, rates.get(task, {})) for task in tasks}
+
+
+def mixed_rate(rates: Mapping[str, float], tasks: Iterable[str]) -> float:
+    """Return the factor of a rate in an update of `tasks`: the mean of theirs, 1 for one not named."""
+    factors = [rates.get(task, 1.0) for task in tasks]
+    return factors[0] if len(set(factors)) == 1 else sum(factors) / len(factors)
+
+
+def relative_rate(rates: Mapping[str, float], task: str, tasks: Iterable[str]) -> float:
+    """Return a task's factor over the mixed one of the update: what its gradient is multiplied by."""
+    mixed = mixed_rate(rates, tasks)
+    return rates.get(task, 1.0) / mixed if mixed else 1.0

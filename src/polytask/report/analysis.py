@@ -154,7 +154,8 @@ class Category:
 def errors(answers: Answers, labels: Labels) -> list[Category]:
     """Return the errors in the reports' own categories.
 
-    Classes in an order: over- and under-predicted by one, off by two or more (T-38). Two classes:
+    Classes in an order, and classes that are numbers: over- and under-predicted by one, off by two or more
+    (T-38). Two classes:
     false positives and negatives (T-39). Numbers: off by more than one or two fifths of the range,
     above or below (T-40: 1 and 2 of 0 to 5). Others: which label was taken for which, the rarest
     together; missed and wrongly given labels (P-28).
@@ -163,10 +164,41 @@ def errors(answers: Answers, labels: Labels) -> list[Category]:
     for row, (name, weight) in _categorised(answers, labels):
         found.setdefault(name, []).append((-weight, row))
     _gather_rare(found)
-    order = _numbered(labels) if labels.is_regression else _ORDER.get(labels.kind, ())
+    kind = "ordinal" if ranks(labels) else labels.kind
+    order = _numbered(labels) if labels.is_regression else _ORDER.get(kind, ())
     names = sorted(found, key=lambda name: (order.index(name) if name in order else len(order),
                                             -len(found[name]), name))
     return [Category(name, [row for _, row in sorted(found[name])]) for name in names]
+
+
+def ranks(labels: Labels) -> dict[str, int]:
+    """Return the place of each class in their order; empty where they have none, or are only two.
+
+    Ordinal classes stand in their order; others are in one if every name of them is a number.
+    """
+    if labels.kind == "ordinal":
+        return {name: place for place, name in enumerate(labels.classes)}
+    if labels.kind != "classes" or len(labels.classes) < 3:
+        return {}
+    try:
+        ordered = sorted(labels.classes, key=float)
+    except ValueError:
+        return {}
+    return {name: place for place, name in enumerate(ordered)}
+
+
+def by_true_class(answers: Answers, labels: Labels) -> dict[str, list[int]]:
+    """Return category → its errors of each true class, in the order of `labels.classes`.
+
+    Source: triple-threat Table 17 (T-38), which crosses the kind of an error with the class.
+    """
+    index = {name: place for place, name in enumerate(labels.classes)}
+    made: dict[str, list[int]] = {}
+    for category in errors(answers, labels):
+        counts = made.setdefault(category.name, [0] * len(index))
+        for row in category.rows:
+            counts[index[answers.true[row]]] += 1
+    return made
 
 
 _ORDER = {
@@ -202,13 +234,13 @@ def _categorised(answers: Answers, labels: Labels) -> Iterator[tuple[int, tuple[
             elif gap < -1:
                 yield row, (far_below if gap < -2 else below, -gap)
         return
-    order = {name: place for place, name in enumerate(labels.classes)}
+    order = ranks(labels)
     scores = answers.scores if len(answers.scores) == len(answers) else np.full(len(answers), np.nan)
     sure = np.nan_to_num(scores)
     for row, (a, b) in enumerate(zip(answers.true, answers.predicted, strict=True)):
         if a == b:
             continue
-        if labels.kind == "ordinal":
+        if order:
             gap = order[b] - order[a]
             name = (("over" if gap > 0 else "under") + "-predicted by 1" if abs(gap) == 1
                     else "off by 2 or more")

@@ -42,8 +42,13 @@ def claim_problem(key: str, value: Any, tasks: Iterable[str]) -> str | None:
     return None
 
 
-def measured(key: str, run: RunResults, formula: str) -> float | None:
-    """Return what a run measured for a claimed key; None where it cannot be."""
+def measured(key: str, run: RunResults, formula: str,
+             claimed: Mapping[str, float] | None = None) -> float | None:
+    """Return what a run measured for a claimed key; None where it cannot be.
+
+    Counts of a confusion are those that the run would have among as many rows as the `claimed` ones
+    count: dev sets of different sizes compare by their shares (T-37).
+    """
     split, _, rest = key.partition(".")
     task, _, name = rest.partition(".")
     if split == "run":
@@ -56,6 +61,11 @@ def measured(key: str, run: RunResults, formula: str) -> float | None:
         return overall(name, scores) if whole else None
     metric, *entries = name.split(".")
     value = _value(split, task, metric.removesuffix(PERCENT), entries, run, formula)
+    if metric == "confusion" and value is not None and claimed:
+        table = key.removesuffix(".".join(entries))
+        printed = sum(count for other, count in claimed.items() if other.startswith(table))
+        found = run.predictions(task, split)
+        return value * printed / len(found.true) if found is not None and len(found.true) else None
     return 100 * value if value is not None and metric.endswith(PERCENT) else value
 
 

@@ -163,7 +163,7 @@ def _differences(ours: Scored, theirs: Scored) -> dict[str, Difference]:
 
 
 def _claim(key: str, value: float, line: Line, runs: Mapping[int, RunResults]) -> Claim:
-    found = [measured(key, run, line.row.formula) for run in runs.values()]
+    found = [measured(key, run, line.row.formula, line.row.claimed) for run in runs.values()]
     known = [each for each in found if each is not None]
     if not known or len(known) < len(found):
         return Claim(value, None)

@@ -34,6 +34,8 @@ class Predicted:
     """(rows, classes), larger where a class is likelier; None where the file has no such thing."""
     rows: int
     """Tells one set of rows from another; the same for every run that was scored on the same."""
+    unclipped: Array | None = None
+    """Of a regression the numbers before they were clipped to the range, on which it is correlated."""
 
     @cached_property
     def coded(self) -> tuple[Array, Array]:
@@ -48,7 +50,7 @@ class Predicted:
         """Return a metric over the rows, None where it does not serve such labels."""
         if not self.serves(name) or self.labels.kind not in METRICS[name].kinds:
             return None
-        value = measure([name], *self.coded, self.labels, probabilities=self.scores).values[name]
+        value = measure([name], *self.coded, self.labels, self.unclipped, self.scores).values[name]
         return value if isinstance(value, float) else None
 
 
@@ -101,7 +103,8 @@ class RunResults:
                            for key in (own.label, own.prediction))
         kind = float if labels.is_regression else object
         return Predicted(labels, np.array(true, dtype=kind), np.array(predicted, dtype=kind),
-                         _scores(rows, own, labels), _identity(rows, own))
+                         _scores(rows, own, labels), _identity(rows, own),
+                         _unclipped(rows, own) if labels.is_regression else None)
 
     def _labels(self, task: str, seen: set[str]) -> Labels:
         """Return a task's labels as the model has them; told from the names where it is gone."""
@@ -125,6 +128,13 @@ def _scores(rows: list[dict[str, str]], own: PredictionColumns, labels: Labels) 
     if labels.kind == "binary" and scores.ndim == 2 and scores.shape[1] == 1:
         return class_scores(labels, scores[:, 0], None)
     return scores if scores.shape == (len(rows), labels.num_classes) else None
+
+
+def _unclipped(rows: list[dict[str, str]], own: PredictionColumns) -> Array | None:
+    try:
+        return np.array([row[own.score] for row in rows], dtype=float)
+    except (KeyError, ValueError):
+        return None
 
 
 def _identity(rows: list[dict[str, str]], own: PredictionColumns) -> int:

@@ -198,6 +198,8 @@ def _drawn(runs: Mapping[str, RunResults],
 def resampled(metric: str, found: Predicted) -> Array:
     """Return a metric on `RESAMPLES` draws of the rows with replacement."""
     predicted, true = found.coded
+    if METRICS[metric].raw and found.unclipped is not None:
+        predicted = found.unclipped
     chance, size = np.random.default_rng(found.rows), len(true)
     step, parts = max(1, _AT_ONCE // size), []
     for start in range(0, RESAMPLES, step):

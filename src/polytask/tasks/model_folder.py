@@ -81,7 +81,7 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
             _save_part(paths.shared(name), layer.state_dict(), {"tasks": users})
         _save_adapter(model, paths)
         whole = {"schema": SCHEMA, "tasks": {name: task.to_json() for name, task in tasks.items()},
-                 "thresholds": dict(thresholds)}
+                 "thresholds": dict(thresholds), "precision": model.precision}
         paths.tasks.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         paths.card.write_text(card, encoding="utf-8")
 
@@ -146,6 +146,8 @@ def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | Non
     for name, layer in model.shared.items():
         _load_part(paths.shared(name), layer)
     _load_adapter(model, paths)
+    if whole.get("precision") == "fp32":
+        model.precision = "fp32"
     model.eval()
     return ModelFolder(model, tasks, tokenizer, default, whole.get("thresholds", {}), notes)
 

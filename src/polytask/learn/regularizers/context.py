@@ -30,7 +30,8 @@ class RegularizerContext:
     """One draw of a task, seen after its clean pass.
 
     At step scope all but `model` are None. `embeddings` are the word embeddings of the clean pass
-    (tokens, width) and `forward` repeats it; both are there for regularizers that perturb.
+    (tokens, width) and `forward` repeats it; both are there for regularizers that perturb. `share` is
+    the part of the draw's rows that the context holds: below 1 where a step is cut by `accumulate`.
     """
 
     model: nn.Module
@@ -41,6 +42,7 @@ class RegularizerContext:
     output: Output | None = None
     target: Tensor | None = None
     forward: Forward | None = None
+    share: float = 1.0
 
 
 def repeat(

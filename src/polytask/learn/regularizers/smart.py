@@ -37,7 +37,11 @@ class SMART(Regularizer):
 
     Departs: practices prints the perturbation on the weights; the embeddings are meant (PX-2). The
     clean, the perturbed and the averaged pass drop the same units, so that without noise, and
-    before the first update, the penalty is zero; the gradient runs through both sides of d.
+    before the first update, the penalty is zero. As the formulas are printed, d is averaged over the rows
+    and the gradient runs through both sides of it. The released code of smart-pytorch sums over the
+    batch (`reduction = "sum"`: at 8 rows, eight times as much) and takes the probabilities that weigh the
+    logarithms for constants (`detach = true`: half the gradient, the same value); with both, a `weight`
+    is what it is there.
     `projection = "scale"` is what the released code does, the authors' and smart-pytorch, which the
     reports used: the raw gradient times the step size is added, and the noise of each token is
     divided by its largest entry, so that it ends at `radius` = 1 however small it began, some ten
@@ -60,6 +64,10 @@ class SMART(Regularizer):
     """Whether a step ends with the noise scaled to the radius, or clipped to it."""
     radius: Positive = 1.0
     """The largest entry that a token's noise has ("scale") or may have ("clip")."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Whether d is averaged over the rows of a draw, or summed."""
+    detach: bool = False
+    """Whether the probabilities of d (for scores: the unperturbed score) count as constants."""
     bregman: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Weight of the proximal half beside the smoothness half; 0: no averaged copy is kept."""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
@@ -92,11 +100,15 @@ class SmartPenalty(Penalty):
     def penalty(self, context: RegularizerContext) -> Tensor:
         draw = _draw(context)
         moved = draw.forward(draw.embeddings + self._noise(draw))
-        penalty = divergence(moved, draw.output, draw.labels).mean()
+        penalty = self._reduced(divergence(moved, draw.output, draw.labels, self.settings.detach), context)
         if self.teacher is None:
             return penalty
         self.teacher.train(context.model.training)
-        return penalty + self.settings.bregman * self._distance(draw, self.teacher)
+        return penalty + self.settings.bregman * self._distance(draw, self.teacher, context)
+
+    def _reduced(self, values: Tensor, context: RegularizerContext) -> Tensor:
+        # The step multiplies by the share: what was cut into chunks adds up to the whole draw's sum.
+        return values.mean() if self.settings.reduction == "mean" else values.sum() / context.share
 
     def _noise(self, draw: _Draw) -> Tensor:
         """Return noise (tokens, width) that moves the output much: gradient ascent on d."""
@@ -119,11 +131,11 @@ class SmartPenalty(Penalty):
             return moved.clamp_(-own.radius, own.radius)
         return own.radius * _unit(noise + own.step_size * slope, own.epsilon)
 
-    def _distance(self, draw: _Draw, teacher: nn.Module) -> Tensor:
+    def _distance(self, draw: _Draw, teacher: nn.Module, context: RegularizerContext) -> Tensor:
         # Not under no_grad: the encoder draws its masks otherwise there. No graph is made all the
         # same, because nothing in the averaged copy asks for a gradient.
         before = draw.forward(None, teacher)
-        return divergence(draw.output, before, draw.labels).mean()
+        return self._reduced(divergence(draw.output, before, draw.labels, self.settings.detach), context)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -154,17 +166,22 @@ def _detached(output: Output) -> Output:
                   score=None if output.score is None else output.score.detach())
 
 
-def divergence(one: Output, other: Output, labels: Labels) -> Tensor:
+def divergence(one: Output, other: Output, labels: Labels, detach: bool = False) -> Tensor:
     """Return how far apart two outputs are, a number a row: (rows,), float32.
 
     Every term of the symmetric divergence is a product of two differences of one sign, so it is
-    never negative, not even by rounding, and exactly zero where the outputs are equal.
+    never negative, not even by rounding, and exactly zero where the outputs are equal. `detach`: the
+    differences of probabilities are constants, as in KL(sg(p) ‖ q) + KL(sg(q) ‖ p), whose value and
+    gradient that is; of scores the `other` one is.
     """
     if one.logits is None or other.logits is None:
-        return (one.field("score").float() - other.field("score").float()).square()
+        target = other.field("score").float()
+        return (one.field("score").float() - (target.detach() if detach else target)).square()
     a, b = one.logits.float(), other.logits.float()
     if a.dim() == 1 or labels.kind == "multi-label":
-        terms = (a.sigmoid() - b.sigmoid()) * (a - b)
+        apart = a.sigmoid() - b.sigmoid()
+        terms = (apart.detach() if detach else apart) * (a - b)
         return terms if terms.dim() == 1 else terms.sum(-1)
     p, q = a.log_softmax(-1), b.log_softmax(-1)
-    return ((p.exp() - q.exp()) * (p - q)).sum(-1)
+    apart = p.exp() - q.exp()
+    return ((apart.detach() if detach else apart) * (p - q)).sum(-1)

@@ -24,6 +24,9 @@ class Balanced(Schedule):
     Inputs: rows and batch size of each task.
 
     Source: mfrr §4.2.1, "data balancing" (M-14).
+
+    Departs: whether the report draws its rows once or for every epoch is not said; here every epoch
+    has a sample of its own.
     """
 
     sampler = "fresh"

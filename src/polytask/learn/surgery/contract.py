@@ -24,6 +24,8 @@ class GradientRule:
     """Layers operated on, or None for every shared parameter."""
     uses_gramian = True
     """Whether `weights` serves; else `combine` needs the gradients themselves."""
+    heads = False
+    """Whether a task's own weights are part of its gradient, and take its weight."""
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         """Return a weight for each task's gradient: (T, T) -> (T,)."""

@@ -24,11 +24,14 @@ class PCGrad(Surgery):
     (S-12).
 
     Departs: the reports print the projection without its condition; the others are the unprojected
-    gradients, as in the paper. Some code takes the mean where the paper sums: `reduction`.
+    gradients, as in the paper. Some code takes the mean where the paper sums: `reduction`; and projects
+    the gradient of the whole network, in which a head is zero for the other tasks: `heads`.
     """
 
     reduction: Literal["sum", "mean"] = "sum"
     """Whether the projected gradients are added or averaged."""
+    heads: bool = False
+    """Whether each task's own weights are projected as well, as in Tseng's Pytorch-PCGrad."""
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         gram = gramian.double().tolist()
@@ -38,7 +41,8 @@ class PCGrad(Surgery):
             made = [float(k == i) for k in range(size)]
             for j in torch.randperm(size, generator=generator).tolist():
                 product = sum(made[k] * gram[k][j] for k in range(size))
-                if j != i and product < 0:
+                # A gradient so small that its square underflows to 0 has nothing to project on.
+                if j != i and product < 0 and gram[j][j] > 0:
                     made[j] -= product / gram[j][j]
             total = [a + b for a, b in zip(total, made, strict=True)]
         scale = 1.0 if self.reduction == "sum" else 1.0 / size

@@ -19,9 +19,10 @@ class Decision:
     """What a head decided for some rows.
 
     labels         (rows,) int64 indices of classes, (rows, classes) int64 of 0 and 1 (multi-label),
-                   or (rows,) float64 values in the labels' own range (regression)
+                   or (rows,) float64 values clipped to the labels' own range (regression)
     scores         the probability of the positive class (binary), of the chosen class (classes,
-                   ordinal), of each class (multi-label); the value (regression, cosine)
+                   ordinal), of each class (multi-label); the value before it is clipped (regression,
+                   cosine), on which correlations are measured: clipping would move them
     probabilities  (rows, classes), where the head gives a distribution
     """
 
@@ -35,8 +36,7 @@ def _array(values: Tensor) -> NDArray[np.float64]:
 
 
 def _value(values: NDArray[np.float64], labels: Labels) -> Decision:
-    clipped = np.clip(values, labels.low, labels.high)
-    return Decision(clipped, clipped)
+    return Decision(np.clip(values, labels.low, labels.high), values)
 
 
 def _choice(logits: Tensor, labels: Labels, threshold: Threshold | None) -> Decision:

@@ -4,8 +4,8 @@ To add one: write `@section("id", "Title", place)` over a function of a `RunReco
 in a module that is imported below (or, outside the package, before the page is built).
 """
 
-from polytask.report.sections import curves, errors, internals, labels, regression, summary
+from polytask.report.sections import curves, error_kinds, errors, internals, labels, regression, summary
 from polytask.report.sections.contract import SECTIONS, Section, section
 
-__all__ = ["SECTIONS", "Section", "curves", "errors", "internals", "labels", "regression", "section",
-           "summary"]
+__all__ = ["SECTIONS", "Section", "curves", "error_kinds", "errors", "internals", "labels", "regression",
+           "section", "summary"]

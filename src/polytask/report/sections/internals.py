@@ -21,7 +21,7 @@ WIDE, TALL, GAP = 186.0, 46.0, 22.0
 def picture(run: RunRecord) -> str:
     """Draw what was trained: encoder, pairings, heads, what is shared.
 
-    After M-39, M-40, M-43, G-34, T-36, S-27, made from the config.
+    After M-40, G-34, S-27, made from the config.
     """
     tasks = list(run.tasks.values())
     width = max(1, len(tasks)) * (WIDE + GAP) - GAP

@@ -1,0 +1,129 @@
+"""Compare every row of every recipe, at full scale, with recipes/settings.tsv.
+
+    python bench/recipe_settings.py        prints what differs, and what the table does not say
+
+A line of the table is: the report · where it says so ("ours": it leaves it open; "task": it follows from
+the data; "cited code", "L-3": the work that it cites) · rows (FILE/ROW, with wildcards) · key (with
+wildcards) · value. Of several lines that fit, the last counts. A component written by its name alone has
+that name as its `type`. Every setting of a row must be said by a line, and every line must fit a row.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from polytask.core.toml import place, read_toml
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+# Keys under which a name alone stands for a component, and what is no setting of a report.
+COMPONENTS = {"schedule", "weighting", "surgery", "pairing", "head", "pooling", "adapter", "loss"}
+FREE = re.compile(r"tasks\.\w+\.(train|dev|test|text|label|id)")
+
+
+class Line(NamedTuple):
+    paper: str
+    where: str
+    rows: str
+    key: str
+    value: Any
+
+
+def lines(table: Path) -> list[Line]:
+    """Return the lines of the table."""
+    with table.open(encoding="utf-8", newline="") as file:
+        return [Line(row["paper"], row["where"], row["rows"], row["key"], _value(row["value"]))
+                for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def _value(text: str) -> Any:
+    return math.inf if text == "inf" else json.loads(text)
+
+
+def settings_of(table: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of everything in a config."""
+    last = at.rpartition(".")[2]
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            yield from settings_of(value, f"{at}.{key}" if at else key)
+    elif isinstance(table, str) and last in COMPONENTS:
+        yield f"{at}.type", table
+    elif isinstance(table, list) and (last == "loss" or (table and isinstance(table[0], Mapping))):
+        for place_, value in enumerate(table):
+            yield from settings_of({"type": value} if isinstance(value, str) else value, f"{at}.{place_}")
+    else:
+        yield at, table
+
+
+def row_config(path: Path, study: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a row at full scale, as recipes/README.md says it is made."""
+    table = read_toml(path.parent / study["base"])
+    for change in (study.get("set", {}), row.get("set", {})):
+        for key, value in change.items():
+            place(table, key, deepcopy(value))
+    if row.get("tasks"):
+        table["tasks"] = {name: table["tasks"][name] for name in row["tasks"]}
+    return table
+
+
+def compared(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (name, settings) of each row of a study, or of a sweep with its `parameters`."""
+    study = read_toml(path)
+    if "parameters" in study:
+        own = dict(settings_of(row_config(path, study, {})))
+        yield path.stem, own | dict(settings_of(study["parameters"], "parameters"))
+        return
+    for row in study["rows"]:
+        yield f"{path.stem}/{row['name']}", dict(settings_of(row_config(path, study, row)))
+
+
+def files(recipes: Path) -> list[Path]:
+    """Return the studies and sweeps."""
+    return sorted(path for path in recipes.glob("*/*.toml") if path.parent.name != "bases")
+
+
+def differences(path: Path, said: list[tuple[int, Line]], used: set[int]) -> Iterator[str]:
+    """Yield what of a study or sweep differs from the lines of its report; note the lines used."""
+    for name, found in compared(path):
+        at = f"{path.parent.name}/{name}"
+        here = [(number, line) for number, line in said if fnmatchcase(name, line.rows)]
+        for key, value in found.items():
+            if FREE.fullmatch(key):
+                continue
+            fitting = [(number, line) for number, line in here if fnmatchcase(key, line.key)]
+            used |= {number for number, _ in fitting}
+            if not fitting:
+                yield f"{at}: {key} = {value!r} is in no line"
+            elif (line := fitting[-1][1]).value != value:
+                yield f"{at}: {key} = {value!r}, expected {line.value!r} ({line.where})"
+        stated = {line.key for _, line in here if line.rows == name and "*" not in line.key}
+        for key in sorted(stated - found.keys()):
+            yield f"{at}: {key} is not set"
+
+
+def faults(recipes: Path = RECIPES, only: Iterable[Path] | None = None) -> list[str]:
+    """Return what differs between the recipes (or `only` some) and the table, one sentence each."""
+    said = list(enumerate(lines(RECIPES / "settings.tsv")))
+    used: set[int] = set()
+    found = []
+    for path in files(recipes) if only is None else only:
+        own = [(number, line) for number, line in said if line.paper == path.parent.name]
+        found += list(differences(path, own, used))
+    if only is None:
+        found += [f"settings.tsv: no row has {line.paper} {line.rows} {line.key}"
+                  for number, line in said if number not in used]
+    return found
+
+
+if __name__ == "__main__":
+    for sentence in (wrong := faults()):
+        sys.stdout.write(f"{sentence}\n")
+    sys.exit(bool(wrong))

@@ -1,0 +1,31 @@
+"""In which numbers a network computes: float32, or bfloat16 under autocast."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def training_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
+    """Return what a pass of the training runs under: bf16 where it is asked for, or a GPU has it."""
+    if precision == "bf16" or (precision == "auto" and _has_bf16(device)):
+        return torch.autocast(device, torch.bfloat16)
+    return nullcontext()
+
+
+def inference_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
+    """Return what an evaluation or a prediction runs under: bf16 on a GPU, unless fp32 is asked for.
+
+    On a CPU it is float32 always: there bf16 saves memory, of which inference needs little.
+    """
+    if precision != "fp32" and _has_bf16(device):
+        return torch.autocast(device, torch.bfloat16)
+    return nullcontext()
+
+
+def _has_bf16(device: str) -> bool:
+    return device == "cuda" and torch.cuda.is_bf16_supported()

@@ -1,0 +1,358 @@
+"""The loop by itself: what it yields and when, rates of tasks, exact resume, and when it must stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from networks import TinyRows, randomize, tiny_model
+from polytask.core.errors import Diverged
+from polytask.core.settings import from_table
+from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
+from polytask.learn.train_settings import Train
+from polytask.learn.trainer import Score, Trainer
+from polytask.model.multitask import MultiTask
+from polytask.model.output import Output
+
+ROWS = {"sst": 20, "quora": 12, "sts": 8}
+
+
+def network() -> MultiTask:
+    torch.manual_seed(1)
+    model = tiny_model(dropout=0.1)
+    randomize(model.task_heads)
+    return model
+
+
+class Bench:
+    """A trainer over tiny rows, with evaluations from a list and a record of what was kept."""
+
+    def __init__(self, table: dict[str, Any], scores: list[float] | None = None,
+                 rows: TinyRows | None = None, model: MultiTask | None = None,
+                 own: Callable[[], dict[str, float]] = dict) -> None:
+        train = from_table(Train, {"batch_size": 4, "optimizer": {"lr": 1e-3, "warmup": 0.0}} | table, "")
+        self.model, self.kept, self.given = model or network(), [], list(scores or [])
+        self.evaluated_in: list[bool] = []
+        self.own = own
+        self.trainer = Trainer(self.model, rows or TinyRows(ROWS), train, 7, self.evaluate,
+                               self.kept.append)
+
+    def evaluate(self) -> Score:
+        self.evaluated_in.append(self.model.training)
+        value = self.given.pop(0) if self.given else 0.5
+        return Score(value, self.own() or {"sst": value}, {"overall": value})
+
+    def run(self, steps: int | None = None) -> list[dict[str, Any]]:
+        """Run to the end, or until `steps` updates are done."""
+        events = []
+        for event in self.trainer.run():
+            events.append(event)
+            if steps is not None and self.trainer.at.total >= steps and event["event"] == "step":
+                break
+        return events
+
+    def saved(self) -> list[dict[str, Any]]:
+        """Run to the end, and save whenever it is asked for."""
+        return [self.trainer.state() for event in self.trainer.run() if event["event"] == "save"]
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
+
+def named(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == name]
+
+
+# ---- the loop
+
+
+def test_an_epoch_is_its_steps_an_evaluation_and_a_save() -> None:
+    bench = Bench({"epochs": 2})
+    events = bench.run()
+    assert [event["event"] for event in events] == [
+        *["step"] * 5, "evaluation", "save", *["step"] * 5, "evaluation", "save", "save", "end"]
+    assert [event["step"] for event in named(events, "step")] == list(range(1, 11))
+    assert bench.trainer.num_steps == 10
+    assert bench.evaluated_in == [False, False]
+    assert named(events, "end")[0]["tokens"] == sum(event["tokens"] for event in named(events, "step"))
+
+
+def test_max_steps_ends_in_the_middle_of_an_epoch_with_an_evaluation() -> None:
+    events = Bench({"epochs": 2, "max_steps": 7}).run()
+    assert [event["step"] for event in named(events, "step")] == list(range(1, 8))
+    assert [event["step"] for event in named(events, "evaluation")] == [5, 7]
+
+
+def test_evaluations_come_every_so_many_steps() -> None:
+    events = Bench({"epochs": 2, "evaluate_every": 4}).run()
+    assert [event["step"] for event in named(events, "evaluation")] == [4, 8, 10]
+
+
+@pytest.mark.technique("M-36")
+def test_training_stops_when_the_score_does_not_rise_and_the_best_is_kept() -> None:
+    bench = Bench({"epochs": 9, "early_stopping": 2}, scores=[0.3, 0.6, 0.5, 0.6, 0.9])
+    events = bench.run()
+    assert [event["overall"] for event in named(events, "evaluation")] == [0.3, 0.6, 0.5, 0.6]
+    assert bench.kept == ["model", "model"]
+    assert named(events, "end")[0]["best"] == 0.6
+
+
+def test_the_best_of_each_task_is_kept_where_it_is_asked_for() -> None:
+    values = iter([{"sst": 0.1, "sts": 0.9}, {"sst": 0.4, "sts": 0.2}, {"sst": 0.4, "sts": 0.95}])
+    bench = Bench({"epochs": 3, "best_per_task": True}, scores=[0.5, 0.4, 0.3], own=lambda: next(values))
+    bench.run()
+    assert bench.kept == ["model", "best/sst", "best/sts", "best/sst", "best/sts"]
+
+
+def test_rates_rise_and_fall_over_all_updates_of_a_phase() -> None:
+    events = named(Bench({"epochs": 2, "optimizer": {"lr": 1.0e-3, "warmup": 0.2, "lr_schedule": "linear"}}
+                         ).run(), "step")
+    assert [round(event["lr"] * 1e3, 4) for event in events] == [
+        0.3333, 0.6667, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+
+
+@pytest.mark.technique("S-11")
+def test_the_weightings_own_rate_is_that_of_its_weights_alone() -> None:
+    adam = {"type": "adamw", "lr": 1e-4, "warmup": 0.0, "lr_schedule": "constant"}
+    bench = Bench({"optimizer": adam, "weighting": {"type": "automatic", "lr": 3e-2}})
+    before = bench.weights()
+    bench.run(1)
+    for value in bench.trainer.weighting.parameters():  # sigma starts at 1; Adam moves it by its rate
+        assert abs(value.item() - 1) == pytest.approx(3e-2, rel=1e-2)
+    distance = (bench.weights()["encoder.layers.0.up.weight"] - before["encoder.layers.0.up.weight"]).abs()
+    assert distance.median().item() == pytest.approx(1e-4, rel=0.05)
+    shared = Bench({"optimizer": adam, "weighting": "automatic"})
+    shared.run(1)
+    assert all(abs(value.item() - 1) == pytest.approx(1e-4, rel=1e-2)
+               for value in shared.trainer.weighting.parameters())
+
+
+def test_the_average_is_what_is_evaluated_and_the_weights_are_what_is_trained() -> None:
+    seen = []
+    bench = Bench({"epochs": 1, "ema": 0.5, "optimizer": {"type": "sgd", "lr": 0.1, "warmup": 0.0}})
+    paths = [bench.weights()["encoder.layers.0.up.bias"]]
+    inner = bench.trainer.evaluate
+    bench.trainer.evaluate = lambda: (seen.append(bench.weights()), inner())[1]  # type: ignore[func-returns-value]
+    paths += [bench.weights()["encoder.layers.0.up.bias"] for event in bench.trainer.run()
+              if event["event"] == "step"]
+    average = paths[0]
+    for weight in paths[1:]:
+        average = 0.5 * average + 0.5 * weight
+    torch.testing.assert_close(seen[0]["encoder.layers.0.up.bias"], average)
+    assert torch.equal(bench.weights()["encoder.layers.0.up.bias"], paths[-1])
+
+
+# ---- phases
+
+
+def test_phases_follow_one_another_with_their_own_tasks() -> None:
+    bench = Bench({"phases": [{"tasks": ["sst"], "epochs": 1}, {"tasks": ["sts", "quora"], "epochs": 2}]})
+    events = bench.run()
+    assert [(event["phase"], sorted(event["losses"])) for event in named(events, "step")] == [
+        *[(0, ["sst"])] * 5, *[(1, ["quora", "sts"])] * 6]
+    assert bench.trainer.num_steps == 11
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_phase_goes_on_with_the_moments_where_it_is_told(keep: bool) -> None:
+    bench = Bench({"phases": [{"epochs": 1}, {"epochs": 1, "keep_optimizer": keep}]})
+    weight = bench.model.encoder.layers[0].up.weight
+    steps = [int(bench.trainer.optimizer.state[weight]["step"]) for event in bench.trainer.run()
+             if event["event"] == "step"]
+    assert steps == ([*range(1, 11)] if keep else [*range(1, 6), *range(1, 6)])
+
+
+# ---- rates of tasks (T-27)
+
+ADAM = {"type": "adamw", "lr": 1e-3, "weight_decay": 0.0, "warmup": 0.0, "lr_schedule": "constant"}
+
+
+def moved(rates: dict[str, Any], steps: int = 1, optimizer: dict[str, Any] | None = None,
+          **table: Any) -> dict[str, Tensor]:
+    """How far each weight of the encoder went in some updates."""
+    bench = Bench({"optimizer": {**(optimizer or ADAM), "layer_rates": rates}, **table})
+    before = bench.weights()
+    bench.run(steps)
+    return {name: after - before[name] for name, after in bench.weights().items()
+            if name.startswith("encoder.layers.")}
+
+
+def alpha_beta(alpha: float, beta: float) -> dict[str, Any]:
+    """Layer 0 is sst's best and layer 1 sts's; all else has alpha (triple-threat §4.5)."""
+    return {"sst": {"other": alpha, "embeddings": 1.0, "0": beta},
+            "quora": {"other": alpha, "embeddings": 1.0},
+            "sts": {"other": alpha, "embeddings": 1.0, "1": beta}}
+
+
+@pytest.mark.technique("T-27", "T-28")
+def test_twice_the_rates_move_adam_twice_as_far() -> None:
+    """The rows "alpha 0.5 beta 1" and "alpha 1 beta 2" of Table 11 are two models, not one."""
+    low, high = moved(alpha_beta(0.5, 1)), moved(alpha_beta(1, 2))
+    for name, distance in low.items():
+        torch.testing.assert_close(high[name], 2 * distance, rtol=1e-3, atol=1e-6, msg=name)
+        assert distance.abs().max() > 1e-4
+
+
+@pytest.mark.technique("T-27")
+def test_a_layer_moves_at_the_mean_of_the_rates_of_the_steps_tasks() -> None:
+    """Adam's first update is lr · sign(g): its size is the rate itself."""
+    for alpha, beta in ((1.0, 2.0), (0.5, 1.0), (1.0, 3.0)):
+        found = moved(alpha_beta(alpha, beta))
+        mean = (2 * alpha + beta) / 3
+        assert found["encoder.layers.0.up.weight"].abs().median().item() == pytest.approx(
+            1e-3 * mean, rel=1e-2)
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+def test_one_table_for_every_task_is_a_table_of_rates(factor: float) -> None:
+    by_task = moved({task: {"0": factor} for task in ROWS}, steps=4)
+    plain = moved({"0": factor}, steps=4)
+    for name in plain:
+        torch.testing.assert_close(by_task[name], plain[name], rtol=1e-3, atol=1e-7, msg=name)
+
+
+@pytest.mark.technique("T-27")
+def test_a_step_of_one_task_has_that_tasks_rate() -> None:
+    turns = {"schedule": {"type": "batch_round_robin", "joint": False}}
+    found = moved({"sst": {"0": 4.0}}, **turns)
+    plain = moved({}, **turns)
+    for name, distance in found.items():
+        expected = 4 * plain[name] if ".layers.0." in name else plain[name]
+        torch.testing.assert_close(distance, expected, rtol=1e-3, atol=1e-7, msg=name)
+
+
+def test_plain_sgd_gives_each_tasks_gradient_its_own_rate() -> None:
+    sgd = {"type": "sgd", "lr": 0.1, "weight_decay": 0.0, "warmup": 0.0, "lr_schedule": "constant"}
+    whole = moved({"sst": {"0": 5.0}, "sts": {"0": 0.0}}, optimizer=sgd)
+    name = "encoder.layers.0.up.weight"
+    only = {task: moved({each: {"0": float(each == task)} for each in ROWS}, optimizer=sgd)[name]
+            for task in ROWS}
+    torch.testing.assert_close(whole[name], 5 * only["sst"] + only["quora"], rtol=1e-3, atol=1e-6)
+
+
+def test_a_layer_that_no_task_trains_stays_weight_decay_and_all() -> None:
+    held = moved({task: {"0": 0.0} for task in ROWS}, steps=5, optimizer={**ADAM, "weight_decay": 0.5})
+    assert all(not distance.any() for name, distance in held.items() if ".layers.0." in name)
+    assert all(distance.any() for name, distance in held.items() if ".layers.1." in name)
+
+
+# ---- exact resume
+
+RESUMED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "learned weights, average, clip": {"weighting": "automatic", "ema": 0.9, "accumulate": 2,
+                                       "optimizer": {"lr": 1e-3, "clip": 0.5}},
+    "rates of tasks": {"optimizer": {"lr": 1e-3, "layer_rates": alpha_beta(1, 2)}},
+    "surgery": {"surgery": "pcgrad", "schedule": "merged", "epochs": 4},
+    "smart": {"regularizers": [{"type": "smart", "tasks": ["sst"], "bregman": 0.5}]},
+    "phases": {"phases": [{"epochs": 1, "tasks": ["sst", "sts"]},
+                          {"epochs": 1, "keep_optimizer": True, "tasks": ["sst", "sts"]}],
+               "weighting": "kendall"},
+}
+
+
+@pytest.mark.parametrize("table", RESUMED.values(), ids=list(RESUMED))
+@pytest.mark.parametrize("stop", [1, 5, 6])
+def test_a_resumed_training_is_one_that_never_stopped(
+    table: dict[str, Any], stop: int, tmp_path: Path
+) -> None:
+    whole = Bench({"epochs": 2, **table})
+    torch.manual_seed(5)
+    events = whole.run()
+    first = Bench({"epochs": 2, **table})
+    torch.manual_seed(5)
+    done = first.run(stop)
+    save_checkpoint(tmp_path / "checkpoint", first.trainer.state())
+    second = Bench({"epochs": 2, **table})
+    torch.manual_seed(99)
+    second.trainer.load(load_checkpoint(tmp_path / "checkpoint"))
+    rest = second.run()
+    timed = ("seconds", "best")
+    told = [{key: value for key, value in event.items() if key not in timed}
+            for event in [*done, *rest] if event["event"] == "step"]
+    assert told == [{key: value for key, value in event.items() if key not in timed}
+                    for event in named(events, "step")]
+    for name, value in whole.weights().items():
+        assert torch.equal(second.weights()[name], value), name
+
+
+# ---- what must not be saved
+
+
+class _Bad(TinyRows):
+    """Losses that are finite, but from some update on with a gradient that is not."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(ROWS)
+        self.left = after
+
+    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
+        value = super().loss(task, output, target)
+        if task == "sst":
+            self.left -= 1
+            if self.left < 0:
+                return value + (output.field("logits") * 0).sum().sqrt()
+        return value
+
+
+@pytest.mark.parametrize("more", [{}, {"surgery": "pcgrad"}, {"optimizer": {"lr": 1e-3, "clip": 1.0}},
+                                  {"weighting": "automatic", "accumulate": 2}], ids=str)
+def test_a_gradient_that_is_no_number_ends_the_training_before_the_update(more: dict[str, Any]) -> None:
+    bench = Bench({"max_steps": 1, **more}, rows=_Bad(0))
+    before = bench.weights()
+    with pytest.raises(Diverged, match=r"step 1: the norm of the gradient is nan, so training stopped; a "
+                                       r"lower train\.optimizer\.lr or train\.optimizer\.clip"):
+        bench.run()
+    assert bench.kept == [] and bench.evaluated_in == []
+    assert all(torch.equal(value, before[name]) for name, value in bench.weights().items())
+
+
+def test_what_was_saved_before_stays_and_a_resumed_training_ends_at_the_same_step() -> None:
+    bench = Bench({"epochs": 2}, rows=_Bad(7))
+    with pytest.raises(Diverged, match=r"step 8: the norm of the gradient is nan"):
+        bench.saved()
+    assert bench.kept == ["model"]
+    again = Bench({"epochs": 2}, rows=_Bad(7))
+    again.run(3)
+    resumed = Bench({"epochs": 2}, rows=_Bad(4))
+    resumed.trainer.load(again.trainer.state())
+    with pytest.raises(Diverged, match=r"step 8: the norm of the gradient is nan"):
+        resumed.run()
+
+
+def test_a_loss_that_is_no_number_is_told_by_its_task() -> None:
+    class Endless(TinyRows):
+        def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
+            value = super().loss(task, output, target)
+            return value * math.inf if task == "sts" else value
+
+    bench = Bench({}, rows=Endless(ROWS))
+    with pytest.raises(Diverged, match=r'step 1: the loss of task "sts" is inf, so training stopped'):
+        bench.run()
+    assert bench.kept == []
+
+
+def test_a_penalty_that_is_no_number_is_told_by_its_name() -> None:
+    bench = Bench({"regularizers": [{"type": "norm", "p": 2, "weight": 1e30}]})
+    with torch.no_grad():
+        bench.model.encoder.layers[0].up.weight.mul_(1e10)
+    with pytest.raises(Diverged, match=r'step 1: the penalty "norm" is inf, so training stopped'):
+        bench.run()
+    assert bench.kept == []
+
+
+@pytest.mark.parametrize("table", [{"max_steps": 1}, {"max_steps": 3, "save_every": 1}], ids=str)
+def test_an_update_beyond_all_numbers_is_neither_evaluated_nor_saved(table: dict[str, Any]) -> None:
+    bench = Bench({**table, "optimizer": {"type": "sgd", "lr": 3e38, "warmup": 0.0}})
+    with torch.no_grad():
+        for p in bench.model.parameters():
+            p.mul_(30)  # gradients above 1, so that the update leaves float32
+    with pytest.raises(Diverged, match=r"step 1: the norm of the weights is (inf|nan) after it"):
+        bench.saved()
+    assert bench.kept == [] and bench.evaluated_in == []

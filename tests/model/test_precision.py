@@ -1,0 +1,58 @@
+"""Which numbers a pass is computed in, in training and after it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from networks import TinyRows, tiny_model
+from polytask.core.settings import from_table
+from polytask.inference.forward import autocast_of
+from polytask.learn.train_settings import Train
+from polytask.learn.trainer import Score, Trainer
+from polytask.model.precision import inference_autocast, training_autocast
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose GPU has bf16; `torch.autocast("cuda")` itself needs none."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def of(context: object) -> object:
+    return context.fast_dtype if isinstance(context, torch.autocast) and context._enabled else None
+
+
+@pytest.mark.parametrize(("precision", "training", "inference"), [
+    ("auto", torch.bfloat16, torch.bfloat16), ("bf16", torch.bfloat16, torch.bfloat16),
+    ("fp32", None, None),
+])
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_computes_in_what_is_asked_for(precision: str, training: object, inference: object) -> None:
+    assert of(training_autocast("cuda", precision)) == training  # type: ignore[arg-type]
+    assert of(inference_autocast("cuda", precision)) == inference  # type: ignore[arg-type]
+
+
+def test_a_cpu_trains_in_bf16_only_if_asked_and_evaluates_in_float32() -> None:
+    assert [of(training_autocast("cpu", each)) for each in ("auto", "fp32", "bf16")] == [
+        None, None, torch.bfloat16]  # type: ignore[list-item]
+    assert [of(inference_autocast("cpu", each)) for each in ("auto", "fp32", "bf16")] == [None] * 3  # type: ignore[list-item]
+    with training_autocast("cpu", "bf16"):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16
+
+
+def test_the_training_tells_its_model_what_to_be_evaluated_in() -> None:
+    model, seen = tiny_model(), []
+
+    def evaluate() -> Score:
+        seen.append(model.precision)
+        return Score(0.5, {})
+
+    train = from_table(Train, {"epochs": 1, "phases": [{"precision": "fp32"}, {"precision": "auto"}]}, "")
+    rows = TinyRows({"sst": 4, "quora": 4, "sts": 4})
+    list(Trainer(model, rows, train, 0, evaluate, lambda where: None).run())
+    assert seen == ["fp32", "auto"]
+    with autocast_of(model):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32
