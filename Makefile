@@ -20,6 +20,7 @@ data-test: $(VENV)/developed
 check: $(VENV)/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 fmt: $(VENV)/developed

@@ -40,7 +40,7 @@ BELOW = {
 }
 # Where a third-party package may be imported at all; always inside a function.
 CONFINED = {
-    "matplotlib": ("report/",),
+    "resvg_py": ("report/plots",),
     "optuna": ("studies/",),
     "torchjd": ("learn/surgery/", "learn/weightings/"),
     "peft": ("model/adapters",),

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 Set = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; may be repeated.")]
+    "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; repeatable.")]
 Trust = Annotated[bool, typer.Option(
     "--trust", help="Import the modules that the folder names for components of someone's own; without it "
     "none of its code is run.")]
@@ -33,11 +33,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 @app.command(epilog="Example: `polytask init data/reviews-train.csv data/reviews-dev.csv > my.toml`")
 def init(
-    data: Annotated[list[Path], typer.Argument(help="Data files; x-train and x-dev are one task.")],
-    out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
+    data: Annotated[list[Path], typer.Argument(help="Data files; x-train and x-dev belong to one task.")],
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
     checkpoint: Annotated[str, typer.Option(help="The encoder to start from.")] = "minilm",
 ) -> None:
-    """Write a config scaffolded from the files' own columns."""
+    """Write a first config, guessed from the columns of data files."""
     from polytask.commands.init import scaffold
 
     text = scaffold(data, checkpoint=checkpoint, quiet=False)
@@ -45,21 +45,21 @@ def init(
         print(text, end="")
         return
     if out.exists():
-        raise PolytaskError(f"{out}: is there already; give another --out")
+        raise PolytaskError(f"{out}: exists already; give another --out")
     from polytask.core.atomic_files import write_file
 
     write_file(out, text)
-    print(f"{out} written; look it over, then: polytask check {out}")
+    print(f"{out} written; review it, then run: polytask check {out}")
 
 
 @app.command(epilog="Example: `polytask check three.toml --set data.root=../data`")
 def check(
     config: Annotated[Path, typer.Argument(help="A config (TOML).")],
     assignments: Set = None,
-    time_steps: Annotated[int, typer.Option(help="Steps timed for the estimate; 0 for none.")] = 5,
+    time_steps: Annotated[int, typer.Option(help="Steps to time for the estimate; 0 for none.")] = 5,
     quiet: Quiet = False,
 ) -> None:
-    """Read the data, show what is wrong with them, and the plan of the first epoch."""
+    """Read the data; show their problems, the plan of the first epoch and an estimate of the time."""
     from polytask.commands.check import check_run
     from polytask.config import Run
 
@@ -70,20 +70,20 @@ def check(
 @app.command(epilog="Example: `polytask train three.toml --out runs/first --set train.epochs=5`")
 def train(
     config: Annotated[Path, typer.Argument(help="A config (TOML).")],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    out: Annotated[Path, typer.Option(help="The run folder to create.")],
     assignments: Set = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run that is there.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume the run in this folder.")] = False,
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
-    """Train the tasks of a config together; the result is a run folder."""
+    """Train the tasks of a config together and write a run folder."""
     from polytask.commands.train import train as train_run
     from polytask.config import Run
 
     result = train_run(
         Run.from_toml(config, assignments or ()), out, resume=resume, quiet=quiet, trust=trust,
         again=f"polytask train {config} --out {out} --resume"
-        + "".join(f" --set '{each}'" for each in assignments or ()) + " --trust" * trust)
+        + "".join(f" --set '{assignment}'" for assignment in assignments or ()) + " --trust" * trust)
     print(result)
 
 
@@ -91,13 +91,13 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "dev",
-    data: Annotated[Path | None, typer.Option(help="Another labelled file, for --task.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Score another labelled file, with --task.")] = None,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     assignments: Set = None,
     trust: Trust = False,
 ) -> None:
-    """Score a run on one of its splits or on another file."""
+    """Score a run on one of its splits, or on another file."""
     from polytask.commands.evaluate import evaluate_run
 
     result = evaluate_run(run, split, data, task, assignments or (), trust)
@@ -107,24 +107,24 @@ def evaluate(
 @app.command(epilog="Example: `echo 'A gem.' | polytask predict runs/first --task sst`")
 def predict(
     run: Annotated[Path, typer.Argument(help="A run or model folder.")],
-    task: Annotated[str, typer.Option(help="The task to answer, or several: A,B, or all (one encoder pass "
-                                      "where they read alike). --out is a folder then, or with --format "
-                                      "jsonl a file with all answers in one line a row.")],
+    task: Annotated[str, typer.Option(help="The task to predict, or several: A,B, or all (tasks that share "
+                                      "their input share the encoder pass). --out is then a folder, or "
+                                      "with --format jsonl a file with one line per row.")],
     file: Annotated[Path | None, typer.Argument(
-        help="CSV, TSV, JSON lines or Parquet with the task's text columns; absent: a text a line from "
-        "standard input (pairs: two fields separated by a tab).")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
-    text: Annotated[str | None, typer.Option(help="The file's column of the text, or A,B of a pair; "
-                                             "absent: called as in training.")] = None,
+        help="CSV, TSV, JSON lines or Parquet with the task's text columns; absent: one text per line "
+        "from standard input (pairs: two fields separated by a tab).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    text: Annotated[str | None, typer.Option(help="The file's text column, or A,B for a pair; "
+                                             "absent: as in training.")] = None,
     format: Annotated[str, typer.Option(help="csv, jsonl or cs224n.")] = "csv",
     input_format: Annotated[str | None, typer.Option(
-        help="What standard input is: text (a text a line), csv or jsonl.")] = None,
+        help="Format of standard input: text (one per line), csv or jsonl.")] = None,
     safe_csv: Annotated[bool, typer.Option(
         "--safe-csv", help="Put an apostrophe before cells that are formulas to a spreadsheet.")] = False,
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
-    """Predict a task for the rows of a file."""
+    """Predict tasks for the rows of a file or for lines of standard input."""
     from polytask.commands.predict import predict_file
 
     predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None,
@@ -134,13 +134,11 @@ def predict(
 @app.command(epilog="Examples: `polytask report runs/first` · `polytask report studies/pairs` · "
              "`polytask report runs/a runs/b --out both.html`")
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="A run or a study; several runs lay their curves over "
-                                               "each other.")],
-    out: Annotated[Path | None, typer.Option(help="Write the page here; absent: report.html in the "
-                                             "folder.")] = None,
-    plots: Annotated[bool, typer.Option(help="Also write the figures to plots/ as PNG and SVG.")] = True,
+    runs: Annotated[list[Path], typer.Argument(help="A run or a study, or several runs to compare.")],
+    out: Annotated[Path | None, typer.Option(help="The page; absent: report.html in the folder.")] = None,
+    plots: Annotated[bool, typer.Option(help="Also write the figures to plots/ as SVG and PNG.")] = True,
 ) -> None:
-    """Rebuild the report of a run or a study from its folder alone."""
+    """Write the report of a run or a study again, from its folder alone."""
     from polytask.commands.report import report as write_report
 
     print(write_report(runs, out, plots))
@@ -150,14 +148,14 @@ def report(
              "--out studies/pairs --set data.root=data`")
 def compare(
     study: Annotated[Path, typer.Argument(help="A study (TOML): a base config and rows of changes.")],
-    out: Annotated[Path, typer.Option(help="The study folder; runs that are there are not repeated.")],
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds a row; absent: the study's.")] = None,
+    out: Annotated[Path, typer.Option(help="The study's folder; finished runs in it are not repeated.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row; absent: the study's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     rows: Annotated[str | None, typer.Option(help="Only these rows: A,B")] = None,
     scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
     baselines: Annotated[bool | None, typer.Option(
-        "--baselines/--no-baselines", help="Also train each task alone, on the budget that it has in the "
-        "base row, and tell the gain over that. Absent: as the study says.")] = None,
+        "--baselines/--no-baselines", help="Also train each task alone, on its budget in the base row, and "
+        "report the gain over that. Absent: as the study says.")] = None,
     assignments: Set = None,
     quiet: Quiet = False,
     trust: Trust = False,
@@ -165,15 +163,15 @@ def compare(
     """Train every row of a study with several seeds and compare them."""
     from polytask.commands.compare import compare
 
-    found = compare(study, out, seeds, workers, None if rows is None else rows.split(","), scale,
-                    assignments or (), baselines, quiet, trust)
+    result = compare(study, out, seeds, workers, None if rows is None else rows.split(","), scale,
+                     assignments or (), baselines, quiet, trust)
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(*found.tables(), sep="\n\n")
+        Console().print(*result.tables(), sep="\n\n")
     else:
-        print(found)
-    if found.comparison.failed:
+        print(result)
+    if result.comparison.failed:
         raise typer.Exit(1)
 
 
@@ -181,7 +179,7 @@ def compare(
              "--scale pilot --out sweeps/surgery --workers 2 --set data.root=data`")
 def sweep_(
     sweep: Annotated[Path, typer.Argument(help="A sweep (TOML): a base config and what is searched.")],
-    out: Annotated[Path, typer.Option(help="The sweep's folder; what is there is gone on with.")],
+    out: Annotated[Path, typer.Option(help="The sweep's folder; a sweep in it is resumed.")],
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; absent: the file's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
@@ -190,12 +188,12 @@ def sweep_(
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
-    """Search settings with Optuna: a grid or TPE, over any dotted keys, for one metric or several."""
+    """Search settings with Optuna: a grid or TPE over any dotted keys, for one metric or several."""
     from polytask.commands.sweep import sweep as run_sweep
 
-    found = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet, trust)
-    print(found)
-    if found.failures:
+    result = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet, trust)
+    print(result)
+    if result.failures:
         raise typer.Exit(1)
 
 
@@ -204,7 +202,7 @@ def list_(
     family: Annotated[str | None, typer.Argument(help="A family, such as losses.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """List the components that a config can name, with their fields."""
+    """List the components that a config can name, with their settings."""
     from polytask.commands.list import catalogue, table
 
     if as_json:
@@ -218,7 +216,7 @@ def list_(
 @app.command(epilog="Example: `polytask show runs/first`")
 def show(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    config: Annotated[bool, typer.Option("--config", help="Print the resolved config alone.")] = False,
+    config: Annotated[bool, typer.Option("--config", help="Print only the resolved config.")] = False,
 ) -> None:
     """Show the settings and scores of a run."""
     from polytask.commands.evaluate import show_run

@@ -10,7 +10,7 @@ import pytest
 
 from polytask.core.errors import RunError
 from polytask.core.events import EventLog, read_events
-from polytask.engines.local import Job
+from polytask.engines.job import Job
 
 
 def write(path: Path, count: int) -> EventLog:
@@ -86,13 +86,13 @@ def test_numbers_are_rounded_and_never_what_json_cannot_say(tmp_path: Path) -> N
 
 def test_a_study_reads_the_same_log(tmp_path: Path) -> None:
     job = Job("one", {}, tmp_path, tmp_path / "one.toml")
-    assert (job.events(), job.planned, job.standing()) == ([], 0, "starting")
+    assert (job.last_events(), job.planned, job.progress()) == ([], 0, "starting")
     log = EventLog(tmp_path / "events.jsonl")
     log.write({"event": "start", "steps": 12})
     assert job.planned == 12
     log.write({"event": "step", "step": 3, "tokens": 100, "seconds": 0.5})
-    assert job.standing() == "update 3, 200 tokens/s"
+    assert job.progress() == "update 3 of 12, 200 tokens/s"
     with (tmp_path / "events.jsonl").open("ab") as file:
         file.write(b"no event\n")
-    assert job.standing() == "starting"  # the run's own process will tell of it
+    assert job.progress() == "starting"  # the run's own process will tell of it
     log.close()

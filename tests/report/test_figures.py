@@ -6,19 +6,18 @@ import re
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from polytask.data.labels import Labels
+from polytask.evaluation.predictions import Predictions
 from polytask.report import charts, svg
-from polytask.report.plots import figures
-from polytask.report.record import Answers, RunRecord, TaskRecord
+from polytask.report.plots import run_figures
+from polytask.report.record import RunRecord, TaskRecord
 from polytask.report.sections.errors import MOST, MOST_OF_TASK, shares
-from polytask.report.sections.labels import BARS, label_bars, reliabilities
+from polytask.report.sections.labels import BARS, label_figures, reliabilities
 from polytask.training.artifacts import histogram
 
 WORDS = ("card", "balance_of_the_account", "lost", "currency_exchange", "Ünïcode", "銀行", "transfer")
@@ -31,7 +30,7 @@ def texts(picture: str) -> list[tuple[str, float, float, float, bool]]:
     made = []
     for name, x, y, anchor, said in re.findall(
             r'<text class="(\w+)" x=([-\d.]+) y=([-\d.]+) text-anchor=(\w+)>(.*?)</text>', upright):
-        size = svg.wide(unescape(said))
+        size = svg.text_width(unescape(said))
         left = float(x) - {"start": 0.0, "middle": size / 2, "end": size}[anchor]
         made.append((unescape(said), left, left + size, float(y), name == "name"))
     return made
@@ -63,13 +62,13 @@ def check_legible(picture: str) -> list[str]:
 def test_every_name_under_bars_can_be_read(names: list[str], groups: int) -> None:
     values = np.linspace(0.01, 0.5, len(names)).tolist()
     splits = [(f"split {n}", values) for n in range(groups)]
-    said = check_legible(charts.bars(names, splits, "share of rows"))
+    said = check_legible(str(charts.bars(names, splits, "share of rows")))
     assert {svg.shortened(name, 440) for name in names} <= {*said}  # all, of the longest both ends
     assert len({svg.shortened(name, 440) for name in names}) == len(names)
 
 
 def test_bars_below_zero_lie_on_the_other_side() -> None:
-    picture = charts.bars(LONG[:6], [("gain", [-0.2, 0.1, 0.0, 0.3, -0.1, 0.2])])
+    picture = str(charts.bars(LONG[:6], [("gain", [-0.2, 0.1, 0.0, 0.3, -0.1, 0.2])]))
     check_legible(picture)
     zero = float(re.findall(r'class=axis d="M([\d.]+)', picture)[0])
     starts = [float(x) for x in re.findall(r"<rect x=([\d.]+)", picture)]
@@ -79,35 +78,36 @@ def test_bars_below_zero_lie_on_the_other_side() -> None:
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 12345.0), (0.0, 5.0), (0.001, 0.002)])
 def test_bins_of_numbers_are_thinned(low: float, high: float) -> None:
     names = [f"{low + (high - low) / 20 * n:g}" for n in range(20)]
-    said = check_legible(charts.bars(names, [(split, [0.05] * 20) for split in ("train", "dev", "test")],
-                                     "share of rows", numbers=True))
+    groups = [(split, [0.05] * 20) for split in ("train", "dev", "test")]
+    said = check_legible(str(charts.bars(names, groups, "share of rows", numbers=True)))
     assert names[0] in said
 
 
 def test_very_many_labels_are_folded_and_none_is_lost() -> None:
     names = [f"label {n}" for n in range(BARS + 90)]
     values = [float(n) for n in range(len(names))]
-    held = label_bars(names, [("train", values)], "", values)
-    often, rare = held.split("<details>")
-    assert {said for said, *_ in texts(often)} >= {*names[90:]}
-    assert {said for said, *_ in texts(rare)} >= {*names[:90]} and "the other 90 labels" in rare
+    often, rare = label_figures(names, [("train", values)], "", values, "x")
+    assert {name for name, *_ in texts(str(often.picture))} >= {*names[90:]}
+    assert {name for name, *_ in texts(str(rare.picture))} >= {*names[:90]}
+    assert "the other 90 labels" in rare.caption
 
 
 def test_the_names_of_a_matrix_can_be_read() -> None:
     names, shares = LONG[:14], [[0.5] * 14] * 14
-    picture = charts.heat(names, names, shares, [["12"] * 14] * 14, 34.0)
+    picture = str(charts.heat(names, names, shares, [["12"] * 14] * 14, 34.0))
     check_legible(picture)
     leaning = re.findall(r"<g transform=\"rotate\(-60 [\d.]+ ([\d.]+)\)\"><text[^>]*>(.*?)</text>", picture)
     assert [unescape(said) for _, said in leaning] == [svg.shortened(name, charts.MARGIN) for name in names]
-    assert all(0.87 * svg.wide(unescape(said)) < float(y) for y, said in leaning)  # none leaves the top
+    # None leaves the top.
+    assert all(0.87 * svg.text_width(unescape(said)) < float(y) for y, said in leaning)
     steps = [str(n * 250) for n in range(40)]
-    check_legible(charts.heat(["sst/quora"], steps, [[0.1] * 40], cell=18.0, diverging=True))
+    check_legible(str(charts.heat(["sst/quora"], steps, [[0.1] * 40], cell=18.0, diverging=True)))
 
 
 @pytest.mark.parametrize("bounds", [(0.99955, 1.0005), (0.3675, 0.3788), (0, 1), (-123456, 123456),
                                     (0, 5e-9), (-0.5, -0.4999), (0, 1e12)])
 def test_titles_of_axes_stand_beside_the_numbers(bounds: tuple[float, float]) -> None:
-    picture = str(svg.Axes(bounds, bounds, "updates", "score"))
+    picture = str(svg.Axes(bounds, bounds, "updates", "score").picture())
     check_legible(picture)
     assert "rotate(-90 11" in picture  # its letters reach from 2 to 14
     assert all(left > 14 for _, left, _, _, title in texts(picture) if not title)
@@ -115,13 +115,13 @@ def test_titles_of_axes_stand_beside_the_numbers(bounds: tuple[float, float]) ->
 
 def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
     said = svg.shortened("balance_of_the_account_of_a_customer_17", 120)
-    assert said.startswith("balance") and said.endswith("17") and svg.wide(said) <= 120
+    assert said.startswith("balance") and said.endswith("17") and svg.text_width(said) <= 120
     assert svg.shortened("short", 120) == "short"
     assert svg.shortened("銀" * 5000, 60) == "銀銀…銀"
 
 
-def run_of(labels: Labels, answers: Answers) -> RunRecord:
-    task = TaskRecord("imb", {}, labels, {"dev": answers})
+def run_of(labels: Labels, predictions: Predictions) -> RunRecord:
+    task = TaskRecord("imb", {}, labels, {"dev": predictions})
     return RunRecord(Path("run"), {}, [], {"dev": {}}, {}, {"imb": task}, {}, {})
 
 
@@ -130,30 +130,24 @@ def run_of(labels: Labels, answers: Answers) -> RunRecord:
     (Labels("classes", ("common", "rare", "none")), "share that is right")])
 def test_reliability_says_what_is_drawn(labels: Labels, said: str) -> None:
     """All rows are "common" and are taken for it: none has the label "rare", and all are right."""
-    answers = Answers([("a",)] * 9, ["1"] * 9, ["common"] * 9, ["common"] * 9, np.full(9, 0.2))
-    run = run_of(labels, answers)
+    predictions = Predictions([("a",)] * 9, ["1"] * 9, ["common"] * 9, ["common"] * 9, np.full(9, 0.2))
+    run = run_of(labels, predictions)
     page = unescape(reliabilities(run))
     assert said in page and ("share that is right" in page) == (said == "share that is right")
-    (draw,) = (draw for name, draw in figures(run) if name == "imb-reliability")
-    axes: Any = Figure().subplots()
-    draw(axes)
-    assert axes.get_ylabel() == said
+    assert said in unescape(dict(run_figures(run))["imb-reliability"].file())
 
 
 def test_figures_of_many_classes_have_all_their_names() -> None:
     names = tuple(name.replace("銀行", "bank") for name in LONG)
-    answers = Answers([("a",)] * 50, ["1"] * 50, list(names), list(names), np.full(50, 0.2))
-    run = run_of(Labels("classes", names), answers)
+    predictions = Predictions([("a",)] * 50, ["1"] * 50, list(names), list(names), np.full(50, 0.2))
+    run = run_of(Labels("classes", names), predictions)
     run.tasks["imb"].histograms = {"train": {"counts": [2] * 50}, "dev": {"counts": [1] * 50}}
-    held = dict(figures(run))
+    figures = dict(run_figures(run))
     for which in ("imb-labels", "imb-distribution"):
-        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
-        axes: Any = figure.subplots()
-        held[which](axes)
-        FigureCanvasAgg(figure).draw()
-        boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
-        assert len(boxes) == 50 and all(box.x0 >= 0 for box in boxes)
-        assert all(above.y0 >= below.y1 for above, below in pairwise(boxes))
+        check_legible(str(figures[which].picture))
+        drawn = ElementTree.fromstring(figures[which].file())
+        written = {each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")}
+        assert {svg.shortened(name, 440) for name in names} <= written
 
 
 @pytest.mark.parametrize("sizes", [[70] + [1] * 40, [5000] * 41, [5000, 3], [0], [149, 150, 151], [2000],

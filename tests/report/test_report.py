@@ -23,26 +23,27 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError
 from polytask.data.labels import Labels
+from polytask.evaluation.predictions import Predictions, read_predictions
 from polytask.report import analysis, svg
 from polytask.report.page import run_page
-from polytask.report.plots import figures, write_figures, write_plots
-from polytask.report.record import Answers, read_answers, read_run
+from polytask.report.plots import run_figures, write_figures
+from polytask.report.record import read_run
 from polytask.report.sections import SECTIONS
-from polytask.report.sections.internals import picture
+from polytask.report.svg import Figure, Picture
 from polytask.training.artifacts import load_artifacts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NASTY = '<script>window.bad = 1</script> & "quotes" 😀 שלום עולם </script>'
 
 
-def answers(true: list[str], predicted: list[str], scores: Any = None, texts: Any = None) -> Answers:
+def answers(true: list[str], predicted: list[str], scores: Any = None, texts: Any = None) -> Predictions:
     size = len(true)
-    return Answers(texts or [(f"text {n}",) for n in range(size)], [str(n) for n in range(size)], true,
+    return Predictions(texts or [(f"text {n}",) for n in range(size)], [str(n) for n in range(size)], true,
                    predicted, np.asarray(np.full(size, 0.5) if scores is None else scores, float))
 
 
 @pytest.fixture
-def drawn() -> tuple[Answers, Labels]:
+def drawn() -> tuple[Predictions, Labels]:
     chance = np.random.default_rng(3)
     names = [f"class {n}" for n in range(7)]
     true, predicted = (chance.choice(names, 400, p=np.arange(1, 8) / 28).tolist() for _ in range(2))
@@ -50,14 +51,14 @@ def drawn() -> tuple[Answers, Labels]:
 
 
 @pytest.mark.technique("T-37", "P-26", "G-37", "G-38")
-def test_confusion_and_label_accuracy_agree_with_scikit_learn(drawn: tuple[Answers, Labels]) -> None:
+def test_confusion_and_label_accuracy_agree_with_scikit_learn(drawn: tuple[Predictions, Labels]) -> None:
     found, labels = drawn
     counts = analysis.confusion(found, labels.classes)
     theirs = confusion_matrix(found.true, found.predicted, labels=labels.classes)
     np.testing.assert_array_equal(counts, theirs)
     recall = recall_score(found.true, found.predicted, labels=labels.classes, average=None)
     each = analysis.per_label(found, labels)
-    np.testing.assert_allclose([one.accuracy for one in each], recall)
+    np.testing.assert_allclose([one.recall for one in each], recall)
     assert sum(one.share for one in each) == pytest.approx(1)
     assert sum(one.rows for one in each) == 400
 
@@ -71,9 +72,9 @@ def test_each_label_of_a_multi_label_task_agrees_with_scikit_learn() -> None:
     found, labels = answers(*told), Labels("multi-label", names)
     theirs = multilabel_confusion_matrix(true, predicted)
     np.testing.assert_array_equal(analysis.flags(found, names), theirs)
-    np.testing.assert_allclose([each.accuracy for each in analysis.per_label(found, labels)],
+    np.testing.assert_allclose([each.recall for each in analysis.per_label(found, labels)],
                                recall_score(true, predicted, average=None))
-    found.several = chance.uniform(size=(50, 4)).tolist()
+    found.label_scores = chance.uniform(size=(50, 4)).tolist()
     points = analysis.reliability(found, labels)
     assert sum(rows for *_, rows in points) == 200
     assert sum(share * rows for _, share, rows in points) == true.sum()
@@ -86,7 +87,7 @@ def test_numbers_of_any_range_have_a_few_labels() -> None:
             (0, 1, ["0", "0.99", "1"], {"0…0.2": 1, "0.8…1": 2})):
         each = analysis.per_label(answers(values, values), Labels("regression", (), low, high))
         assert {one.label: one.rows for one in each if one.rows} == wanted
-        assert all(one.accuracy == 1 for one in each if one.rows)
+        assert all(one.recall == 1 for one in each if one.rows)
 
 
 @pytest.mark.technique("T-35")
@@ -106,7 +107,8 @@ def test_errors_are_in_the_categories_of_the_reports() -> None:
         "over-predicted by 1": [0, 4], "under-predicted by 1": [1], "off by 2 or more": [2]}
     pairs = analysis.errors(answers(["0", "1", "0"], ["1", "0", "0"], [0.9, 0.2, 0.3]),
                             Labels("binary", ("0", "1")))
-    assert [(each.name, each.rows) for each in pairs] == [("false positive", [0]), ("false negative", [1])]
+    assert [(each.name, each.rows) for each in pairs] == [
+        ('false positive: "0" taken for "1"', [0]), ('false negative: "1" taken for "0"', [1])]
     sts = analysis.errors(answers(["1", "1", "4", "5", "2"], ["2.5", "4", "2.5", "1", "2.9"]),
                           Labels("regression", (), 0, 5))
     assert {each.name: each.rows for each in sts} == {
@@ -132,7 +134,7 @@ def test_classes_that_are_numbers_have_the_errors_of_an_order_crossed_with_the_t
     assert analysis.ranks(Labels("ordinal", ("low", "high"))) == {"low": 0, "high": 1}
 
 
-def test_reliability_counts_every_row_once(drawn: tuple[Answers, Labels]) -> None:
+def test_reliability_counts_every_row_once(drawn: tuple[Predictions, Labels]) -> None:
     found, labels = drawn
     points = analysis.reliability(found, labels)
     assert sum(rows for *_, rows in points) == 400
@@ -226,28 +228,30 @@ def test_the_same_run_gives_the_same_bytes(trained: Path, tmp_path: Path) -> Non
     assert report([run], plots=False) == run / "report.html"
     assert (run / "report.html").read_bytes() == page
     record = read_run(run, load_artifacts(run))
-    names = {name for name, _ in figures(record)}
+    names = {name for name, _ in run_figures(record)}
     assert {"scores", "losses", "weight", "sigma", "gradients", "attention-layer-1", "stars-confusion",
             "price-scatter", "price-residuals", "tags-distribution", "many-labels"} <= names
     record.tasks = {"price": record.tasks["price"]}  # the figures of one are enough to draw twice
-    first, second = (write_plots(record, tmp_path / folder) for folder in ("once", "twice"))
-    assert len(first) == 1 + 2 * len(list(figures(record)))
+    first, second = (write_figures(run_figures(record), tmp_path / folder) for folder in ("once", "twice"))
+    assert len(first) == 2 * len(list(run_figures(record)))
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in first if path.suffix == ".png")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_names_are_no_formulas(tmp_path: Path) -> None:
-    def draw(axes: Any) -> None:
-        axes.set(title="from $\\frac to $10")
-
-    assert len(write_figures([("odd", draw)], tmp_path)) == 2
+def test_a_file_of_a_figure_holds_any_name(tmp_path: Path) -> None:
+    name = 'a=b "c" <script>d</script> & var(--x) $\\frac \x01'
+    drawn = Figure(Picture(200, 20, svg.text(1, 1, name) + svg.rect(1, 1, 1, 1, name, "")), name, (name,))
+    texts = [each.text for each in ElementTree.fromstring(drawn.file()).iter("{http://www.w3.org/2000/svg}text")]
+    assert name.replace("\x01", "\ufffd") in texts
+    assert len(write_figures([("odd", drawn)], tmp_path)) == 2
 
 
 @pytest.mark.technique("M-40", "G-34", "S-27")
-def test_the_drawing_of_the_model_is_a_picture_of_its_own(trained: Path) -> None:
-    drawn = svg.standing_alone(picture(read_run(trained)))
+def test_the_drawing_of_the_model_is_a_file_of_its_own(trained: Path) -> None:
+    drawn = dict(run_figures(read_run(trained)))["model"].file()
     assert "var(" not in drawn
     texts = [each.text for each in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
-    assert {"stars", "tags", "many", "price"} <= set(texts)
+    assert {"stars", "tags", "many", "price", "The model"} <= set(texts)
 
 
 def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: Path) -> None:
@@ -256,8 +260,8 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
     shutil.rmtree(run / "artifacts")
     (run / "predictions" / "stars-dev.csv").unlink()
     text = report([run], plots=False).read_text(encoding="utf-8")
-    assert "stars: no labelled dev predictions (predictions/stars-dev.csv is not there)." in text
-    assert "The run kept no artifacts" in text
+    assert "stars: no labelled dev predictions (predictions/stars-dev.csv is missing)." in text
+    assert "The run has no artifacts" in text
     assert "Confusion" in text and "could not be drawn" not in text
     (run / "results.json").unlink()
     shutil.rmtree(run / "predictions")
@@ -293,7 +297,8 @@ def test_an_interrupted_run_says_the_true_reason(trained: Path, tmp_path: Path) 
     assert "price" not in part(text, "confusion") and "stars" not in part(text, "scatter")
     for id in ("embeddings", "attention", "overlaps"):
         assert "kept when a training ends, and this one has not." in part(text, id)
-    assert "price: train 60" in part(text, "distribution")  # of numbers too, kept when a training starts
+    # Of numbers, too, it is kept when a training starts.
+    assert "price: train 60 rows" in part(text, "distribution")
     data = json.loads((run / "data.json").read_text())
     for held in data["price"].values():
         del held["histogram"]
@@ -307,16 +312,16 @@ def test_a_run_without_predictions_says_which_are_missing(trained: Path, tmp_pat
     shutil.copytree(trained, run)
     shutil.rmtree(run / "predictions")
     text = report([run], plots=False).read_text(encoding="utf-8")
-    assert "price: no labelled dev predictions (predictions/price-dev.csv is not there)." in part(
+    assert "price: no labelled dev predictions (predictions/price-dev.csv is missing)." in part(
         text, "scatter")
     assert "No task has numbers" not in text and "not ended" not in text
     assert "data-attention" in part(text, "attention")
 
 
 @pytest.mark.parametrize(("task", "damage", "said"), [
-    ("stars", lambda held: held[:len(held) // 2 - 9], r"line \d+ (has \d cells; expected 5|is no CSV)"),
+    ("stars", lambda held: held[:len(held) // 2 - 9], r"line \d+ (has \d cells; expected 5|is not CSV)"),
     ("price", lambda held: held.rstrip()[:-3], r"line \d+ is cut short"),
-    ("many", lambda held: held[:held.index("😀".encode()) + 2], "is no UTF-8 after line 1"),
+    ("many", lambda held: held[:held.index("😀".encode()) + 2], "is not UTF-8 after line 1"),
     ("many", lambda held: b"", "has no column prediction"),
     ("price", lambda held: re.sub(rb",(-?\d+\.\d+),", rb",x\1,", held, count=1),
      "row 1 has the label 'x.*expected a number"),
@@ -334,7 +339,7 @@ def test_a_damaged_file_of_predictions_costs_no_more_than_itself(
     assert found is not None and re.search(said, found[1])
     assert text.count("data-errors=") == 3 and "could not be drawn" not in text
     assert f"{file}: {found[1]}; the report leaves this file out" in capsys.readouterr().err
-    names = {name for name, _ in figures(read_run(run, load_artifacts(run)))}
+    names = {name for name, _ in run_figures(read_run(run, load_artifacts(run)))}
     assert f"{task}-labels" not in names and "tags-labels" in names
 
 
@@ -355,14 +360,16 @@ def test_rows_that_are_nearly_the_same_are_shown(tiny_checkpoint: Path, tmp_path
     assert f"<td>tales dev</td><td>{texts[0]}!</td><td>tales train</td><td>{texts[0]}</td>" in text
 
 
-def test_a_page_without_matplotlib_says_how_to_have_the_plots(
+def test_plots_without_a_rasteriser_are_svg_and_say_how_to_have_png(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(trained, tmp_path / "run")
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
     page = report([tmp_path / "run"])
     assert page.is_file()
-    assert [path.name for path in (tmp_path / "run" / "plots").iterdir()] == ["model.svg"]
+    names = [path.name for path in (tmp_path / "run" / "plots").iterdir()]
+    assert {"model.svg", "losses.svg", "price-scatter.svg"} <= {*names}
+    assert all(name.endswith(".svg") for name in names)
     assert 'pip install "polytask[plot]"' in capsys.readouterr().err
 
 
@@ -388,7 +395,7 @@ def test_a_run_is_not_lost_when_its_exhibits_cannot_be_kept(
     assert (tmp_path / "run" / "results.json").is_file()
     said = capsys.readouterr().err
     assert "embeddings and attention could not be kept (RuntimeError: out of memory)" in said
-    assert "the report could not be made" in said
+    assert "the report could not be written" in said
 
 
 def test_curves_of_several_runs_lie_over_each_other(trained: Path, tmp_path: Path) -> None:
@@ -423,21 +430,12 @@ def test_many_predictions_and_long_texts_make_a_small_page(
 
 
 def test_predictions_are_read_as_they_were_written(trained: Path) -> None:
-    found = read_answers(trained / "predictions" / "stars-dev.csv", ["text"])
+    found = read_predictions(trained / "predictions" / "stars-dev.csv", ["text"])
     assert len(found) == 60 and found.texts[4][0].startswith(NASTY)
     assert len(found.texts[3][0]) > 10_000
     results = json.loads((trained / "results.json").read_text())["dev"]["scores"]["stars"]
     right = np.mean([a == b for a, b in zip(found.true, found.predicted, strict=True)])
     assert results["accuracy"] == pytest.approx(right)
-
-
-def test_a_return_in_a_text_ends_no_row(tmp_path: Path) -> None:
-    texts = ["a\rb", "c\r", "d\ne", "f\r\ng", 'h "i"\r', ""]
-    with (tmp_path / "x-dev.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([["id", "text", "prediction"], *([n, text, "no"] for n, text in enumerate(texts))])
-    found = read_answers(tmp_path / "x-dev.csv", ["text"])
-    assert [text for text, in found.texts] == texts and found.predicted == ["no"] * 6
 
 
 @pytest.fixture(scope="module")

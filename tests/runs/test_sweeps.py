@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from polytask.commands.sweep import _Search, sweep
+from polytask.commands.sweep import TrialQueue, sweep
 from polytask.core.errors import ConfigError, RunError
 from polytask.core.toml import read_toml
 from polytask.studies.search import FinishedTrial, Search, front
@@ -54,14 +54,14 @@ def test_a_grid_of_tied_keys_runs_once_and_goes_on(base: Path) -> None:
     assert sorted(map(str, drawn)) == sorted(map(str, grid(whole.sweep)))  # every combination once
     for each in whole.trials:
         config = read_toml(out / "trials" / f"{each.number:04d}" / "config.toml")
-        told = whole.sweep.told(each.drawn)
+        told = whole.sweep.values(each.drawn)
         assert config["train"]["optimizer"]["lr"] == told["train.optimizer.lr"]
         assert {config["tasks"][task]["head"]["dropout"] for task in ("sst", "quora")} == {told["dropout"]}
         results = json.loads((out / "trials" / f"{each.number:04d}" / "results.json").read_text())
         assert each.values == (results["dev"]["score"],)
     (best,) = whole.best
     assert best.values == max(each.values for each in whole.trials if each.values)
-    assert read_toml(out / "best.toml")["train"]["optimizer"]["lr"] == whole.sweep.told(best.drawn)[
+    assert read_toml(out / "best.toml")["train"]["optimizer"]["lr"] == whole.sweep.values(best.drawn)[
         "train.optimizer.lr"]
     before = {run: run.stat().st_mtime_ns for run in out.glob("trials/*/results.json")}
     again = sweep(path, out, quiet=True)
@@ -120,7 +120,7 @@ def test_a_killed_sweep_goes_on_with_its_open_trial(base: Path) -> None:
     assert sum("start" in json.loads(line)["event"] for line in events) == 1
 
 
-def test_a_hopeless_trial_is_given_up(base: Path) -> None:
+def test_a_hopeless_trial_is_pruned(base: Path) -> None:
     path = base / "sweep.toml"
     path.write_text(TIED.replace('sampler = "grid"', 'sampler = "tpe"'))
     search = Search.open(read_sweep(path), base / "journal.log", seed=0)
@@ -128,31 +128,31 @@ def test_a_hopeless_trial_is_given_up(base: Path) -> None:
         number = search.ask()
         assert number is not None
         search.report(number, 10, score)
-        assert not search.gives_up(number)
+        assert not search.prunes(number)
         search.tell(number, [score], 1.0)
     bad, good = search.ask(), search.ask()
     assert bad is not None and good is not None
     search.report(bad, 10, 0.1)
     search.report(good, 10, 0.9)
-    assert search.gives_up(bad) and not search.gives_up(good)
+    assert search.prunes(bad) and not search.prunes(good)
     assert search.left_open() == [bad, good]
-    search.prune(bad)
+    search.end_pruned(bad)
     assert search.left_open() == [good]
     assert search.finished()[-1] == FinishedTrial(bad, search.drawn(bad), None, 0.0)
 
 
-def test_a_trial_that_has_made_its_last_update_is_not_given_up(
+def test_a_trial_that_has_made_its_last_update_is_not_pruned(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = base / "sweep.toml"
     path.write_text(TIED)
     read = read_sweep(path)
-    going = _Search(read, base / "out", Search.open(read, base / "journal.log", seed=0))
+    going = TrialQueue(read, base / "out", Search.open(read, base / "journal.log", seed=0))
     number = going.search.ask()
     assert number == 0
     job = going._job(number)
     job.folder.mkdir(parents=True)
-    monkeypatch.setattr(going.search, "gives_up", lambda number: True)
+    monkeypatch.setattr(going.search, "prunes", lambda number: True)
     monkeypatch.setattr(going.search, "report", lambda *given: None)
 
     def log(updates: int) -> None:
@@ -162,9 +162,9 @@ def test_a_trial_that_has_made_its_last_update_is_not_given_up(
         (job.folder / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
 
     log(2)
-    assert going._hopeless(0, job)
+    assert going.abandons(job)
     log(4)
-    assert not going._hopeless(0, job)
+    assert not going.abandons(job)
 
 
 def test_a_failed_trial_says_why_and_stays_open(base: Path) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
+from polytask.data.labels import Labels
 from polytask.studies.claims import measured
+from polytask.studies.run_results import LabelledPredictions
 
 CLAIMED = {"dev.quora.confusion.0.0": 60.0, "dev.quora.confusion.0.1": 20.0,
            "dev.quora.confusion.1.0": 10.0, "dev.quora.confusion.1.1": 30.0, "dev.quora.accuracy": 0.75}
 
 
 def run(true: str, predicted: str) -> Any:
-    found = SimpleNamespace(true=np.array(list(true), dtype=object),
-                            predicted=np.array(list(predicted), dtype=object))
-    held = {("quora", "dev"): found}
-    return SimpleNamespace(predictions=lambda task, split: held.get((task, split)),
-                           tasks={"quora": {}}, results={}, events=list)
+    rows = LabelledPredictions(Labels("binary", ("0", "1")), list(true), list(predicted), None, 1)
+    by_split = {("quora", "dev"): rows}
+    return SimpleNamespace(predictions=lambda task, split: by_split.get((task, split)),
+                           tasks={"quora": {}}, results={}, events=[])
 
 
 @pytest.mark.technique("T-37")

@@ -10,7 +10,7 @@ import pytest
 
 from polytask.commands.report import report
 from polytask.core.errors import RunError
-from polytask.report.multi_run import MOST, chosen
+from polytask.report.multi_run import MOST, chosen_runs
 from polytask.studies.study import StudyRow
 
 KEYS = ["a.accuracy", "overall.default"]
@@ -30,7 +30,7 @@ def told(rows: int, seeds: int = 2) -> dict[str, Any]:
                  "differences": {}, "gains": {}, "claims": {}})
     return {"title": "A study", "about": {"command": "`polytask compare x.toml`"}, "against": "row 3",
             "scores": KEYS, "primary": "overall.default", "rows": made, "single": None, "orders": [],
-            "notes": ["a note"], "caveat": None}
+            "notes": ["a note"], "caveats": []}
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def study(tmp_path: Path) -> Path:
         (run / "config.toml").write_text('[tasks.a]\ntrain = "a.csv"\n')
         events: list[dict[str, Any]] = [
             {"event": "step", "step": 1, "losses": {"a": 1.0}, "rows": {"a": 4}},
-            {"event": "evaluation", "step": 1, "dev": {"a": {"accuracy": n / 100}},
-             "overall": {"default": n / 100}}]
+            *({"event": "evaluation", "step": step, "dev": {"a": {"accuracy": n / 100}},
+               "overall": {"default": n / 100}} for step in (1, 2))]
         (run / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
     return tmp_path
 
@@ -63,13 +63,13 @@ def test_a_study_shows_scores_gains_claims_and_curves(study: Path) -> None:
 
 @pytest.mark.technique("M-41", "M-42")
 def test_the_base_row_and_the_best_ones_are_drawn() -> None:
-    assert chosen(told(12)) == [("row 3", 0), *((f"row {n}", 0) for n in range(11, 4, -1))]
-    assert [name for name, _ in chosen(told(3))] == ["row 2", "row 1", "row 0"]
+    assert chosen_runs(told(12)) == [("row 3", 0), *((f"row {n}", 0) for n in range(11, 4, -1))]
+    assert [name for name, _ in chosen_runs(told(3))] == ["row 2", "row 1", "row 0"]
 
 
 def test_a_study_that_has_not_ended_shows_the_curves_that_are_there(study: Path) -> None:
     text = report([study]).read_text(encoding="utf-8")
-    assert "The study has not ended" in text
+    assert "The study is not finished" in text
     assert "Dev scores over updates" in text and "<polyline" in text
 
 

@@ -21,18 +21,22 @@ from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
 from polytask.core.user_modules import trusting
-from polytask.engines.local import Job, run_all, watching
+from polytask.engines.contract import Engine
+from polytask.engines.job import Job
+from polytask.engines.local import LocalEngine
+from polytask.engines.queue import FixedQueue, run_jobs
+from polytask.engines.watch import watching
 from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
 from polytask.studies.single_task import single_rows
 from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study
-from polytask.studies.tables import as_csv, as_html, as_json, markdown, terminal
+from polytask.studies.tables import as_csv, as_json, markdown, terminal
 from polytask.training.session import stop_signals
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A study's result, where it lies, and the command that made it; printed, it is the Markdown."""
+    """A study's result, its folder, and how it came about; printed, it is Markdown."""
 
     comparison: Comparison
     folder: Path
@@ -47,41 +51,43 @@ class Compared:
 
 
 def compare(study: str | Path, out: str | Path, seeds: int | None = None, workers: int = 1,
-                  rows: Sequence[str] | None = None, scale: str = "full",
-                  assignments: Iterable[str] = (), baselines: bool | None = None,
-                  quiet: bool = False, trust: bool = False) -> Compared:
+            rows: Sequence[str] | None = None, scale: str = "full",
+            assignments: Iterable[str] = (), baselines: bool | None = None,
+            quiet: bool = False, trust: bool = False, engine: Engine | None = None) -> Compared:
     """Run what is not finished of a study, and compare what is.
 
-    study: the TOML file. out: the study's folder; it gets `results.{md,csv,json,html}`.
-    seeds: how many a row; absent, the study's. workers: runs at the same time. rows: names; absent,
-    all. scale: "pilot" or "full". assignments: "dotted.key=value" changes to every row's config.
-    baselines: whether single-task runs are made too; absent, as the study says. trust: a run that a row
-    starts from (encoder.checkpoint) may bring in modules of someone's own.
-    Raises `ConfigError` for every mistake of the study and its rows before anything runs, `RunError`
-    for a folder of another study, `Interrupted` with everything finished kept.
+    study: the TOML file. out: the study's folder; it gets `results.{md,csv,json}` and `report.html`.
+    seeds: how many per row; absent, the study's. workers: runs at the same time. rows: names; absent, all.
+    scale: "pilot" or "full". assignments: "dotted.key=value" changes to every row's config. baselines:
+    whether to train each task alone, too; absent, as the study says. trust: a run that a row starts from
+    (encoder.checkpoint) may bring in modules of someone's own. engine: where the runs are computed; absent,
+    `workers` processes of this machine.
+    Raises `ConfigError` for every mistake of the study and its rows before anything runs, `RunError` for
+    another study's folder, and `Interrupted` with everything finished kept.
     """
     path, out, assignments = Path(study), Path(out), list(assignments)
     if scale not in SCALES:
         raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
-    read = read_study(path, cast(Literal["pilot", "full"], scale), assignments)
-    wanted = list(chosen(read, rows))
-    if read.baselines if baselines is None else baselines:
-        wanted += single_rows(read.base_row)
-    runs = _read(read, wanted)
-    jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or read.seeds) for row in wanted
+    loaded = read_study(path, cast(Literal["pilot", "full"], scale), assignments)
+    wanted = list(chosen(loaded, rows))
+    if loaded.baselines if baselines is None else baselines:
+        wanted += single_rows(loaded.base_row)
+    runs = _read_configs(loaded, wanted)
+    jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or loaded.seeds) for row in wanted
             for seed in [runs[row.name].seed + n]}
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
-    claim_folder(out, "study", read.title, {row.name: digest(row.config) for row in wanted})
+    claim_folder(out, "study", loaded.title, {row.name: digest(row.config) for row in wanted})
     command = _command(path, scale, assignments, rows, baselines, seeds) + " --trust" * trust
-    with trusting(trust), stop_signals() as stopped, watching(read.title, quiet) as watch:
-        failures = run_all(list(jobs.values()), workers, stopped.is_set, watch)
+    with trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch:
+        failures = run_jobs(FixedQueue(list(jobs.values())), engine or LocalEngine(workers),
+                            stopped.is_set, watch)
     if stopped.is_set():
-        raise Interrupted("stopped; what is finished is kept, go on with: "
+        raise Interrupted("stopped; finished runs are kept; resume with: "
                           f"{command} --out {shlex.quote(str(out))}")
-    done = {key: job.folder for key, job in jobs.items() if job.finished}
-    said = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
-    found = comparison.compare(read, wanted, done, said)
-    return _written(found, out, command, sorted({seed for _, seed in jobs}))
+    finished = {key: job.folder for key, job in jobs.items() if job.finished}
+    failed = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
+    result = comparison.compare(loaded, wanted, finished, failed)
+    return _write(result, out, command, sorted({seed for _, seed in jobs}))
 
 
 def _job(row: StudyRow, seed: int, out: Path) -> Job:
@@ -92,46 +98,44 @@ def _job(row: StudyRow, seed: int, out: Path) -> Job:
 def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
              baselines: bool | None, seeds: int | None) -> str:
     words = ["polytask", "compare", str(path), "--scale", scale]
-    words += [word for each in assignments for word in ("--set", each)]
+    words += [word for assignment in assignments for word in ("--set", assignment)]
     words += ["--rows", ",".join(rows)] if rows else []
     words += ["--seeds", str(seeds)] if seeds else []
     words += ["--baselines" if baselines else "--no-baselines"] if baselines is not None else []
     return shlex.join(words)
 
 
-def _read(study: Study, rows: Sequence[StudyRow]) -> dict[str, Run]:
-    """Read every row's config; all mistakes are told at once, one that rows share once."""
-    made, found = {}, dict[str, list[str]]()
+def _read_configs(study: Study, rows: Sequence[StudyRow]) -> dict[str, Run]:
+    """Read every row's config; all mistakes are reported at once, one that rows share only once."""
+    runs, problems = {}, dict[str, list[str]]()
     for row in rows:
         try:
-            made[row.name] = Run.from_table(row.config, str(study.path))
+            runs[row.name] = Run.from_table(row.config, str(study.path))
         except ConfigError as error:
-            for said in error.problems:
-                found.setdefault(said, []).append(row.name)
-    _refuse(found)
-    return made
+            for problem in error.problems:
+                problems.setdefault(problem, []).append(row.name)
+    _refuse(problems)
+    return runs
 
 
-def _refuse(found: Mapping[str, list[str]]) -> None:
-    """Raise a `ConfigError` for the sentences found, each with the rows that it is about."""
-    problems = []
-    for said, names in found.items():
+def _refuse(problems: Mapping[str, list[str]]) -> None:
+    """Raise a `ConfigError` if there are problems, each with the names of its rows."""
+    sentences = []
+    for problem, names in problems.items():
         shown = ", ".join(f'"{name}"' for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        problems.append(f"{'rows' if len(names) > 1 else 'row'} {shown}{more}: {said}")
-    if problems:
-        raise ConfigError(problems)
+        sentences.append(f"{'rows' if len(names) > 1 else 'row'} {shown}{more}: {problem}")
+    if sentences:
+        raise ConfigError(sentences)
 
 
-def _written(found: Comparison, out: Path, command: str, seeds: Sequence[int]) -> Compared:
+def _write(result: Comparison, out: Path, command: str, seeds: Sequence[int]) -> Compared:
     about = {"command": f"`{command}`", "seeds": ", ".join(map(str, seeds)),
              "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
              "date": time.strftime("%Y-%m-%d")}
-    made = Compared(found, out, about)
-    paths = StudyPaths(out)
-    write_file(paths.table("md"), str(made))
-    write_file(paths.table("csv"), as_csv(found))
-    write_file(paths.results, as_json(found, about))
-    write_file(paths.table("html"), as_html(str(made), found.study.title))
+    compared, paths = Compared(result, out, about), StudyPaths(out)
+    write_file(paths.table("md"), str(compared))
+    write_file(paths.table("csv"), as_csv(result))
+    write_file(paths.results, as_json(result, about))
     report_quietly(out)
-    return made
+    return compared

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
+from polytask.core.json_files import read_json
 from polytask.core.paths import RunPaths, StudyPaths, is_study
-from polytask.report.multi_run import MOST, chosen, compared, overlaid, study_parts
+from polytask.report.multi_run import MOST, chosen_runs, compared, overlaid, study_figures, study_parts
 from polytask.report.page import page, run_page
-from polytask.report.plots import rows_by_score, write_figures, write_plots
+from polytask.report.plots import run_figures, write_figures
 from polytask.report.record import RunRecord, read_run
 from polytask.report.sections.contract import note
+from polytask.report.svg import Figure
 from polytask.studies.study import StudyRow
 from polytask.training.artifacts import load_artifacts
 
@@ -22,80 +24,96 @@ from polytask.training.artifacts import load_artifacts
 def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bool = True) -> Path:
     """Write the report of a run or a study, or one that lays the curves of several runs over each other.
 
-    Returns the page. `out` is where it goes: absent, `report.html` in the folder; several runs need it.
-    Raises `RunError` for what is no run and no study, `ConfigError` for several runs without `out`.
+    Returns the page. `out` is its file: absent, `report.html` in the folder; several runs need it. With
+    `plots` the figures are also written to the folder's `plots/`. Raises `RunError` for what is neither a
+    run nor a study, `ConfigError` for several runs without `out`.
     """
     folders = [Path(path) for path in paths]
     if len(folders) > 1:
         if out is None:
             raise ConfigError("--out: is missing; expected a file for the report of several runs")
-        runs = [_read(folder) for folder in folders]
-        names = [run.name for run in runs]
-        if len(set(names)) < len(names):  # runs of a study are named after their seeds
-            names = [str(run.path) for run in runs]
-        held = dict(zip(names, runs, strict=True))
-        write_file(out, page(", ".join(names), f"{len(runs)} runs", compared(held)))
-        return Path(out)
+        return _compare_runs(folders, Path(out))
     (folder,) = folders
+    file = Path(out) if out else RunPaths(folder).report
     if is_study(folder):
-        return study_report(folder, out, plots)
+        return _study_report(folder, file, plots)
     run = _read(folder)
-    place = Path(out) if out else RunPaths(folder).report
-    write_file(place, run_page(run))
+    write_file(file, run_page(run))
     if plots:
-        _draw(lambda: write_plots(run, RunPaths(folder).plots))
-    return place
+        _write_plots(run_figures(run), RunPaths(folder).plots)
+    return file
 
 
-def _draw(plots: Callable[[], list[Path]]) -> None:
-    """Write the plots; the page stands without them, so that a missing matplotlib is said and no more."""
+def _compare_runs(folders: Sequence[Path], out: Path) -> Path:
+    runs = [_read(folder) for folder in folders]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):  # runs of a study are named after their seeds
+        names = [str(run.path) for run in runs]
+    parts = compared(dict(zip(names, runs, strict=True)))
+    write_file(out, page(", ".join(names), f"{len(runs)} runs", parts))
+    return out
+
+
+def _write_plots(figures: Iterable[tuple[str, Figure]], folder: Path) -> None:
+    """Write the plots; the page does not depend on them, so a missing extra is only mentioned."""
     try:
-        plots()
+        write_figures(figures, folder)
     except MissingExtra as error:
         sys.stderr.write(f"{error}\n")
 
 
 def _read(folder: Path) -> RunRecord:
-    """Read a run; a damaged file of predictions is said here and on the page, which is made without it."""
+    """Read a run; a damaged file of predictions is named here and on the page, which leaves it out."""
     run = read_run(folder, load_artifacts(folder))
     for task in run.tasks.values():
-        for why in task.damaged.values():
-            sys.stderr.write(f"{folder}/{why}; the report leaves this file out\n")
+        for problem in task.damaged.values():
+            sys.stderr.write(f"{folder}/{problem}; the report leaves this file out\n")
     return run
 
 
-def study_report(folder: Path, out: str | Path | None = None, plots: bool = True) -> Path:
+def _study_report(folder: Path, file: Path, plots: bool) -> Path:
     """Write the page of a study from its results and its runs.
 
-    Of a study that has not ended the curves of what has run are shown. Raises `RunError` for results
-    of another version.
+    An unfinished study shows the curves of what has run. Raises `RunError` for results that cannot be read.
     """
-    paths = StudyPaths(folder)
-    results, place = paths.results, Path(out) if out else paths.report
-    if not results.is_file():
-        mark = json.loads(paths.mark("study").read_text(encoding="utf-8"))
-        runs = {f"{path.parent.name} {path.name}": read_run(path, answers=False)
-                for path in paths.all_runs()[:MOST]}
-        ended = note("The study has not ended: there are no results yet; polytask compare goes on with it.")
-        write_file(place, page(mark["title"], "not ended",
-                               [("results", "Results", ended), *overlaid(runs)]))
-        return place
-    told = json.loads(results.read_text(encoding="utf-8"))
-    if not {"scores", "primary", "rows"} <= told.keys():
-        raise RunError(f"{results}: was written by another version of polytask; run polytask compare "
-                       "again, finished runs are not repeated")
-    found = {name: paths.run(StudyRow(name, {}).slug, seed) for name, seed in chosen(told)}
-    runs = {name: read_run(path, answers=False) for name, path in found.items()
-            if RunPaths(path).config.is_file()}
-    about = " · ".join(str(value).strip("`") for value in told["about"].values())
-    write_file(place, page(told["title"], about, study_parts(told, runs)))
-    if plots:
-        _draw(lambda: write_figures(rows_by_score(told), paths.plots))
-    return place
+    study = StudyPaths(folder)
+    if not study.results.is_file():
+        write_file(file, _unfinished(study))
+        return file
+    results = _results(study.results)
+    try:
+        paths = {name: study.run(StudyRow(name, {}).slug, seed) for name, seed in chosen_runs(results)}
+        runs = {name: read_run(path, predictions=False) for name, path in paths.items()
+                if RunPaths(path).config.is_file()}
+        about = " · ".join(str(value).strip("`") for value in results["about"].values())
+        write_file(file, page(str(results["title"]), about, study_parts(results, runs)))
+        if plots:
+            _write_plots(study_figures(results), study.plots)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{study.results}: is not as polytask wrote it ({type(error).__name__}: "
+                       f"{error}); run polytask compare again, finished runs are not repeated") from None
+    return file
+
+
+def _results(path: Path) -> dict[str, Any]:
+    results = read_json(path)
+    if not isinstance(results, dict) or not {"about", "scores", "primary", "rows"} <= results.keys():
+        raise RunError(f"{path}: was written by another version of polytask; run polytask compare again, "
+                       "finished runs are not repeated")
+    return results
+
+
+def _unfinished(study: StudyPaths) -> str:
+    mark = read_json(study.mark("study"))
+    runs = {f"{path.parent.name} {path.name}": read_run(path, predictions=False)
+            for path in study.all_runs()[:MOST]}
+    unfinished = note("The study is not finished: it has no results yet; polytask compare resumes it.")
+    return page(str(mark.get("title", study.path.name)), "not finished",
+                [("results", "Results", unfinished), *overlaid(runs)])
 
 
 def report_quietly(folder: Path) -> None:
-    """Write the page of a run or study that has just ended. Whatever goes wrong is said; nothing is lost.
+    """Write the page of a run or study that has just ended. A failure is reported and costs nothing else.
 
     The plots are left to `polytask report`: drawing them takes longer than the page.
     """
@@ -104,5 +122,5 @@ def report_quietly(folder: Path) -> None:
     except PolytaskError as error:
         sys.stderr.write(f"{folder}: {error}\n")
     except Exception as error:
-        sys.stderr.write(f"{folder}: the report could not be made ({type(error).__name__}: {error}); "
+        sys.stderr.write(f"{folder}: the report could not be written ({type(error).__name__}: {error}); "
                          f"everything else is complete, try: polytask report {folder}\n")

@@ -114,7 +114,7 @@ class ManyRunsPaths:
         return self.path / f"{noun}.json"
 
     def table(self, ending: str) -> Path:
-        """Return the results in another form: "md", "csv" or "html"."""
+        """Return the results in another form: "md" or "csv"."""
         return self.path / f"results.{ending}"
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with a rate and the time left on a terminal, a line a minute on a pipe."""
+"""Progress of long work: a bar on a terminal, a line a minute on a pipe, nothing where it is unwanted."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-# Between two lines where there is no terminal: a log stays readable, and nobody thinks it hangs.
-LINE_SECONDS = 60.0
+# Seconds between two lines on a pipe.
+PIPE_SECONDS = 60.0
 
 
 class Progress(Protocol):
-    """What long work is given to say how far it is."""
+    """What long work reports to."""
 
     def advance(self, done: float, note: str = "") -> None:
-        """Say that `done` more units are finished, with a short note to show."""
+        """Report that `done` more units are finished, with a short note to show."""
+
+    def skip(self, done: float) -> None:
+        """Report units that were finished before, by a run that is resumed."""
 
     def total(self, units: float) -> None:
-        """Say how many units there are in all."""
+        """Report how many units there are in all."""
 
 
 class Silent:
@@ -27,30 +30,9 @@ class Silent:
 
     def advance(self, done: float, note: str = "") -> None: ...
 
+    def skip(self, done: float) -> None: ...
+
     def total(self, units: float) -> None: ...
-
-
-class Lines:
-    """A progress for a pipe or a log: a line on stderr, at most one every `LINE_SECONDS`."""
-
-    def __init__(self, title: str, total: float | None) -> None:
-        self._title, self._total, self._done = title, total, 0.0
-        self._began = self._told = time.monotonic()
-
-    def advance(self, done: float, note: str = "") -> None:
-        self._done += done
-        now = time.monotonic()
-        if now - self._told < LINE_SECONDS:
-            return
-        self._told = now
-        said = f"{self._title}: {self._done:,.0f}"
-        if self._total:
-            left = (now - self._began) / max(self._done, 1e-9) * (self._total - self._done)
-            said += f" of {self._total:,.0f}, about {max(left, 0) / 60:.0f} min left"
-        sys.stderr.write(f"{said}{f'  {note}' if note else ''}\n")
-
-    def total(self, units: float) -> None:
-        self._total = units
 
 
 class _Bar:
@@ -60,18 +42,53 @@ class _Bar:
     def advance(self, done: float, note: str = "") -> None:
         self._bar.update(self._task, advance=done, note=note)  # type: ignore[attr-defined]
 
+    def skip(self, done: float) -> None:
+        self._bar.update(self._task, advance=done)  # type: ignore[attr-defined]
+
     def total(self, units: float) -> None:
         self._bar.update(self._task, total=units)  # type: ignore[attr-defined]
 
 
+class _Lines:
+    """Writes a line on stderr from time to time: units, share, time left, note."""
+
+    def __init__(self, title: str, units: float | None) -> None:
+        self.title, self.units = title, units
+        self.done = self.skipped = 0.0
+        self.started = self.shown = time.monotonic()
+
+    def skip(self, done: float) -> None:
+        self.done += done
+        self.skipped += done
+
+    def advance(self, done: float, note: str = "") -> None:
+        self.done += done
+        now = time.monotonic()
+        if now - self.shown < PIPE_SECONDS:
+            return
+        self.shown = now
+        parts = [f"{self.title}: {self.done:,.0f}{f' of {self.units:,.0f}' if self.units else ''}"]
+        if self.units and self.done > self.skipped:
+            left = (self.units - self.done) * (now - self.started) / (self.done - self.skipped)
+            parts.append(f"{duration(left)} left")
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {', '.join([*parts, *filter(None, [note])])}\n")
+        sys.stderr.flush()
+
+    def total(self, units: float) -> None:
+        self.units = units
+
+
 @contextmanager
 def progress(title: str, total: float | None = None, quiet: bool = False) -> Iterator[Progress]:
-    """Show on stderr how far the block is: a bar on a terminal, else a line a minute; or be `quiet`."""
+    """Show progress on stderr while the block runs: a bar on a terminal, else a line a minute.
+
+    Work that takes less than a minute shows nothing on a pipe; with `quiet` nothing is ever shown.
+    """
     if quiet:
         yield Silent()
         return
     if not sys.stderr.isatty():
-        yield Lines(title, total)
+        yield _Lines(title, total)
         return
     from rich.console import Console
     from rich.progress import (
@@ -89,3 +106,10 @@ def progress(title: str, total: float | None = None, quiet: bool = False) -> Ite
                TextColumn("{task.fields[note]}", markup=False))
     with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
         yield _Bar(bar, bar.add_task(title, total=total, note=""))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,1 +1,1 @@
-"""Where runs are computed: processes of this machine."""
+"""Where runs are computed. `LocalEngine` uses processes of this machine; nothing else knows which it is."""

@@ -113,7 +113,7 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
 
 
 def overalls(scores: Scores) -> dict[str, float]:
-    """Return those of the named overall scores (DESIGN §7) that these tasks have."""
+    """Return those of the named overall scores that these tasks have."""
     names = {task: list(values) for task, values in scores.items()}
     return {name: overall(name, scores) for name in NAMED_SCORES
             if scores and check_formula(name, names) is None}

@@ -23,7 +23,7 @@ class SimCSE(InBatch):
     Source: Gao et al. 2021, SimCSE, eq. 1 (L-9); P-9, P-10.
 
     Departs: practices prints h_j for h_j⁺ in the denominator, takes τ = 0.1 for the paper's 0.05,
-    and calls labelled pairs unsupervised (PX-3).
+    and calls labelled pairs unsupervised.
     """
 
     temperature: float = Field(default=0.05, gt=0)

@@ -1,4 +1,4 @@
-"""Small figures as inline SVG. Colours are the page's variables, so that they follow light and dark."""
+"""Small figures as SVG. Colours are the page's variables, so that they follow light and dark."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
@@ -18,13 +19,28 @@ NUM_COLOURS = 8
 MOST_POINTS, MOST_DOTS = 200, 3000
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A drawing; printed, it is an inline SVG for the page."""
+
+    width: float
+    height: float
+    body: str
+
+    def __str__(self) -> str:
+        """Return an SVG that shrinks with the page while its letters can be read, and then scrolls."""
+        least = min(self.width, max(300.0, 0.7 * self.width))
+        return (f'<svg viewBox="-1 -1 {self.width + 2:g} {self.height + 2:g}" role=img '
+                f'style="max-width:{self.width:g}px;min-width:{least:g}px">{self.body}</svg>')
+
+
 def colour(number: int) -> str:
     """Return the variable of the n-th colour."""
     return f"var(--c{number % NUM_COLOURS})"
 
 
 def short(value: float) -> str:
-    """Return a number as an axis tells it."""
+    """Return a number as an axis shows it."""
     if value == 0:
         return "0"
     if abs(value) >= 10000 or abs(value) < 0.001:
@@ -33,7 +49,7 @@ def short(value: float) -> str:
 
 
 def labelled(values: Sequence[float]) -> list[str]:
-    """Return evenly spaced numbers as an axis tells them: with the digits that tell them apart."""
+    """Return evenly spaced numbers as an axis shows them: with as many digits as tell them apart."""
     step = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
     if not 1e-6 < step < 1e5 or max(map(abs, values)) >= 1e6:
         return [short(value) for value in values]
@@ -53,39 +69,39 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def wide(said: str) -> float:
+def text_width(line: str) -> float:
     """Return about how many pixels a line of text takes, in the widest of the usual fonts (DejaVu Sans)."""
-    return sum(map(_letter, said))
+    return sum(map(_letter_width, line))
 
 
-def _letter(letter: str) -> float:
-    if unicodedata.category(letter) in ("Mn", "Cf"):  # an accent upon, or a joint between letters
+def _letter_width(letter: str) -> float:
+    if unicodedata.category(letter) in ("Mn", "Cf"):  # an accent, or a joint between letters
         return 0.0
     if unicodedata.east_asian_width(letter) in "WF":
         return 14.0
     return 4.0 if letter in "ijlt.,:;'|!()[] " else 10.5 if letter in "mwMW@%" else 7.0 + letter.isupper()
 
 
-def shortened(said: str, room: float) -> str:
-    """Return a text that takes at most `room` pixels: of a long one its beginning and its end."""
-    if wide(said) <= room:
-        return said
-    for kept in range(min(len(said) - 1, int(room)), 1, -1):
+def shortened(line: str, room: float) -> str:
+    """Return a text that takes at most `room` pixels: a long one keeps its beginning and its end."""
+    if text_width(line) <= room:
+        return line
+    for kept in range(min(len(line) - 1, int(room)), 1, -1):
         tail = kept // 3
-        made = f"{said[:kept - tail]}…{said[len(said) - tail:]}"
-        if wide(made) <= room:
-            return made
+        candidate = f"{line[:kept - tail]}…{line[len(line) - tail:]}"
+        if text_width(candidate) <= room:
+            return candidate
     return "…"
 
 
-def text(x: float, y: float, said: str, name: str = "tick", anchor: str = "middle") -> str:
-    """Return a line of text."""
-    return f'<text class="{name}" x={x:.1f} y={y:.1f} text-anchor={anchor}>{escape(said)}</text>'
+def text(x: float, y: float, line: str, name: str = "tick", anchor: str = "middle") -> str:
+    """Return a line of text; `name` is its class in the page's style."""
+    return f'<text class="{name}" x={x:.1f} y={y:.1f} text-anchor={anchor}>{escape(line)}</text>'
 
 
-def rect(x: float, y: float, width: float, height: float, title: str, more: str) -> str:
-    """Return a box that tells `title` under the pointer."""
-    return (f'<rect x={x:.1f} y={y:.1f} width={width:.1f} height={height:.1f} {more}>'
+def rect(x: float, y: float, width: float, height: float, title: str, attributes: str) -> str:
+    """Return a box that shows `title` under the pointer."""
+    return (f'<rect x={x:.1f} y={y:.1f} width={width:.1f} height={height:.1f} {attributes}>'
             f"<title>{escape(title)}</title></rect>")
 
 
@@ -97,19 +113,19 @@ class Axes:
         self.x, self.y = _widened(x), _widened(y)
         self.width, self.height = width, height
         self.parts: list[str] = []
-        rows, columns = (list(zip(found, labelled(found), strict=True))
-                         for found in (ticks(*self.y), ticks(*self.x)))
-        # The numbers of the axes have the room that they need beside the rotated title, and at the right.
-        self.left = max(LEFT, (16 if ylabel else 2) + max(wide(said) for _, said in rows) + 6)
-        self.right = max(RIGHT, wide(columns[-1][1]) / 2)
-        for value, said in rows:
+        rows, columns = (list(zip(values, labelled(values), strict=True))
+                         for values in (ticks(*self.y), ticks(*self.x)))
+        # The numbers of the axes get the room that they need beside the rotated title, and at the right.
+        self.left = max(LEFT, (16 if ylabel else 2) + max(text_width(label) for _, label in rows) + 6)
+        self.right = max(RIGHT, text_width(columns[-1][1]) / 2)
+        for value, label in rows:
             at = self.down(value)
             self.parts.append(f'<path class=grid d="M{self.left:g} {at:.1f}H{width - self.right:g}"/>'
-                              + text(self.left - 6, at + 3.5, said, anchor="end"))
-        step = math.ceil(len(columns) * (6 + max(wide(said) for _, said in columns))
+                              + text(self.left - 6, at + 3.5, label, anchor="end"))
+        step = math.ceil(len(columns) * (6 + max(text_width(label) for _, label in columns))
                          / (width - self.left - self.right))
-        self.marks = [text(self.across(value), height - BOTTOM + 15, said)
-                      for value, said in columns[::step]]
+        self.marks = [text(self.across(value), height - BOTTOM + 15, label)
+                      for value, label in columns[::step]]
         self.parts.append(f'<path class=axis d="M{self.left:g} {height - BOTTOM}H{width - self.right:g}"/>')
         if xlabel:
             middle = (self.left + width - self.right) / 2
@@ -129,24 +145,24 @@ class Axes:
 
     def line(self, points: Series, number: int, dashed: bool = False, title: str = "",
              marked: bool = True) -> None:
-        """Add a curve; of many points neighbours are averaged, few of them are `marked` with dots."""
-        held = [(self.across(x), self.down(y)) for x, y in thinned(points) if math.isfinite(y)]
-        if not held:
+        """Add a curve; neighbours are averaged if there are many points, few get dots if `marked`."""
+        places = [(self.across(x), self.down(y)) for x, y in thinned(points) if math.isfinite(y)]
+        if not places:
             return
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in held)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         self.parts.append(f'<g><title>{escape(title)}</title><polyline class=line points="{path}" '
                           f'stroke="{colour(number)}"{dash}/>')
-        if marked and len(held) <= 20:
+        if marked and len(places) <= 20:
             self.parts += [f'<circle cx={x:.1f} cy={y:.1f} r=2.6 fill="{colour(number)}"/>'
-                           for x, y in held]
+                           for x, y in places]
         self.parts.append("</g>")
 
     def dots(self, points: Series, number: int, radius: float = 2.2) -> None:
         """Add dots; of very many an even share."""
         step = max(1, math.ceil(len(points) / MOST_DOTS))
-        made = "".join(f"M{self.across(x):.1f} {self.down(y):.1f}h0" for x, y in points[::step])
-        self.parts.append(f'<path class=dots d="{made}" stroke="{colour(number)}" '
+        path = "".join(f"M{self.across(x):.1f} {self.down(y):.1f}h0" for x, y in points[::step])
+        self.parts.append(f'<path class=dots d="{path}" stroke="{colour(number)}" '
                           f"stroke-width={2 * radius} />")
 
     def rule(self, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -162,8 +178,8 @@ class Axes:
         self.parts.append(rect(x0, min(top, floor), max(0.5, x1 - x0), abs(floor - top), title,
                                f'fill="{colour(number)}"'))
 
-    def __str__(self) -> str:
-        return picture(self.width, self.height, "".join(self.parts + self.marks))
+    def picture(self) -> Picture:
+        return Picture(self.width, self.height, "".join(self.parts + self.marks))
 
 
 def thinned(points: Series, most: int = MOST_POINTS) -> list[tuple[float, float]]:
@@ -182,26 +198,72 @@ def _widened(bounds: tuple[float, float]) -> tuple[float, float]:
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
-def picture(width: float, height: float, body: str) -> str:
-    """Return an SVG that shrinks with the page as far as its letters can be read; then it scrolls."""
-    least = min(width, max(300.0, 0.7 * width))
-    return (f'<svg viewBox="-1 -1 {width + 2:g} {height + 2:g}" role=img '
-            f'style="max-width:{width:g}px;min-width:{least:g}px">{body}</svg>')
-
-
 # What the page's style gives a picture, for one that leaves the page: its light colours, and rules.
-_LIGHT = {"ink": "#1c2024", "soft": "#5c6670", "card": "#f6f8f9", "c0": "#0072b2", "c1": "#d55e00",
-          "c2": "#009e73", "c3": "#cc79a7", "c4": "#b07d00", "c5": "#3a9bd9", "c6": "#7a6fbe",
-          "c7": "#7d858c"}
-_RULES = ("svg{background:#fff;font:11px system-ui,sans-serif}text{fill:var(--soft)}"
-          ".title{fill:var(--ink);font-weight:600}.part{fill:var(--card)}.join{stroke:var(--soft);fill:none}")
+_LIGHT = {"ink": "#1c2024", "soft": "#5c6670", "card": "#f6f8f9", "paper": "#ffffff", "rule": "#dde2e6",
+          "good": "#00704f", "bad": "#b3400a", "c0": "#0072b2", "c1": "#d55e00", "c2": "#009e73",
+          "c3": "#cc79a7", "c4": "#b07d00", "c5": "#3a9bd9", "c6": "#7a6fbe", "c7": "#7d858c"}
+_RULES = ("svg{font-family:system-ui,sans-serif;font-size:11px}text{fill:var(--soft)}"
+          ".title{fill:var(--ink);font-weight:600}.mark{fill:var(--ink)}.on{fill:var(--paper)}"
+          ".grid{stroke:var(--rule);fill:none}.axis,.join{stroke:var(--soft);fill:none}"
+          ".line{fill:none;stroke-width:1.8;stroke-linejoin:round}"
+          ".dots{fill:none;stroke-linecap:round;stroke-opacity:.45}"
+          ".rule{stroke:var(--soft);stroke-dasharray:4 4;fill:none}"
+          ".cell{stroke:var(--rule);stroke-width:.5}"
+          ".part{fill:var(--card);stroke:var(--c0)}")
+_LINE = 15.0
 
 
-def standing_alone(picture: str) -> str:
-    """Return the drawing of a model as a file of its own: XML, with its style in it."""
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption and the names of its colours, for the page or as a file of its own."""
+
+    picture: Picture
+    caption: str
+    names: tuple[str, ...] = ()
+
+    def file(self) -> str:
+        """Return an SVG file: XML, with its style, its caption above and its legend below the picture."""
+        width = max(self.picture.width, 300.0)
+        caption = _wrapped(self.caption.split(" "), width)
+        parts = [text(0, _LINE * row, line, "title", "start") for row, line in enumerate(caption, 1)]
+        top = _LINE * len(caption) + 8
+        parts.append(f'<g transform="translate(0 {top:g})">{self.picture.body}</g>')
+        bottom = top + self.picture.height + 6
+        x = 0.0
+        for number, name in enumerate(self.names):
+            label = shortened(name, width - 20)
+            if x and x + 20 + text_width(label) > width:
+                x, bottom = 0.0, bottom + _LINE
+            parts.append(f'<rect x={x:.1f} y={bottom + 4:.1f} width=14 height=4 fill="{colour(number)}"/>'
+                         + text(x + 18, bottom + 10, label, anchor="start"))
+            x += 34 + text_width(label)
+        height = bottom + (_LINE if self.names else 0)
+        return _as_xml(width + 2, height + 2, "".join(parts))
+
+
+def _wrapped(words: Sequence[str], width: float) -> list[str]:
+    lines = [""]
+    for word in words:
+        line = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and text_width(line) > width:
+            lines.append(word)
+        else:
+            lines[-1] = line
+    return [shortened(line, width) for line in lines if line]
+
+
+def _as_xml(width: float, height: float, body: str) -> str:
+    """Return a drawing as XML: attributes are quoted, and colours stand for the page's variables."""
     def quoted(tag: re.Match[str]) -> str:
         return re.sub(r"\s([\w-]+)=([\w.-]+)", r' \1="\2"', tag[0])
 
-    head, _, rest = re.sub("<[^>]*>", quoted, picture).partition(">")
-    made = f'{head} xmlns="http://www.w3.org/2000/svg"><style>{_RULES}</style>{rest}\n'
-    return re.sub(r"var\(--(\w+)\)", lambda name: _LIGHT[name[1]], made)
+    svg = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1 -1 {width:g} {height:g}" '
+           f'width="{width:g}" height="{height:g}"><style>{_RULES}</style>'
+           f'<rect x="-1" y="-1" width="{width:g}" height="{height:g}" fill="#fff"/>'
+           f'{re.sub("<[^>]*>", quoted, body)}</svg>\n')
+    return re.sub(r"var\(--(\w+)\)", lambda name: _LIGHT.get(name[1], name[0]), _without_controls(svg))
+
+
+def _without_controls(svg: str) -> str:
+    """Return a text without the characters that XML forbids."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]", "\ufffd", svg)

@@ -1,4 +1,4 @@
-"""Optuna's side of a sweep: which trial next, which to give up, which parameter mattered."""
+"""Optuna's side of a sweep: which trial comes next, which is pruned, which parameter matters."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import ConfigError
+from polytask.core.errors import MissingExtra
 from polytask.studies.statistics import less_is_better
 from polytask.studies.sweep import Sweep, grid
 
-# Trials that end before a median says anything of the next ones.
+# Trials that must have ended before their median prunes others.
 STARTUP = 4
-_GIVEN_UP, _SECONDS = "given_up", "seconds"
+_PRUNED, _SECONDS = "pruned", "seconds"
 
 
 @dataclass(frozen=True)
 class FinishedTrial:
-    """A trial that ended: its numbers, its metrics (None where it was given up), its seconds."""
+    """A trial that ended: what it drew, its metrics (None if it was pruned), its seconds."""
 
     number: int
     drawn: dict[str, Any]
@@ -28,23 +28,22 @@ class FinishedTrial:
 
 
 def available() -> None:
-    """Raise `ConfigError` with the pip command where Optuna is not installed."""
+    """Raise `MissingExtra` with the pip command if Optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise ConfigError("polytask sweep: needs Optuna, which is not installed; expected: "
-                          "pip install 'polytask[sweep]'") from None
+        raise MissingExtra("polytask sweep", "sweep") from None
 
 
 class Search:
-    """A search in a journal file. Trials are named by their numbers, from 0."""
+    """A search in a journal file. Trials are numbered from 0."""
 
     def __init__(self, sweep: Sweep, study: Any) -> None:
         self.sweep, self.study = sweep, study
 
     @classmethod
     def open(cls, sweep: Sweep, journal: Path, seed: int) -> Search:
-        """Return the search of a journal, begun if there is none."""
+        """Return the search of a journal; a new one if there is none."""
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -58,17 +57,18 @@ class Search:
             journal.parent.mkdir(parents=True, exist_ok=True)
             study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
-                directions=["minimize" if less_is_better(each) else "maximize"
-                            for each in sweep.metrics],
+                directions=["minimize" if less_is_better(metric) else "maximize"
+                            for metric in sweep.metrics],
                 sampler=sampler, pruner=pruner, load_if_exists=True)
-        made = cls(sweep, study)
-        # Seeded by what is there too: going on after a kill does not draw the first trials again.
-        if sweep.sampler == "tpe" and made.asked:
-            study.sampler = optuna.samplers.TPESampler(seed=seed + made.asked)
-        return made
+        search = cls(sweep, study)
+        # The seed depends on the trials so far: a killed search must not draw its first trials again.
+        if sweep.sampler == "tpe" and search.asked:
+            study.sampler = optuna.samplers.TPESampler(seed=seed + search.asked)
+        return search
 
     @property
     def asked(self) -> int:
+        """The number of trials so far."""
         return len(self.study.get_trials(deepcopy=False)) - len(self._waiting())
 
     def _waiting(self) -> list[Any]:
@@ -77,36 +77,37 @@ class Search:
         return self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))  # type: ignore[no-any-return]
 
     def left_open(self) -> list[int]:
-        """Return the trials that have no result yet: killed, interrupted, failed."""
+        """Return the trials without a result: killed, interrupted or failed."""
         import optuna
 
-        return [each.number for each in self.study.get_trials(deepcopy=False)
-                if each.state == optuna.trial.TrialState.RUNNING and set(each.params) == self._names]
+        return [trial.number for trial in self.study.get_trials(deepcopy=False)
+                if trial.state == optuna.trial.TrialState.RUNNING and set(trial.params) == self._names]
 
     @property
     def _names(self) -> set[str]:
-        return {each.name for each in self.sweep.parameters}
+        return {parameter.name for parameter in self.sweep.parameters}
 
     def ask(self) -> int | None:
-        """Return the number of a new trial; None where a grid has none left."""
+        """Return the number of a new trial; None if a grid has none left."""
         if self.sweep.sampler == "grid" and not self._waiting():
-            taken = [each.params for each in self.study.get_trials(deepcopy=False)]
+            taken = [trial.params for trial in self.study.get_trials(deepcopy=False)]
             left = next((places for places in grid(self.sweep) if places not in taken), None)
             if left is None:
                 return None
             self.study.enqueue_trial(left)
         trial = self.study.ask()
-        for each in self.sweep.parameters:
-            if each.values:
-                trial.suggest_categorical(each.name, list(range(len(each.values))))
-            elif each.whole:
-                trial.suggest_int(each.name, int(each.low), int(each.high), log=each.log)
+        for parameter in self.sweep.parameters:
+            name, low, high = parameter.name, parameter.low, parameter.high
+            if parameter.values:
+                trial.suggest_categorical(name, list(range(len(parameter.values))))
+            elif parameter.whole:
+                trial.suggest_int(name, int(low), int(high), log=parameter.log)
             else:
-                trial.suggest_float(each.name, each.low, each.high, log=each.log)
+                trial.suggest_float(name, low, high, log=parameter.log)
         return int(trial.number)
 
     def drawn(self, number: int) -> dict[str, Any]:
-        """Return what a trial drew: a place in a list or a number for each parameter."""
+        """Return what a trial drew: a place in a list, or a number, for each parameter."""
         return dict(self.study.get_trials(deepcopy=False)[number].params)
 
     def _open(self, number: int) -> Any:
@@ -115,23 +116,24 @@ class Search:
         return optuna.trial.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Say a trial's score after `step` updates."""
+        """Report a trial's score after `step` updates."""
         trial = self.study.get_trials(deepcopy=False)[number]
         if step not in trial.intermediate_values:
             self._open(number).report(value, step)
 
-    def gives_up(self, number: int) -> bool:
+    def prunes(self, number: int) -> bool:
         """Return whether a trial is worse than the median of the others at the same step."""
-        if self.given_up(number):
+        if self.pruned(number):
             return True
         trial = self._open(number)
         if not trial.should_prune():
             return False
-        trial.set_user_attr(_GIVEN_UP, True)
+        trial.set_user_attr(_PRUNED, True)
         return True
 
-    def given_up(self, number: int) -> bool:
-        return bool(self.study.get_trials(deepcopy=False)[number].user_attrs.get(_GIVEN_UP))
+    def pruned(self, number: int) -> bool:
+        """Return whether a trial was pruned, whether or not its run has stopped yet."""
+        return bool(self.study.get_trials(deepcopy=False)[number].user_attrs.get(_PRUNED))
 
     def tell(self, number: int, values: Sequence[float], seconds: float) -> None:
         """End a trial with its metrics."""
@@ -139,50 +141,50 @@ class Search:
         trial.set_user_attr(_SECONDS, seconds)
         self.study.tell(trial, list(values))
 
-    def prune(self, number: int) -> None:
-        """End a trial that was given up."""
+    def end_pruned(self, number: int) -> None:
+        """End a pruned trial."""
         import optuna
 
         self.study.tell(self._open(number), state=optuna.trial.TrialState.PRUNED)
 
     def finished(self) -> list[FinishedTrial]:
-        """Return the trials that ended, in their order."""
+        """Return the trials that ended, in order."""
         import optuna
 
         states = optuna.trial.TrialState
-        return [FinishedTrial(each.number, dict(each.params),
-                         tuple(each.values) if each.state == states.COMPLETE else None,
-                         float(each.user_attrs.get(_SECONDS, 0.0)))
-                for each in self.study.get_trials(deepcopy=False)
-                if each.state in (states.COMPLETE, states.PRUNED)]
+        return [FinishedTrial(trial.number, dict(trial.params),
+                              tuple(trial.values) if trial.state == states.COMPLETE else None,
+                              float(trial.user_attrs.get(_SECONDS, 0.0)))
+                for trial in self.study.get_trials(deepcopy=False)
+                if trial.state in (states.COMPLETE, states.PRUNED)]
 
     def importances(self) -> dict[str, dict[str, float]]:
         """Return metric → parameter → its share of what the parameters explain (fANOVA).
 
-        Empty where there are too few trials, or none that differ, to tell.
+        A metric is left out if there are too few trials, or no two that differ.
         """
         import optuna
 
-        whole = [each for each in self.finished() if each.values is not None]
-        made: dict[str, dict[str, float]] = {}
+        complete = [trial for trial in self.finished() if trial.values is not None]
+        shares: dict[str, dict[str, float]] = {}
         for place, metric in enumerate(self.sweep.metrics):
-            values = {each.values[place] for each in whole if each.values}
-            if len(whole) < STARTUP or len(values) < 2:
+            values = {trial.values[place] for trial in complete if trial.values}
+            if len(complete) < STARTUP or len(values) < 2:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                made[metric] = optuna.importance.get_param_importances(
+                shares[metric] = optuna.importance.get_param_importances(
                     self.study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
                     target=lambda trial, place=place: trial.values[place])
-        return made
+        return shares
 
 
 def front(trials: Sequence[FinishedTrial], metrics: Sequence[str]) -> list[FinishedTrial]:
-    """Return the trials that no other is as good as in all metrics and better in one."""
-    signs = [-1 if less_is_better(each) else 1 for each in metrics]
-    whole = [(each, tuple(sign * value for sign, value in zip(signs, each.values, strict=True)))
-             for each in trials if each.values is not None]
-    best = [each for each, mine in whole
-            if not any(other != mine and all(a >= b for a, b in zip(other, mine, strict=True))
-                       for _, other in whole)]
+    """Return the Pareto front: trials that no other one equals in all metrics and beats in one."""
+    signs = [-1 if less_is_better(metric) else 1 for metric in metrics]
+    complete = [(trial, tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)))
+                for trial in trials if trial.values is not None]
+    best = [trial for trial, values in complete
+            if not any(other != values and all(a >= b for a, b in zip(other, values, strict=True))
+                       for _, other in complete)]
     return best[:1] if best and len(best[0].values or ()) == 1 else best

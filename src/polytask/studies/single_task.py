@@ -9,45 +9,47 @@ from typing import Any
 from polytask.core.toml import TomlTable
 from polytask.studies.study import StudyRow
 
-# What only several tasks have, and what may name the others.
-_OF_SEVERAL = ("schedule", "weighting", "surgery", "gradient_cosines", "score")
+# Settings that only several tasks have, and settings that may name the others.
+_MULTI_TASK = ("schedule", "weighting", "surgery", "gradient_cosines", "score")
 
 
 def single_rows(base: StudyRow) -> list[StudyRow]:
-    """Return a row for each task of the base row: the task alone, everything else as it is there.
+    """Return a row for each task of the base row: the task alone, everything else unchanged.
 
-    The budget is the same: the task's rows, batch size, number of epochs, optimizer and encoder. Left
-    out is what concerns several tasks: schedule, weighting, surgery, and what names other tasks.
+    The budget is the same: the task's rows, batch size, number of epochs, optimizer and encoder. What
+    concerns several tasks is left out: schedule, weighting, surgery, and what names other tasks.
     """
     return [StudyRow(f"{task} alone", _alone(base.config, task), single=task)
             for task in base.config["tasks"]]
 
 
 def _alone(config: TomlTable, task: str) -> TomlTable:
-    made = copy.deepcopy(config)
-    made["tasks"] = {task: made["tasks"][task]}
+    alone = copy.deepcopy(config)
+    alone["tasks"] = {task: alone["tasks"][task]}
     others = set(config["tasks"]) - {task}
-    train = _own(made.get("train", {}), task, others)
-    phases = [_own(phase, task, others) for phase in train.pop("phases", [])
+    train = _without_others(alone.get("train", {}), task, others)
+    phases = [_without_others(phase, task, others) for phase in train.pop("phases", [])
               if task in phase.get("tasks", [task])]
-    made["train"] = train | ({"phases": phases} if phases else {})
-    return made
+    alone["train"] = train | ({"phases": phases} if phases else {})
+    return alone
 
 
-def _own(train: Mapping[str, Any], task: str, others: set[str]) -> TomlTable:
+def _without_others(train: Mapping[str, Any], task: str, others: set[str]) -> TomlTable:
     """Return training settings without what concerns several tasks, or another one."""
-    made = {key: value for key, value in train.items() if key not in (*_OF_SEVERAL, "tasks")}
-    if isinstance(made.get("batch_size"), dict):
-        made["batch_size"] = {task: made["batch_size"].get(task, 16)}
-    if "regularizers" in made:
-        made["regularizers"] = [_narrowed(each, task) for each in made["regularizers"] if _acts(each, task)]
-    rates = made.get("optimizer", {}).get("layer_rates")
+    settings = {key: value for key, value in train.items() if key not in (*_MULTI_TASK, "tasks")}
+    if isinstance(settings.get("batch_size"), dict):
+        settings["batch_size"] = {task: settings["batch_size"].get(task, 16)}
+    if "regularizers" in settings:
+        settings["regularizers"] = [_narrowed(regularizer, task) for regularizer in settings["regularizers"]
+                                    if _acts_on(regularizer, task)]
+    rates = settings.get("optimizer", {}).get("layer_rates")
     if rates:
-        made["optimizer"]["layer_rates"] = {key: value for key, value in rates.items() if key not in others}
-    return made
+        settings["optimizer"]["layer_rates"] = {
+            key: value for key, value in rates.items() if key not in others}
+    return settings
 
 
-def _acts(regularizer: Any, task: str) -> bool:
+def _acts_on(regularizer: Any, task: str) -> bool:
     named = regularizer.get("tasks") if isinstance(regularizer, dict) else None
     return not named or task in named
 

@@ -1,12 +1,12 @@
-"""Scores of finished runs with their uncertainty: dev rows drawn again, and the spread of the seeds.
+"""Scores of finished runs with their uncertainty: resampled dev rows, and the spread over seeds.
 
-Two sources of chance stand behind a dev score: which rows are in the dev set, and the seed of the
-training. Rows: the predictions are scored again on `RESAMPLES` draws of the dev rows with
-replacement, the same draws for every run that was scored on the same rows, so that of a difference
-what the rows have in common cancels. Seeds: s / √n, of the differences seed by seed where two rows
-have the same seeds. The two add up as variances. The few seeds of a study know their spread badly, so
-a verdict asks Student's t, with the degrees of freedom of Welch and Satterthwaite; with one seed
-nothing is known of the second source, and the error leaves it out.
+A dev score depends on chance twice: on which rows are in the dev set, and on the seed of the training.
+Rows: the predictions are scored again on `RESAMPLES` bootstrap samples of the dev rows, the same samples
+for every run that was scored on the same rows, so that what two runs have in common cancels in their
+difference. Seeds: s / √n, of the differences seed by seed where two rows have the same seeds. The two
+add up as variances. A study's few seeds estimate their spread badly, so a verdict uses Student's t with
+Welch and Satterthwaite's degrees of freedom; one seed says nothing of the second source, and the error
+then leaves it out.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall
 from polytask.metrics.registry import Array
-from polytask.studies.run_results import Predicted, RunResults
+from polytask.studies.run_results import LabelledPredictions, RunResults
 
 Runs = Mapping[int, Mapping[str, RunResults]]
-"""Seed → task → the run that answers it."""
+"""Seed → task → the run that was trained on it."""
 
 RESAMPLES = 1000
-# How likely two standard errors are between equals, where the error is well known.
+# The chance of a difference beyond two standard errors between equals, where the error is well known.
 TIE = math.erfc(math.sqrt(2))
 OVERALL = "overall"
-# Row numbers drawn at once, at most: what bounds the memory.
+# Row numbers sampled at once, at most: this bounds the memory.
 _AT_ONCE = 4_000_000
 
 
@@ -52,11 +52,11 @@ class Difference:
     mean: float
     error: float
     freedom: float = math.inf
-    """Degrees of freedom of the error: few where few seeds make the most of it."""
+    """Degrees of freedom of the error: few where most of it comes from few seeds."""
     same_rows: bool = True
     """Whether both were scored on the same dev rows."""
     less_is_better: bool = False
-    """Whether the score is an error."""
+    """Whether the score is an error, such as mae."""
 
     @property
     def p(self) -> float:
@@ -69,13 +69,13 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """A difference of at most two standard errors is a tie; with few seeds, one as likely as that."""
+        """A difference of up to two standard errors is a tie; with few seeds, one equally likely."""
         if self.p >= TIE:
             return "tie"
         return "better" if (self.mean > 0) != self.less_is_better else "worse"
 
-    def told(self) -> dict[str, Any]:
-        """Return it as data."""
+    def to_json(self) -> dict[str, Any]:
+        """Return it as data for `results.json`."""
         return {"mean": self.mean, "error": self.error, "p": self.p, "verdict": self.verdict,
                 "same_rows": self.same_rows}
 
@@ -85,38 +85,40 @@ class Scored:
     """The scores of one row. Keys: "sst.accuracy" (a task's own metric), "overall.cs224n"."""
 
     seeds: list[int] = field(default_factory=list)
-    each: dict[str, list[float]] = field(default_factory=dict)
-    """A value a seed."""
-    drawn: dict[str, Array] = field(default_factory=dict)
-    """(RESAMPLES,) means over the seeds, of the rows drawn again."""
+    by_seed: dict[str, list[float]] = field(default_factory=dict)
+    """One value per seed."""
+    resampled: dict[str, Array] = field(default_factory=dict)
+    """(RESAMPLES,) means over the seeds, on the resampled rows."""
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Which dev rows a score is of."""
+    """Fingerprints of the dev rows behind a score."""
 
     def cell(self, key: str) -> Cell:
-        each, drawn = np.asarray(self.each[key]), self.drawn[key]
-        mean, seeds, freedom = float(each.mean()), *_of_seeds(each)
-        wide = 0.0
-        if len(each) > 1:
+        """Return the mean of a score with its uncertainty."""
+        values, resampled = np.asarray(self.by_seed[key]), self.resampled[key]
+        mean, seed_error, freedom = float(values.mean()), *_seed_error(values)
+        margin = 0.0
+        if len(values) > 1:
             from scipy.stats import t
 
-            wide = float(t.ppf(0.975, freedom)) * seeds
-        low, high = np.percentile(drawn, [2.5, 97.5])
-        return Cell(mean, float(each.std(ddof=1)) if len(each) > 1 else None,
-                    math.hypot(float(drawn.std()), seeds), mean - math.hypot(mean - float(low), wide),
-                    mean + math.hypot(float(high) - mean, wide))
+            margin = float(t.ppf(0.975, freedom)) * seed_error
+        low, high = np.percentile(resampled, [2.5, 97.5])
+        return Cell(mean, float(values.std(ddof=1)) if len(values) > 1 else None,
+                    math.hypot(float(resampled.std()), seed_error),
+                    mean - math.hypot(mean - float(low), margin),
+                    mean + math.hypot(float(high) - mean, margin))
 
     def minus(self, other: Scored, key: str) -> Difference:
         """Return this score minus another's, paired over what they share."""
-        ours, theirs = np.asarray(self.each[key]), np.asarray(other.each[key])
-        rows = float((self.drawn[key] - other.drawn[key]).std())
+        ours, theirs = np.asarray(self.by_seed[key]), np.asarray(other.by_seed[key])
+        row_error = float((self.resampled[key] - other.resampled[key]).std())
         if self.seeds == other.seeds:
-            parts = [(rows, math.inf), _of_seeds(ours - theirs)]
+            errors = [(row_error, math.inf), _seed_error(ours - theirs)]
         else:
-            parts = [(rows, math.inf), _of_seeds(ours), _of_seeds(theirs)]
-        total = sum(error**2 for error, _ in parts)
-        spent = sum(error**4 / freedom for error, freedom in parts)
-        return Difference(float(ours.mean() - theirs.mean()), math.sqrt(total),
-                          total**2 / spent if spent else math.inf,
+            errors = [(row_error, math.inf), _seed_error(ours), _seed_error(theirs)]
+        variance = sum(error**2 for error, _ in errors)
+        denominator = sum(error**4 / freedom for error, freedom in errors)
+        return Difference(float(ours.mean() - theirs.mean()), math.sqrt(variance),
+                          variance**2 / denominator if denominator else math.inf,
                           self.rows.get(key) == other.rows.get(key), less_is_better(key))
 
 
@@ -126,40 +128,40 @@ def less_is_better(key: str) -> bool:
     return task[-1:] != [OVERALL] and name in METRICS and METRICS[name].direction == "lower"
 
 
-def _of_seeds(each: Array) -> tuple[float, float]:
-    """Return the standard error that the seeds give to their mean, and its degrees of freedom."""
-    count = len(each)
-    return (float(each.std(ddof=1)) / math.sqrt(count), count - 1.0) if count > 1 else (0.0, math.inf)
+def _seed_error(values: Array) -> tuple[float, float]:
+    """Return the standard error of the mean over seeds, and its degrees of freedom."""
+    count = len(values)
+    return (float(values.std(ddof=1)) / math.sqrt(count), count - 1.0) if count > 1 else (0.0, math.inf)
 
 
 def scored(runs: Runs, formulas: Iterable[str]) -> Scored:
     """Score the runs of one row: each task by its first metric, and overall by each formula."""
     seeds, formulas = sorted(runs), list(formulas)
-    made = Scored(seeds)
+    row = Scored(seeds)
     values = {seed: _values(runs[seed], formulas) for seed in seeds}
-    drawn = {seed: _drawn(runs[seed], values[seed]) for seed in seeds}
+    resampled = {seed: _resampled(runs[seed], values[seed]) for seed in seeds}
     for task, run in runs[seeds[0]].items():
         name = run.metrics(task)[0]
-        made.each[f"{task}.{name}"] = [values[seed][task][name] for seed in seeds]
-        made.drawn[f"{task}.{name}"] = np.mean([drawn[seed][task][name] for seed in seeds], axis=0)
-        made.rows[f"{task}.{name}"] = tuple(_rows(runs[seed][task], task) for seed in seeds)
+        row.by_seed[f"{task}.{name}"] = [values[seed][task][name] for seed in seeds]
+        row.resampled[f"{task}.{name}"] = np.mean([resampled[seed][task][name] for seed in seeds], axis=0)
+        row.rows[f"{task}.{name}"] = tuple(_fingerprint(runs[seed][task], task) for seed in seeds)
     for formula in formulas:
         key = f"{OVERALL}.{formula}"
-        made.each[key] = [overall(formula, values[seed]) for seed in seeds]
-        made.drawn[key] = np.mean([combined(formula, drawn[seed]) for seed in seeds], axis=0)
-        made.rows[key] = tuple(_rows(run, task) for seed in seeds for task, run in runs[seed].items())
-    return made
+        row.by_seed[key] = [overall(formula, values[seed]) for seed in seeds]
+        row.resampled[key] = np.mean([combined(formula, resampled[seed]) for seed in seeds], axis=0)
+        row.rows[key] = tuple(_fingerprint(run, task) for seed in seeds for task, run in runs[seed].items())
+    return row
 
 
-def _rows(run: RunResults, task: str) -> int:
-    found = run.predictions(task, "dev")
-    return 0 if found is None else found.rows
+def _fingerprint(run: RunResults, task: str) -> int:
+    predictions = run.predictions(task, "dev")
+    return 0 if predictions is None else predictions.fingerprint
 
 
 def overall_formulas(formula: str, metrics: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the overall scores to tell of these tasks, the run's own first.
+    """Return the overall scores to show for these tasks, the run's own first.
 
-    `cs224n` and `mean` are both told where they differ, so that reports of either kind compare.
+    Where `cs224n` and `mean` differ both are shown, so that reports of either kind can be compared.
     """
     standard = check_formula("cs224n", metrics) is None and any(
         names[0] == "pearson" for names in metrics.values())
@@ -171,54 +173,57 @@ def overall_formulas(formula: str, metrics: Mapping[str, Sequence[str]]) -> list
 
 
 def _values(runs: Mapping[str, RunResults], formulas: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return task → metric → value of what is needed: the first metric, and what formulas name."""
-    made: dict[str, dict[str, float]] = {}
+    """Return task → metric → value of the metrics needed: the first one, and those that formulas name."""
+    values: dict[str, dict[str, float]] = {}
     for task, run in runs.items():
         scores = run.results["dev"]["scores"][task]
         first = next(iter(scores))
         named = {metric for formula in formulas if formula not in NAMED_SCORES
-                 for each, name in Formula(formula, runs).terms if each == task
+                 for term_task, name in Formula(formula, runs).terms if term_task == task
                  for metric in [among(name, scores)]}
         if "cs224n" in formulas and first not in ("accuracy", "pearson"):
             named.add("accuracy" if "accuracy" in scores else "pearson")
-        made[task] = {name: float(scores[name] or 0.0) for name in [first, *sorted(named - {first})]}
-    return made
+        values[task] = {name: float(scores[name] or 0.0) for name in [first, *sorted(named - {first})]}
+    return values
 
 
-def _drawn(runs: Mapping[str, RunResults],
-           values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Array]]:
-    made: dict[str, dict[str, Array]] = {}
+def _resampled(runs: Mapping[str, RunResults],
+               values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Array]]:
+    samples: dict[str, dict[str, Array]] = {}
     for task, run in runs.items():
-        found = run.predictions(task, "dev")
-        made[task] = {name: resampled(name, found) if found and found.serves(name)
-                      else np.full(RESAMPLES, value) for name, value in values[task].items()}
-    return made
+        predictions = run.predictions(task, "dev")
+        samples[task] = {name: resampled_scores(name, predictions)
+                         if predictions is not None and predictions.serves(name)
+                         else np.full(RESAMPLES, value) for name, value in values[task].items()}
+    return samples
 
 
-def resampled(metric: str, found: Predicted) -> Array:
-    """Return a metric on `RESAMPLES` draws of the rows with replacement."""
-    predicted, true = found.coded
-    if METRICS[metric].raw and found.unclipped is not None:
-        predicted = found.unclipped
-    chance, size = np.random.default_rng(found.rows), len(true)
+def resampled_scores(metric: str, predictions: LabelledPredictions) -> Array:
+    """Return a metric on `RESAMPLES` bootstrap samples of the rows: (RESAMPLES,)."""
+    predicted, true = predictions.encoded
+    if METRICS[metric].raw and predictions.unclipped is not None:
+        predicted = predictions.unclipped
+    generator, size = np.random.default_rng(predictions.fingerprint), len(true)
     step, parts = max(1, _AT_ONCE // size), []
     for start in range(0, RESAMPLES, step):
-        picks = chance.integers(0, size, (min(step, RESAMPLES - start), size))
-        parts.append(_scores(metric, predicted, true, found.scores, picks))
+        samples = generator.integers(0, size, (min(step, RESAMPLES - start), size))
+        parts.append(_scores(metric, predicted, true, predictions.scores, samples))
     return np.concatenate(parts)
 
 
 def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
-            picks: NDArray[np.int64]) -> Array:
+            samples: NDArray[np.int64]) -> Array:
+    """Return a metric on samples of the rows, (samples, rows) row numbers."""
     if metric == "accuracy":
         same = predicted == true
-        return np.asarray((same.all(-1) if same.ndim > 1 else same)[picks].mean(axis=1))
+        return np.asarray((same.all(-1) if same.ndim > 1 else same)[samples].mean(axis=1))
     if metric == "pearson":
-        return _correlations(predicted[picks], true[picks])
-    found = METRICS[metric]
-    return np.array([0.0 if found.undefined(predicted[pick], true[pick])
-                     else found.value(predicted[pick], true[pick], None if scores is None else scores[pick])
-                     for pick in picks])
+        return _correlations(predicted[samples], true[samples])
+    definition = METRICS[metric]
+    return np.array([0.0 if definition.undefined(predicted[rows], true[rows])
+                     else definition.value(predicted[rows], true[rows],
+                                           None if scores is None else scores[rows])
+                     for rows in samples])
 
 
 def _correlations(a: Array, b: Array) -> Array:
@@ -228,14 +233,18 @@ def _correlations(a: Array, b: Array) -> Array:
     return np.asarray(np.where(scale > 0, (a * b).sum(axis=1) / np.maximum(scale, 1e-300), 0.0))
 
 
-def combined(formula: str, drawn: Mapping[str, Mapping[str, Array]]) -> Array:
-    """Return an overall score of (draws,) values of each task's metrics."""
+def combined(formula: str, resampled: Mapping[str, Mapping[str, Array]]) -> Array:
+    """Return an overall score, (samples,), from the (samples,) values of each task's metrics."""
     if formula in NAMED_SCORES:
-        return np.asarray(np.mean([_mapped(formula, values) for values in drawn.values()], axis=0))
-    made = Formula(formula, drawn)
-    size = len(next(iter(next(iter(drawn.values())).values())))
-    return np.array([made.value(lambda task, name, at=at: float(drawn[task][among(name, drawn[task])][at]))  # type: ignore[misc]
-                     for at in range(size)])
+        return np.asarray(np.mean([_mapped(formula, values) for values in resampled.values()], axis=0))
+    parsed = Formula(formula, resampled)
+    size = len(next(iter(next(iter(resampled.values())).values())))
+
+    def at(place: int) -> float:
+        return parsed.value(
+            lambda task, name: float(resampled[task][among(name, resampled[task])][place]))
+
+    return np.array([at(place) for place in range(size)])
 
 
 def _mapped(formula: str, values: Mapping[str, Array]) -> Array:
@@ -248,7 +257,7 @@ def _mapped(formula: str, values: Mapping[str, Array]) -> Array:
 
 
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Return Spearman's correlation; None with fewer than three pairs or a side that is constant."""
+    """Return Spearman's correlation; None with fewer than three pairs or with a constant side."""
     if len(pairs) < 3 or any(len(set(side)) < 2 for side in zip(*pairs, strict=True)):
         return None
     from scipy.stats import spearmanr

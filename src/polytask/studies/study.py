@@ -1,7 +1,7 @@
 """A study: rows of changed settings over one base, each trained with several seeds.
 
-The file format is in `recipes/README.md`. Reading one checks the study itself; whether each row's
-config can work is for whoever knows what a run is.
+`recipes/README.md` has the file format. Reading a study checks the study itself; whether a row's config can
+work is checked where runs are known.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ class StudyRow:
     claimed: Mapping[str, float] = field(default_factory=dict)
     ours: tuple[str, ...] = ()
     single: str = ""
-    """The task that a single-task baseline is about; empty for a row of the file."""
+    """The task of a single-task baseline; empty for a row of the file."""
 
     @property
     def slug(self) -> str:
-        """The name as a folder: letters, digits and dashes, and a hash where something was lost."""
+        """The name as a folder: letters, digits, dashes, and a hash of the whole name."""
         plain = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:60]
         return f"{plain}-{hashlib.blake2b(self.name.encode(), digest_size=3).hexdigest()}"
 
     @property
     def formula(self) -> str:
-        """The overall score that picks the row's best model."""
+        """The score that picks the row's best model."""
         return str(self.config.get("train", {}).get("score", "default"))
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as it will be run."""
+    """A study as it will run."""
 
     path: Path
     title: str
@@ -79,8 +79,7 @@ class Study:
 
 def digest(value: Any) -> str:
     """Return a hash of a table."""
-    held = json.dumps(value, sort_keys=True)
-    return hashlib.blake2b(held.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[str] = ()) -> Study:
@@ -96,20 +95,20 @@ def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[st
         raise ConfigError(problems)
     names = [str(row["name"]) for row in rows]
     if (against := str(table.get("against", names[0]))) not in names:
-        problems.append(f'{path}: against: "{against}" is no row{nearest(against, names)}')
+        problems.append(f'{path}: against: "{against}" is not a row{nearest(against, names)}')
     if table.get("seeds", 1) < 1:
         problems.append(f"{path}: seeds: found {table['seeds']}, expected 1 or more")
     base = read_toml(path.parent / table["base"])
     add_search_path((path.parent / table["base"]).parent)
-    made = [_row(path, table, row, base, scale, list(assignments), problems) for row in rows]
+    study_rows = [_row(path, table, row, base, scale, list(assignments), problems) for row in rows]
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    return Study(path, titled(table, path, scale), tuple(made), int(table.get("seeds", 1)),
+    return Study(path, titled(table, path, scale), tuple(study_rows), int(table.get("seeds", 1)),
                  against, tuple(map(str, table.get("notes", ()))), scale, bool(table.get("baselines")))
 
 
 def titled(table: Mapping[str, Any], path: Path, scale: Scale) -> str:
-    """Return the title, which says it when the scale is not the report's."""
+    """Return the title, with the scale if it is not the report's."""
     return str(table.get("title", path.stem)) + (" (pilot scale)" if scale == "pilot" else "")
 
 
@@ -118,7 +117,7 @@ def key_problems(table: Mapping[str, Any], known: Mapping[str, tuple[Any, str]],
     """Yield a sentence for each key that is unknown, of another type, or missing."""
     for key, value in table.items():
         if key not in known:
-            yield f"{where}: {key} is no key of {what}{nearest(key, known)}"
+            yield f"{where}: {key} is not a key of {what}{nearest(key, known)}"
             continue
         types, words = known[key]
         if not isinstance(value, types) or (types is int and isinstance(value, bool)):
@@ -145,8 +144,7 @@ def _row_problems(path: Path, rows: Iterable[Any]) -> Iterable[str]:
 
 
 def _row(path: Path, table: TomlTable, row: TomlTable, base: TomlTable, scale: Scale,
-         assignments: Sequence[str],
-         problems: list[str]) -> StudyRow:
+         assignments: Sequence[str], problems: list[str]) -> StudyRow:
     where = f'{path}: row "{row["name"]}"'
     try:
         config = changed(base, where, scale, (table, row))
@@ -155,16 +153,16 @@ def _row(path: Path, table: TomlTable, row: TomlTable, base: TomlTable, scale: S
         problems += error.problems
         return StudyRow(row["name"], {})
     tasks = config.get("tasks", {})
-    problems += [f'{where}: "{name}" is no task of {table["base"]}{nearest(name, base["tasks"])}'
+    problems += [f'{where}: "{name}" is not a task of {table["base"]}{nearest(name, base["tasks"])}'
                  for name in tasks if name not in base.get("tasks", {}) and "train" not in tasks[name]]
     for name in row.get("tasks", ()):
         if name not in tasks:
-            problems.append(f'{where}: tasks: "{name}" is no task{nearest(name, tasks)}')
+            problems.append(f'{where}: tasks: "{name}" is not a task{nearest(name, tasks)}')
     if "tasks" in row:
         config["tasks"] = {name: tasks[name] for name in row["tasks"] if name in tasks}
     for key, value in row.get("claimed", {}).items():
-        if said := claim_problem(key, value, config.get("tasks", {})):
-            problems.append(f"{where}: claimed.{key}: {said}")
+        if problem := claim_problem(key, value, config.get("tasks", {})):
+            problems.append(f"{where}: claimed.{key}: {problem}")
     return StudyRow(row["name"], config, row.get("claimed", {}), tuple(map(str, row.get("ours", ()))))
 
 
@@ -177,8 +175,8 @@ def changed(base: TomlTable, where: str, scale: Scale, layers: Sequence[TomlTabl
                 try:
                     place(config, key, copy.deepcopy(value))
                 except ConfigError as error:
-                    said = str(error).removeprefix("--set ")
-                    raise ConfigError(f"{where}: {part}.{said}") from None
+                    problem = str(error).removeprefix("--set ")
+                    raise ConfigError(f"{where}: {part}.{problem}") from None
     return config
 
 
@@ -187,7 +185,7 @@ def chosen(study: Study, names: Collection[str] | None) -> tuple[StudyRow, ...]:
     if names is None:
         return study.rows
     known = {row.name: row for row in study.rows}
-    if strange := [name for name in names if name not in known]:
-        raise ConfigError(f'--rows: "{name}" is no row of {study.path}{nearest(name, known)} '
-                          f"(there are {listed(known)})" for name in strange)
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f'--rows: "{name}" is not a row of {study.path}{nearest(name, known)} '
+                          f"(its rows: {listed(known)})" for name in unknown)
     return tuple(row for row in study.rows if row.name in names)

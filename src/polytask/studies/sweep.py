@@ -1,7 +1,7 @@
 """A sweep: which keys of a run config are searched, over which values, for what.
 
-The file format is in `recipes/README.md`. Reading one checks the sweep itself; whether a trial's
-config can work is for whoever knows what a run is.
+`recipes/README.md` has the file format. Reading a sweep checks the sweep itself; whether a trial's config
+can work is checked where runs are known.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _RANGE = {"low", "high", "log"}
 class Parameter:
     """What is searched: dotted keys that take one value together, from a list or a range.
 
-    Of a list, places are drawn (any TOML value may stand in it); a range of two whole numbers gives
-    whole numbers.
+    A trial draws a place in the list (which may hold any TOML values) or a number of the range; a range
+    of two whole numbers gives whole numbers.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it will be run."""
+    """A sweep as it will run."""
 
     path: Path
     title: str
@@ -74,28 +74,30 @@ class Sweep:
 
     @property
     def digest(self) -> str:
-        """What tells one sweep from another, whatever the number of trials."""
-        return digest([self.base, self.sampler, self.metrics, [vars(each) for each in self.parameters]])
+        """What tells one sweep from another, regardless of the number of trials."""
+        return digest([self.base, self.sampler, self.metrics,
+                       [vars(parameter) for parameter in self.parameters]])
 
     @property
     def combinations(self) -> int:
-        return math.prod(len(each.values) for each in self.parameters)
+        """The size of the grid."""
+        return math.prod(len(parameter.values) for parameter in self.parameters)
 
     def config(self, drawn: Mapping[str, Any]) -> TomlTable:
-        """Return the run config of a trial: `drawn` is a number for each parameter."""
-        made = copy.deepcopy(self.base)
+        """Return the run config of a trial: `drawn` has a number for each parameter."""
+        config = copy.deepcopy(self.base)
         for parameter in self.parameters:
             for key in parameter.keys:
-                place(made, key, copy.deepcopy(parameter.value(drawn[parameter.name])))
-        return made
+                place(config, key, copy.deepcopy(parameter.value(drawn[parameter.name])))
+        return config
 
-    def told(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameter → value."""
-        return {each.name: each.value(drawn[each.name]) for each in self.parameters}
+        return {parameter.name: parameter.value(drawn[parameter.name]) for parameter in self.parameters}
 
     def probes(self) -> Iterator[TomlTable]:
-        """Yield configs in which every value of every parameter comes up: what must be readable."""
-        first = {each.name: 0 if each.values else each.low for each in self.parameters}
+        """Yield configs in which every value of every parameter occurs: all of them must be readable."""
+        first = {parameter.name: 0 if parameter.values else parameter.low for parameter in self.parameters}
         for parameter in self.parameters:
             places = range(len(parameter.values)) if parameter.values else parameter.examples
             for drawn in places:
@@ -110,18 +112,18 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     problems = [*key_problems(table, _KEYS, str(path), "a sweep", ("base", "parameters"))]
     if problems:
         raise ConfigError(problems)
-    given = table["parameters"] | (table.get("pilot_parameters", {}) if scale == "pilot" else {})
-    problems += [f"{path}: pilot_parameters.{key}: is no parameter{nearest(key, table['parameters'])}"
+    searched = table["parameters"] | (table.get("pilot_parameters", {}) if scale == "pilot" else {})
+    problems += [f"{path}: pilot_parameters.{key}: is not a parameter{nearest(key, table['parameters'])}"
                  for key in table.get("pilot_parameters", {}) if key not in table["parameters"]]
-    parameters = [_parameter(path, name, value, problems) for name, value in given.items()]
+    parameters = [_parameter(path, name, value, problems) for name, value in searched.items()]
     sampler, pruner = table.get("sampler", "tpe"), table.get("pruner", "median")
     for key, value, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
         if value not in known:
             expected = f"{' or '.join(known)}{nearest(value, known)}"
             problems.append(f'{path}: {key}: found "{value}", expected {expected}')
     if sampler == "grid":
-        problems += [f"{path}: parameters.{each.name}: is a range; a grid needs a list of values"
-                     for each in parameters if not each.values and each.keys]
+        problems += [f"{path}: parameters.{parameter.name}: is a range; a grid needs a list of values"
+                     for parameter in parameters if not parameter.values and parameter.keys]
     add_search_path((path.parent / table["base"]).parent)
     base = changed(read_toml(path.parent / table["base"]), str(path), scale, (table,))
     base = override(base, assignments)
@@ -129,13 +131,13 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     problems += _metric_problems(path, metrics, base.get("tasks", {}))
     if problems:
         raise ConfigError(problems)
-    made = Sweep(path, titled(table, path, scale), base, tuple(parameters), sampler, 0, metrics,
+    sweep = Sweep(path, titled(table, path, scale), base, tuple(parameters), sampler, 0, metrics,
                  pruner if len(metrics) == 1 else "none", tuple(map(str, table.get("notes", ()))))
-    wanted = trials or table.get("trials", made.combinations if sampler == "grid" else 20)
+    wanted = trials or table.get("trials", sweep.combinations if sampler == "grid" else 20)
     if wanted < 1:
         raise ConfigError(f"{path}: trials: found {wanted}, expected 1 or more")
-    count = min(wanted, made.combinations) if sampler == "grid" else wanted
-    return Sweep(**{**vars(made), "trials": count})
+    count = min(wanted, sweep.combinations) if sampler == "grid" else wanted
+    return Sweep(**{**vars(sweep), "trials": count})
 
 
 def _parameter(path: Path, name: str, value: Any, problems: list[str]) -> Parameter:
@@ -145,12 +147,12 @@ def _parameter(path: Path, name: str, value: Any, problems: list[str]) -> Parame
         keys = tuple(map(str, value["keys"])) if isinstance(value["keys"], list) else ()
         if not keys:
             problems.append(f"{where}.keys: found {value['keys']!r}, expected a list of dotted keys")
-        value = value.get("values", {key: each for key, each in value.items() if key != "keys"})
+        value = value.get("values", {key: entry for key, entry in value.items() if key != "keys"})
     if isinstance(value, list) and value:
         return Parameter(name, keys, tuple(value))
     if isinstance(value, dict) and {"low", "high"} <= set(value) <= _RANGE:
         low, high, log = value["low"], value["high"], bool(value.get("log", False))
-        if not all(isinstance(each, int | float) for each in (low, high)) or not low < high:
+        if not all(isinstance(end, int | float) for end in (low, high)) or not low < high:
             problems.append(f"{where}: found low {low!r} and high {high!r}, expected two numbers, the "
                             "lower first")
         elif log and low <= 0:
@@ -158,27 +160,27 @@ def _parameter(path: Path, name: str, value: Any, problems: list[str]) -> Parame
         else:
             return Parameter(name, keys, (), low, high, log)
     else:
-        problems.append(f"{where}: found {value!r}, expected a list of values, or a table of low, high "
-                        "and perhaps log")
+        problems.append(f"{where}: found {value!r}, expected a list of values, or a table with low, "
+                        "high and perhaps log")
     return Parameter(name, ())
 
 
 def _metric_problems(path: Path, metrics: Sequence[str], tasks: Mapping[str, Any]) -> Iterator[str]:
-    for each in metrics:
-        task, _, metric = each.partition(".")
-        if each == OVERALL:
+    for key in metrics:
+        task, _, metric = key.partition(".")
+        if key == OVERALL:
             continue
         if task not in tasks:
-            yield f'{path}: metrics: "{task}" is no task{nearest(task, [*tasks, OVERALL])}'
+            yield f'{path}: metrics: "{task}" is not a task{nearest(task, [*tasks, OVERALL])}'
         elif metric not in METRICS or not METRICS[metric].scalar:
-            known = [name for name, found in METRICS.items() if found.scalar]
-            yield f'{path}: metrics: "{metric}" is no metric of one number{nearest(metric, known)}'
+            known = [name for name, definition in METRICS.items() if definition.scalar]
+            yield f'{path}: metrics: "{metric}" is not a metric of one number{nearest(metric, known)}'
     if len(set(metrics)) < len(metrics) or not metrics:
-        yield f"{path}: metrics: found {list(metrics)!r}, expected different ones, at least one"
+        yield f"{path}: metrics: found {list(metrics)!r}, expected one or more, each once"
 
 
 def grid(sweep: Sweep) -> Iterator[dict[str, int]]:
     """Yield every combination of a grid, as places in the lists."""
-    places = [range(len(each.values)) for each in sweep.parameters]
+    places = [range(len(parameter.values)) for parameter in sweep.parameters]
     for drawn in itertools.product(*places):
-        yield {each.name: place for each, place in zip(sweep.parameters, drawn, strict=True)}
+        yield {parameter.name: place for parameter, place in zip(sweep.parameters, drawn, strict=True)}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polytask.core.markdown import markdown_table, plain
 from polytask.studies.search import FinishedTrial
 from polytask.studies.sweep import Sweep
 
@@ -16,28 +17,32 @@ def markdown(sweep: Sweep, trials: Sequence[FinishedTrial], best: Sequence[Finis
              failures: Mapping[int, str], importances: Mapping[str, Mapping[str, float]],
              about: Mapping[str, str]) -> str:
     """Return the whole result as Markdown: the best trials first."""
-    names = [each.name for each in sweep.parameters]
-    ordered = sorted(trials, key=lambda each: each.values or (float("-inf"),), reverse=True)
-    parts = [f"# {sweep.title}", "", *(f"- {name}: {value}" for name, value in about.items()),
+    names = [parameter.name for parameter in sweep.parameters]
+    ordered = sorted(trials, key=lambda trial: trial.values or (float("-inf"),), reverse=True)
+    lines = [f"# {plain(sweep.title)}", "", *(f"- {name}: {value}" for name, value in about.items()),
              f"- trials: {len(trials)} of {sweep.trials}, {sweep.sampler}", ""]
-    parts += _table(["trial", *sweep.metrics, *names, "s"],
-                    [[f"**{each.number}**" if each in best else str(each.number), *_values(each, sweep),
-                      *(_short(value) for value in sweep.told(each.drawn).values()), f"{each.seconds:.0f}"]
-                     for each in ordered])
-    what = "The best trial is bold" if len(sweep.metrics) == 1 else "Trials that no other beats are bold"
-    parts += ["", f"{what}; its config is `best{'' if len(sweep.metrics) == 1 else '-NUMBER'}.toml`."]
+    lines += markdown_table(
+        ["trial", *sweep.metrics, *names, "s"],
+        [[f"**{trial.number}**" if trial in best else trial.number, *_metrics(trial, sweep),
+          *(_short(value) for value in sweep.values(trial.drawn).values()), f"{trial.seconds:.0f}"]
+         for trial in ordered])
+    one = len(sweep.metrics) == 1
+    what = "The best trial is bold" if one else "Trials that no other one beats in all metrics are bold"
+    lines += ["", f"{what}; see its config in `best{'' if one else '-NUMBER'}.toml`."]
     for metric, shares in importances.items():
-        said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-        parts += ["", f"Importance for {metric} (fANOVA): {said}."]
+        ranking = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        lines += ["", f"Importance for {metric} (fANOVA): {ranking}."]
     if failures:
-        parts += ["", "## Failed", "", *(f"- trial {number}: {said}" for number, said in failures.items())]
-    parts += ["", "## Notes", "", *(f"- {note}" for note in sweep.notes)] if sweep.notes else []
-    return "\n".join(parts) + "\n"
+        lines += ["", "## Failed", "",
+                  *(f"- trial {number}: {plain(complaint)}" for number, complaint in failures.items())]
+    if sweep.notes:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in sweep.notes)]
+    return "\n".join(lines) + "\n"
 
 
-def _values(trial: FinishedTrial, sweep: Sweep) -> list[str]:
+def _metrics(trial: FinishedTrial, sweep: Sweep) -> list[str]:
     if trial.values is None:
-        return ["given up"] * len(sweep.metrics)
+        return ["pruned"] * len(sweep.metrics)
     return [f"{value:.4f}" for value in trial.values]
 
 
@@ -45,33 +50,28 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-
-
 def as_csv(sweep: Sweep, trials: Sequence[FinishedTrial]) -> str:
-    """Return a line a trial."""
-    made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
-    names = [each.name for each in sweep.parameters]
+    """Return a line per trial."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [parameter.name for parameter in sweep.parameters]
     writer.writerow(["trial", "state", *sweep.metrics, *names, "seconds"])
-    for each in trials:
-        told = sweep.told(each.drawn)
-        writer.writerow([each.number, "given up" if each.values is None else "finished",
-                         *(each.values or [""] * len(sweep.metrics)),
-                         *(json.dumps(told[name]) for name in names), round(each.seconds, 2)])
-    return made.getvalue()
+    for trial in trials:
+        values = sweep.values(trial.drawn)
+        writer.writerow([trial.number, "pruned" if trial.values is None else "finished",
+                         *(trial.values or [""] * len(sweep.metrics)),
+                         *(json.dumps(values[name]) for name in names), round(trial.seconds, 2)])
+    return text.getvalue()
 
 
 def as_json(sweep: Sweep, trials: Sequence[FinishedTrial], best: Sequence[FinishedTrial],
             failures: Mapping[int, str], importances: Mapping[str, Mapping[str, float]],
             about: Mapping[str, str]) -> str:
     """Return everything for programs."""
-    told = {"title": sweep.title, "about": dict(about), "sampler": sweep.sampler,
-            "metrics": list(sweep.metrics), "best": [each.number for each in best],
-            "trials": [{"number": each.number, "parameters": sweep.told(each.drawn),
-                        "values": each.values, "seconds": each.seconds} for each in trials],
-            "failed": {str(number): said for number, said in failures.items()},
-            "importances": {name: dict(shares) for name, shares in importances.items()}}
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    result = {"title": sweep.title, "about": dict(about), "sampler": sweep.sampler,
+              "metrics": list(sweep.metrics), "best": [trial.number for trial in best],
+              "trials": [{"number": trial.number, "parameters": sweep.values(trial.drawn),
+                          "values": trial.values, "seconds": trial.seconds} for trial in trials],
+              "failed": {str(number): complaint for number, complaint in failures.items()},
+              "importances": {name: dict(shares) for name, shares in importances.items()}}
+    return json.dumps(result, indent=2, ensure_ascii=False) + "\n"

@@ -1,72 +1,89 @@
-"""The result of a study as Markdown, CSV, JSON, one HTML page, and tables for a terminal."""
+"""The result of a study as Markdown, CSV and JSON, and as tables for a terminal."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from polytask.core.markdown import markdown_table, plain
 from polytask.model.packaged import training_notes
 from polytask.studies.comparison import SINGLE, Comparison, Line, Order
 from polytask.studies.statistics import Cell, Difference, less_is_better
 
-HOW = ("Mean over seeds ± standard error: of dev rows drawn again (the same draws for every row of the "
-       "study that was scored on the same rows) and, with two or more seeds, of the seeds. A difference of "
-       "at most two standard errors is a tie; with few seeds, one that Student's t holds as likely.")
-ONE_SEED = "With one seed a verdict is about two runs: what another seed would have changed is not known."
-OTHER_ROWS = "*: scored on other dev rows than the row that it is compared with."
-BUDGET = ("The single-task runs have the budget of the base row: each task's own rows, batch size and "
-          "epochs, without the other tasks; seconds and tokens are their sum.")
+HOW = ("Mean over seeds ± standard error. The error comes from resampled dev rows (the same samples for "
+       "all rows of the study that were scored on the same dev rows) and, with two or more seeds, from the "
+       "seeds. A difference of up to two standard errors is a tie; with few seeds, Student's t decides.")
+ONE_SEED = "With one seed a verdict compares two runs; how much another seed would change is unknown."
+OTHER_ROWS = "*: scored on other dev rows than the row it is compared with."
+BUDGET = ("Each single-task run has its task's budget in the base row: the same rows, batch size and "
+          "epochs, without the other tasks. Seconds and tokens are the sum over the tasks.")
 # Contradictions of a claimed order that are named; the rest are counted.
 _NAMED = 5
 
 
-def markdown(found: Comparison, about: Mapping[str, str]) -> str:
+def markdown(comparison: Comparison, about: Mapping[str, str]) -> str:
     """Return the whole result as Markdown."""
-    parts = [f"# {found.study.title}", "", *(f"- {name}: {value}" for name, value in about.items())]
-    for title, head, rows in sections(found):
-        parts += ["", f"## {title}", "", *_table(head, rows)] if title else ["", *_table(head, rows)]
-    parts += ["", _how(found), *(["", BUDGET] if found.single else []),
-              *(line for note in _caveats(found) for line in ("", note))]
-    parts += [line for order in found.orders for line in ("", _said(order))]
-    if found.failed:
-        parts += ["", "## Failed", "", *(f"- {line.row.name}: {line.failed}" for line in found.failed)]
-    if notes := list(_notes(found)):
-        parts += ["", "## Notes", "", *(f"- {note}" for note in notes)]
-    return "\n".join(parts) + "\n"
+    lines = [f"# {plain(comparison.study.title)}", ""]
+    lines += [f"- {name}: {value}" for name, value in about.items()]
+    for title, header, rows in sections(comparison):
+        lines += [*(["", f"## {plain(title)}"] if title else []), "", *markdown_table(header, rows)]
+    for paragraph in remarks(comparison):
+        lines += ["", plain(paragraph)]
+    if comparison.failed:
+        lines += ["", "## Failed", "",
+                  *(f"- {plain(line.row.name)}: {plain(line.failed)}" for line in comparison.failed)]
+    if notes := list(_notes(comparison)):
+        lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
+    return "\n".join(lines) + "\n"
 
 
-def _how(found: Comparison) -> str:
-    """Return how the numbers were made, and what is to be known of these."""
-    every = [each for line in found.lines for held in (line.differences, line.gains)
-             for each in held.values()]
-    return " ".join([HOW, *[ONE_SEED] * any(len(line.seeds) == 1 for line in found.lines),
-                     *[OTHER_ROWS] * any(not each.same_rows for each in every)])
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """Yield how the numbers came about, and how the rows stand to the claimed orders."""
+    differences = [difference for line in comparison.lines for by_key in (line.differences, line.gains)
+                   for difference in by_key.values()]
+    yield " ".join([HOW, *[ONE_SEED] * any(len(line.seeds) == 1 for line in comparison.lines),
+                    *[OTHER_ROWS] * any(not difference.same_rows for difference in differences)])
+    if comparison.single:
+        yield BUDGET
+    yield from caveats(comparison)
+    yield from map(_order, comparison.orders)
 
 
-def sections(found: Comparison) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def caveats(comparison: Comparison) -> list[str]:
+    """Return what must be known of the checkpoints that the rows start from, on real data."""
+    notes: dict[str, None] = {}
+    for line in comparison.lines:
+        config = line.row.config
+        if config.get("data", {}).get("root") != "sample":
+            checkpoint = str(config.get("encoder", {}).get("checkpoint", ""))
+            notes |= dict.fromkeys(training_notes(checkpoint, [json.dumps(config.get("tasks", {}))]))
+    return list(notes)
+
+
+def sections(comparison: Comparison) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield the tables: a title, the names of the columns, the cells."""
-    every = [*found.lines, *([found.single] if found.single else [])]
-    yield ("", ["row", "seeds", *found.keys, "s a run", "tokens", "MB"],
-           [[line.row.name, _count(line), *(_score(line.cells.get(key)) for key in found.keys),
-             *_cost(line)] for line in every])
-    if len(found.lines) > 1:
-        yield (f"Difference to {found.study.against}", ["row", *found.keys, "p", "verdict"],
-               [[line.row.name, *(_signed(line.differences.get(key)) for key in found.keys),
-                 *_verdict(line.differences.get(found.primary))]
-                for line in found.lines if line.differences])
-    if found.single is not None and any(line.gains for line in found.lines):
-        yield ("Gain over single-task runs", ["row", *found.keys, "verdict"],
-               [[line.row.name, *(_signed(line.gains.get(key)) for key in found.keys),
-                 _verdict(line.gains.get(found.primary))[1]] for line in found.lines if line.gains])
+    keys, primary = comparison.keys, comparison.primary
+    lines = [*comparison.lines, *([comparison.single] if comparison.single else [])]
+    yield ("", ["row", "seeds", *keys, "s a run", "tokens", "MB"],
+           [[line.row.name, _count(line), *(_score(line.cells.get(key)) for key in keys), *_cost(line)]
+            for line in lines])
+    if len(comparison.lines) > 1:
+        yield (f"Difference to {comparison.study.against}", ["row", *keys, "p", "verdict"],
+               [[line.row.name, *(_signed(line.differences.get(key)) for key in keys),
+                 *_verdict(line.differences.get(primary))]
+                for line in comparison.lines if line.differences])
+    if comparison.single is not None and any(line.gains for line in comparison.lines):
+        yield ("Gain over single-task runs", ["row", *keys, "verdict"],
+               [[line.row.name, *(_signed(line.gains.get(key)) for key in keys),
+                 _verdict(line.gains.get(primary))[1]] for line in comparison.lines if line.gains])
     claims = [[line.row.name, key, f"{claim.claimed:g}",
                "not measured" if claim.measured is None else f"{claim.measured:.3f}",
                "" if claim.error is None else f"{claim.error:.3f}",
                "" if claim.measured is None else f"{claim.measured - claim.claimed:+.3f}"]
-              for line in found.lines for key, claim in line.claims.items()]
+              for line in comparison.lines for key, claim in line.claims.items()]
     if claims:
         yield ("Claimed and measured",
                ["row", "what", "claimed", "measured", "standard error", "difference"], claims)
@@ -90,7 +107,7 @@ def _signed(difference: Difference | None) -> str:
 def _verdict(difference: Difference | None) -> list[str]:
     if difference is None:
         return ["", ""]
-    chance = f"{difference.p:.3f}" if difference.p >= 0.0005 else "<0.001"
+    chance = f"{difference.p:.3f}" if difference.p >= 0.0005 else "below 0.001"
     return [chance, difference.verdict + "*" * (not difference.same_rows)]
 
 
@@ -100,124 +117,86 @@ def _cost(line: Line) -> list[str]:
     return [f"{line.cost[key]:,.0f}" for key in ("seconds", "tokens", "peak_memory_mb")]
 
 
-def _said(order: Order) -> str:
-    said = [] if order.correlation is None else [f"rank correlation {order.correlation:+.2f}"]
-    against = len(order.contradictions)
-    if order.agree or order.tie or against:
-        said.append(f"of the pairs that the paper orders {order.agree} agree, {order.tie} are ties, "
-                    f"{against} contradict it")
+def _order(order: Order) -> str:
+    """Return in a sentence how the rows stand to the order that a paper claims."""
+    facts = [] if order.correlation is None else [f"rank correlation {order.correlation:+.2f}"]
+    contradict = len(order.contradictions)
+    if order.agree or order.tie or contradict:
+        facts.append(f"of the pairs that the paper orders {order.agree} agree, {order.tie} tie, "
+                     f"{contradict} contradict it")
     else:
-        said.append("the pairs are not judged, for these scores have no standard error")
-    text = f"Order of the {order.rows} rows by {order.key}: {', '.join(said)}"
-    ways = ("below", "above") if less_is_better(order.key) else ("above", "below")
-    named = [f"{high} is claimed {abs(claimed):g} {ways[0]} {low} and measured {abs(found.mean):.3f} ± "
-             f"{found.error:.3f} {ways[1]}" for high, low, claimed, found in order.contradictions[:_NAMED]]
-    return f"{text}{': ' + '; '.join(named) if named else ''}."
+        facts.append("the pairs are not judged, because these scores have no standard error")
+    sentence = f"Order of the {order.rows} rows by {order.key}: {', '.join(facts)}"
+    claimed_way, our_way = ("below", "above") if less_is_better(order.key) else ("above", "below")
+    named = [f"{high} is claimed {abs(claimed):g} {claimed_way} {low} and measured {abs(ours.mean):.3f} ± "
+             f"{ours.error:.3f} {our_way}" for high, low, claimed, ours in order.contradictions[:_NAMED]]
+    return f"{sentence}{': ' + '; '.join(named) if named else ''}."
 
 
-def _caveats(found: Comparison) -> list[str]:
-    """Return what the checkpoints of the rows saw in their own training of the data scored here."""
-    notes: list[str] = []
-    for line in found.lines:
-        config = line.row.config
-        if config.get("data", {}).get("root") != "sample":
-            checkpoint = str(config.get("encoder", {}).get("checkpoint", ""))
-            notes += training_notes(checkpoint, [json.dumps(config.get("tasks", {}))])
-    return list(dict.fromkeys(notes))
+def _notes(comparison: Comparison) -> Iterator[str]:
+    yield from comparison.study.notes
+    for line in comparison.lines:
+        yield from (f"{line.row.name}: ours: {choice}" for choice in line.row.ours)
 
 
-def _notes(found: Comparison) -> Iterator[str]:
-    yield from found.study.notes
-    for line in found.lines:
-        yield from (f"{line.row.name}: ours: {each}" for each in line.row.ours)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-
-
-def as_csv(found: Comparison) -> str:
-    """Return a line a row and score."""
-    made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
+def as_csv(comparison: Comparison) -> str:
+    """Return a line per row and score."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "seeds", "what", "mean", "deviation", "error", "low", "high", "difference",
                      "difference_error", "p", "gain", "gain_error"])
-    for line in [*found.lines, *([found.single] if found.single else [])]:
+    for line in [*comparison.lines, *([comparison.single] if comparison.single else [])]:
         for key, cell in line.cells.items():
-            against, gain = line.differences.get(key), line.gains.get(key)
+            difference, gain = line.differences.get(key), line.gains.get(key)
             numbers = [cell.mean, cell.deviation, cell.error, cell.low, cell.high,
-                       *((against.mean, against.error, against.p) if against else (None,) * 3),
+                       *((difference.mean, difference.error, difference.p) if difference else (None,) * 3),
                        *((gain.mean, gain.error) if gain else (None,) * 2)]
             writer.writerow([line.row.name, len(line.seeds), key,
-                             *("" if x is None else round(x, 6) for x in numbers)])
-    return made.getvalue()
+                             *("" if number is None else round(number, 6) for number in numbers)])
+    return text.getvalue()
 
 
-def as_json(found: Comparison, about: Mapping[str, str]) -> str:
+def as_json(comparison: Comparison, about: Mapping[str, str]) -> str:
     """Return everything for programs."""
-    told = {"title": found.study.title, "about": dict(about), "against": found.study.against,
-            "scores": found.keys, "primary": found.primary, "rows": [_row(line) for line in found.lines],
-            "single": _row(found.single) if found.single else None,
-            "orders": [{"score": order.key, "rows": order.rows, "rank_correlation": order.correlation,
-                        "agree": order.agree, "ties": order.tie, "contradictions": [
-                            {"claimed_better": high, "measured_better": low, "claimed": claimed,
-                             "measured": vars(difference)}
-                            for high, low, claimed, difference in order.contradictions]}
-                       for order in found.orders],
-            "notes": list(_notes(found)), "caveat": " ".join(_caveats(found)) or None}
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    result = {
+        "title": comparison.study.title, "about": dict(about), "against": comparison.study.against,
+        "scores": comparison.keys, "primary": comparison.primary,
+        "rows": [_row(line) for line in comparison.lines],
+        "single": _row(comparison.single) if comparison.single else None,
+        "orders": [{"score": order.key, "rows": order.rows, "rank_correlation": order.correlation,
+                    "agree": order.agree, "ties": order.tie, "contradictions": [
+                        {"claimed_better": high, "measured_better": low, "claimed": claimed,
+                         "measured": vars(difference)}
+                        for high, low, claimed, difference in order.contradictions]}
+                   for order in comparison.orders],
+        "notes": list(_notes(comparison)), "caveats": caveats(comparison)}
+    return json.dumps(result, indent=2, ensure_ascii=False) + "\n"
 
 
 def _row(line: Line) -> dict[str, Any]:
-    def all_of(held: Mapping[str, Difference]) -> dict[str, Any]:
-        return {key: each.told() for key, each in held.items()}
+    def by_key(differences: Mapping[str, Difference]) -> dict[str, Any]:
+        return {key: difference.to_json() for key, difference in differences.items()}
 
     return {"name": line.row.name, "seeds": line.seeds, "failed": line.failed,
             "scores": {key: vars(cell) for key, cell in line.cells.items()},
-            "differences": all_of(line.differences), "gains": all_of(line.gains), "cost": line.cost,
+            "differences": by_key(line.differences), "gains": by_key(line.gains), "cost": line.cost,
             "claims": {key: vars(claim) for key, claim in line.claims.items()}}
 
 
-def as_html(text: str, title: str) -> str:
-    """Return the Markdown of `markdown` as one page that needs nothing else."""
-    body: list[str] = []
-    rows: list[list[str]] = []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("|"):
-            rows.append([html.escape(cell.strip().replace("\\|", "|"))
-                         for cell in line.strip("|").split(" | ")])
-            continue
-        if rows:
-            head, _, *rest = rows
-            cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rest)
-            names = "".join(f"<th>{cell}</th>" for cell in head)
-            body.append(f"<table><tr>{names}</tr>{cells}</table>")
-            rows = []
-        level = len(line) - len(line.lstrip("#"))
-        said = html.escape(line.lstrip("# ").removeprefix("- "))
-        body.append(f"<h{level}>{said}</h{level}>" if level else f"<p>{said}</p>" if said else "")
-    style = ("body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}"
-             "table{border-collapse:collapse;display:block;overflow-x:auto}"
-             "td,th{padding:.25rem .6rem;border-bottom:1px solid #8886;text-align:left}"
-             ":root{color-scheme:light dark}")
-    return (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
-            f"content='width=device-width'><title>{html.escape(title)}</title><style>{style}</style>"
-            f"<body>{''.join(body)}</body></html>\n")
-
-
-def terminal(found: Comparison) -> list[Any]:
+def terminal(comparison: Comparison) -> list[Any]:
     """Return rich's tables of the result, to print."""
     from rich.table import Table
+    from rich.text import Text
 
-    made = []
-    for title, head, rows in sections(found):
-        table = Table(title=title or found.study.title, title_justify="left")
-        for name in head:
-            table.add_column(name, justify="left" if name in ("row", "what", "verdict") else "right")
+    parts: list[Any] = []
+    for title, header, rows in sections(comparison):
+        # As Text: a name in square brackets is a name, not markup.
+        table = Table(title=Text(title or comparison.study.title), title_justify="left")
+        for name in header:
+            table.add_column(Text(name), justify="left" if name in ("row", "what", "verdict") else "right")
         for row in rows:
-            table.add_row(*row, style="bold" if row[0] in (found.study.against, SINGLE) else None)
-        made.append(table)
-    return [*made, HOW, *([BUDGET] if found.single else []), *_caveats(found),
-            *(_said(order) for order in found.orders),
-            *(f"{line.row.name} failed: {line.failed}" for line in found.failed)]
+            emphasis = "bold" if row[0] in (comparison.study.against, SINGLE) else None
+            table.add_row(*map(Text, row), style=emphasis)
+        parts.append(table)
+    return [*parts, *map(Text, remarks(comparison)),
+            *(Text(f"{line.row.name} failed: {line.failed}") for line in comparison.failed)]

@@ -238,7 +238,7 @@ class ResolvedTask:
 
 
 def default_loss(kind: str) -> Loss:
-    """Return the loss of a kind of labels (DESIGN §7)."""
+    """Return the loss of a kind of labels."""
     return {"regression": MeanSquaredError(), "binary": BinaryCrossEntropy(),
             "multi-label": BinaryCrossEntropy()}.get(kind, CrossEntropy())
 

@@ -72,7 +72,7 @@ class Session:
         with closing(EventLog(self.folder.events)) as log:
             self._restore(trainer, log)
             with progress("training", quiet=self.quiet) as bar:
-                bar.advance(trainer.at.total)
+                bar.skip(trainer.at.total)
                 with self._saying_what_is_saved():
                     self._consume(trainer, log, bar)
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,

@@ -69,21 +69,3 @@ def repeat(
         return output  # type: ignore[no-any-return]
 
     return forward
-
-
-def observe(
-    model: nn.Module,
-    batch: TokenBatch,
-    labels: Labels,
-    target: Tensor | None = None,
-    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> RegularizerContext:
-    """Run the clean pass of one draw (a batch of one span) and return its context."""
-    (span,) = batch.spans
-    before = random_state()
-    with autocast():
-        embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
-        (output,) = model(batch, embeddings)
-    return RegularizerContext(
-        model=model, task=span.task, labels=labels, batch=batch, embeddings=embeddings,
-        output=output, target=target, forward=repeat(model, batch, before, autocast))

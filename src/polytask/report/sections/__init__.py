@@ -1,7 +1,7 @@
-"""What the page shows, part by part. A part is a function of the run in a file of its own family.
+"""What the page shows, part by part. A part is a function of the run.
 
-To add one: write `@section("id", "Title", place)` over a function of a `RunRecord` that returns HTML,
-in a module that is imported below (or, outside the package, before the page is built).
+To add one, write `@section("id", "Title", place)` over a function that takes a `RunRecord` and returns
+HTML, in a module that is imported below (or, outside the package, before the page is built).
 """
 
 from polytask.report.sections import curves, error_kinds, errors, internals, labels, regression, summary

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from polytask.report.analysis import by_true_class
 from polytask.report.record import RunRecord
-from polytask.report.sections.contract import note, section, soft, table
+from polytask.report.sections.contract import by_task, note, section, soft, table
 
 # Classes of a table at most: the confusion shows more of them better.
 CLASSES = 12
@@ -15,16 +13,16 @@ CLASSES = 12
 @section("error-kinds", "Errors by true class", 102)
 def error_kinds(run: RunRecord) -> str:
     """Count each kind of error of each true class, as triple-threat's Table 17 has them (T-38, T-46)."""
-    parts = []
+    parts: list[tuple[str, str]] = []
     for task in run.tasks.values():
         labels = task.labels
         if labels is None or labels.kind in ("regression", "multi-label") or len(labels.classes) > CLASSES:
             continue
         if task.dev is None:
-            parts.append(note(run.no_dev(task)))
+            parts.append((task.name, note(run.no_dev(task))))
             continue
         counts = by_true_class(task.dev, labels)
-        rows = [[name, *(str(count) for count in own), str(sum(own))] for name, own in counts.items()]
-        parts.append(f"<h3>{escape(task.name)}</h3>" + (
-            table(["kind of error", *labels.classes, "all"], rows) if rows else soft("No row is wrong.")))
-    return "".join(parts) or note(f"No task has two to {CLASSES} classes.")
+        rows = [[kind, *map(str, by_class), str(sum(by_class))] for kind, by_class in counts.items()]
+        parts.append((task.name, table(["kind of error", *labels.classes, "all"], rows) if rows
+                      else soft("No row is wrong.")))
+    return by_task(parts, named=True) if parts else note(f"No task has two to {CLASSES} classes.")

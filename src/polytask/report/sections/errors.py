@@ -1,4 +1,4 @@
-"""Where it is wrong: lists of errors, slices of the rows, rows that stand in two splits."""
+"""Where a model is wrong: lists of errors, slices of the rows, rows that occur in two splits."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from polytask.data.labels import Labels
+from polytask.evaluation.predictions import Predictions
 from polytask.report.analysis import errors, slices
-from polytask.report.record import RunRecord, TaskRecord
-from polytask.report.sections.contract import note, section, soft, table
+from polytask.report.record import RunRecord
+from polytask.report.sections.contract import by_task, note, section, soft, table
 
-# What bounds the page: errors listed a category and a task, bytes of their texts in all and of one of them.
+# These bound the page: errors listed per category and per task, bytes of their texts in all and of one.
 MOST, MOST_OF_TASK, ROOM, LONGEST = 150, 2000, 4_000_000, 2000
 
-HEADS = (("category", ""), ("true", "t"), ("predicted", "p"), ("score", "s"), ("text", "w"))
+COLUMNS = (("category", ""), ("true", "t"), ("predicted", "p"), ("score", "s"), ("text", "w"))
 
 
 @section("errors", "Errors", 100)
@@ -22,43 +24,38 @@ def listed(run: RunRecord) -> str:
     """List the errors in the reports' categories, to filter, search and sort (T-38 to T-40, P-28)."""
     parts = []
     for number, task in enumerate(run.tasks.values()):
-        parts.append(f"<h3>{escape(task.name)}</h3>")
         if task.dev is None or task.labels is None:
-            parts.append(note(run.no_dev(task)))
-            continue
-        parts.append(_list(task, number, ROOM // len(run.tasks)))
-    return "".join(parts)
+            parts.append((task.name, note(run.no_dev(task))))
+        else:
+            parts.append((task.name, _list(task.dev, task.labels, number, ROOM // len(run.tasks))))
+    return by_task(parts, named=True)
 
 
-def _list(task: TaskRecord, number: int, room: int) -> str:
+def _list(dev: Predictions, labels: Labels, number: int, room: int) -> str:
     """Return the list of a task's errors, whose texts take at most `room` bytes."""
-    assert task.dev is not None
-    assert task.labels is not None
-    found, answers = errors(task.dev, task.labels), task.dev
-    total = sum(len(each.rows) for each in found)
+    categories = errors(dev, labels)
+    total = sum(len(category.rows) for category in categories)
     if not total:
-        return soft(f"None of {len(answers):,} rows is wrong.")
+        return soft(f"None of {len(dev):,} rows is wrong.")
     rows: list[dict[str, Any]] = []
-    kept = shares([len(each.rows) for each in found])
-    texts = sum(kept) * len(task.dev.texts[0])
+    kept = shares([len(category.rows) for category in categories])
+    texts = sum(kept) * len(dev.texts[0])
     longest = min(LONGEST, room // max(1, texts))
-    for place, (category, most) in enumerate(zip(found, kept, strict=True)):
+    for place, (category, most) in enumerate(zip(categories, kept, strict=True)):
         for row in category.rows[:most]:
-            score = float(answers.scores[row]) if row < len(answers.scores) else float("nan")
-            rows.append({"c": place, "t": answers.true[row], "p": answers.predicted[row],
+            score = float(dev.scores[row]) if row < len(dev.scores) else float("nan")
+            rows.append({"c": place, "t": dev.true[row], "p": dev.predicted[row],
                          "s": score if score == score else None,
-                         "x": [_folded(text, longest) for text in answers.texts[row]]})
-    data = {"kinds": [each.name for each in found], "rows": rows}
-    capped = [f"{most} of {len(each.rows):,} {each.name}" for each, most in zip(found, kept, strict=True)
-              if most < len(each.rows)]
-    options = "".join(f'<option value="{place}">{escape(each.name)} ({len(each.rows):,})</option>'
-                      for place, each in enumerate(found))
+                         "x": [_cut(text, longest) for text in dev.texts[row]]})
+    data = {"kinds": [category.name for category in categories], "rows": rows}
+    capped = [f"{most} of {len(category.rows):,} {category.name}"
+              for category, most in zip(categories, kept, strict=True) if most < len(category.rows)]
+    options = "".join(f'<option value="{place}">{escape(category.name)} ({len(category.rows):,})</option>'
+                      for place, category in enumerate(categories))
     heads = "".join(f'<th><button data-key="{key}">{name}</button></th>' if key else f"<th>{name}</th>"
-                    for name, key in HEADS)
-    cap = f" Of some the worst are listed: {', '.join(capped)}." if capped else ""
-    positive = "" if task.labels.positive is None else (
-        f' "{task.labels.positive}" is the positive class: a false negative is one that was missed.')
-    return (soft(f"{total:,} of {len(answers):,} rows.{cap}{positive}")
+                    for name, key in COLUMNS)
+    cap = f" Where there are many, the worst are listed: {', '.join(capped)}." if capped else ""
+    return (soft(f"{total:,} of {len(dev):,} rows.{cap}")
             + f'<div data-errors="errors-{number}"><div class=tools>'
             f'<label>category <select><option value="">all</option>{options}</select></label>'
             '<label>search <input type=search placeholder="words of the text"></label>'
@@ -69,7 +66,7 @@ def _list(task: TaskRecord, number: int, room: int) -> str:
 
 
 def shares(sizes: Sequence[int], most: int = MOST, total: int = MOST_OF_TASK) -> list[int]:
-    """Return how many errors of each category are listed; what small ones leave goes to the others."""
+    """Return how many errors of each category are listed; room that small ones leave goes to the others."""
     kept, room = [0] * len(sizes), total
     smallest_first = sorted(range(len(sizes)), key=sizes.__getitem__)
     for done, place in enumerate(smallest_first):
@@ -78,7 +75,7 @@ def shares(sizes: Sequence[int], most: int = MOST, total: int = MOST_OF_TASK) ->
     return kept
 
 
-def _folded(text: str, longest: int) -> str:
+def _cut(text: str, longest: int) -> str:
     """Return a text cut where it would take more than `longest` bytes of the page."""
     cut = text[:longest]
     size = len(_escaped(cut).encode())
@@ -88,14 +85,14 @@ def _folded(text: str, longest: int) -> str:
 
 
 def _escaped(data: Any) -> str:
-    said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&":
-        said = said.replace(sign, f"\\u{ord(sign):04x}")
-    return said
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def embedded(id: str, data: Any) -> str:
-    """Return data for the page's script; nothing in it can end the element it stands in."""
+    """Return data for the page's script; nothing in it can end the element around it."""
     return f'<script type="application/json" id="{id}">{_escaped(data)}</script>'
 
 
@@ -105,37 +102,37 @@ def sliced(run: RunRecord) -> str:
     parts = []
     for task in run.tasks.values():
         if task.dev is None or task.labels is None:
-            parts.append(note(run.no_dev(task)))
+            parts.append((task.name, note(run.no_dev(task))))
             continue
-        found = slices(task.dev, task.labels, task.cut)
         what = "mean absolute error" if task.labels.is_regression else "accuracy"
-        parts.append(f"<h3>{escape(task.name)}</h3>" + table(
-            ["rows with", "rows", what],
-            [[each.what, f"{each.rows:,}", f"{each.score:.3f}"] for each in found]))
+        html = table(["rows with", "rows", what],
+                     [[part.what, f"{part.rows:,}", f"{part.score:.3f}"]
+                      for part in slices(task.dev, task.labels, task.cut)])
         if run.artifacts and not task.cut:
-            parts.append(soft("No dev row was cut at the longest length."))
-    return "".join(parts)
+            html += soft("No dev row was cut at the longest length.")
+        parts.append((task.name, html))
+    return by_task(parts, named=True)
 
 
 @section("overlaps", "Rows in two places", 120)
-def overlaps(run: RunRecord) -> str:
-    """Show what the data gate found: rows, and nearly the same rows, in two splits or two tasks."""
-    held = run.artifacts.get("overlaps")
-    if not held:
-        return note(f"{run.no_exhibits('What the data gate found is kept')} `polytask check` shows it.")
-    if "left_out" in held:
-        return note(held["left_out"])
-    found = [each for task in held["tasks"].values() for each in task] + held["across"]
-    if not found:
-        return soft("No row of one split stands in another, or nearly so.")
-    rows = [[f"{each['rows']:,}", each["here"], each["there"],
-             "nearly the same" if each["nearly"] else "the same",
-             ", ".join(f"{a} = {b}" for a, b in each["examples"][:3])] for each in found]
-    pairs = [[each["here"], _joined(here), each["there"], _joined(there)]
-             for each in found if each["nearly"] for here, there in each.get("texts", [])]
-    return table(["rows", "of", "stand in", "how", "examples (lines)"], rows) + (
+def in_two_places(run: RunRecord) -> str:
+    """Show rows that occur, as they are or nearly so, in two splits or two tasks."""
+    kept = run.artifacts.get("overlaps")
+    if not kept:
+        return note(f"{run.no_artifacts('Overlaps between splits are kept')} `polytask check` shows them.")
+    if "left_out" in kept:
+        return note(kept["left_out"])
+    overlaps = [overlap for task in kept["tasks"].values() for overlap in task] + kept["across"]
+    if not overlaps:
+        return soft("No row of one split occurs in another, or nearly so.")
+    rows = [[f"{overlap['rows']:,}", overlap["here"], overlap["there"],
+             "nearly the same" if overlap["nearly"] else "the same",
+             ", ".join(f"{a} = {b}" for a, b in overlap["examples"][:3])] for overlap in overlaps]
+    pairs = [[overlap["here"], _joined(here), overlap["there"], _joined(there)]
+             for overlap in overlaps if overlap["nearly"] for here, there in overlap.get("texts", [])]
+    return table(["rows", "of", "occur in", "how", "examples (lines)"], rows) + (
         "<h3>Nearly the same</h3>" + table(["of", "text", "in", "text"], pairs) if pairs else "")
 
 
 def _joined(texts: list[str]) -> str:
-    return " · ".join(_folded(text, LONGEST // 4) for text in texts)
+    return " · ".join(_cut(text, LONGEST // 4) for text in texts)

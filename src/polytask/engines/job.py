@@ -1,0 +1,93 @@
+"""A job: one training, as a run folder and the config that it is trained from.
+
+Whether it is finished, running or failed is read from its folder, so whoever starts the same jobs again
+resumes where others stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polytask.core.atomic_files import write_file
+from polytask.core.errors import RunError
+from polytask.core.events import Event, read_events
+from polytask.core.run_folder import RunFolder
+from polytask.core.toml import write_toml
+
+# Bytes at the end of an event log that show how far a run is.
+_TAIL = 1 << 14
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: its name, its settings, its run folder, and the config file that it is started from."""
+
+    name: str
+    settings: Mapping[str, Any]
+    folder: Path
+    config: Path
+
+    @property
+    def finished(self) -> bool:
+        return RunFolder(self.folder).results.is_file()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process trains in the folder, perhaps one that outlived whoever started it."""
+        return RunFolder(self.folder).busy
+
+    @property
+    def log(self) -> Path:
+        """What the training writes on its standard output and error."""
+        return self.config.with_suffix(".log")
+
+    @property
+    def seconds(self) -> float:
+        """How long a finished run trained."""
+        results = json.loads(RunFolder(self.folder).results.read_text(encoding="utf-8"))
+        return float(results.get("seconds", 0.0))
+
+    @property
+    def planned(self) -> int:
+        """The updates that the run will make; 0 before it has started."""
+        with closing(read_events(RunFolder(self.folder).events)) as events:
+            return int(next(events, {}).get("steps", 0))
+
+    def write_config(self) -> None:
+        write_file(self.config, write_toml(dict(self.settings)))
+
+    def last_line(self) -> str:
+        """Return the last line of the log: of a failed run, its error."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        lines = text.strip().splitlines()
+        return lines[-1] if lines else "ended without a message"
+
+    def remove_checkpoint(self) -> None:
+        """Remove a finished run's training state: three times the model's size, and nobody resumes it."""
+        shutil.rmtree(RunFolder(self.folder).checkpoints, ignore_errors=True)
+
+    def last_events(self) -> list[Event]:
+        """Return the last events of the run; none of a damaged log, which its own process will report."""
+        try:
+            return list(read_events(RunFolder(self.folder).events, _TAIL))
+        except RunError:
+            return []
+
+    def progress(self) -> str:
+        """Return how far the run is: its updates, its rate, its last scores."""
+        events = self.last_events()
+        steps = [event for event in events if event.get("event") == "step"]
+        evaluations = [event for event in events if event.get("event") == "evaluation"]
+        if not steps:
+            return "starting"
+        recent = steps[-20:]
+        seconds = sum(event["seconds"] for event in recent)
+        rate = sum(event["tokens"] for event in recent) / max(1e-9, seconds)
+        shown = f"update {steps[-1]['step']:,} of {self.planned:,}, {rate:,.0f} tokens/s"
+        return f"{shown}, {evaluations[-1]['summary']}" if evaluations else shown

@@ -1,0 +1,82 @@
+"""Shows on stderr how many jobs go: a live table on a terminal, lines on a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from polytask.core.progress import PIPE_SECONDS, duration
+from polytask.engines.contract import Execution
+from polytask.engines.job import Job
+
+if TYPE_CHECKING:
+    from polytask.engines.queue import Queue
+
+
+class Watch:
+    """What a queue reports to. Without `live`, a table of rich, it writes a line per job that ends, and
+    one a minute of what runs."""
+
+    def __init__(self, title: str, live: Any = None, quiet: bool = False) -> None:
+        self.title, self.live, self.quiet = title, live, quiet
+        self.shown = time.monotonic() if live is None else 0.0
+
+    def ended(self, job: Job, complaint: str | None) -> None:
+        """Say that a job has ended."""
+        if self.live is None:
+            state = f"failed: {complaint}" if complaint else "done" if job.finished else "stopped"
+            self._line(f"{job.name}: {state}")
+
+    def show(self, queue: Queue, running: Sequence[Execution]) -> None:
+        """Show how far the jobs are, if it is time to."""
+        if self.quiet or time.monotonic() - self.shown < (PIPE_SECONDS if self.live is None else 1.0):
+            return
+        self.shown = time.monotonic()
+        if self.live is not None:
+            self.live.update(self._table(queue, running), refresh=True)
+        elif running:
+            states = "; ".join(f"{execution.job.name}: {execution.job.progress()}" for execution in running)
+            self._line(f"{self._summary(queue, running)}; {states}")
+
+    def _line(self, text: str) -> None:
+        if not self.quiet:
+            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            sys.stderr.flush()
+
+    def _summary(self, queue: Queue, running: Sequence[Execution]) -> str:
+        done = [job for job in queue.jobs if job.finished]
+        left = queue.total - len(done) - len(queue.failures)
+        summary = f"{self.title}: {len(done)} of {queue.total} done, {len(queue.failures)} failed"
+        if done and running and left > 0:
+            seconds = left * sum(job.seconds for job in done) / len(done) / len(running)
+            summary += f", about {duration(seconds)} left"
+        return summary
+
+    def _table(self, queue: Queue, running: Sequence[Execution]) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("run", "state", "", title=Text(self._summary(queue, running)), title_justify="left",
+                      min_width=100)
+        for execution in running:
+            table.add_row(Text(execution.job.name), duration(execution.seconds),
+                          Text(execution.job.progress()))
+        for name, complaint in queue.failures.items():
+            table.add_row(Text(name), "[red]failed", Text(complaint))
+        return table
+
+
+@contextmanager
+def watching(title: str, quiet: bool) -> Iterator[Watch]:
+    """Watch jobs while the block runs: a live table on a terminal, lines on a pipe, nothing if `quiet`."""
+    if quiet or not sys.stderr.isatty():
+        yield Watch(title, quiet=quiet)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield Watch(title, live)
