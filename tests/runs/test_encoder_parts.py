@@ -13,6 +13,7 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import ConfigError
 from polytask.model.bert import Bert
+from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.pretrained import load_encoder
 from polytask.tasks.model_folder import load_model
 
@@ -95,7 +96,10 @@ def test_rates_of_tasks_and_another_optimizer_train(
     assert moved(small_table, tmp_path / "run")
 
 
-def test_a_roberta_trains_and_opens_again(small_table: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("activation", "flat"), [("gelu", True), ("silu", False)])
+def test_a_roberta_trains_and_opens_again_flat_or_padded(
+    activation: str, flat: bool, small_table: dict[str, Any], tmp_path: Path,
+) -> None:
     transformers = pytest.importorskip("transformers")
     from polytask.model.transformers_encoder import Backbone, wrap
 
@@ -103,7 +107,8 @@ def test_a_roberta_trains_and_opens_again(small_table: dict[str, Any], tmp_path:
     torch.manual_seed(0)
     config = transformers.RobertaConfig(
         vocab_size=30522, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=66, type_vocab_size=1, pad_token_id=0)
+        intermediate_size=32, max_position_embeddings=66, type_vocab_size=1, pad_token_id=0,
+        hidden_act=activation)
     wrap(transformers.AutoModel.from_config(config)).save(tokenizer, tmp_path / "roberta")
     small_table["tasks"]["quora"]["pairing"] = {"type": "cross_encoder", "segments": False}
     trained(small_table, tmp_path / "run", encoder={"checkpoint": str(tmp_path / "roberta")})
@@ -111,17 +116,17 @@ def test_a_roberta_trains_and_opens_again(small_table: dict[str, Any], tmp_path:
     assert any(name.startswith("encoder.layer.1.") for name in changed)
     opened = transformers.AutoModel.from_pretrained(tmp_path / "run/model")
     assert type(opened).__name__ == "RobertaModel"
-    assert isinstance(load_model(tmp_path / "run").model.encoder, Backbone)
+    assert isinstance(load_model(tmp_path / "run").model.encoder, FlatEncoder if flat else Backbone)
 
 
 @pytest.mark.parametrize(("part", "values", "said"), [
-    ("encoder", {"adapter": "pal"}, 'encoder.adapter: "pal" reaches into the layers of our own '
-                                    'BERT, but the encoder is "albert"; use a BERT checkpoint, or '
-                                    'adapter = "lora"'),
+    ("encoder", {"adapter": "pal"}, 'encoder.adapter: "pal" reaches into the layers of encoders on flat '
+                                    'batches, but "albert" runs padded; use a checkpoint of another '
+                                    'family, or adapter = "lora"'),
     ("encoder", {"trainable": [0]}, 'encoder.trainable: the 2 layers of "albert" share'),
     ("train", {"optimizer": {"layer_decay": 0.9}}, 'the 2 layers of "albert" share their weights'),
 ])
-def test_what_albert_cannot_do_is_told(
+def test_what_a_padded_albert_cannot_do_is_told(
     small_table: dict[str, Any], tmp_path: Path, part: str, values: dict[str, Any], said: str
 ) -> None:
     transformers = pytest.importorskip("transformers")
@@ -130,7 +135,7 @@ def test_what_albert_cannot_do_is_told(
     _, tokenizer = load_encoder(small_table["encoder"]["checkpoint"])
     config = transformers.AlbertConfig(
         vocab_size=30522, embedding_size=8, hidden_size=16, num_hidden_layers=2,
-        num_attention_heads=2, intermediate_size=32, max_position_embeddings=66)
+        num_attention_heads=2, intermediate_size=32, max_position_embeddings=66, hidden_act="silu")
     wrap(transformers.AutoModel.from_config(config)).save(tokenizer, tmp_path / "albert")
     small_table["encoder"]["checkpoint"] = str(tmp_path / "albert")
     with pytest.raises(ConfigError) as error:
