@@ -9,6 +9,7 @@ import pytest
 
 from polytask.commands.check import check_run
 from polytask.commands.evaluate import evaluate_run, show_run
+from polytask.commands.predict import predict_file
 from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import DataError, Diverged
@@ -118,3 +119,16 @@ def test_a_threshold_is_kept_with_the_model(
         assert len(kept) == 2 and any("tuned on these rows" in note for note in result.evaluation.notes)
     else:
         assert kept == 0.3
+
+
+def test_a_long_text_is_answered_and_told(
+    tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_file, dev = write(tmp_path / "train.csv", *rows(16)), write(tmp_path / "dev.csv", *rows(8, 50))
+    run = run_of(tmp_path, tiny_checkpoint, {"a": {"train": train_file, "dev": dev}})
+    train(run, tmp_path / "r", quiet=True)
+    new = tmp_path / "new.csv"
+    new.write_text(f"text\nshort\n{'word ' * 700}\n", encoding="utf-8")
+    predict_file(tmp_path / "r", ["a"], new, tmp_path / "out.csv", "csv", quiet=True)
+    assert "note: 1 of 2 rows are longer than 32 tokens" in capsys.readouterr().err
+    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 3

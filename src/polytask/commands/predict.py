@@ -11,10 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
+from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split
 from polytask.data.formats import RecordSource, record_source
 from polytask.data.prediction_columns import PredictionColumns
@@ -64,7 +67,7 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
         named = [PredictionColumns.beside(spec.text) for spec in specs]
         for note in dict.fromkeys(note for own in named for note in own.notes()):
             sys.stderr.write(f"note: {note}\n")
-        began, count = time.perf_counter(), 0
+        began, count, cut = time.perf_counter(), 0, 0
         with _opened(paths) as to, progress(f"predicting {', '.join(tasks)}", quiet=quiet) as bar:
             writers = {spec.name: RecordWriter(format, spec, safe=safe_csv) for spec in specs}
             chunks = _splits(model, reading)
@@ -75,15 +78,26 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
                     to[specs[0].name].write(_joined(reading, decisions, rows))
                 else:
                     _write_each(reading, decisions, rows, writers, to)
-                count += len(rows)
+                count, cut = count + len(rows), cut + _cut(specs, split)
                 bar.advance(len(rows), f"{count / (time.perf_counter() - began):,.0f} rows/s")
             for name, writer in writers.items() if not joined else ():
                 to[name].write(writer.text([]))  # the header, where no row came
         if reading.stream is not None:
             reading.stream.tell()
+    if cut:
+        longest = max(spec.max_length for spec in specs)
+        sys.stderr.write(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
+                         "answered without their ends\n")
     if not quiet and out is not None:
         spent = time.perf_counter() - began
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
+
+
+def _cut(specs: Sequence[ResolvedTask], split: Split) -> int:
+    """Return how many rows some task reads without their ends."""
+    layouts = {InputLayout.of(spec.pairing, spec.max_length) for spec in specs}
+    every = [split.lengths(layout).truncated for layout in layouts]
+    return int(np.logical_or.reduce(every).sum()) if len(split) else 0
 
 
 @contextmanager
