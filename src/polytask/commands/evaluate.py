@@ -20,6 +20,7 @@ from polytask.data.dataset import DatasetStore, TaskData
 from polytask.data.label_cells import label_columns
 from polytask.data.label_kind import Wanted
 from polytask.data.reading import Columns, select
+from polytask.data.row_filter import RowFilter
 from polytask.data.task_labels import read_labels
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.evaluate import Evaluation, evaluate
@@ -82,7 +83,9 @@ def _settings(config: Path, assignments: Iterable[str]) -> Run:
 def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
     """Return a file's rows as the splits of a task whose labels are known already."""
     library = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
-    rows = select(library.table(str(data.absolute()), "--data"), Columns(task.text, task.label))
+    table = library.table(str(data.absolute()), "--data", task.file_format)
+    where = RowFilter.of(task.where).on(table.columns)
+    rows = select(table, Columns(task.text, task.label, where=where))
     rows = read_labels({"dev": rows}, Wanted(), task.labels).rows["dev"]
     part = library.split(data.name, rows, task.labels)
     return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))

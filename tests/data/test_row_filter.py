@@ -1,0 +1,56 @@
+"""`where` takes rows by a column's cells, the same in a table and in a stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polytask.core.errors import ConfigError, DataError
+from polytask.data.cache import Cache
+from polytask.data.formats import record_source
+from polytask.data.reading import Columns, read_rows
+from polytask.data.row_filter import RowFilter
+from polytask.data.row_stream import RowStream
+from polytask.tasks.task import Task
+
+ROWS = "text,label,lang\na,1,en\nb,-,en\nc,1.0,de\nd,0,fr\n"
+
+
+@pytest.mark.parametrize(("where", "kept"), [
+    ({"lang": "en"}, ["a", "b"]), ({"lang": ["en", "de"], "label": {"not": ["-"]}}, ["a", "c"]),
+    ({"label": 1}, ["a", "c"]), ({"label": {"not": [0, "-"]}}, ["a", "c"]), (None, ["a", "b", "c", "d"]),
+])
+def test_a_table_and_a_stream_take_the_same_rows(tmp_path: Path, where: Any, kept: list[str]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(ROWS)
+    rows = read_rows(path, Columns(("text",), "label", where=RowFilter.of(where)), Cache(tmp_path / "c"))
+    assert [texts[0] for texts in rows.texts()] == kept
+    assert rows.passed_over == 4 - len(kept)
+    stream = RowStream(record_source(path), ("text",), None, RowFilter.of(where))
+    assert [texts[0] for _, texts in stream.rows()] == kept
+    assert stream.passed_over == 4 - len(kept)
+
+
+def test_no_row_left_and_no_such_column_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(ROWS)
+    with pytest.raises(DataError, match="none of its 4 rows is what where asks for"):
+        read_rows(path, Columns(("text",), where=RowFilter.of({"lang": "it"})), Cache(tmp_path / "c"))
+    with pytest.raises(DataError, match='there is no column "language"; did you mean "lang"'):
+        read_rows(path, Columns(("text",), where=RowFilter.of({"language": "it"})), Cache(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"where": {"lang": {"nott": ["x"]}}}, 'where.lang: found "nott"; did you mean "not"'),
+    ({"where": {"lang": []}}, r"where.lang: found \[\], expected a value"),
+    ({"header": False}, "columns: is missing"), ({"columns": ["a"]}, "add header = false"),
+    ({"header": False, "columns": ["a", "a"]}, 'columns: found "a" twice'),
+    ({"encoding": "uft-8"}, 'encoding: found "uft-8", expected an encoding'),
+    ({"encoding": "rot13"}, "turns no bytes into text"), ({"delimiter": ",,"}, 'delimiter: found ",,"'),
+    ({"quoting": "all"}, "quoting"),
+])
+def test_settings_of_a_file_are_validated(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Task(**{"train": "t.csv", "text": "text", "label": "label", **settings})
