@@ -42,7 +42,7 @@ def test_encodings_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r't\.csv:2: is not UTF-8 text .* encoding = "latin-1"'):
         parse(path)
     path.write_bytes("text,label\ncafé,1\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r't\.csv:1: is UTF-16 text, expected UTF-8; set encoding = "utf-16"'):
+    with pytest.raises(DataError, match=r't\.csv:1: is UTF-16 text, .* set encoding = "utf-16"'):
         parse(path)
 
 
@@ -64,7 +64,8 @@ def test_a_quote_that_is_never_closed_is_refused_with_its_line(tmp_path: Path) -
 
 
 def test_rows_of_every_kind_have_the_same_cells(tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"text": 0, "label": false}\n{"id": 7, "text": "bad", "label": null}\n')
+    lines = ['{"text": 0, "label": false}', '{"id": 7, "text": "bad", "label": null}']
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
     source = record_source(tmp_path / "t.jsonl")
     assert source.columns == ("text", "label", "id")
     assert list(source.records()) == [(1, ["0", "false", ""]), (2, ["bad", "", "7"])]

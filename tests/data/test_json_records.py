@@ -28,7 +28,8 @@ def test_what_is_no_object_is_refused_with_its_line(tmp_path: Path) -> None:
     found = records(tmp_path, good * 4 + '{"a": 1, "a": 2}\n[1]\n{"a"\n{"a": "\\ud800"}\n' + good)
     assert found[4:] == [
         (5, 'is not JSON (key "a" occurs twice)'), (6, "found '[1]', expected an object"),
-        (7, "is not JSON (Expecting ':' delimiter)"), (8, "half of a surrogate pair, which is no character"),
+        (7, "is not JSON (Expecting ':' delimiter)"),
+        (8, "half of a surrogate pair, which is no character"),
         (9, ["x"])]
 
 

@@ -18,9 +18,6 @@ from polytask.data.text_lines import MAX_LINE
 # (line, cells), or (line, why there are none)
 ReadRecord = tuple[int, "list[str] | str"]
 
-# Quotes that are open at the end of the file; each costs a reading of what follows it.
-MAX_UNCLOSED = 10
-
 STRAY = "a quote within a field that is not quoted; write the field in quotes and its own quotes doubled"
 UNCLOSED = "a quote opens a field and is never closed"
 AFTER_BLANK = "a blank stands before the quote that opens a field"
@@ -91,7 +88,7 @@ def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally
     line_by_line: whether reading goes on with the second line of a record that breaks the rules.
     Raises `DataError` for quotes that stay open to no end.
     """
-    feed, unclosed = _Lines(file, lines), 0
+    feed = _Lines(file, lines)
     while line := feed.next():
         number = feed.number
         if '"' not in line:
@@ -100,14 +97,13 @@ def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally
             continue
         taken = [line]
         record = _quoted_record(taken, feed, delimiter, tally)
-        if record == UNCLOSED:
-            unclosed += 1
-            if unclosed > MAX_UNCLOSED or not line_by_line:
-                raise DataError(f"{file}:{number}: {UNCLOSED}; {_REMEDY}")
+        if record == UNCLOSED and not line_by_line:
+            raise DataError(f"{file}:{number}: {UNCLOSED}; {_REMEDY}")
         if isinstance(record, str):
             tally.bad.append(number)
             tally.lost += len(taken) - 1
             if line_by_line:
+                # Read twice at most: the quote that opens another field would have closed this one.
                 feed.put_back(taken[1:])
             elif len(taken) > 1:
                 record = f"{record} (lines {number}–{number + len(taken) - 1})"

@@ -1,0 +1,46 @@
+"""Rows one after the other: ids, blank texts, and what has no text at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polytask.core.errors import DataError
+from polytask.data.formats import record_source
+from polytask.data.row_stream import RowStream
+
+
+def stream(path: Path, text: str, *columns: str, **options: str) -> RowStream:
+    path.write_text(text)
+    return RowStream(record_source(path), columns or ("text",), **options)  # type: ignore[arg-type]
+
+
+def test_ids_and_falsy_values_and_late_columns(tmp_path: Path) -> None:
+    found = stream(tmp_path / "t.jsonl", '{"text": "good"}\n{"id": 0, "text": 0}\n{"id": 7}\n')
+    assert list(found.rows()) == [("", ("good",)), ("0", ("0",)), ("7", ("",))]
+    assert found.told() == ""
+    found = stream(tmp_path / "t.csv", "uid,text\nu1,a\nu2,\n", id="uid")
+    assert list(found.rows()) == [("u1", ("a",)), ("u2", ("",))]
+    assert list(stream(tmp_path / "t.csv", 'text\n"a\nb"\nc\n').rows()) == [("2", ("a\nb",)), ("4", ("c",))]
+
+
+def test_what_has_no_answer_is_told_with_its_lines(tmp_path: Path) -> None:
+    lines = ['{"text": "a"}', '{"text": ["b"]}', '{"text": {}}', "[1]", '{"text": "c"}']
+    found = stream(tmp_path / "t.jsonl", "\n".join(lines))
+    assert [texts for _, texts in found.rows()] == [("a",), ("c",)]
+    assert found.told() == (
+        f"{tmp_path}/t.jsonl: 2 records without a prediction: a list or an object, expected text "
+        "(lines 2, 3)\n"
+        f"{tmp_path}/t.jsonl: 1 record without a prediction: found '[1]', expected an object (line 4)\n")
+    with pytest.raises(DataError, match=r"t\.jsonl:1: a list or an object, .*; no record is left"):
+        list(stream(tmp_path / "t.jsonl", '{"text": ["b"]}\n').rows())
+
+
+def test_columns_are_looked_up_as_in_training(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'no column "text"; did you mean "texts".*--text names'):
+        stream(tmp_path / "t.csv", "texts,label\na,1\n").rows()
+    with pytest.raises(DataError, match='there are 2 columns named "text"'):
+        stream(tmp_path / "t.csv", "text,text\na,1\n").rows()
+    with pytest.raises(DataError, match=r"set header = false and columns = \[\.\.\.\]"):
+        stream(tmp_path / "t.csv", "so it was a day,1\nand a night,0\n").rows()
