@@ -57,14 +57,18 @@ def check(
     config: Annotated[Path, typer.Argument(help="A config (TOML).")],
     assignments: Set = None,
     time_steps: Annotated[int, typer.Option(help="Steps to time for the estimate; 0 for none.")] = 5,
+    trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
     """Read the data; show their problems, the plan of the first epoch and an estimate of the time."""
     from polytask.commands.check import check_run
     from polytask.config import Run
+    from polytask.core.user_modules import trusting
 
-    for line in check_run(Run.from_toml(config, assignments or ()), time_steps, quiet):
-        print(line)
+    run = Run.from_toml(config, assignments or ())
+    with trusting(trust):
+        for line in check_run(run, time_steps, quiet):
+            print(line)
 
 
 @app.command(epilog="Example: `polytask train three.toml --out runs/first --set train.epochs=5`")
@@ -240,15 +244,18 @@ def serve(
         "flags.")] = None,
     assignments: Annotated[list[str] | None, typer.Option(
         "--set", help="Another setting: --set max_queue=256.")] = None,
+    trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
     """Serve every task of trained models over HTTP, with a page to try them."""
     from polytask.commands.serve import serve_runs
     from polytask.core.toml import override
+    from polytask.core.user_modules import trusting
 
     given = {"host": host, "port": port, "engine": engine, "threads": threads}
-    serve_runs(runs, config, override({}, assignments or ()) | {
-        key: value for key, value in given.items() if value is not None}, quiet)
+    own = {key: value for key, value in given.items() if value is not None}
+    with trusting(trust):
+        serve_runs(runs, config, override({}, assignments or ()) | own, quiet)
 
 
 def main() -> None:

@@ -233,7 +233,9 @@ def test_the_command_line_allows_it_with_trust(
     run, mark = hostile
     in_tasks("head", {"type": f"{EVIL}:Head"})(run)
     (Path.cwd() / "rows.txt").write_text("A gem.\n")
-    for words in (["predict", str(run), "rows.txt", "--task", "sst"], ["evaluate", str(run)]):
+    (Path.cwd() / "next.toml").write_text(tomli_w.dumps(small_run(run)))
+    for words in (["predict", str(run), "rows.txt", "--task", "sst"], ["evaluate", str(run)],
+                  ["check", "next.toml"], ["train", "next.toml", "--out", "next", "-q"]):
         monkeypatch.setattr(sys, "argv", ["polytask", *words])
         with pytest.raises(SystemExit) as ended:
             main()

@@ -15,7 +15,7 @@ from polytask.core.atomic_files import read_folder
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.paths import ModelPaths
 from polytask.core.prefetch import prefetch
-from polytask.core.user_modules import trusting
+from polytask.core.user_modules import trusted, trusting
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, collate
 from polytask.data.dataset import DatasetStore, Split
@@ -188,7 +188,7 @@ def load(folder: str | Path, trust: bool = False) -> Model:
     if found is None:
         raise RunError(f"{folder}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
-    with trusting(trust):
+    with trusting(trust or trusted()):
         model = read_folder(found, lambda place: Model(load_model(place), found))
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")
     return model
