@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # What each package may import beside itself; a module at the top level stands for itself.
 _NETWORK = {"core", "data", "model"}
 _TASKS = _NETWORK | {"losses", "metrics", "tasks"}
-_CONFIG = _TASKS | {"learn", "config"}
+_CONFIG = _TASKS | {"learn", "config", "validate"}
 BELOW = {
     "core": set(),
     "data": {"core"},
@@ -27,7 +27,8 @@ BELOW = {
     "learn": _TASKS,
     "inference": _TASKS,
     "evaluation": _TASKS | {"inference"},
-    "config": _TASKS | {"learn"},
+    "config": _TASKS | {"learn", "validate"},
+    "validate": _TASKS | {"learn"},
     "sample": set(),
     "training": _CONFIG | {"inference", "evaluation", "sample"},
     "serve": _TASKS | {"inference"},
@@ -199,3 +200,22 @@ def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
     banned = {"utils", "util", "helpers", "helper", "misc", "common", "base", "manager", "handlers",
               "processor", "args"}
     assert not [path for path in MODULES if path.stem in banned]
+
+
+# Names that `core/paths.py` gives; a checkpoint of Hugging Face has names of its own.
+FILE_NAMES = {".lock", "artifacts", "artifacts.json", "artifacts.npz", "plots", "tasks.json", "last",
+              "config.toml", "events.jsonl", "results.json", "report.html", "data.json", "state.json",
+              "tensors.safetensors", "study.json", "sweep.json", "journal.log", "trials", "runs", "configs"}
+
+
+def test_names_of_files_and_folders_are_spelled_in_one_module() -> None:
+    strange = []
+    for path in MODULES:
+        if path == SOURCE / "core" / "paths.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # folder / "results.json"
+                right = node.right
+                if isinstance(right, ast.Constant) and str(right.value) in FILE_NAMES:
+                    strange.append(f"{path.relative_to(SOURCE)}:{node.lineno}: {right.value}")
+    assert strange == []

@@ -223,7 +223,7 @@ def show(
     config: Annotated[bool, typer.Option("--config", help="Print only the resolved config.")] = False,
 ) -> None:
     """Show the settings and scores of a run."""
-    from polytask.commands.evaluate import show_run
+    from polytask.commands.show import show_run
 
     for line in show_run(run, config):
         print(line)

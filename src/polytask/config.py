@@ -1,4 +1,4 @@
-"""`Run`: all settings of one training, read from TOML and written to it, validated as a whole.
+"""`Run`: all settings of one training, read from TOML and written to it; `validate.py` judges them.
 
     run = pk.Run.from_toml("three.toml")
     result = pk.train(run, "runs/first")
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from torch import nn
 
-from polytask.core.errors import ConfigError, nearest
-from polytask.core.settings import from_table, problem, settings, to_table
+from polytask.core.settings import from_table, settings, to_table
 from polytask.core.toml import override, read_toml, write_toml
 from polytask.core.user_modules import add_search_path
 from polytask.learn.train_settings import Train
-from polytask.metrics import check_formula
 from polytask.model.adapters.contract import Adapter, adapter
 from polytask.tasks.task import OnePooling, Task
+from polytask.validate import validate
 
 # Named here, because inside a settings class a field hides the family that it is named after.
 OneAdapter = Annotated[Adapter, adapter]
+# What torch and numpy take, with room for what is added to it.
+Seed = Annotated[int, Field(ge=0, le=2**62)]
 
 
 @settings
@@ -34,9 +34,9 @@ class Data:
     root: str = "."
     """Folder that the paths of the tasks are relative to, itself relative to the folder you are in;
     "sample" is the one that comes with polytask."""
-    max_length: Annotated[int, Field(ge=8)] = 128
+    max_length: Annotated[int, Field(ge=8, le=1_000_000)] = 128
     """Tokens of a sequence at most, special ones included; longer ones are cut, longest text first."""
-    dev_seed: int = 11711
+    dev_seed: Seed = 11711
     """Draws the dev rows that are carved or limited; apart from `seed`, so that runs with other seeds are
     scored on the same rows."""
     cache: str | None = None
@@ -65,7 +65,7 @@ class Encoder:
 class Run:
     """Everything that one training is."""
 
-    seed: int = 11711
+    seed: Seed = 11711
     """Seeds the initialisation, the order of rows, dropout, and what is drawn."""
     data: Data = Data()
     """Where the data are."""
@@ -76,19 +76,11 @@ class Run:
     train: Train = Train()
     """How they are trained."""
 
-    def __post_init__(self) -> None:
-        for name in self.tasks:
-            if not name.replace("-", "_").isidentifier():
-                raise problem(f'tasks."{name}": a task is named in letters, digits, "_" and "-"')
-            if hasattr(nn.ModuleDict, name):
-                raise problem(f'tasks.{name}: torch has its own use of this name; call it otherwise')
-
     @classmethod
     def from_table(cls, table: Mapping[str, Any], where: str = "config") -> Run:
         """Read a table; raise `ConfigError` with a sentence for every mistake in it."""
         run = from_table(cls, table, where)
-        if problems := list(conflicts(run)):
-            raise ConfigError(f"{where}: {said}" for said in problems)
+        validate(run, where=where)
         return run
 
     @classmethod
@@ -100,57 +92,3 @@ class Run:
     def to_toml(self) -> str:
         """Return the run as TOML, every default written out."""
         return write_toml(to_table(self))
-
-
-def conflicts(run: Run) -> Iterable[str]:
-    """Yield a sentence for each combination of settings that cannot work."""
-    try:
-        phases = run.train.placed()
-    except ConfigError as error:
-        yield from error.problems
-        phases = ()
-    for name, task in run.tasks.items():
-        yield from task.conflicts(f"tasks.{name}")
-    for number, (at, phase) in enumerate(phases):
-        yield from _phase_conflicts(run, phase, at)
-        now, before = phase.optimizer, phases[max(0, number - 1)][1].optimizer
-        if phase.keep_optimizer and (now.type, now.options) != (before.type, before.options):
-            yield (f'{at}.keep_optimizer: "{now.type}" cannot go on with what "{before.type}" remembers, '
-                   "whose type or options differ; use those of the phase before, or keep_optimizer = false")
-    if said := check_formula(run.train.score, {name: task.metrics for name, task in run.tasks.items()}):
-        yield f"train.score: {said}"
-    if run.encoder.trainable == "frozen":
-        if run.encoder.adapter is not None:
-            yield 'encoder.adapter: an adapter needs an encoder that is run; set trainable = "full"'
-        for name, task in run.tasks.items():
-            if task.chosen_pairing.name == "twin":
-                yield (f'tasks.{name}.pairing: "twin" needs the dropout of a trained encoder, but '
-                       'encoder.trainable is "frozen"')
-
-
-def _phase_conflicts(run: Run, phase: Train, at: str) -> Iterable[str]:
-    for task in phase.tasks or ():
-        if task not in run.tasks:
-            yield f'{at}.tasks: "{task}" is no task{nearest(task, run.tasks)}'
-    if phase.tasks is not None and not phase.tasks:
-        yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
-    tasks = list(phase.tasks or run.tasks)
-    min_tasks_per_step = phase.schedule.min_tasks_per_step(tasks)
-    named = phase.batch_size if isinstance(phase.batch_size, dict) else {}
-    if said := phase.schedule.problem(tasks, {}, {**phase.batch_sizes(tasks), **named}):
-        yield f"{at}: {said}"
-    if phase.surgery is not None and (said := phase.surgery.problem(tasks, min_tasks_per_step)):
-        yield f"{at}.surgery: {said}"
-    if said := phase.weighting.problem(tasks, min_tasks_per_step):
-        yield f"{at}.weighting: {said}"
-    widest = phase.schedule.max_tasks_per_step(tasks)
-    if phase.surgery is not None and len(tasks) > 1 and widest < 2:
-        yield (f'{at}.surgery: "{phase.surgery.name}" compares the gradients of several tasks, but '
-               f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '
-               '"batch_round_robin"')
-    for number, each in enumerate(phase.regularizers):
-        if run.encoder.trainable == "frozen" and each.perturbs:
-            yield (f'{at}.regularizers.{number}: "{each.name}" perturbs the encoder\'s input, but '
-                   'encoder.trainable is "frozen"')
-        if said := each.problem(tasks):
-            yield f"{at}.regularizers.{number}.{said}"

@@ -116,14 +116,15 @@ def test_wrong_settings_are_told(table: dict[str, Any], said: str) -> None:
 def test_a_problem_with_the_run_is_told() -> None:
     settings = Optimizer(layer_rates={"sst": {"7": 2.0}})
     assert settings.problem(("sst",)) is None
-    assert settings.problem(("sst",), 6) == (
+    encoder = SimpleNamespace(num_layers=6)
+    assert settings.problem(("sst",), encoder) == (
         "layer_rates: sst: found layer 7, expected 0 to 5: the encoder has 6 layers, counted from 0")
     albert = SimpleNamespace(num_layers=6, shared_layers=True, kind="albert")
-    assert settings.problem(("sst",), encoder=albert) == settings.problem(("sst",), 6)
-    assert "share their weights" in str(Optimizer(layer_decay=0.9).problem(("sst",), encoder=albert))
-    assert Optimizer(layer_decay=0.9).problem(("sst",), encoder=tiny_bert()) is None
-    assert Optimizer().problem(("sst",), encoder=albert) is None
-    assert "did you mean" in str(Optimizer(layer_rates={"stt": {"1": 2.0}}).problem(("sst",), 6))
+    assert settings.problem(("sst",), albert) == settings.problem(("sst",), encoder)
+    assert "share their weights" in str(Optimizer(layer_decay=0.9).problem(("sst",), albert))
+    assert Optimizer(layer_decay=0.9).problem(("sst",), tiny_bert()) is None
+    assert Optimizer().problem(("sst",), albert) is None
+    assert "did you mean" in str(Optimizer(layer_rates={"stt": {"1": 2.0}}).problem(("sst",), encoder))
 
 
 @pytest.mark.parametrize(("course", "after"), [

@@ -51,7 +51,7 @@ def test_the_mistakes_of_all_phases_are_told_at_once_with_their_places() -> None
 ])
 def test_what_belongs_to_the_whole_training_is_no_key_of_a_phase(phase: Any, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        read(phases=[phase])
+        read(phases=[phase]).resolved()
     assert said in str(error.value)
 
 
@@ -70,7 +70,8 @@ def test_settings_survive_their_table() -> None:
 
 @pytest.mark.parametrize(("table", "said"), [
     ({"epochs": 0}, "epochs found 0"), ({"ema": 1.0}, "ema found 1.0"), ({"accumulate": 0}, "accumulate"),
-    ({"precision": "fp16"}, "precision"), ({"batch_size": {"sst": 0}}, "batch_size"),
+    ({"precision": "fp16"}, "precision"), ({"epochs": 10_001}, "less than or equal to 10000"),
+    ({"max_steps": 10**12}, "max_steps found"), ({"batch_size": {"sst": 0}}, "batch_size"),
 ])
 def test_values_that_cannot_be_are_refused(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -16,7 +16,8 @@ from polytask.model.heads.cosine import Cosine
 from polytask.model.heads.linear import Linear
 from polytask.model.heads.mlp import MLP
 from polytask.model.heads.shared import Shared
-from polytask.model.multitask import MultiTask, build_task_head, task_name_problem
+from polytask.model.multitask import MultiTask, build_task_head
+from polytask.model.names import module_name_problem
 from polytask.model.output import Output
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
@@ -191,7 +192,7 @@ def test_a_shared_layer_is_saved_once_and_a_copy_shares_its_own() -> None:
 
 def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
     encoder = network().encoder
-    with pytest.raises(ConfigError, match='head "cosine" compares two vectors, but pairing '
+    with pytest.raises(ConfigError, match='"cosine" compares two vectors, but pairing '
                                           '"cross_encoder" gives one; set pairing = "bi_encoder"'):
         build_task_head(encoder, Mean(), CrossEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
 
@@ -201,5 +202,5 @@ def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
     ("", "no name of letters"), ("../x", "no name of letters"), ("x" * 101, "at most 100"),
 ])
 def test_a_task_name_that_is_no_name_of_a_module_or_a_folder_is_refused(name: str, said: str) -> None:
-    assert said in str(task_name_problem(name))
-    assert task_name_problem("msr-para_2") is None
+    assert said in str(module_name_problem(name))
+    assert module_name_problem("msr-para_2") is None

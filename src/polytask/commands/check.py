@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from polytask.config import Run
@@ -17,16 +16,8 @@ from polytask.data.validation import inspect
 from polytask.evaluation.baseline import baseline
 from polytask.learn.phase_plan import PhasePlan
 from polytask.learn.trainer import Score, Trainer
-from polytask.model.encoders import load_any
-from polytask.tasks.model_folder import model_folder_of
-from polytask.training.build import (
-    Built,
-    build,
-    check_against_data,
-    dataset_store,
-    read_data,
-    resolve_tasks,
-)
+from polytask.training.build import Built, Start, build, dataset_store, read_data, starting_point
+from polytask.validate import Known, validate
 
 
 def check_run(run: Run, time_steps: int = 5, quiet: bool = False) -> Iterator[str]:
@@ -59,6 +50,9 @@ def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
     limit = f" of at most {phase.train.max_steps:,} (max_steps)" if phase.train.max_steps else ""
     yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps{limit}, "
            f"schedule {phase.train.schedule.name}")
+    if phase.train.max_steps is not None:
+        updates = ", ".join(f"{task} {count:,}" for task, count in phase.updates.items())
+        yield f"  train.max_steps leaves {phase.num_steps:,} steps of all epochs ({updates})"
     for task, batches in plan.batches.items():
         yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "
                f"drawn, {plan.unseen[task]:,} never, {plan.repeated[task]:,} twice or more")
@@ -100,21 +94,18 @@ def refusals(runs: Mapping[str, Run], quiet: bool = False) -> dict[str, list[str
 
     A file and an encoder are read once, whichever runs name them.
     """
-    encoders: dict[Any, tuple[Any, Path, list[str]]] = {}
+    starts: dict[Any, Start] = {}
     libraries: dict[Any, DatasetStore] = {}
     found: dict[str, list[str]] = {}
     for name, run in runs.items():
         try:
-            place = model_folder_of(run.encoder.checkpoint) or run.encoder.checkpoint
-            key = (str(place), run.encoder.revision)
-            if key not in encoders:
-                encoders[key] = load_any(place, None, run.encoder.revision)
-            encoder, tokenizer, _ = encoders[key]
-            shelf = (str(tokenizer), run.data.root, run.data.cache)
+            key = (run.encoder.checkpoint, run.encoder.revision)
+            start = starts[key] = starts.get(key) or starting_point(run)
+            shelf = (str(start.tokenizer), run.data.root, run.data.cache)
             if shelf not in libraries:
-                libraries[shelf] = dataset_store(run, tokenizer)
-            data = read_data(run, tokenizer, quiet, library=libraries[shelf])
-            check_against_data(run, encoder, data, resolve_tasks(run, data))
+                libraries[shelf] = dataset_store(run, start.tokenizer)
+            data = read_data(run, start.tokenizer, quiet, library=libraries[shelf])
+            validate(run, Known(data, start.encoder))
         except PolytaskError as error:
             for said in str(error).splitlines():
                 found.setdefault(said, []).append(name)

@@ -1,8 +1,7 @@
-"""`polytask evaluate` and `polytask show`: a run's model on its own data or on another file."""
+"""`polytask evaluate`: a run's model on its own data or on another file."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import Any
 
 from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError, nearest
-from polytask.core.events import read_events
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import override, read_toml
 from polytask.core.user_modules import trusting, untrusted
 from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DatasetStore, TaskData
-from polytask.data.label_cells import label_columns
 from polytask.data.label_kind import Wanted
 from polytask.data.reading import Columns, select
 from polytask.data.row_filter import RowFilter
@@ -89,43 +86,3 @@ def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
     rows = read_labels({"dev": rows}, Wanted(), task.labels).rows["dev"]
     part = library.split(data.name, rows, task.labels)
     return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))
-
-
-def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a run's own config says; none of its components is looked for."""
-    yield (f"{folder.path}: {len(table['tasks'])} tasks from {table['encoder']['checkpoint']}, "
-           f"seed {table['seed']}")
-    yield from (f"note: {said}" for said in _notes(folder))
-    for name, task in table["tasks"].items():
-        yield f"  {name}: {', '.join(task['text'])} -> {', '.join(label_columns(task['label']))}"
-
-
-def show_run(path: Path, config: bool = False) -> Iterator[str]:
-    """Yield the settings of a run and its scores."""
-    folder = RunFolder.open(path)
-    if config:
-        yield folder.config.read_text(encoding="utf-8").rstrip()
-        return
-    try:
-        yield from _told(folder, read_toml(folder.config))
-    except (KeyError, TypeError, AttributeError):
-        raise RunError(f"{folder.config}: is not what polytask wrote") from None
-    if not folder.results.is_file():
-        yield "not finished; go on with --resume"
-        return
-    results = json.loads(folder.results.read_text(encoding="utf-8"))
-    for split in ("dev", "test"):
-        if split in results:
-            found = results[split]
-            yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
-                                 found["rows"], positives=found.get("positives", {}),
-                                 notes=tuple(found["notes"])))
-    yield f"finished {results['finished']}; the whole config: polytask show {path} --config"
-
-
-def _notes(folder: RunFolder) -> list[str]:
-    """Return what was told when the training began: rows left out, guesses, tasks that are never drawn."""
-    if not folder.events.is_file():
-        return []
-    start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})
-    return [str(said) for said in start.get("notes", [])]

@@ -18,11 +18,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from polytask.core.errors import StorageError
+from polytask.core.errors import RunError, StorageError
 
 T = TypeVar("T")
 # How long a reader waits for a writer that replaces a folder again and again while it is read.
-_PATIENCE_SECONDS, _PAUSE_SECONDS = 10.0, 0.01
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.01
 _OLD = ".old"
 # ".NAME.", what `tempfile` puts behind that, and an ending that no file of a user has by chance.
 _ENDING = ".aside"
@@ -114,7 +114,7 @@ def write_folder(path: str | Path) -> Iterator[Path]:
     old = standing_aside(path)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent))
+        aside = make_aside(path)
         try:
             yield aside
             for each in aside.rglob("*"):
@@ -128,6 +128,11 @@ def write_folder(path: str | Path) -> Iterator[Path]:
             remove(old)
         finally:
             remove(aside)
+
+
+def make_aside(path: Path) -> Path:
+    """Make an empty folder beside `path`, of a name that `leftovers` knows."""
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent))
 
 
 def recover(path: str | Path) -> None:
@@ -187,7 +192,8 @@ def standing(path: str | Path) -> Path:
 def read_folder(path: str | Path, read: Callable[[Path], T]) -> T:
     """Return `read(folder)` of a folder that another process may be replacing, from one version of it.
 
-    If the folder was replaced meanwhile, what was read may be of both versions: it is read again.
+    If the folder was replaced meanwhile, what was read may be of both versions: it is read again. Raises
+    what `read` raises for a folder that stands still, and `RunError` for one that never does.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -196,11 +202,14 @@ def read_folder(path: str | Path, read: Callable[[Path], T]) -> T:
         try:
             value = read(place)
         except Exception:
-            if time.monotonic() > deadline or (_version(place) == before and standing(path) == place):
+            if _version(place) == before and standing(path) == place:
                 raise
         else:
-            if _version(place) == before or time.monotonic() > deadline:
+            if _version(place) == before:
                 return value
+        if time.monotonic() > deadline:
+            raise RunError(f"{path}: was replaced each time it was read, for {_PATIENCE_SECONDS:.0f} s; "
+                           "read it when the training has ended")
         time.sleep(_PAUSE_SECONDS)
 
 

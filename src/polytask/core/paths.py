@@ -186,12 +186,12 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def inside(folder: Path, name: str) -> Path:
-    """Return `folder / name`; raise `RunError` for a name that would lead out of the folder."""
+def inside(folder: Path, name: str, error: type[PolytaskError] = RunError) -> Path:
+    """Return `folder / name`; raise `error` for a name that would lead out of the folder."""
     if name in ("", ".", "..") or len(name.encode("utf-8", "surrogatepass")) > 255 or any(
             each in name for each in ("/", "\\", "\0")):
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
-        raise RunError(f"{folder}: {shown!r} is no name of a file in this folder")
+        raise error(f"{folder}: {shown!r} is no name of a file in this folder")
     return folder / name
 
 

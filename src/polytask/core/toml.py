@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from polytask.core.errors import ConfigError
+from polytask.core.paths import refuse_special
 
 TomlTable = dict[str, Any]
 
@@ -19,6 +20,7 @@ MOST_BYTES, DEEPEST = 16 << 20, 32
 
 def read_toml(path: str | Path) -> TomlTable:
     """Read a TOML file; raise `ConfigError` naming the file and line of a mistake."""
+    refuse_special(Path(path), ConfigError)
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST_BYTES + 1)
@@ -33,6 +35,8 @@ def read_toml(path: str | Path) -> TomlTable:
         raise ConfigError(f"{path}: is not UTF-8 text ({error.reason})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: {_extreme(error)}") from None
     _refuse_extremes(table, str(path))

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.atomic_files import storing, write_file
+from polytask.core.atomic_files import leftovers, make_aside, remove, storing, write_file
 from polytask.core.errors import StorageError
 from polytask.core.paths import cache_folder
 
@@ -63,17 +63,20 @@ class Cache:
         except _BROKEN:
             # Renamed before it is removed: another process may be building its successor.
             with suppress(OSError):
-                aside = Path(tempfile.mkdtemp(prefix=".broken.", dir=path.parent))
-                path.rename(aside / "entry")
-                shutil.rmtree(aside, ignore_errors=True)
+                aside = make_aside(path)
+                try:
+                    path.rename(aside / "entry")
+                finally:
+                    remove(aside)
             return None
 
     def _build(self, name: str, build: Callable[[Path], None]) -> Path:
         path = self.folder / name
         with storing(path):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             _sweep(path.parent)
-            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            aside = make_aside(path)
         try:
             with storing(path):
                 build(aside)
@@ -83,7 +86,7 @@ class Cache:
                 if not path.is_dir():
                     raise OSError(0, "the entry could not be put in place")
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
         return path
 
     def _retreat(self, error: StorageError) -> None:
@@ -111,11 +114,11 @@ class Cache:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half built, after a day."""
-    for path in folder.glob(".*"):
+    """Remove what killed processes left half built, after a day; nothing that was not made here."""
+    for path in leftovers(folder):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+                remove(path)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

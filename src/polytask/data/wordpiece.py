@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import CheckpointError
-from polytask.core.paths import cache_folder
+from polytask.core.json_files import MOST_BYTES, read_json
+from polytask.core.paths import cache_folder, refuse_special
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -21,6 +21,9 @@ def tokenizer_file(folder: Path, vocab_size: int) -> Path:
     path = folder / "tokenizer.json"
     if not path.exists():
         path = _built(folder)
+    refuse_special(path, CheckpointError)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise CheckpointError(f"{path}: has {size:,} bytes, expected at most {MOST_BYTES:,}")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
@@ -34,9 +37,10 @@ def tokenizer_file(folder: Path, vocab_size: int) -> Path:
 def _built(folder: Path) -> Path:
     """Build the tokenizer aside, in the user's cache: the folder may be read-only or not ours."""
     vocabulary, settings = folder / "vocab.txt", folder / "tokenizer_config.json"
+    refuse_special(vocabulary, CheckpointError)
     if not vocabulary.exists():
         raise CheckpointError(f"{folder}: there is neither tokenizer.json nor vocab.txt")
-    options = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    options = read_json(settings, CheckpointError) if settings.exists() else {}
     text = wordpiece(vocabulary, options).to_str(pretty=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = cache_folder() / "tokenizers" / key / "tokenizer.json"

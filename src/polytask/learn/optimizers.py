@@ -74,13 +74,9 @@ class Optimizer:
         """The tables of `layer_rates` that belong to tasks."""
         return {key: value for key, value in self.layer_rates.items() if isinstance(value, Mapping)}
 
-    def problem(self, tasks: Iterable[str], num_layers: int | None = None,
-                encoder: Any = None) -> str | None:
-        """Return why these settings cannot serve a run of these tasks, or None.
-
-        What is known of the encoder is asked as well: its number of layers, or itself.
-        """
-        layers = num_layers if encoder is None else encoder.num_layers
+    def problem(self, tasks: Iterable[str], encoder: Any = None) -> str | None:
+        """Return why these settings cannot serve these tasks, on this encoder once it is known, or None."""
+        layers = None if encoder is None else encoder.num_layers
         if said := rates_problem(self.layer_rates, layers, tasks):
             return f"layer_rates: {said}"
         if self.layer_rates or self.layer_decay != 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 from polytask.learn.sampler import Sampler
 from polytask.learn.schedules.contract import StepPlan, epoch_random
@@ -25,7 +25,8 @@ class PhasePlan:
         self.train = train
         self.tasks = list(train.tasks or rows)
         self.rows = {task: rows[task] for task in self.tasks}
-        self.sizes = train.batch_sizes(self.rows)
+        # The one batch of a set that is smaller than its batch size is the whole set.
+        self.sizes = {task: min(size, rows[task]) for task, size in train.batch_sizes(self.rows).items()}
         self.seed = seed + 1_000_003 * number
         self.epochs = train.schedule.num_epochs(self.tasks, train.epochs)
 
@@ -34,11 +35,25 @@ class PhasePlan:
         chance = epoch_random(self.seed, epoch)
         return self.train.schedule.plan(self.rows, self.sizes, epoch, self.train.epochs, chance)
 
-    @cached_property
+    @property
     def num_steps(self) -> int:
         """The updates of all epochs, or `max_steps` if that is fewer."""
-        steps = sum(1 for epoch in range(self.epochs) for _ in self.plan(epoch))
-        return min(steps, self.train.max_steps or steps)
+        return self._counts[0]
+
+    @property
+    def updates(self) -> dict[str, int]:
+        """Of each task, the updates that it has a part in."""
+        return self._counts[1]
+
+    @cached_property
+    def _counts(self) -> tuple[int, dict[str, int]]:
+        steps, updates = 0, dict.fromkeys(self.tasks, 0)
+        every = chain.from_iterable(self.plan(epoch) for epoch in range(self.epochs))
+        for step in islice(every, self.train.max_steps):
+            steps += 1
+            for task in step:
+                updates[task] += 1
+        return steps, updates
 
     def samplers(self) -> dict[str, Sampler]:
         """Return what draws the rows of each task."""
@@ -50,16 +65,6 @@ class PhasePlan:
         return preview(self.train.schedule, self.rows, self.sizes, 0, self.train.epochs, self.seed,
                        self.train.max_steps)
 
-    def drawn(self) -> set[str]:
-        """Return the tasks that get an update at all."""
-        steps = (step for epoch in range(self.epochs) for step in self.plan(epoch))
-        found: set[str] = set()
-        for step in islice(steps, self.num_steps):
-            found |= {task for task, sizes in step.items() if sizes}
-            if len(found) == len(self.tasks):
-                break
-        return found
-
 
 def phases_of(train: Train, rows: Mapping[str, int], seed: int) -> list[PhasePlan]:
     """Return the phases of a training, one if none are listed."""
@@ -68,6 +73,6 @@ def phases_of(train: Train, rows: Mapping[str, int], seed: int) -> list[PhasePla
 
 def never_drawn(phases: Sequence[PhasePlan]) -> list[str]:
     """Return the tasks that a training names and gives no update, in their order."""
-    drawn = {task for phase in phases for task in phase.drawn()}
+    drawn = {task for phase in phases for task, count in phase.updates.items() if count}
     return [task for task in dict.fromkeys(task for phase in phases for task in phase.tasks)
             if task not in drawn]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from polytask.core.errors import ConfigError
-from polytask.core.settings import from_table, problem, settings, to_table
+from polytask.core.settings import from_table, settings, to_table
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.regularizers.contract import Regularizer, regularizer
 from polytask.learn.schedules.batch_round_robin import BatchRoundRobin
@@ -22,20 +22,21 @@ OneSchedule = Annotated[Schedule, schedule]
 OneWeighting = Annotated[Weighting, weighting]
 OneSurgery = Annotated[Surgery, surgery]
 OneRegularizer = Annotated[Regularizer, regularizer]
+Count = Annotated[int, Field(gt=0, le=10**9)]
 
 
 @settings
 class Train:
     """How the tasks are trained together."""
 
-    epochs: PositiveInt = 3
+    epochs: Annotated[int, Field(gt=0, le=10_000)] = 3
     """Epochs of the schedule (what an epoch is, the schedule says)."""
-    max_steps: PositiveInt | None = None
+    max_steps: Count | None = None
     """Stop after this many updates, wherever the epoch is."""
     score: str = "default"
     """The number that picks the best model: "default", "cs224n", "mean", or a formula over task.metric."""
-    batch_size: PositiveInt | dict[str, PositiveInt] = 16
-    """Rows of a task in one draw; a table gives each task its own."""
+    batch_size: Count | dict[str, Count] = 16
+    """Rows of a task in one draw; a table gives each task its own. A set with fewer rows is drawn whole."""
     schedule: OneSchedule = BatchRoundRobin()
     """Which task when."""
     weighting: OneWeighting = Sum()
@@ -45,22 +46,22 @@ class Train:
     regularizers: tuple[OneRegularizer, ...] = ()
     """Penalties added to the loss of a task or of the step."""
     optimizer: Optimizer = Optimizer()
-    """The optimizer, its learning rates and their course."""
-    accumulate: PositiveInt = 1
+    """The optimizer, its learning rates and their schedule."""
+    accumulate: Count = 1
     """Parts in which the rows of an update are computed, one after the other, to save memory."""
-    evaluate_every: PositiveInt | None = None
+    evaluate_every: Count | None = None
     """Steps between evaluations; absent: after each epoch."""
     train_metrics: bool = False
     """Evaluate on (at most 2,000 of) the training rows too."""
-    early_stopping: PositiveInt | None = None
+    early_stopping: Count | None = None
     """Stop after this many evaluations without a better score."""
     best_per_task: bool = False
     """Keep the best model of each task as well, under best/<task>/."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of an exponential average of the weights, which is then what is evaluated and kept."""
-    gradient_cosines: PositiveInt | None = None
+    gradient_cosines: Count | None = None
     """Steps between records of the cosines between the tasks' gradients (surgery records them too)."""
-    save_every: PositiveInt | None = None
+    save_every: Count | None = None
     """Steps between checkpoints, beside the one after each epoch; absent: every five minutes."""
     keep_optimizer: bool = False
     """Whether a phase goes on with what the optimizer of the phase before remembers (its moments), and
@@ -72,14 +73,6 @@ class Train:
     phases: tuple[dict[str, Any], ...] = ()
     """Several trainings one after the other, each overriding the keys above."""
 
-    def __post_init__(self) -> None:
-        for number, phase in enumerate(self.phases):
-            if "phases" in phase:
-                raise problem(f"phases.{number}.phases: a phase has no phases of its own")
-            if "score" in phase:
-                raise problem(f"phases.{number}.score: one score picks the best model of all phases; "
-                              "set train.score")
-
     def resolved(self) -> tuple[Train, ...]:
         """Return the phases, each a complete `Train` without phases; one if none are listed.
 
@@ -88,8 +81,14 @@ class Train:
         own = {key: value for key, value in to_table(self).items() if key != "phases"}
         made, problems = [], []
         for number, phase in enumerate(self.phases):
+            at = f"train.phases.{number}"
+            if "phases" in phase:
+                problems.append(f"{at}.phases: a phase has no phases of its own")
+            if "score" in phase:
+                problems.append(f"{at}.score: one score picks the best model of all phases; "
+                                "set train.score")
             try:
-                made.append(from_table(Train, _over(own, phase), "", f"train.phases.{number}"))
+                made.append(from_table(Train, _over(own, phase), "", at))
             except ConfigError as error:
                 problems += error.problems
         if problems:

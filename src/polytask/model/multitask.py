@@ -14,7 +14,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError
-from polytask.core.paths import name_problem
 from polytask.data.batch import Span, TokenBatch
 from polytask.data.labels import Labels
 from polytask.model.heads.contract import Head
@@ -24,16 +23,13 @@ from polytask.model.poolings.contract import Pooling
 from polytask.model.precision import Precision
 
 
-def task_name_problem(name: str) -> str | None:
-    """Return why a task or a shared layer cannot be called so, or None.
-
-    The name becomes that of a folder and of a module in torch's `ModuleDict`.
-    """
-    if said := name_problem(name):
-        return said
-    if hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
-        return "is a name that torch has its own use for; choose another"
-    return None
+def pair_problem(head: Head, pairing: Pairing) -> str | None:
+    """Return why a head that compares two vectors cannot stand behind a pairing, or None."""
+    if head.input_field != "pair" or pairing.sequences == 2:
+        return None
+    remedy = 'pairing = "bi_encoder"' if pairing.texts == 2 else 'head = "linear"'
+    return (f'"{head.name}" compares two vectors, but pairing "{pairing.name}" gives one; '
+            f"set {remedy}")
 
 
 class TaskHead(nn.Module):
@@ -53,11 +49,7 @@ class TaskHead(nn.Module):
 def build_task_head(encoder: Any, pooling: Pooling, pairing: Pairing, head: Head, labels: Labels,
                  outputs: int, shared: nn.ModuleDict) -> TaskHead:
     """Build the task_head of a task; a layer that it shares is taken from `shared`, or put there."""
-    said = pooling.problem(encoder) or head.problem(labels)
-    if said is None and head.input_field == "pair" and pairing.sequences == 1:
-        said = (f'head "{head.name}" compares two vectors, but pairing "{pairing.name}" gives one; '
-                'set pairing = "bi_encoder"')
-    if said:
+    if said := pooling.problem(encoder) or head.problem(labels) or pair_problem(head, pairing):
         raise ConfigError(said)
     module = head.build(pairing.width(encoder.width), outputs, shared)
     return TaskHead(pooling, pairing.build(encoder.width), module, head.output_field(labels.kind),

@@ -6,7 +6,6 @@ What is read is safetensors and JSON, never a pickle. What is written opens with
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from polytask.core.atomic_files import save_tensors, storing, write_json
 from polytask.core.errors import CheckpointError
+from polytask.core.json_files import read_json
 from polytask.data.wordpiece import tokenizer_file
 from polytask.model.families import (
     FAMILIES,
@@ -119,13 +119,10 @@ def _known() -> str:
 def read_config(folder: str | Path) -> dict[str, Any]:
     """Read the config.json of a checkpoint folder."""
     path = Path(folder) / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise CheckpointError(f"{path}: there is no such file, expected a checkpoint folder in "
-                              "Hugging Face's layout") from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: is not readable JSON ({error})") from None
+                              "Hugging Face's layout")
+    values = read_json(path, CheckpointError)
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object")
     return values
@@ -136,7 +133,9 @@ def default_pooling(folder: str | Path) -> str:
     it, else "pooler", or "mean" where the checkpoint has no pooler."""
     path = Path(folder) / "1_Pooling" / "config.json"
     if path.exists():
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path, CheckpointError)
+        if not isinstance(settings, dict):
+            raise CheckpointError(f"{path}: expected a JSON object")
         for kind in ("cls", "max", "mean"):
             old_key = f"pooling_mode_{kind}_token{'' if kind == 'cls' else 's'}"
             if settings.get("pooling_mode") == kind or settings.get(old_key):
@@ -175,7 +174,7 @@ def copy_tokenizer(tokenizer: Path, folder: Path, max_length: int, kind: str) ->
     if special.exists() and special.parent.resolve() != folder.resolve():
         shutil.copyfile(special, folder / special.name)
     beside = tokenizer.with_name("tokenizer_config.json")
-    known = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    known = read_json(beside, CheckpointError) if beside.exists() else {}
     write_json(folder / "tokenizer_config.json",
                {"tokenizer_class": kind, **known, "model_max_length": max_length})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from polytask.core.errors import CheckpointError
+from polytask.core.json_files import read_json
+from polytask.core.paths import inside, refuse_special
 
 
 class CheckpointWeights:
@@ -72,17 +73,20 @@ class _reading:
 
 def _weight_files(folder: Path) -> Iterator[Path]:
     index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").exists():
-        yield folder / "model.safetensors"
+    if (single := folder / "model.safetensors").exists():
+        refuse_special(single, CheckpointError)
+        yield single
     elif index.exists():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, TypeError, KeyError, AttributeError):
+            names = sorted(set(read_json(index, CheckpointError)["weight_map"].values()))
+            paths = [inside(folder, name, CheckpointError) for name in names]
+        except (TypeError, KeyError, AttributeError):
             raise CheckpointError(f"{index}: is not an index of safetensors files") from None
-        for name in names:
-            if not (folder / name).exists():
-                raise CheckpointError(f"{folder / name}: is missing, but {index.name} names it")
-            yield folder / name
+        for path in paths:
+            if not path.exists():
+                raise CheckpointError(f"{path}: is missing, but {index.name} names it")
+            refuse_special(path, CheckpointError)
+            yield path
     elif (folder / "pytorch_model.bin").exists():
         raise CheckpointError(
             f"{folder}: has its weights as pytorch_model.bin only, a pickle, which polytask does "

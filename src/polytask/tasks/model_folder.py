@@ -27,7 +27,8 @@ from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
 from polytask.model.heads.decisions import Threshold
-from polytask.model.multitask import MultiTask, TaskHead, build_task_head, task_name_problem
+from polytask.model.multitask import MultiTask, TaskHead, build_task_head
+from polytask.model.names import module_name_problem
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.tasks.task import ResolvedTask
 
@@ -44,6 +45,17 @@ class ModelFolder:
     pooling: Pooling
     thresholds: dict[str, Threshold] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    adapter: Any = None
+    """The tasks' adapters, once `release_encoder` has taken them out of the encoder."""
+
+    def release_encoder(self) -> Any:
+        """Return the encoder without the tasks' adapters, for another model to go on with."""
+        encoder = self.model.encoder
+        self.adapter = getattr(encoder, "adapter", None)
+        if self.adapter is not None:
+            encoder.adapter = None
+        return encoder
 
 
 def is_model_folder(path: str | Path) -> bool:
@@ -156,7 +168,7 @@ def _tasks(path: Path, tables: Any) -> dict[str, ResolvedTask]:
     if not isinstance(tables, dict) or not tables:
         raise CheckpointError(f"{path}: has no tasks")
     for name in tables:
-        if said := task_name_problem(name):
+        if said := module_name_problem(name):
             raise CheckpointError(f"{path}: task {name[:40]!r} {said}")
     try:
         return {name: ResolvedTask.from_json(name, table) for name, table in tables.items()}
@@ -223,7 +235,7 @@ def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: Model
     for name, layer in model.shared.items():
         if name in known.model.shared and not _copied(known.model.shared[name], layer):
             yield f'the shared layer "{name}" starts afresh, its size is another there'
-    theirs, ours = (getattr(each.encoder, "adapter", None) for each in (known.model, model))
+    theirs, ours = known.adapter, getattr(model.encoder, "adapter", None)
     if theirs is None:
         return
     if ours is None:

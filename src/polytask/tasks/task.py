@@ -1,7 +1,7 @@
 """A task: a name, its data, pairing, pooling, head, loss and metrics.
 
-`Task` is what the user says; `resolve` completes it with what the data say (`Labels`) and refuses
-combinations that cannot work, each in one sentence with its dotted key.
+`Task` is what the user says, and its `problems` what of it cannot work; `resolve` completes it with what
+the data say (`Labels`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from polytask.losses.mean_squared_error import MeanSquaredError
 from polytask.metrics import DEFAULT_METRICS, metric, metrics_problem
 from polytask.model.heads.contract import Head, head
 from polytask.model.heads.linear import Linear
+from polytask.model.multitask import pair_problem
 from polytask.model.pairings.contract import Pairing, pairing
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
@@ -64,9 +65,8 @@ OneLoss = Annotated[Loss, loss]
 OneMetric = Annotated[str, BeforeValidator(_metric_name)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
 LabelNames = Annotated[str | tuple[str, ...], AfterValidator(_one_or_several)]
-Losses = Annotated[
-    tuple[OneLoss, ...], BeforeValidator(_several), Field(min_length=1)
-]
+Losses = Annotated[tuple[OneLoss, ...], BeforeValidator(_several), Field(min_length=1)]
+RowCount = Annotated[int, Field(gt=0, le=2**62)]
 
 
 @settings
@@ -118,9 +118,9 @@ class Task:
     on the dev rows, class by class; absent: 0.5."""
     label_scale: Literal["unit", "raw"] = "unit"
     """Whether a regression loss sees labels mapped to [0, 1] or as they stand."""
-    limit: Annotated[int, Field(gt=0)] | None = None
+    limit: RowCount | None = None
     """Training rows used, drawn with the seed; absent: all."""
-    dev_limit: Annotated[int, Field(gt=0)] | None = None
+    dev_limit: RowCount | None = None
     """Dev rows used, drawn with `data.dev_seed`; absent: all."""
     pairing: OnePairing | None = None
     """How the sentences meet the encoder; absent: `single`, or `cross_encoder` for a pair."""
@@ -134,28 +134,94 @@ class Task:
     """The metrics reported; the first is the task's score. Absent: what the kind asks for. One of your own
     is named by its place, `my_parts:f`."""
 
-    def __post_init__(self) -> None:
+    def problems(self, labels: Labels | None = None) -> Iterator[str]:
+        """Yield a sentence, with its key, for all that cannot work; with the labels once they are known."""
+        yield from self._data_problems()
+        pairing_, head_ = self.chosen_pairing, self.head
+        if len(self.text) != pairing_.texts:
+            yield (f'pairing: "{pairing_.name}" takes {pairing_.texts} text column'
+                   f"{'s' * (pairing_.texts > 1)}, but text names {len(self.text)}; "
+                   + ("leave the pairing out" if len(self.text) == 1
+                      else 'use "cross_encoder" or "bi_encoder"'))
+        head_problems = [said for said in (pair_problem(head_, pairing_),
+                                           labels and head_.problem(labels)) if said]
+        yield from (f"head: {said}" for said in head_problems)
+        loss_problems = list(self._loss_problems(labels))
+        yield from loss_problems
+        if not head_problems and not loss_problems:
+            yield from self._fit_problems(labels)
+        if labels and self.threshold is not None and labels.kind not in ("binary", "multi-label"):
+            yield f'threshold: labels of kind "{labels.kind}" have none; leave it out'
+        if labels is not None and (said := metrics_problem(self.metrics or (), labels)):
+            yield f"metrics: {said}"
+
+    def _data_problems(self) -> Iterator[str]:
         if isinstance(self.dev, float | int) and not 0 < self.dev < 1:
-            raise problem(f"dev: found {self.dev}, expected a file or a fraction between 0 and 1")
+            yield f"dev: found {self.dev}, expected a file or a fraction between 0 and 1"
         if self.split is not None and (isinstance(self.dev, str) or self.test is not None):
-            raise problem(f"split: column \"{self.split}\" says which rows are dev and test; "
-                          "leave the files of dev and test out")
+            yield (f'split: column "{self.split}" says which rows are dev and test; '
+                   "leave the files of dev and test out")
         if not isinstance(self.label, str) and (self.kind not in (None, "multi-label") or self.classes):
-            raise problem("label: several columns are one multi-label task whose classes are the "
-                          "columns; leave "
-                          "kind and classes out")
+            yield ("label: several columns are one multi-label task whose classes are the columns; "
+                   "leave kind and classes out")
         if self.range is not None and not self.range[0] < self.range[1]:
-            raise problem(f"range: found {list(self.range)}, expected [lowest, highest]")
-        for said in (*self.file_format.problems(), *filter_problems(self.where)):
-            raise problem(said)
-        texts = self.chosen_pairing.texts
-        if len(self.text) != texts:
-            raise problem(
-                f'pairing "{self.chosen_pairing.name}" takes {texts} text column'
-                f"{'s' if texts > 1 else ''}, but text names {len(self.text)}; "
-                + ("leave the pairing out" if len(self.text) == 1
-                   else 'use "cross_encoder" or "bi_encoder"')
-            )
+            yield f"range: found {list(self.range)}, expected [lowest, highest]"
+        yield from self.file_format.problems()
+        yield from filter_problems(self.where)
+
+    def _loss_problems(self, labels: Labels | None) -> Iterator[str]:
+        """Yield what each loss finds wrong with the pairing and the labels."""
+        for each in self.loss or ():
+            try:
+                paired = each.paired(self.chosen_pairing)
+            except ConfigError as error:
+                yield from (f"loss: {said}" for said in error.problems)
+                continue
+            except PydanticCustomError as error:
+                yield f"loss: {error.message()}"
+                continue
+            if labels and (said := paired.problem(self.head.target_labels(labels))):
+                yield f"loss: {said}"
+
+    def _fit_problems(self, labels: Labels | None) -> Iterator[str]:
+        """Yield losses that ask for what pairing and head do not give, and heads that nothing trains."""
+        losses = self.loss or ((default_loss(labels.kind),) if labels else ())
+        fields = {self.head.output_field(labels.kind)} if labels else {"logits", "score"}
+        given = {"vector", "u", *fields} | ({"v", "pair"} if self.chosen_pairing.sequences == 2 else set())
+        lacking = [said for each in losses if (said := self._lacking(each, given))]
+        yield from (f"loss: {said}" for said in lacking)
+        if lacking or not losses:
+            return
+        if self.head.input_field == "vector" and not fields & {each.input_field for each in losses}:
+            remedy = f'add "{default_loss(labels.kind).name}"' if labels else "add one that trains it"
+            yield (f'loss: {" and ".join(each.name for each in losses)} would leave '
+                   f'head "{self.head.name}" as it was drawn at random; {remedy}'
+                   + (', or set head = "cosine"' if self.chosen_pairing.sequences == 2 else ""))
+        if labels and len(outputs := wanted_outputs(losses, labels)) > 1:
+            yield f"loss: the list asks for heads of {sorted(outputs)} outputs; use losses that agree"
+
+    def _lacking(self, each: Loss, given: set[str]) -> str | None:
+        if each.input_field in given:
+            return None
+        if each.input_field in ("pair", "v"):
+            return (f'"{each.name}" needs two vectors a row, but pairing '
+                    f'"{self.chosen_pairing.name}" gives one; set pairing = "bi_encoder"')
+        gives = ", ".join(sorted(given & {"logits", "score"}))
+        return (f'"{each.name}" needs {each.input_field}, but head "{self.head.name}" gives {gives} '
+                'for these labels; use another loss, or head = "linear"')
+
+    def metrics_with(self, labels: Labels | None) -> tuple[str, ...] | None:
+        """Return the metrics reported, None where they hang on labels that are not known."""
+        return self.metrics or (DEFAULT_METRICS[labels.kind] if labels else None)
+
+    def ready_losses(self, labels: Labels, counts: Sequence[int] | None) -> tuple[Loss, ...]:
+        """Return the losses with what pairing and training rows decide filled in.
+
+        `counts` are the training rows of each class.
+        """
+        seen = self.head.target_labels(labels)
+        return tuple(each.paired(self.chosen_pairing).prepared(seen, counts)
+                     for each in self.loss or (default_loss(labels.kind),))
 
     @property
     def file_format(self) -> FileFormat:
@@ -166,14 +232,6 @@ class Task:
     def row_filter(self) -> RowFilter:
         """Which rows of the files are taken."""
         return RowFilter.of(self.where)
-
-    def conflicts(self, at: str) -> Iterator[str]:
-        """Yield what cannot work whatever the labels are."""
-        pairing_ = self.chosen_pairing
-        if self.head.input_field == "pair" and pairing_.sequences == 1:
-            remedy = 'set pairing = "bi_encoder"' if len(self.text) == 2 else 'use head = "linear"'
-            yield (f'{at}.head: "{self.head.name}" compares two vectors, but pairing '
-                   f'"{pairing_.name}" gives one; {remedy}')
 
     @property
     def chosen_pairing(self) -> Pairing:
@@ -243,46 +301,28 @@ def default_loss(kind: str) -> Loss:
             "multi-label": BinaryCrossEntropy()}.get(kind, CrossEntropy())
 
 
+def wanted_outputs(losses: Sequence[Loss], labels: Labels) -> set[int]:
+    """Return the numbers of outputs that the losses ask of the head."""
+    return {outputs for each in losses if (outputs := each.outputs(labels)) is not None}
+
+
 def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
             max_length: int) -> ResolvedTask:
     """Complete a task with its labels; `counts` are the training rows of each class.
 
-    Raises `ConfigError` for a loss, head and pairing that do not fit one another.
+    Raises `ConfigError` with all `problems` of the task, for a loss, head and pairing that do not fit.
     """
     at = f"tasks.{name}"
-    pairing_, head_ = task.chosen_pairing, task.head
-    seen = head_.target_labels(labels)
-    given_losses = task.loss or (default_loss(labels.kind),)
+    if problems := list(task.problems(labels)):
+        raise ConfigError(f"{at}.{said}" for said in problems)
     with _telling(f"{at}.loss"):
-        losses = tuple(each.paired(pairing_) for each in given_losses)
-    problems = [f"{at}.loss: {said}" for each in losses if (said := each.problem(seen))]
-    if said := head_.problem(labels):
-        problems.append(f"{at}.head: {said}")
-    if task.threshold is not None and labels.kind not in ("binary", "multi-label"):
-        problems.append(f"{at}.threshold: labels of kind \"{labels.kind}\" have none; leave it out")
-    if said := metrics_problem(task.metrics or (), labels):
-        problems.append(f"{at}.metrics: {said}")
-    problems += task.conflicts(at)
-    given = {"vector", "u", head_.output_field(labels.kind)}
-    given |= {"v", "pair"} if pairing_.sequences == 2 else set()
-    problems += [said for each in losses if not problems
-                 and (said := _lacking(at, each, given, pairing_, head_))]
-    trained = {each.input_field for each in losses}
-    if not problems and head_.input_field == "vector" and head_.output_field(labels.kind) not in trained:
-        remedy = f'add "{default_loss(labels.kind).name}"'
-        problems.append(f'{at}.loss: {" and ".join(each.name for each in losses)} would leave '
-                        f'head "{head_.name}" as it was drawn at random; {remedy}'
-                        + (', or set head = "cosine"' if pairing_.sequences == 2 else ""))
-    if problems:
-        raise ConfigError(problems)
-    with _telling(f"{at}.loss"):
-        ready = tuple(each.prepared(seen, counts) for each in losses)
+        losses = task.ready_losses(labels, counts)
+    outputs = wanted_outputs(losses, labels) or wanted_outputs([default_loss(labels.kind)], labels)
     return ResolvedTask(
-        name=name, text=task.text, label=task.label, labels=labels, pairing=pairing_,
-        pooling=task.pooling, head=head_, losses=ready,
-        outputs=_outputs(at, ready, labels), metrics=task.metrics or DEFAULT_METRICS[labels.kind],
-        max_length=max_length, id=task.id, file_format=task.file_format, where=task.where,
-        threshold=task.threshold,
+        name=name, text=task.text, label=task.label, labels=labels, pairing=task.chosen_pairing,
+        pooling=task.pooling, head=task.head, losses=losses, outputs=min(outputs, default=1),
+        metrics=task.metrics or DEFAULT_METRICS[labels.kind], max_length=max_length, id=task.id,
+        file_format=task.file_format, where=task.where, threshold=task.threshold,
     )
 
 
@@ -295,24 +335,3 @@ def _telling(where: str) -> Iterator[None]:
         raise ConfigError(f"{where}: {said}" for said in error.problems) from None
     except PydanticCustomError as error:
         raise ConfigError(f"{where}: {error.message()}") from None
-
-
-def _lacking(at: str, each: Loss, given: set[str], pairing_: Pairing, head_: Head) -> str | None:
-    if each.input_field in given:
-        return None
-    if each.input_field in ("pair", "v"):
-        return (f'{at}.loss: "{each.name}" needs two vectors a row, but pairing '
-                f'"{pairing_.name}" gives one; set pairing = "bi_encoder"')
-    gives = ", ".join(sorted(given & {"logits", "score"}))
-    return (f'{at}.loss: "{each.name}" needs {each.input_field}, but head '
-            f'"{head_.name}" gives {gives} for these labels; use another loss, or head = "linear"')
-
-
-def _outputs(at: str, losses: Sequence[Loss], labels: Labels) -> int:
-    asked = {n for each in losses if (n := each.outputs(labels)) is not None}
-    if len(asked) > 1:
-        raise ConfigError(f"{at}.loss: the list asks for heads of {sorted(asked)} outputs; "
-                          "use losses that agree")
-    if asked:
-        return asked.pop()
-    return default_loss(labels.kind).outputs(labels) or 1

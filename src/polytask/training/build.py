@@ -23,17 +23,16 @@ from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.card import card
 from polytask.evaluation.evaluate import Evaluation
-from polytask.learn.gradients import operated, trained_by_several
 from polytask.learn.phase_plan import never_drawn, phases_of
 from polytask.learn.training_set import TrainingSet
-from polytask.metrics import check_formula
 from polytask.model.encoders import load_any
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.model.pretrained import checkpoint_folder, default_pooling
-from polytask.model.trainable import apart_problem, set_trainable
+from polytask.model.trainable import set_trainable
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, warm_start
 from polytask.tasks.task import ResolvedTask, resolve
+from polytask.validate import Known, validate
 
 
 @dataclass
@@ -124,27 +123,30 @@ def resolve_tasks(run: Run, data: Mapping[str, TaskData]) -> dict[str, ResolvedT
 
 
 def build(run: Run, quiet: bool = False) -> Built:
-    """Build a run's network with its seed. Raises what reading data and checkpoints raises."""
-    source = model_folder_of(run.encoder.checkpoint)
-    place = source or checkpoint_folder(run.encoder.checkpoint, run.encoder.revision)
-    encoder, tokenizer, notes = load_any(place, run.encoder.dropout, run.encoder.revision)
-    data = read_data(run, tokenizer, quiet)
+    """Build a run's network with its seed.
+
+    Raises `ConfigError` with all that is wrong with its settings, for these data and this encoder, and what
+    reading data and checkpoints raises.
+    """
+    validate(run)
+    start = starting_point(run)
+    data = read_data(run, start.tokenizer, quiet)
+    validate(run, Known(data, start.encoder))
     tasks = resolve_tasks(run, data)
-    check_against_data(run, encoder, data, tasks)
     torch.manual_seed(run.seed)
-    known = load_model(source, run.encoder.dropout) if source else None
-    model = new_model(encoder, tasks, chosen_pooling(run, place, known))
+    model = new_model(start.encoder, tasks, run.encoder.pooling or start.pooling)
     if run.encoder.adapter is not None:
         run.encoder.adapter.attach(model, list(tasks))
-    if known is not None:
-        notes = [*notes, *(f"{source}: {said}" for said in warm_start(model, tasks, known))]
+    notes = list(start.notes)
+    if start.known is not None:
+        notes += [f"{run.encoder.checkpoint}: {said}" for said in warm_start(model, tasks, start.known)]
     set_trainable(model, run.encoder.trainable)
-    check_learning(run, model)
+    validate(run, Known(data, model=model))  # its encoder carries the adapter now, and was judged before
     model.to(device())
+    training_set = TrainingSet(tasks, data)
     notes += [note for each in data.values() for note in each.notes if note not in notes]
-    built = Built(run, model, tasks, data, TrainingSet(tasks, data), tokenizer, notes)
-    built.notes += [*too_little_notes(data), *starved_notes(run, built.training_set.rows)]
-    return built
+    notes += [*too_little_notes(data), *starved_notes(run, training_set.rows)]
+    return Built(run, model, tasks, data, training_set, start.tokenizer, notes)
 
 
 def starved_notes(run: Run, rows: Mapping[str, int]) -> list[str]:
@@ -156,64 +158,24 @@ def starved_notes(run: Run, rows: Mapping[str, int]) -> list[str]:
             for name in never_drawn(phases)]
 
 
-def chosen_pooling(run: Run, place: Path, known: ModelFolder | None) -> Pooling:
-    """Return the pooling the config says, or what the checkpoint was trained with."""
-    if run.encoder.pooling is not None:
-        return run.encoder.pooling
-    made: Pooling = known.pooling if known else pooling.read(default_pooling(place))
-    return made
+@dataclass
+class Start:
+    """What a training starts from: an encoder, or a whole model that a run has trained."""
+
+    encoder: Any
+    tokenizer: Path
+    pooling: Pooling
+    """What the encoder was trained with."""
+    notes: list[str]
+    known: ModelFolder | None = None
 
 
-def check_against_data(run: Run, encoder: Any, data: Mapping[str, TaskData],
-                       tasks: Mapping[str, ResolvedTask]) -> None:
-    """Refuse what cannot work with this encoder and these rows, all of it at once."""
-    problems = []
-    metrics = {name: task.metrics for name, task in tasks.items()}
-    if said := check_formula(run.train.score, metrics):
-        problems.append(f"train.score: {said}")
-    adapter = run.encoder.adapter
-    if adapter is not None and (said := adapter.problem(encoder)):
-        problems.append(f"encoder.adapter: {said}")
-    phases = run.train.placed()
-    for name, task in tasks.items():
-        targets = data[name].train.targets
-        least = min((phase.batch_sizes([name])[name] for _, phase in phases
-                     if name in (phase.tasks or run.tasks)), default=None)
-        problems += [f"tasks.{name}.loss: {said}" for each in task.losses
-                     if least and targets is not None
-                     and (said := each.rows_problem(task.labels, targets, least))]
-    for at, phase in phases:
-        rows = {name: len(data[name].train) for name in phase.tasks or run.tasks}
-        if said := phase.schedule.problem(list(rows), rows, phase.batch_sizes(rows)):
-            problems.append(f"{at}: {said}")
-        if said := phase.optimizer.problem(list(rows), encoder.num_layers):
-            problems.append(f"{at}.optimizer.{said}")
-        layers = (phase.surgery.layers if phase.surgery else None) or ()
-        if layers and apart_problem(encoder):
-            problems.append(f'{at}.surgery.layers: the layers of "{encoder.kind}" share their weights, so '
-                            "none can be chosen; leave layers out")
-        problems += [f"{at}.surgery.layers: found layer {layer}, expected 0 to "
-                     f"{encoder.num_layers - 1} (-1: the embeddings)"
-                     for layer in layers if not -1 <= layer < encoder.num_layers]
-    if problems:
-        raise ConfigError(problems)
-
-
-def check_learning(run: Run, model: MultiTask) -> None:
-    """Refuse surgery where no trained weight has several tasks' gradients, and penalties on nothing."""
-    problems = []
-    for at, phase in run.train.placed():
-        tasks = list(phase.tasks or run.tasks)
-        shared = trained_by_several(model, tasks)
-        wanted = phase.surgery is not None or phase.gradient_cosines is not None
-        if wanted and len(tasks) > 1 and not operated(phase.surgery, model, shared):
-            key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
-            problems.append(f"{at}.{key}: no weight there is trained by more than one task "
-                            "(encoder.trainable says what is trained); leave it out")
-        for place, each in enumerate(phase.regularizers):
-            try:
-                each.build(model)
-            except ConfigError as error:
-                problems += [f"{at}.regularizers.{place}: {said}" for said in error.problems]
-    if problems:
-        raise ConfigError(problems)
+def starting_point(run: Run) -> Start:
+    """Read what `encoder.checkpoint` names, once."""
+    settings = run.encoder
+    if (source := model_folder_of(settings.checkpoint)) is not None:
+        known = load_model(source, settings.dropout)
+        return Start(known.release_encoder(), known.tokenizer, known.pooling, known.notes, known)
+    folder = checkpoint_folder(settings.checkpoint, settings.revision)
+    encoder, tokenizer, notes = load_any(folder, settings.dropout)
+    return Start(encoder, tokenizer, pooling.read(default_pooling(folder)), notes)

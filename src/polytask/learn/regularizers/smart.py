@@ -58,7 +58,7 @@ class SMART(Regularizer):
     """How far an ascent step moves the noise along the gradient."""
     epsilon: Positive = 1e-6
     """Added to a norm before dividing by it."""
-    steps: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1, le=1000)] = 1
     """Ascent steps."""
     projection: Literal["scale", "clip"] = "scale"
     """Whether a step ends with the noise scaled to the radius, or clipped to it."""

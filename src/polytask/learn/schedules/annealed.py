@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from random import Random
+from typing import Annotated
+
+from pydantic import Field
 
 from polytask.learn.schedules.contract import (
     Schedule,
@@ -11,6 +14,8 @@ from polytask.learn.schedules.contract import (
     schedule,
 )
 from polytask.learn.schedules.draws import drawn, num_steps, refuse_counts
+
+Alpha = Annotated[float, Field(ge=-10, le=10)]
 
 
 @schedule
@@ -30,9 +35,9 @@ class Annealed(Schedule):
     """
 
     sampler = "continues"
-    start: float = 1.0
+    start: Alpha = 1.0
     """α of the first epoch."""
-    end: float = 0.2
+    end: Alpha = 0.2
     """α of the last epoch."""
     draws: int = 1
     """Tasks drawn for each step; the losses of the draws are summed."""

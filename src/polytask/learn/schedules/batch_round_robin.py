@@ -15,6 +15,7 @@ from polytask.learn.schedules.contract import (
     num_batches,
     schedule,
 )
+from polytask.learn.schedules.draws import MOST_STEPS
 
 ENDS = ("shortest", "longest", "alternate")
 
@@ -47,8 +48,8 @@ class BatchRoundRobin(Schedule):
         if isinstance(self.end, str) and self.end not in ENDS:
             raise refusal(f'end: found "{self.end}", expected {listed(ENDS)} or a number of steps'
                           f"{nearest(self.end, ENDS)}")
-        if isinstance(self.end, int) and self.end < 1:
-            raise refusal(f"end: found {self.end}, expected at least 1 step")
+        if isinstance(self.end, int) and not 1 <= self.end <= MOST_STEPS:
+            raise refusal(f"end: found {self.end}, expected 1 to {MOST_STEPS:,} steps")
 
     def plan(self, rows: Mapping[str, int], batch_size: Mapping[str, int],
              epoch: int, epochs: int, rng: Random) -> Iterator[StepPlan]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
-from math import isfinite
 from random import Random
 
 from polytask.core.settings import problem as refusal
@@ -16,6 +15,8 @@ from polytask.learn.schedules.contract import (
     weights_problem,
 )
 from polytask.learn.schedules.draws import drawn, num_steps, refuse_counts
+
+MOST_WEIGHT = 1e12
 
 
 @schedule
@@ -40,8 +41,8 @@ class Biased(Schedule):
     def __post_init__(self) -> None:
         refuse_counts(self.draws, self.steps)
         for task, weight in self.weights.items():
-            if not (isfinite(weight) and weight >= 0):
-                raise refusal(f'weights of "{task}": found {weight}, expected 0 or more')
+            if not 0 <= weight <= MOST_WEIGHT:
+                raise refusal(f'weights of "{task}": found {weight}, expected 0 to {MOST_WEIGHT:g}')
 
     def chances(self, tasks: Collection[str]) -> dict[str, float]:
         """Return the weight of each task."""

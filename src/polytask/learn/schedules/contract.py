@@ -19,7 +19,10 @@ StepPlan = dict[str, list[int]]
 
 
 class Schedule:
-    """What every schedule offers. `rows` and `batch_size` give the tasks, in their order."""
+    """What every schedule offers. `rows` and `batch_size` give the tasks, in their order.
+
+    A batch size is never above the rows: of a smaller set it is cut to all of them.
+    """
 
     name = ""
     sampler = "fresh"  # a new shuffle each epoch; or "continues": the pass goes on where it stopped
@@ -64,15 +67,12 @@ schedule = Family("schedule", "schedules", methods=("plan",), base=Schedule)
 
 def sizes_problem(tasks: Collection[str], rows: Mapping[str, int],
                   batch_size: Mapping[str, int]) -> str | None:
-    """Return what is wrong with the batch sizes, or None."""
+    """Return what is wrong with the batch sizes, or None; one above the rows of a set is legal."""
     for task, size in batch_size.items():
         if task not in tasks:
             return f'batch_size names "{task}", which is no task here{nearest(task, tasks)}'
         if size < 1:
             return f'batch_size of "{task}": found {size}, expected 1 or more'
-        if task in rows and size > rows[task]:
-            return (f'batch_size of "{task}": found {size}, expected at most its '
-                    f"{rows[task]} training rows")
     missing = [task for task in tasks if task not in batch_size]
     return f'batch_size of "{missing[0]}" is missing' if missing else None
 

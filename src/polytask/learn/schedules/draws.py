@@ -12,6 +12,8 @@ from polytask.learn.schedules.contract import (
     num_batches,
 )
 
+MOST_DRAWS, MOST_STEPS = 10_000, 1_000_000
+
 
 def drawn(chances: Mapping[str, float], batch_size: Mapping[str, int], draws: int, steps: int,
           rng: Random) -> Iterator[StepPlan]:
@@ -29,7 +31,8 @@ def num_steps(rows: Mapping[str, int], batch_size: Mapping[str, int], draws: int
 
 
 def refuse_counts(draws: int, steps: int | None) -> None:
-    if draws < 1:
-        raise refusal(f"draws: found {draws}, expected 1 or more")
-    if steps is not None and steps < 1:
-        raise refusal(f"steps: found {steps}, expected 1 or more")
+    """Raise for counts below 1, or so large that the plan of an epoch would never be made."""
+    if not 1 <= draws <= MOST_DRAWS:
+        raise refusal(f"draws: found {draws}, expected 1 to {MOST_DRAWS:,}")
+    if steps is not None and not 1 <= steps <= MOST_STEPS:
+        raise refusal(f"steps: found {steps}, expected 1 to {MOST_STEPS:,}")

@@ -11,7 +11,6 @@ from polytask.learn.schedules.contract import (
     cycled,
     num_batches,
     schedule,
-    sizes_problem,
 )
 
 
@@ -46,12 +45,6 @@ class FullData(Schedule):
         batches = num_batches(rows[largest], batch_size[largest])
         return {task: batch_size[task] if task == largest else max(1, round(rows[task] / batches))
                 for task in rows}
-
-    def problem(self, tasks: Collection[str], rows: Mapping[str, int],
-                batch_size: Mapping[str, int]) -> str | None:
-        largest = max(rows, key=lambda task: rows[task]) if rows else None
-        return sizes_problem(tasks, {task: rows[task] for task in rows if task == largest},
-                             batch_size)
 
     def max_tasks_per_step(self, tasks: Collection[str]) -> int:
         return len(tasks)

@@ -38,7 +38,7 @@ class LoRA(Adapter):
 
     name = "lora"
 
-    rank: Annotated[int, Field(gt=0)] = 8
+    rank: Annotated[int, Field(gt=0, le=4096)] = 8
     """Rank of the change."""
     alpha: Annotated[float, Field(gt=0)] = 16
     """The change is multiplied by alpha / rank."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
@@ -37,7 +37,7 @@ class PAL(Adapter):
     12 heads as the paper says; the code has 6, which changes no count of parameters.
     """
 
-    size: PositiveInt = 204
+    size: Annotated[int, Field(gt=0, le=4096)] = 204
     """Width of the projected states."""
     heads: PositiveInt = 12
     """Attention heads; they divide the size."""

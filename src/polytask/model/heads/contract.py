@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -34,6 +35,13 @@ class Head:
         """Return the labels as the losses of this head are given them."""
         return labels
 
+    def shared_layers(self, width: int) -> Mapping[str, tuple[int, ...]]:
+        """Return the layers that tasks of the same layer name share, each with its size.
+
+        `width` is that of the vector that the pairing gives.
+        """
+        return {}
+
     def problem(self, labels: Labels) -> str | None:
         """Say why this head cannot answer with these labels, or None."""
         return None
@@ -47,5 +55,15 @@ class Head:
         if labels.is_regression:
             return _value(labels.unscaled(_array(output.field("score"))), labels)
         return _choice(output.field("logits").detach().float(), labels, threshold)
+
+
+def layer_problem(layer: str, there: tuple[int, ...], here: tuple[int, ...]) -> str | None:
+    """Return why two tasks cannot share a layer that they want in these sizes, or None."""
+    if there == here:
+        return None
+    wanted, found = (" by ".join(map(str, size)) for size in (there, here))
+    return (f'layer "{layer}" is {wanted} in another task and {found} here; give both the same pairing, '
+            "features and hidden, or the layers different names")
+
 
 head = Family("head", "heads", methods=("build",), base=Head)

@@ -21,7 +21,7 @@ class MLP(Head):
     Source: G-10, G-12 to G-14 (an additional layer for STS), T-29 (10 to 120 hidden units).
     """
 
-    hidden: int = Field(default=256, gt=0)
+    hidden: int = Field(default=256, gt=0, le=65_536)
     """Width of the layer between."""
     activation: Activation = "relu"
     """The σ of the formula: relu, leaky_relu (slope 0.01), gelu or tanh."""

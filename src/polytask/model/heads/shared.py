@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from polytask.core.errors import ConfigError
 from polytask.core.settings import problem
 from polytask.model.dropout import Dropout
-from polytask.model.heads.contract import Head, head
+from polytask.model.heads.contract import Head, head, layer_problem
 from polytask.model.heads.dense import _ACTIVATIONS, Activation, _squeezed
+from polytask.model.names import module_name_problem
 from polytask.model.output import Output
 
 
@@ -42,7 +43,7 @@ class Shared(Head):
 
     layer: str = "shared"
     """Name of the common layer."""
-    hidden: int = Field(default=256, gt=0)
+    hidden: int = Field(default=256, gt=0, le=65_536)
     """Width of the common layer's output."""
     activation: Activation = "leaky_relu"
     """The σ of the formula: relu, leaky_relu (slope 0.01), gelu or tanh."""
@@ -52,21 +53,19 @@ class Shared(Head):
     """The same before the task's own layer; absent: as `dropout`."""
 
     def __post_init__(self) -> None:
-        if not self.layer.replace("-", "_").isidentifier() or hasattr(nn.ModuleDict(), self.layer):
-            raise problem(f"layer: found {self.layer!r}, expected a name of letters, digits, - and _ "
-                          "that torch has no use of its own for")
+        if said := module_name_problem(self.layer):
+            raise problem(f"layer: {self.layer!r} {said}")
+
+    def shared_layers(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {self.layer: (width, self.hidden)}
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         if self.layer not in shared:
             shared[self.layer] = nn.Linear(width, self.hidden)
         first = shared[self.layer]
         assert isinstance(first, nn.Linear)
-        if (first.in_features, first.out_features) != (width, self.hidden):
-            raise ConfigError(
-                f'head "shared": layer "{self.layer}" takes {first.in_features} numbers and gives '
-                f"{first.out_features}, but this task needs {width} and {self.hidden}; give the "
-                "tasks the same pairing features and hidden, or the layers different names"
-            )
+        if said := layer_problem(self.layer, (first.in_features, first.out_features), (width, self.hidden)):
+            raise ConfigError(f"head: {said}")
         between = self.dropout if self.hidden_dropout is None else self.hidden_dropout
         rest = nn.Sequential(_ACTIVATIONS[self.activation](), Dropout(between),
                              nn.Linear(self.hidden, outputs))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from polytask.core.paths import RunPaths
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions, encoded
 from polytask.metrics import METRICS, measure
@@ -139,6 +140,6 @@ def settings(run: RunRecord) -> str:
     """Show the whole config, and what the training cost."""
     cost = [[name.replace("_", " "), f"{run.results[name]:,.0f}"]
             for name in ("seconds", "tokens", "steps", "peak_memory_mb") if name in run.results]
-    text = (run.path / "config.toml").read_text(encoding="utf-8")
+    text = RunPaths(run.path).config.read_text(encoding="utf-8")
     return ((table(["the training took", ""], cost) if cost else "")
             + f"<details><summary>config.toml</summary><pre class=wide>{escape(text)}</pre></details>")

@@ -1,0 +1,63 @@
+"""`polytask show`: the settings and scores of a run, from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polytask.core.errors import RunError
+from polytask.core.events import read_events
+from polytask.core.json_files import read_json
+from polytask.core.run_folder import RunFolder
+from polytask.core.toml import read_toml
+from polytask.data.label_cells import label_columns
+from polytask.evaluation.evaluate import Evaluation
+
+
+def show_run(path: Path, config: bool = False) -> Iterator[str]:
+    """Yield the settings of a run, what was told when it began, and its scores."""
+    folder = RunFolder.open(path)
+    if config:
+        yield folder.config.read_text(encoding="utf-8").rstrip()
+        return
+    try:
+        yield from _told(folder, read_toml(folder.config))
+    except (KeyError, TypeError, AttributeError):
+        raise RunError(f"{folder.config}: is not what polytask wrote") from None
+    if not folder.results.is_file():
+        yield f"not finished; resume it: polytask train CONFIG --out {path} --resume"
+        return
+    results = read_json(folder.results)
+    try:
+        yield from _scores(results)
+        yield f"finished {results['finished']}; the whole config: polytask show {path} --config"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{folder.results}: is not what polytask wrote "
+                       f"({type(error).__name__}: {error})") from None
+
+
+def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a run's own config says; none of its components is looked for."""
+    yield (f"{folder.path}: {len(table['tasks'])} tasks from {table['encoder']['checkpoint']}, "
+           f"seed {table['seed']}")
+    yield from (f"note: {said}" for said in _notes(folder))
+    for name, task in table["tasks"].items():
+        yield f"  {name}: {', '.join(task['text'])} -> {', '.join(label_columns(task['label']))}"
+
+
+def _scores(results: dict[str, Any]) -> Iterator[str]:
+    for split in ("dev", "test"):
+        if split in results:
+            found = results[split]
+            yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
+                                 found["rows"], positives=found.get("positives", {}),
+                                 notes=tuple(found["notes"])))
+
+
+def _notes(folder: RunFolder) -> list[str]:
+    """Return what was told when the training began: rows left out, guesses, tasks that are never drawn."""
+    if not folder.events.is_file():
+        return []
+    start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})
+    return [str(said) for said in start.get("notes", [])]

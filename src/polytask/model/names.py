@@ -1,0 +1,17 @@
+"""Names of tasks and shared layers: each becomes a folder, and a module in one of torch's `ModuleDict`s."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from polytask.core.paths import name_problem
+
+# What an empty one has, as its class or by itself: a module of such a name would be refused or hide it.
+_TAKEN = frozenset(dir(nn.ModuleDict()))
+
+
+def module_name_problem(name: str) -> str | None:
+    """Return why a task or a shared layer cannot be called so, or None."""
+    if said := name_problem(name):
+        return said
+    return "is a name that torch has its own use for; choose another" if name in _TAKEN else None

@@ -1,0 +1,204 @@
+"""Can this run work? The one stage that says so, asked of the settings alone and again with what is known.
+
+`problems` walks over a whole run and yields every mistake with its dotted key. When a config is read
+nothing but its settings is known; before a training the data and the encoder are known too, and last the
+network. The same rules are asked each time, so nothing that a later stage refuses is accepted here, and no
+folder exists before all have passed. A component judges itself in its `problem`; what stands here are the
+rules between components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polytask.core.errors import ConfigError, nearest
+from polytask.data.dataset import TaskData
+from polytask.learn.gradients import operated, trained_by_several
+from polytask.learn.train_settings import Train
+from polytask.metrics import check_formula
+from polytask.model.heads.contract import layer_problem
+from polytask.model.multitask import MultiTask
+from polytask.model.names import module_name_problem
+from polytask.model.trainable import apart_problem, layers_problem
+
+if TYPE_CHECKING:
+    from polytask.config import Run
+
+# Stands for the width of an encoder that is not known yet: enough to see that two features differ.
+_SOME_WIDTH = 1000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a run beside its settings; None: not yet."""
+
+    data: Mapping[str, TaskData] | None = None
+    encoder: Any = None
+    model: MultiTask | None = None
+
+
+NOTHING = Known()
+
+
+def validate(run: Run, known: Known = NOTHING, where: str = "") -> None:
+    """Raise `ConfigError` with a sentence for each mistake of a run, or return if there is none."""
+    if found := list(problems(run, known)):
+        raise ConfigError(f"{where}: {said}" if where else said for said in found)
+
+
+def problems(run: Run, known: Known = NOTHING) -> Iterator[str]:
+    """Yield a sentence, with its dotted key, for everything that cannot work."""
+    for name in run.tasks:
+        if said := module_name_problem(name):
+            yield f"tasks.{name!r} {said}"
+    yield from _tasks(run, known)
+    yield from _shared_layers(run, known)
+    yield from _encoder(run, known)
+    try:
+        phases = run.train.placed()
+    except ConfigError as error:
+        yield from error.problems
+        phases = ()
+    for number, (at, phase) in enumerate(phases):
+        yield from _phase(run, known, at, phase)
+        yield from _continued(at, phase, phases[max(0, number - 1)][1])
+    metrics = {name: task.metrics_with(known.data[name].labels if known.data else None)
+               for name, task in run.tasks.items()}
+    if said := check_formula(run.train.score, metrics):
+        yield f"train.score: {said}"
+
+
+# ---- tasks
+
+def _tasks(run: Run, known: Known) -> Iterator[str]:
+    for name, task in run.tasks.items():
+        data = known.data[name] if known.data else None
+        found = list(task.problems(data.labels if data else None))
+        if data is not None and not found:
+            found = list(_rows(run, name, data))
+        if known.encoder is not None and task.pooling and (said := task.pooling.problem(known.encoder)):
+            found.append(f"pooling: {said}")
+        if run.encoder.trainable == "frozen" and task.chosen_pairing.name == "twin":
+            found.append('pairing: "twin" needs the dropout of a trained encoder, but encoder.trainable is '
+                         '"frozen"')
+        yield from (f"tasks.{name}.{said}" for said in found)
+
+
+def _rows(run: Run, name: str, data: TaskData) -> Iterator[str]:
+    """Yield what a task's losses find wrong with its training rows, in the smallest batches they get."""
+    try:
+        phases = run.train.resolved()
+    except ConfigError:
+        return
+    targets = data.train.targets
+    sizes = [phase.batch_sizes([name])[name] for phase in phases if name in (phase.tasks or run.tasks)]
+    if targets is None or not sizes:
+        return
+    for loss in run.tasks[name].ready_losses(data.labels, data.counts):
+        if said := loss.rows_problem(data.labels, targets, min(*sizes, len(data.train))):
+            yield f"loss: {said}"
+
+
+def _shared_layers(run: Run, known: Known) -> Iterator[str]:
+    """Yield layers that tasks share but want in different sizes."""
+    width = known.encoder.width if known.encoder is not None else _SOME_WIDTH
+    sizes: dict[str, tuple[int, ...]] = {}
+    for name, task in run.tasks.items():
+        for layer, size in task.head.shared_layers(task.chosen_pairing.width(width)).items():
+            if said := layer_problem(layer, sizes.setdefault(layer, size), size):
+                yield f"tasks.{name}.head: {said}"
+
+
+# ---- the encoder
+
+def _encoder(run: Run, known: Known) -> Iterator[str]:
+    settings, encoder = run.encoder, known.encoder
+    if settings.trainable == "frozen" and settings.adapter is not None:
+        yield 'encoder.adapter: an adapter needs an encoder that is run; set trainable = "full"'
+    if encoder is None:
+        return
+    longest = getattr(encoder, "max_length", None)
+    if longest is not None and run.data.max_length > longest:
+        yield (f"data.max_length: found {run.data.max_length:,}, expected at most {longest:,}, the tokens "
+               f'that "{settings.checkpoint}" has positions for')
+    if settings.adapter is not None and (said := settings.adapter.problem(encoder)):
+        yield f"encoder.adapter: {said}"
+    if settings.pooling is not None and (said := settings.pooling.problem(encoder)):
+        yield f"encoder.pooling: {said}"
+    if not isinstance(settings.trainable, str):
+        said = layers_problem(settings.trainable, encoder.num_layers) or apart_problem(encoder)
+        if said:
+            yield f"encoder.trainable: {said}"
+
+
+# ---- phases
+
+def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
+    yield from (f'{at}.tasks: "{task}" is no task{nearest(task, run.tasks)}'
+                for task in phase.tasks or () if task not in run.tasks)
+    if phase.tasks is not None and not phase.tasks:
+        yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
+    tasks = [task for task in phase.tasks or run.tasks if task in run.tasks]
+    if not tasks:
+        return
+    named = phase.batch_size if isinstance(phase.batch_size, dict) else {}
+    rows = {name: len(known.data[name].train) for name in tasks} if known.data else {}
+    if said := phase.schedule.problem(tasks, rows, {**phase.batch_sizes(tasks), **named}):
+        yield f"{at}: {said}"
+    if said := phase.weighting.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
+        yield f"{at}.weighting: {said}"
+    if said := phase.optimizer.problem(tasks, known.encoder):
+        yield f"{at}.optimizer.{said}"
+    for number, regularizer in enumerate(phase.regularizers):
+        if run.encoder.trainable == "frozen" and regularizer.perturbs:
+            yield (f'{at}.regularizers.{number}: "{regularizer.name}" perturbs the encoder\'s input, but '
+                   'encoder.trainable is "frozen"')
+        if said := regularizer.problem(tasks):
+            yield f"{at}.regularizers.{number}.{said}"
+    yield from _surgery(known, at, phase, tasks)
+    if known.model is not None:
+        yield from _network(known.model, at, phase, tasks)
+
+
+def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
+    surgery, encoder = phase.surgery, known.encoder
+    if surgery is None:
+        return
+    if said := surgery.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
+        yield f"{at}.surgery: {said}"
+    if len(tasks) > 1 and phase.schedule.max_tasks_per_step(tasks) < 2:
+        yield (f'{at}.surgery: "{surgery.name}" compares the gradients of several tasks, but '
+               f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '
+               '"batch_round_robin"')
+    if encoder is None or not surgery.layers:
+        return
+    if apart_problem(encoder):
+        yield (f'{at}.surgery.layers: the layers of "{encoder.kind}" share their weights, so none can be '
+               "chosen; leave layers out")
+    yield from (f"{at}.surgery.layers: found layer {layer}, expected 0 to {encoder.num_layers - 1} "
+                "(-1: the embeddings)"
+                for layer in surgery.layers if not -1 <= layer < encoder.num_layers)
+
+
+def _network(model: MultiTask, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
+    """Yield surgery where no trained weight has several tasks' gradients, and penalties on nothing."""
+    shared = trained_by_several(model, tasks)
+    wanted = phase.surgery is not None or phase.gradient_cosines is not None
+    if wanted and len(tasks) > 1 and not operated(phase.surgery, model, shared):
+        key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
+        yield (f"{at}.{key}: no weight there is trained by more than one task "
+               "(encoder.trainable says what is trained); leave it out")
+    for number, regularizer in enumerate(phase.regularizers):
+        try:
+            regularizer.build(model)
+        except ConfigError as error:
+            yield from (f"{at}.regularizers.{number}: {said}" for said in error.problems)
+
+
+def _continued(at: str, phase: Train, before: Train) -> Iterator[str]:
+    now, then = phase.optimizer, before.optimizer
+    if phase.keep_optimizer and (now.type, now.options) != (then.type, then.options):
+        yield (f'{at}.keep_optimizer: "{now.type}" cannot go on with what "{then.type}" remembers, '
+               "whose type or options differ; use those of the phase before, or keep_optimizer = false")

@@ -1,0 +1,225 @@
+"""One stage says whether a run can work: with its settings alone, then with its data, encoder and network.
+
+Whatever it refuses leaves no folder; whatever it accepts, no later stage refuses.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from polytask.commands.check import refusals
+from polytask.commands.train import train
+from polytask.config import Run
+from polytask.core.errors import ConfigError
+from polytask.core.registry import Family
+from polytask.core.settings import to_table
+from polytask.core.toml import place
+from polytask.training.build import build, read_data, starting_point
+from polytask.validate import Known, problems, validate
+
+# What a component needs of the run around it to be at home there.
+HOME: dict[str, dict[str, Any]] = {
+    "losses ordinal_log_loss": {"tasks.sst.kind": "ordinal"},
+    **{f"losses {name}": {"tasks.quora.pairing": "bi_encoder", "tasks.quora.head": "cosine"}
+       for name in ("cosine_embedding", "multiple_negatives", "sim_cse")},
+    "heads cosine": {"tasks.sts.pairing": "bi_encoder"},
+}
+WHERE = {"losses": "tasks.{task}.loss", "heads": "tasks.{task}.head", "pairings": "tasks.{task}.pairing",
+         "poolings": "encoder.pooling", "adapters": "encoder.adapter", "schedules": "train.schedule",
+         "weightings": "train.weighting", "surgeries": "train.surgery"}
+
+
+def changed(table: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    made = copy.deepcopy(table)
+    for key, value in changes.items():
+        place(made, key, value)
+    return made
+
+
+def told(table: dict[str, Any]) -> list[str]:
+    """Return what the settings alone are refused for."""
+    try:
+        Run.from_table(table, "")
+    except ConfigError as error:
+        return [each.removeprefix(": ") for each in error.problems]
+    return []
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    # settings alone
+    ({"tasks.sst.dev": 1.5}, "tasks.sst.dev: found 1.5, expected a file or a fraction between 0 and 1"),
+    ({"tasks.sts.range": [5, 0]}, "tasks.sts.range: found [5.0, 0.0], expected [lowest, highest]"),
+    ({"tasks.sst.split": "part"}, 'tasks.sst.split: column "part" says which rows are dev and test'),
+    ({"tasks.sst.metrics": ["acuracy"]}, '"acuracy" is no metric; did you mean'),
+    ({"tasks.sst.pairing": "cross_encoder"}, "tasks.sst.pairing: \"cross_encoder\" takes 2 text columns"),
+    ({"tasks.quora.head": "cosine"}, 'tasks.quora.head: "cosine" compares two vectors'),
+    ({"tasks.quora.loss": "multiple_negatives"}, 'tasks.quora.loss: "multiple_negatives" needs two'),
+    ({"tasks.sts.loss": "cosine_embedding"}, "tasks.sts.loss: cosine_embedding would leave head"),
+    ({"tasks.quora.head": {"type": "shared", "hidden": 8}, "tasks.sts.head": "shared"},
+     'tasks.sts.head: layer "shared" is 1000 by 8 in another task and 3000 by 256 here'),
+    ({"encoder.trainable": "frozen", "encoder.adapter": "lora"}, "encoder.adapter: an adapter needs"),
+    ({"train.tasks": ["sst", "quorra"]}, 'train.tasks: "quorra" is no task; did you mean "quora"'),
+    ({"train.tasks": []}, "train.tasks: the phase has no tasks"),
+    ({"train.batch_size": {"stss": 4}}, 'train: batch_size names "stss", which is no task here'),
+    ({"train.weighting": {"type": "fixed", "weights": {"x": 1.0}}}, 'train.weighting: weighting "fixed"'),
+    ({"train.surgery": "pcgrad", "train.schedule": "proportional"}, 'train.surgery: "pcgrad" compares'),
+    ({"train.regularizers": [{"type": "smart", "tasks": ["stt"]}]}, "train.regularizers.0.tasks: found"),
+    ({"train.optimizer.layer_rates": {"stt": {"0": 1.0}}}, "train.optimizer.layer_rates: found a table"),
+    ({"train.score": "accuracy"}, 'train.score: "accuracy" is no score'),
+    ({"train.phases": [{"phases": []}]}, "train.phases.0.phases: a phase has no phases"),
+    ({"train.phases": [{}, {"score": "mean"}]}, "train.phases.1.score: one score picks"),
+    # numbers that nothing can take
+    ({"seed": 2**70}, "seed found 1180591620717411303424, expected less than or equal to"),
+    ({"seed": -1}, "seed found -1, expected greater than or equal to 0"),
+    ({"data.max_length": 2**40}, "data.max_length found 1099511627776, expected less than"),
+    ({"train.epochs": 10**7}, "train.epochs found 10000000, expected less than"),
+    ({"train.schedule": {"type": "annealed", "draws": 2**32}}, "draws: found 4294967296, expected 1"),
+    ({"train.schedule": {"type": "proportional", "steps": 2**33}}, "steps: found 8589934592, expected 1"),
+    ({"train.schedule": {"type": "batch_round_robin", "end": 2**33}}, "end: found 8589934592, expected 1"),
+    ({"train.schedule": {"type": "annealed", "start": -1e9}}, "start found -1000000000.0, expected"),
+    ({"train.schedule": {"type": "biased", "weights": {"sst": 1e308}}}, "found 1e+308, expected 0 to"),
+    ({"train.regularizers": [{"type": "smart", "steps": 2**64}]}, "steps found 18446744073709551616"),
+    ({"tasks.sst.head": {"type": "mlp", "hidden": 2**40}}, "hidden found 1099511627776, expected"),
+    ({"encoder.adapter": {"type": "pal", "size": 12 * 2**40}}, "size found 13194139533312, expected"),
+    ({"encoder.adapter": {"type": "lora", "rank": 2**40}}, "rank found 1099511627776, expected less than"),
+]
+# What only the data, the encoder or the network can tell.
+LATE: list[tuple[dict[str, Any], str]] = [
+    ({"data.max_length": 100}, "data.max_length: found 100, expected at most 64"),
+    ({"encoder.trainable": [0, 2]}, "encoder.trainable: found layer 2, expected 0 to 1"),
+    ({"encoder.adapter": {"type": "lora", "targets": ["quary"]}}, 'encoder.adapter: targets: found'),
+    ({"train.surgery": {"type": "pcgrad", "layers": [7]}}, "train.surgery.layers: found layer 7"),
+    ({"train.optimizer.layer_rates": {"9": 0.5}}, "train.optimizer.layer_rates: found layer 9"),
+    ({"tasks.sst.loss": "mean_squared_error"}, 'tasks.sst.loss: loss "mean_squared_error" needs'),
+    ({"tasks.sst.loss": {"type": "cross_entropy", "class_weights": [1.0, 2.0]}},
+     "tasks.sst.loss: class_weights: found 2 weights"),
+    ({"tasks.sts.loss": ["mean_squared_error", "multiple_negatives"], "train.batch_size": 1},
+     "tasks.sts.loss: \"multiple_negatives\" takes the other rows of a batch"),
+    ({"train.score": "sst.pearson"}, 'train.score: "sst.pearson": task "sst" has no metric'),
+    ({"encoder.trainable": "frozen", "train.surgery": "pcgrad"}, "train.surgery: no weight there is"),
+    ({"encoder.trainable": "frozen", "train.regularizers": [{"type": "norm", "over": "encoder"}]},
+     "train.regularizers.0: norm: over"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), BAD, ids=str)
+def test_settings_that_cannot_work_are_refused_when_they_are_read(
+        small_table: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+    found = told(changed(small_table, **changes))
+    assert any(said in each for each in found), found
+
+
+@pytest.mark.parametrize(("changes", "said"), LATE, ids=str)
+def test_what_the_data_or_the_encoder_tell_is_refused_before_a_folder_exists(
+        small_table: dict[str, Any], tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    run = Run.from_table(changed(small_table, **changes), "")
+    with pytest.raises(ConfigError) as error:
+        train(run, tmp_path / "run", quiet=True)
+    assert any(each.startswith(said) for each in error.value.problems), error.value.problems
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_mistakes_of_a_config_are_told_at_once(small_table: dict[str, Any]) -> None:
+    changes = {"tasks.sst.dev": 1.5, "tasks.sst.pairing": "cross_encoder", "tasks.quora.head": "cosine",
+               "tasks.sts.range": [5, 0], "train.tasks": ["sst", "a", "b"], "train.score": "nonsense"}
+    found = told(changed(small_table, **changes))
+    for start in ("tasks.sst.dev", "tasks.sst.pairing", "tasks.quora.head",
+                  "tasks.sts.range", 'train.tasks: "a"', 'train.tasks: "b"', "train.score"):
+        assert sum(each.startswith(start) for each in found) == 1, (start, found)
+    assert len(found) == 7
+
+
+def test_mistakes_in_data_encoder_and_settings_of_phases_are_told_together(
+        small_table: dict[str, Any]) -> None:
+    table = changed(small_table, **{
+        "data.max_length": 100, "tasks.sst.loss": "mean_squared_error", "encoder.trainable": [5],
+        "train.phases": [{}, {"optimizer": {"layer_rates": {"9": 0.5}}}]})
+    with pytest.raises(ConfigError) as error:
+        build(Run.from_table(table, ""), quiet=True)
+    assert [each.partition(":")[0] for each in error.value.problems] == [
+        "tasks.sst.loss", "data.max_length", "encoder.trainable", "train.phases.1.optimizer.layer_rates"]
+    assert list(refusals({"row": Run.from_table(table, "")}, quiet=True)) == error.value.problems
+
+
+@pytest.mark.parametrize("name", ["keys", "../../x", "a.b", "", "x" * 200, "2nd"])
+def test_a_task_that_cannot_be_a_module_or_a_folder_is_refused(
+        small_table: dict[str, Any], name: str) -> None:
+    small_table["tasks"][name] = small_table["tasks"]["sst"]
+    assert any(each.startswith(f"tasks.{name!r} ") for each in told(small_table))
+
+
+@pytest.mark.parametrize("settings", [
+    {"train.optimizer.layer_decay": 0.9}, {"train.optimizer.layer_rates": {"1": 0.5}},
+    {"encoder.trainable": [1]}, {"train.surgery": {"type": "pcgrad", "layers": [1]}},
+])
+def test_layers_that_share_their_weights_cannot_be_told_apart(
+        small_table: dict[str, Any], settings: dict[str, Any]) -> None:
+    albert = SimpleNamespace(num_layers=2, shared_layers=True, kind="albert", width=16, max_length=64)
+    run = Run.from_table(changed(small_table, **settings), "")
+    assert list(problems(run)) == []
+    assert ['share their weights' in said for said in problems(run, Known(encoder=albert))] == [True]
+
+
+def defaults() -> list[tuple[str, str]]:
+    return [(plural, name) for plural in WHERE for name in sorted(Family.all[plural].members)
+            if Family.all[plural].members[name].__module__.startswith("polytask.")]
+
+
+@pytest.mark.parametrize(("plural", "name"), defaults())
+def test_every_component_with_its_defaults_is_built_or_refused_by_this_stage(
+        small_table: dict[str, Any], plural: str, name: str) -> None:
+    """What settings, data and encoder pass is built; nothing but the stage itself refuses it."""
+    component: Any = Family.all[plural].members[name]
+    try:
+        value = to_table(component())
+    except ConfigError:
+        pytest.skip("a field of it has no default")
+    tasks = ("sst", "quora", "sts") if "{task}" in WHERE[plural] else ("",)
+    refused = {task: refusals_of(changed(small_table, **HOME.get(f"{plural} {name}", {}),
+                                         **{WHERE[plural].format(task=task): value})) for task in tasks}
+    for task, found in refused.items():
+        about = (WHERE[plural].format(task=task), f"tasks.{task}.", "train.score")
+        assert all(said.startswith(about) for said in found), found
+    assert not all(refused.values()), refused
+
+
+def refusals_of(table: dict[str, Any]) -> list[str]:
+    """Return what a run is refused for before its network is built; building it raises nothing."""
+    try:
+        run = Run.from_table(table, "")
+        start = starting_point(run)
+        validate(run, Known(read_data(run, start.tokenizer, quiet=True), start.encoder))
+    except ConfigError as error:
+        return [said.removeprefix(": ") for said in error.problems]
+    build(run, quiet=True)
+    return []
+
+
+def test_a_set_with_fewer_rows_than_its_batch_size_is_drawn_whole(small_table: dict[str, Any]) -> None:
+    built = build(Run.from_table(changed(small_table, **{"train.batch_size": 1000}), ""), quiet=True)
+    from polytask.learn.phase_plan import phases_of
+
+    (phase,) = phases_of(built.run.train, built.training_set.rows, built.run.seed)
+    assert phase.sizes == dict(built.training_set.rows)
+    assert phase.num_steps == 2 and phase.updates == {"sst": 2, "quora": 2, "sts": 2}
+
+
+def test_a_task_that_gets_no_update_is_noted(small_table: dict[str, Any]) -> None:
+    table = changed(small_table, **{"train.max_steps": 2, "train.schedule": "sequential"})
+    notes = "\n".join(build(Run.from_table(table, ""), quiet=True).notes)
+    assert "quora is never drawn in 2 steps" in notes and "sts is never drawn in 2 steps" in notes
+    assert "sst is never drawn" not in notes
+
+
+def test_no_component_answers_by_another_method() -> None:
+    """`problem` is the one method; a loss's rows are asked for by `rows_problem`."""
+    for plural, family in Family.all.items():
+        for name, member in family.members.items():
+            strange = [each for each in dir(member) if "problem" in each
+                       and each not in ("problem", "rows_problem") and not each.startswith("_")]
+            assert not strange, (plural, name, strange)
