@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from polytask.commands.check import check_run
-from polytask.commands.evaluate import evaluate_run, show_run
+from polytask.commands.evaluate import evaluate_run
 from polytask.commands.predict import predict_file
+from polytask.commands.show import show_run
 from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import DataError, Diverged
