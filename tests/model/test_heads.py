@@ -112,7 +112,7 @@ def test_a_shared_layer_of_two_widths_is_refused_with_a_remedy() -> None:
 
 @pytest.mark.parametrize("layer", ["keys", "a.b", "", "train"])
 def test_a_layer_name_that_torch_cannot_take_is_refused(layer: str) -> None:
-    with pytest.raises(ConfigError, match="is no name of letters|is a name that torch"):
+    with pytest.raises(ConfigError, match=r"is no name of letters|is a name that torch"):
         Shared(layer=layer)
 
 
