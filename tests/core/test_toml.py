@@ -74,7 +74,7 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         read_toml(tmp_path / "none.toml")
     (tmp_path / "endless.toml").symlink_to("/dev/zero")
-    with pytest.raises(ConfigError, match="has more than"):
+    with pytest.raises(ConfigError, match="is a device or a pipe"):
         read_toml(tmp_path / "endless.toml")
 
 

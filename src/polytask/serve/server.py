@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from polytask.core.errors import ConfigError, PolytaskError, RunError
+from polytask.core.paths import ModelPaths, RunPaths
 from polytask.serve.app import create_app
 from polytask.serve.counters import Counters
 from polytask.serve.engine import ServedModel
@@ -137,7 +138,7 @@ class FolderWatch:
     @staticmethod
     def _mark(folder: Path) -> tuple[int, int, int] | None:
         """Return what changes when a model folder is replaced; None while there is none."""
-        for place in (folder / "model" / "tasks.json", folder / "tasks.json"):
+        for place in (ModelPaths(RunPaths(folder).model).tasks, ModelPaths(folder).tasks):
             with contextlib.suppress(OSError):
                 status = place.stat()
                 return status.st_ino, status.st_mtime_ns, status.st_size

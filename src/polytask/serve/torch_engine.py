@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from polytask.core.paths import RunPaths
 from polytask.data.collate import InputLayout, Selection, collate, sequence_lengths
 from polytask.data.labels import Labels
 from polytask.data.tokenization import TokenColumn, Tokenizer
@@ -125,7 +126,7 @@ def load_torch(folder: str | Path, name: str, threads: int | None) -> TorchEngin
 
 def scores_of(folder: Path) -> dict[str, Any]:
     """Return the dev scores of a run, task by task, or nothing."""
-    results = folder / "results.json"
+    results = RunPaths(folder).results
     if not results.is_file():
         return {}
     try:
