@@ -13,8 +13,9 @@ import pytest
 import tomli_w
 
 import polytask as pk
-from polytask.commands.evaluate import evaluate_run, show_run
+from polytask.commands.evaluate import evaluate_run
 from polytask.commands.predict import predict_file
+from polytask.commands.show import show_run
 from polytask.core import user_modules
 from polytask.core.errors import PolytaskError, UntrustedCode
 from polytask.core.toml import read_toml
