@@ -129,3 +129,9 @@ class Focal:
             pk.Run.from_table(small_table)
     finally:
         Family.all["losses"].members.pop("focal", None)
+
+
+def test_a_verb_stays_a_function_when_the_package_of_its_name_is_imported() -> None:
+    importlib.import_module("polytask.report.page")
+    importlib.import_module("polytask.export.graph")
+    assert callable(pk.report) and callable(pk.export)

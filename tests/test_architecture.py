@@ -29,6 +29,7 @@ BELOW = {
     "evaluation": _TASKS | {"inference"},
     "config": _TASKS | {"learn", "validate"},
     "validate": _TASKS | {"learn"},
+    "export": _TASKS | {"inference", "evaluation"},
     "sample": set(),
     "training": _CONFIG | {"inference", "evaluation", "sample"},
     "serve": _TASKS | {"inference"},
@@ -44,8 +45,12 @@ CONFINED = {
     "resvg_py": ("report/plots",),
     "optuna": ("studies/",),
     "torchjd": ("learn/surgery/", "learn/weightings/"),
+    "onnx": ("export/onnx", "export/int8"),
+    "onnxscript": ("export/onnx",),
+    "onnxruntime": ("inference/onnx_model",),
     "peft": ("model/adapters",),
-    "transformers": ("model/transformers_encoder",),
+    "sentence_transformers": ("export/sentence_transformers",),
+    "transformers": ("model/transformers_encoder", "export/transformers",),
     "datasets": ("data/",),
 }
 # Packages whose modules each have a test file of the same name, and what a test file covers instead.

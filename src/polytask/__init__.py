@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from polytask import losses, metrics
     from polytask.commands.compare import compare
     from polytask.commands.evaluate import evaluate_run as evaluate
+    from polytask.commands.export import export
+    from polytask.commands.push import push
     from polytask.commands.report import report
     from polytask.commands.sweep import sweep
     from polytask.commands.train import train
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
         UntrustedCode,
     )
     from polytask.data.labels import Labels
-    from polytask.inference.predictor import Model, Prediction, load
+    from polytask.inference.contract import Prediction
+    from polytask.inference.engine import load
+    from polytask.inference.predictor import Model
     from polytask.learn import regularizers, schedules, weightings
     from polytask.learn import surgery as surgeries
     from polytask.learn.optimizers import Optimizer
@@ -72,12 +76,13 @@ _PLACES = {
     "schedule": "learn.schedules:schedule", "surgery": "learn.surgery:surgery",
     "weighting": "learn.weightings:weighting",
     "compare": "commands.compare:compare", "evaluate": "commands.evaluate:evaluate_run",
-    "load": "inference.predictor:load", "report": "commands.report:report",
+    "export": "commands.export:export", "push": "commands.push:push",
+    "load": "inference.engine:load", "report": "commands.report:report",
     "sweep": "commands.sweep:sweep", "train": "commands.train:train",
     "Data": "config:Data", "Encoder": "config:Encoder", "Run": "config:Run",
     "Labels": "data.labels:Labels", "Model": "inference.predictor:Model",
     "Optimizer": "learn.optimizers:Optimizer", "Output": "model.output:Output",
-    "Prediction": "inference.predictor:Prediction", "Result": "training.session:Result",
+    "Prediction": "inference.contract:Prediction", "Result": "training.session:Result",
     "Task": "tasks.task:Task", "Train": "learn.train_settings:Train",
     **{error: f"core.errors:{error}" for error in (
         "CheckpointError", "ConfigError", "DataError", "Diverged", "Interrupted", "PolytaskError",
@@ -87,9 +92,9 @@ _PLACES = {
 __all__ = [
     "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder", "Interrupted",
     "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
-    "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "head",
-    "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling",
-    "poolings", "regularizer", "regularizers", "report", "schedule", "schedules", "surgeries",
+    "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "export",
+    "head", "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling",
+    "poolings", "push", "regularizer", "regularizers", "report", "schedule", "schedules", "surgeries",
     "surgery", "sweep", "train", "weighting", "weightings",
 ]
 

@@ -110,7 +110,7 @@ def evaluate(
 
 @app.command(epilog="Example: `echo 'A gem.' | polytask predict runs/first --task sst`")
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run or model folder.")],
+    run: Annotated[str, typer.Argument(help="A run or model folder, or hf://user/name[@revision].")],
     task: Annotated[str, typer.Option(help="The task to predict, or several: A,B, or all (tasks that share "
                                       "their input share the encoder pass). --out is then a folder, or "
                                       "with --format jsonl a file with one line per row.")],
@@ -125,6 +125,7 @@ def predict(
         help="Format of standard input: text (one per line), csv or jsonl.")] = None,
     safe_csv: Annotated[bool, typer.Option(
         "--safe-csv", help="Put an apostrophe before cells that are formulas to a spreadsheet.")] = False,
+    engine: Annotated[str, typer.Option(help="torch, or the exported graph: onnx or int8.")] = "torch",
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
@@ -132,7 +133,45 @@ def predict(
     from polytask.commands.predict import predict_file
 
     predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None,
-                 input_format, safe_csv, trust)
+                 input_format, safe_csv, engine, trust)
+
+
+@app.command(epilog="Examples: `polytask export runs/first --to onnx --int8` · "
+             "`polytask export runs/first --to transformers --task quora --out quora`")
+def export(
+    run: Annotated[str, typer.Argument(help="A run or model folder.")],
+    to: Annotated[str, typer.Option(help="onnx, transformers or sentence-transformers.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="A folder of its own; absent (onnx): beside the "
+                                             "model.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task that the other library is to answer.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Also write the graph in int8.")] = False,
+    check: Annotated[Path | None, typer.Option(help="Compare answers on the rows of this file; absent: the "
+                                               "run's dev rows.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows a task that answers are compared on.")] = 500,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model for ONNX Runtime, transformers or sentence-transformers, checked on real rows."""
+    from polytask.commands.export import export as export_model
+
+    for line in export_model(run, to, out, task, int8, check, rows, quiet):
+        print(line)
+
+
+@app.command(epilog="Example: `polytask push runs/first user/reviews --dry-run`")
+def push(
+    run: Annotated[Path, typer.Argument(help="A run or model folder.")],
+    name: Annotated[str, typer.Argument(help="user/name on the hub.")],
+    private: Annotated[bool, typer.Option(
+        "--private/--public", help="Who may read a new repository.")] = True,
+    revision: Annotated[str | None, typer.Option(help="A branch there; made if need be.")] = None,
+    dry_run: Annotated[bool, typer.Option(
+        "--dry-run", help="Show files and card, upload nothing.")] = False,
+) -> None:
+    """Upload a model to the Hugging Face hub, with a card of its measured scores."""
+    from polytask.commands.push import push as push_model
+
+    for line in push_model(run, name, private, revision, dry_run):
+        print(line)
 
 
 @app.command(epilog="Examples: `polytask report runs/first` · `polytask report studies/pairs` · "

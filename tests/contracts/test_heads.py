@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from polytask.core.registry import Family
+from polytask.data.decisions import Decision
 from polytask.data.labels import Labels
 from polytask.model.heads.contract import Head
-from polytask.model.heads.decisions import Decision
 from polytask.model.output import Output
 
 MEMBERS = Family.all["heads"].members

@@ -21,7 +21,7 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import ConfigError, DataError, RunError
 from polytask.core.prefetch import prefetch
-from polytask.inference import predictor
+from polytask.inference import contract, predictor
 from polytask.inference.records import RecordWriter, records
 
 TEXTS = [(f"Is number {n} a {'prime' if n % 3 else 'square'}?", "Is it?" * (1 + n % 4)) for n in range(23)]
@@ -40,7 +40,7 @@ def model(small_table: dict[str, Any], tmp_path: Path) -> predictor.Model:
 def test_several_tasks_answer_as_each_alone_in_fewer_encoder_passes(
     model: predictor.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor, "CHUNK", 10)
+    monkeypatch.setattr(contract, "CHUNK", 10)
     passes: list[int] = []
     model.network.encoder.register_forward_hook(lambda *_: passes.append(1))
     alone = {name: model.predict(name, TEXTS) for name in ("quora", "again", "sts")}
@@ -98,7 +98,7 @@ def test_a_file_a_task_comes_from_one_reading(model: predictor.Model, tmp_path: 
 def test_a_wrong_text_is_named_by_its_place_in_the_whole_list(
     model: predictor.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor, "CHUNK", 4)
+    monkeypatch.setattr(contract, "CHUNK", 4)
     with pytest.raises(ConfigError, match=r"texts\[9\]: found 'alone', expected 2 texts"):
         model.predict("quora", [*TEXTS[:9], "alone"])
 

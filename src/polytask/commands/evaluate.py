@@ -39,7 +39,7 @@ def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task:
 
 def _evaluated(path: Path, split: str, data: Path | None, task: str | None,
                assignments: Iterable[str]) -> Evaluation:
-    run = _settings(RunFolder.open(path).config, assignments)
+    run = run_settings(RunFolder.open(path).config, assignments)
     if split not in SPLITS:
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
     if task is not None and task not in run.tasks:
@@ -70,7 +70,7 @@ def _left_out(found: Mapping[str, TaskData], split: str) -> Iterator[str]:
                 yield f"{name} {split}: {said}"
 
 
-def _settings(config: Path, assignments: Iterable[str]) -> Run:
+def run_settings(config: Path, assignments: Iterable[str]) -> Run:
     """Return the settings of a run from its folder: nothing that they name is imported without trust."""
     table = read_toml(config)
     with untrusted(config.parent, {config.name: table}):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,18 +17,17 @@ from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
-from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split
+from polytask.data.decisions import Decision
 from polytask.data.formats import RecordSource, record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
 from polytask.data.row_stream import RowStream, StreamedRow
-from polytask.inference.predictor import CHUNK, Model, load
+from polytask.inference.contract import CHUNK, AnswerableTask, Predictor
+from polytask.inference.engine import load
 from polytask.inference.records import RecordWriter, check_format, json_line, records, records_of_tasks
 from polytask.inference.standard_input import check_kind, piped_source, typed_rows
-from polytask.model.heads.decisions import Decision
-from polytask.tasks.task import ResolvedTask
 
 ALL = "all"
 
@@ -37,15 +36,15 @@ ALL = "all"
 class Reading:
     """What is answered: the tasks, the columns of their texts, and the rows."""
 
-    specs: list[ResolvedTask]
+    specs: list[AnswerableTask]
     text: tuple[str, ...]
     rows: Iterator[StreamedRow]
     stream: RowStream | None = None
 
 
-def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path | None, format: str,
+def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: Path | None, format: str,
                  quiet: bool, text: Sequence[str] | None = None, input_format: str | None = None,
-                 safe_csv: bool = False, trust: bool = False) -> None:
+                 safe_csv: bool = False, engine: str = "torch", trust: bool = False) -> None:
     """Answer tasks for every row of `file`, or of standard input, and write the predictions as they come.
 
     tasks: names, or "all": every task whose texts the file has. text: the columns that are read;
@@ -58,7 +57,7 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
     check_kind(input_format)
     if file is not None and input_format is not None:
         raise ConfigError("--input-format: says what standard input is; a file is known by its content")
-    model = load(run, trust)
+    model = load(run, engine, trust)
     with _reading(model, tasks, file, text, input_format) as reading:
         specs = reading.specs
         joined = len(specs) > 1 and format == "jsonl" and (out is None or bool(out.suffix))
@@ -93,15 +92,15 @@ def predict_file(run: Path, tasks: Sequence[str], file: Path | None, out: Path |
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
 
 
-def _cut(specs: Sequence[ResolvedTask], split: Split) -> int:
+def _cut(specs: Sequence[AnswerableTask], split: Split) -> int:
     """Return how many rows some task reads without their ends."""
-    layouts = {InputLayout.of(spec.pairing, spec.max_length) for spec in specs}
+    layouts = {spec.layout for spec in specs}
     every = [split.lengths(layout).truncated for layout in layouts]
     return int(np.logical_or.reduce(every).sum()) if len(split) else 0
 
 
 @contextmanager
-def _reading(model: Model, tasks: Sequence[str], file: Path | None, text: Sequence[str] | None,
+def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, text: Sequence[str] | None,
              input_format: str | None) -> Iterator[Reading]:
     """Give the rows of a file or of standard input, and the tasks that answer them."""
     named = [model.task(name) for name in tasks if name != ALL] or list(model.tasks.values())
@@ -120,7 +119,7 @@ def _reading(model: Model, tasks: Sequence[str], file: Path | None, text: Sequen
         yield Reading(specs, specs[0].text, typed_rows(specs[0].text, told=input_format is not None))
 
 
-def _of_source(source: RecordSource, tasks: list[ResolvedTask], every: bool, text: Sequence[str] | None
+def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, text: Sequence[str] | None
                ) -> Reading:
     for note in source.notes:
         sys.stderr.write(f"note: {source.file}: {note}\n")
@@ -139,7 +138,7 @@ def _of_source(source: RecordSource, tasks: list[ResolvedTask], every: bool, tex
     return Reading(specs, specs[0].text, stream.rows(), stream)
 
 
-def _alike(tasks: list[ResolvedTask], every: bool, named_texts: bool) -> list[ResolvedTask]:
+def _alike(tasks: list[AnswerableTask], every: bool, named_texts: bool) -> list[AnswerableTask]:
     """Return the tasks that can be answered in one reading; raise `ConfigError` for those that cannot.
 
     every: whether all tasks are asked for; those that do not read as the first does are then left out, and
@@ -161,7 +160,7 @@ def _alike(tasks: list[ResolvedTask], every: bool, named_texts: bool) -> list[Re
     return alike
 
 
-def _splits(model: Model, reading: Reading) -> Iterator[tuple[list[StreamedRow], Split]]:
+def _splits(model: Predictor[Any], reading: Reading) -> Iterator[tuple[list[StreamedRow], Split]]:
     while chunk := list(islice(reading.rows, CHUNK)):
         yield chunk, model.split(reading.specs[0], [texts for _, texts in chunk])
 
@@ -182,7 +181,7 @@ def _joined(reading: Reading, decisions: dict[str, Decision], rows: list[Streame
     return "".join(map(json_line, found))
 
 
-def _paths(specs: list[ResolvedTask], out: Path | None, format: str, joined: bool
+def _paths(specs: list[AnswerableTask], out: Path | None, format: str, joined: bool
            ) -> dict[str, Path | None]:
     """Return where each task's predictions go; None is standard output."""
     if len(specs) == 1 or joined:

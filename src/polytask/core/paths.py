@@ -63,13 +63,21 @@ class ModelPaths:
         config.json model.safetensors tokenizer.json …   opens with transformers.AutoModel
         heads/<task>/{config.json, model.safetensors}    shared/<name>/   adapters/<task>/
         tasks.json                                       README.md (the model card)
+        onnx/{model, model_qint8}.onnx                   where it was exported
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.tasks = self.path / TASKS
         self.card = self.path / "README.md"
+        self.encoder = self.path / "config.json"
+        self.tokenizer = self.path / "tokenizer.json"
+        self.graphs = self.path / "onnx"
         self.adapters = self.path / "adapters"
+
+    def graph(self, int8: bool = False) -> Path:
+        """Return the exported graph, in float32 or in int8."""
+        return self.graphs / ("model_qint8.onnx" if int8 else "model.onnx")
 
     def head(self, task: str) -> PartPaths:
         return PartPaths(inside(self.path / "heads", task))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from polytask.data.batch import Span, TokenBatch
 from polytask.data.tables import Integers
 from polytask.data.tokenization import SpecialTokens, TokenColumn
+
+if TYPE_CHECKING:
+    from polytask.data.batch import TokenBatch
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,12 @@ def collate(selections: Sequence[Selection], special_tokens: SpecialTokens) -> T
 
     A row of two sequences has them next to each other: u, v, u, v, …
     """
-    parts = [_lay(selection, special_tokens) for selection in selections]
+    # Imported here: everything else in this module also serves engines that run without torch.
+    import torch
+
+    from polytask.data.batch import Span, TokenBatch
+
+    parts = [lay(selection, special_tokens) for selection in selections]
     spans, sequence, token = [], 0, 0
     for selection, (ids, _, lengths) in zip(selections, parts, strict=True):
         after = (sequence + len(lengths), token + len(ids))
@@ -91,6 +97,18 @@ def collate(selections: Sequence[Selection], special_tokens: SpecialTokens) -> T
     ids, segments, lengths = (np.concatenate(each) for each in zip(*parts, strict=True))
     return TokenBatch(torch.from_numpy(ids), torch.from_numpy(segments), tuple(lengths.tolist()),
                       tuple(spans))
+
+
+def by_length(lengths: Integers, tokens: int) -> Iterator[Integers]:
+    """Yield the places of rows in batches of at most `tokens` tokens, of like lengths."""
+    order = np.argsort(lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+        yield order[start:stop]
+        start = stop
 
 
 def _text_lengths(columns: Sequence[TokenColumn], rows: Integers, layout: InputLayout) -> Integers:
@@ -121,8 +139,11 @@ def _truncated(lengths: Integers, layout: InputLayout, special_tokens: SpecialTo
                      np.where(first_longer, cut_short, cut_long)], axis=1)
 
 
-def _lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, Integers, Integers]:
-    """Return the ids and segments (tokens,) and the lengths (sequences,) of one selection."""
+def lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, Integers, Integers]:
+    """Return the ids and segments (tokens,) and the lengths (sequences,) of one selection.
+
+    A row of two sequences has them next to each other.
+    """
     layout, rows = selection.layout, selection.rows
     kept = _truncated(_text_lengths(selection.columns, rows, layout), layout, special_tokens)
     added = _added(layout, special_tokens)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from polytask.data.dataset import TaskData
+from polytask.data.decisions import named
 from polytask.evaluation.evaluate import true_labels
-from polytask.inference.records import named
 from polytask.metrics import measure
 from polytask.metrics.registry import Array
 from polytask.tasks.task import ResolvedTask

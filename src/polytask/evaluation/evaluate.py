@@ -11,10 +11,11 @@ import numpy as np
 
 from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
+from polytask.data.decisions import Decision, Threshold
 from polytask.inference.forward import forward_rows
 from polytask.metrics import METRICS, NAMED_SCORES, check_formula, measure, overall
 from polytask.metrics.registry import Array
-from polytask.model.heads.decisions import Decision, Threshold, fit_f1_threshold, fit_threshold
+from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 from polytask.model.multitask import MultiTask
 from polytask.tasks.task import ResolvedTask
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import Progress, Silent
-from polytask.data.collate import InputLayout, collate
+from polytask.data.collate import InputLayout, by_length, collate
 from polytask.data.dataset import Split
+from polytask.data.decisions import Decision, Threshold
 from polytask.data.tables import Integers
-from polytask.model.heads.decisions import Decision, Threshold
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
 from polytask.model.precision import inference_autocast
@@ -135,18 +135,6 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
         yield places, pooled
         progress.advance(len(places))
     model.train(was)
-
-
-def by_length(lengths: Integers, tokens: int) -> Iterator[Integers]:
-    """Yield the places of rows in batches of at most `tokens` tokens, of like lengths."""
-    order = np.argsort(lengths, kind="stable")
-    ends = np.cumsum(lengths[order])
-    start = 0
-    while start < len(order):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
-        yield order[start:stop]
-        start = stop
 
 
 def _undo(order: Sequence[Integers]) -> Tensor:

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
+from polytask.data.decisions import Decision, by_class, named, probabilities
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import NO_LABELS, PredictionColumns
-from polytask.model.heads.decisions import Decision
-from polytask.tasks.task import ResolvedTask
+from polytask.inference.contract import AnswerableTask
 
 FORMATS = ("csv", "jsonl", "cs224n")
 # A spreadsheet takes a cell that starts so for a formula, or for the end of the cell before it.
@@ -37,22 +37,7 @@ def check_format(name: str) -> None:
                           f"{nearest(name, FORMATS)}")
 
 
-def named(labels: Labels, value: Any) -> Any:
-    """Return a label as people write it: the class's name, the number, or the names with bars between them.
-
-    Names that hold a bar themselves are a JSON list.
-    """
-    if labels.is_regression:
-        return round(float(value), 4)
-    if labels.kind == "multi-label":
-        names = [name for name, on in zip(labels.classes, value, strict=True) if on]
-        if any("|" in name for name in names):
-            return json.dumps(names, ensure_ascii=False)
-        return "|".join(names)
-    return labels.classes[int(value)]
-
-
-def columns(task: ResolvedTask, true: bool = False) -> list[str]:
+def columns(task: AnswerableTask, true: bool = False) -> list[str]:
     """Return the names of a record's entries; `true`: whether the right labels are known."""
     several = task.labels.num_classes > 2 and task.labels.kind != "multi-label"
     own = PredictionColumns.beside(task.text)
@@ -60,7 +45,7 @@ def columns(task: ResolvedTask, true: bool = False) -> list[str]:
             *[own.probabilities] * several]
 
 
-def records(task: ResolvedTask, decision: Decision, texts: Iterable[Sequence[str]],
+def records(task: AnswerableTask, decision: Decision, texts: Iterable[Sequence[str]],
             ids: Sequence[str] | None = None, true: Sequence[str] | None = None) -> Iterator[Record]:
     """Yield a record a row; what is one number a class is a table {class = number}.
 
@@ -75,7 +60,7 @@ def records(task: ResolvedTask, decision: Decision, texts: Iterable[Sequence[str
         yield record | answer(task, decision, row, own)
 
 
-def answer(task: ResolvedTask, decision: Decision, row: int, own: PredictionColumns) -> Record:
+def answer(task: AnswerableTask, decision: Decision, row: int, own: PredictionColumns) -> Record:
     """Return what a task says of a row, without the row."""
     label, score = named(task.labels, decision.labels[row]), decision.scores[row]
     record = {own.prediction: NO_LABELS if label == "" and task.labels.kind == "multi-label" else label,
@@ -85,8 +70,9 @@ def answer(task: ResolvedTask, decision: Decision, row: int, own: PredictionColu
     return record
 
 
-def records_of_tasks(tasks: Sequence[ResolvedTask], decisions: Mapping[str, Decision], text: Sequence[str],
-                     texts: Sequence[Sequence[str]], ids: Sequence[str]) -> Iterator[Record]:
+def records_of_tasks(tasks: Sequence[AnswerableTask], decisions: Mapping[str, Decision],
+                     text: Sequence[str], texts: Sequence[Sequence[str]],
+                     ids: Sequence[str]) -> Iterator[Record]:
     """Yield a record a row with the answers of several tasks: `tasks` is a table {task = answer}."""
     own, usual = PredictionColumns.beside(text), PredictionColumns()
     for row, cells in enumerate(texts):
@@ -102,24 +88,13 @@ def true_cells(labels: Labels, values: Sequence[Any]) -> list[str]:
     return [named(labels, value) or NO_LABELS for value in values]
 
 
-def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:
-    """Return the probability of each class, in their order, or None where a head gives none."""
-    given = decision.probabilities
-    return None if given is None else by_class(labels, given[row])
-
-
-def by_class(labels: Labels, values: Iterable[float]) -> dict[str, float]:
-    """Return class → value, six digits after the point."""
-    return {name: round(float(value), 6) for name, value in zip(labels.classes, values, strict=True)}
-
-
 class RecordWriter:
     """Turns records into the lines of a file, the header with the first call.
 
     safe: put an apostrophe before cells that a spreadsheet would take for a formula.
     """
 
-    def __init__(self, format: str, task: ResolvedTask, true: bool = False, safe: bool = False) -> None:
+    def __init__(self, format: str, task: AnswerableTask, true: bool = False, safe: bool = False) -> None:
         check_format(format)
         self.format, self.task, self.safe = format, task, safe
         self.header = format != "jsonl"

@@ -30,6 +30,7 @@ from polytask.model.families import (
     written,
 )
 from polytask.model.flat_encoder import FlatEncoder
+from polytask.model.hub import MODEL_FILES, fetched, is_address
 from polytask.model.packaged import PACKAGED
 from polytask.model.weights import CheckpointWeights
 
@@ -74,6 +75,8 @@ def _is_encoders(key: str, family: FlatFamily) -> bool:
 
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     """Return the local folder of a checkpoint; one of the hub is downloaded if need be."""
+    if is_address(name):
+        return fetched(str(name), MODEL_FILES)
     folder = Path(name).expanduser()
     if name in PACKAGED and not folder.is_dir():
         return PACKAGED[str(name)].folder()
@@ -139,7 +142,8 @@ def default_pooling(folder: str | Path) -> str:
         for kind in ("cls", "max", "mean"):
             old_key = f"pooling_mode_{kind}_token{'' if kind == 'cls' else 's'}"
             if settings.get("pooling_mode") == kind or settings.get(old_key):
-                return kind
+                # A dense layer after the first token is how a model of ours writes its pooler.
+                return "pooler" if kind == "cls" and (path.parents[1] / "2_Dense").is_dir() else kind
     family = family_of(read_config(folder))
     with ExitStack() as stack:
         weights = CheckpointWeights(Path(folder), stack, family.prefix if family else "")

@@ -13,12 +13,11 @@ import torch
 
 from polytask.core.paths import RunPaths
 from polytask.data.collate import InputLayout, Selection, collate, sequence_lengths
+from polytask.data.decisions import Decision, named, probabilities
 from polytask.data.labels import Labels
 from polytask.data.tokenization import TokenColumn, Tokenizer
 from polytask.inference.forward import autocast_of
 from polytask.inference.predictor import Model, load
-from polytask.inference.records import named, probabilities
-from polytask.model.heads.decisions import Decision
 from polytask.model.output import Output
 from polytask.serve.engine import BatchAnswers, EncodedText, TaskAnswer, TaskInfo
 from polytask.tasks.task import ResolvedTask

@@ -23,13 +23,14 @@ from polytask.core.json_files import read_json
 from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special
 from polytask.core.settings import to_table
 from polytask.core.user_modules import untrusted
+from polytask.data.decisions import Threshold
 from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
-from polytask.model.heads.decisions import Threshold
 from polytask.model.multitask import MultiTask, TaskHead, build_task_head
 from polytask.model.names import module_name_problem
 from polytask.model.poolings.contract import Pooling, pooling
+from polytask.tasks.st_modules import pooling_problem, write_modules
 from polytask.tasks.task import ResolvedTask
 
 SCHEMA = 1
@@ -92,6 +93,7 @@ def save_model(model: MultiTask, tasks: Mapping[str, ResolvedTask], tokenizer: P
             users = [task for task in tasks if name in model.task_head(task).shares]
             _save_part(paths.shared(name), layer.state_dict(), {"tasks": users})
         _save_adapter(model, paths)
+        _save_modules(model, tasks, aside)
         whole = {"schema": SCHEMA, "tasks": {name: task.to_json() for name, task in tasks.items()},
                  "thresholds": dict(thresholds), "precision": model.precision}
         paths.tasks.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -102,6 +104,14 @@ def _save_part(part: PartPaths, state: Mapping[str, Tensor], about: Mapping[str,
     part.path.mkdir(parents=True)
     part.config.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     save_tensors(part.weights, {name: value.detach().cpu().contiguous() for name, value in state.items()})
+
+
+def _save_modules(model: MultiTask, tasks: Mapping[str, ResolvedTask], folder: Path) -> None:
+    """Let sentence-transformers open the folder; not with task adapters, which it would leave out."""
+    first = next(iter(tasks))
+    pooling = model.task_head(first).pooling
+    if getattr(model.encoder, "adapter", None) is None and pooling_problem(pooling) is None:
+        write_modules(folder, pooling, model.encoder, tasks[first].max_length)
 
 
 def _save_adapter(model: MultiTask, paths: ModelPaths) -> None:
@@ -148,6 +158,9 @@ def _part_tables(paths: ModelPaths, tasks: Any) -> dict[str, Any]:
 
 def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | None) -> ModelFolder:
     tasks = _tasks(paths.tasks, whole.get("tasks"))
+    if not paths.encoder.is_file() and paths.graphs.is_dir():
+        raise CheckpointError(f"{paths.path}: holds exported graphs, not the network; load it with "
+                              'engine = "onnx", or give the run that it was exported from')
     encoder, tokenizer, notes = load_any(paths.path, dropout)
     default = _pooling_of(paths.head(next(iter(tasks))))
     model = new_model(encoder, tasks, default)

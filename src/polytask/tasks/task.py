@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import ConfigError, PolytaskError
 from polytask.core.settings import problem, settings, to_table
+from polytask.data.collate import InputLayout
 from polytask.data.file_format import FileFormat
 from polytask.data.labels import Kind, Labels
 from polytask.data.row_filter import RowFilter, filter_problems
@@ -257,6 +258,11 @@ class ResolvedTask:
     file_format: FileFormat = USUAL_FILES
     where: dict[str, Any] | None = None
     threshold: float | Literal["tuned"] | None = None
+
+    @property
+    def layout(self) -> InputLayout:
+        """How its texts become sequences."""
+        return InputLayout.of(self.pairing, self.max_length)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `tasks.json` keeps of the task."""

@@ -26,6 +26,7 @@ from polytask.evaluation.evaluate import Evaluation
 from polytask.learn.phase_plan import never_drawn, phases_of
 from polytask.learn.training_set import TrainingSet
 from polytask.model.encoders import load_any
+from polytask.model.hub import is_address
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.model.pretrained import checkpoint_folder, default_pooling
@@ -173,9 +174,12 @@ class Start:
 def starting_point(run: Run) -> Start:
     """Read what `encoder.checkpoint` names, once."""
     settings = run.encoder
-    if (source := model_folder_of(settings.checkpoint)) is not None:
+    place = settings.checkpoint
+    if is_address(place):  # a model of polytask there is gone on with, an encoder started from
+        place = str(checkpoint_folder(place))
+    if (source := model_folder_of(place)) is not None:
         known = load_model(source, settings.dropout)
         return Start(known.release_encoder(), known.tokenizer, known.pooling, known.notes, known)
-    folder = checkpoint_folder(settings.checkpoint, settings.revision)
+    folder = checkpoint_folder(place, settings.revision)
     encoder, tokenizer, notes = load_any(folder, settings.dropout)
     return Start(encoder, tokenizer, pooling.read(default_pooling(folder)), notes)

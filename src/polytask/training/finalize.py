@@ -15,10 +15,10 @@ from polytask.core.atomic_files import write_file, write_json
 from polytask.core.events import read_events
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
+from polytask.data.decisions import Threshold
 from polytask.evaluation.evaluate import Evaluation, evaluate, true_labels
 from polytask.inference.forward import forward_rows
 from polytask.inference.records import RecordWriter, records, true_cells
-from polytask.model.heads.decisions import Threshold
 from polytask.model.multitask import MultiTask
 from polytask.tasks.model_folder import load_model
 from polytask.tasks.task import ResolvedTask

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import nn
 
 from polytask.core.registry import Family
+from polytask.data.decisions import Decision, Threshold, clipped
 from polytask.data.labels import Labels
-from polytask.model.heads.decisions import Decision, Threshold, _array, _choice, _value
+from polytask.model.heads.decisions import _array, _choice
 from polytask.model.output import Output
 
 
@@ -53,7 +54,7 @@ class Head:
     def decide(self, output: Output, labels: Labels, threshold: Threshold | None = None) -> Decision:
         """Return labels and scores of some rows."""
         if labels.is_regression:
-            return _value(labels.unscaled(_array(output.field("score"))), labels)
+            return clipped(labels.unscaled(_array(output.field("score"))), labels)
         return _choice(output.field("logits").detach().float(), labels, threshold)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from polytask.data.decisions import Decision, Threshold, above, clipped
 from polytask.data.labels import Labels
 from polytask.model.heads.contract import Head, head
-from polytask.model.heads.decisions import Decision, Threshold, _array, _value
+from polytask.model.heads.decisions import _array
 from polytask.model.output import Output
 
 
@@ -68,6 +68,5 @@ class Cosine(Head):
     def decide(self, output: Output, labels: Labels, threshold: Threshold | None = None) -> Decision:
         score = _array(output.field("score"))
         if labels.is_regression:
-            return _value(labels.low + score * (labels.high - labels.low), labels)
-        cut = np.asarray(0.5 if threshold is None else threshold)
-        return Decision((score >= cut).astype(np.int64), score)
+            return clipped(labels.low + score * (labels.high - labels.low), labels)
+        return above(score, threshold)

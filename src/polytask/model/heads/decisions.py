@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polytask.data.decisions import Decision, Threshold, chosen
 from polytask.data.labels import Labels
-
-Threshold = float | list[float]
-"""From which probability on a label is given; of a multi-label task perhaps one a class."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a head decided for some rows.
-
-    labels         (rows,) int64 indices of classes, (rows, classes) int64 of 0 and 1 (multi-label),
-                   or (rows,) float64 values clipped to the labels' own range (regression)
-    scores         the probability of the positive class (binary), of the chosen class (classes,
-                   ordinal), of each class (multi-label); the value before it is clipped (regression,
-                   cosine), on which correlations are measured: clipping would move them
-    probabilities  (rows, classes), where the head gives a distribution
-    """
-
-    labels: NDArray[np.generic]
-    scores: NDArray[np.float64]
-    probabilities: NDArray[np.float64] | None = None
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:
     return values.detach().double().cpu().numpy()
 
 
-def _value(values: NDArray[np.float64], labels: Labels) -> Decision:
-    return Decision(np.clip(values, labels.low, labels.high), values)
-
-
 def _choice(logits: Tensor, labels: Labels, threshold: Threshold | None) -> Decision:
-    cut = np.asarray(0.5 if threshold is None else threshold)
-    if labels.kind == "multi-label":
-        each = _array(logits.sigmoid())
-        return Decision((each >= cut).astype(np.int64), each, each)
-    if logits.ndim == 1:
-        positive = _array(logits.sigmoid())
-        both = np.stack([1 - positive, positive], 1)
-        return Decision((positive >= cut).astype(np.int64), positive, both)
-    probabilities = _array(logits.softmax(-1))
-    best = probabilities.argmax(-1)
-    if labels.kind == "binary":
-        positive = probabilities[:, 1]
-        if threshold is not None:
-            best = (positive >= cut).astype(np.int64)
-        return Decision(best, positive, probabilities)
-    return Decision(best, probabilities.max(-1), probabilities)
+    """Decide classes by a head's logits: (rows, outputs), or (rows,) where there is one."""
+    by_itself = labels.kind == "multi-label" or logits.ndim == 1
+    probabilities = logits.sigmoid() if by_itself else logits.softmax(-1)
+    return chosen(_array(probabilities), labels, threshold)
 
 
 def fit_threshold(scores: NDArray[np.floating], targets: NDArray[np.generic]) -> float:

@@ -23,3 +23,6 @@ class Cls(Pooling):
 
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
         return hidden[batch.first]
+
+    def pool_padded(self, hidden: Tensor, mask: Tensor, encoder: Any) -> Tensor:
+        return hidden[:, 0]

@@ -25,6 +25,14 @@ class Pooling:
             """Return the vector of each sequence: (tokens, width) -> (sequences, width)."""
             raise NotImplementedError
 
+    def pool_padded(self, hidden: Tensor, mask: Tensor, encoder: Any) -> Tensor | None:
+        """Return the vectors of a padded batch, or None where the pooling has no such form.
+
+        hidden (sequences, longest, width); mask (sequences, longest), True at a sequence's tokens,
+        which come first. Exported graphs pool so: plain operations that a tracer sees.
+        """
+        return None
+
     def problem(self, encoder: Any) -> str | None:
         """Say why this encoder cannot be pooled so, or None."""
         return None

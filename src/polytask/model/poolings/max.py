@@ -25,3 +25,6 @@ class Max(Pooling):
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
         lengths = torch.tensor(batch.lengths, device=hidden.device)
         return torch.segment_reduce(hidden, "max", lengths=lengths, axis=0)
+
+    def pool_padded(self, hidden: Tensor, mask: Tensor, encoder: Any) -> Tensor:
+        return hidden.masked_fill(~mask[:, :, None], -3e38).amax(1)

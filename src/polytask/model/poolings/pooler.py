@@ -27,6 +27,10 @@ class Pooler(Pooling):
         pooled: Tensor = encoder.pooler(hidden[batch.first])
         return pooled
 
+    def pool_padded(self, hidden: Tensor, mask: Tensor, encoder: Any) -> Tensor:
+        pooled: Tensor = encoder.pooler(hidden[:, 0])
+        return pooled
+
     def problem(self, encoder: Any) -> str | None:
         if getattr(encoder, "pooler", None) is not None:
             return None

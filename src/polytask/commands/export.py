@@ -1,0 +1,99 @@
+"""`polytask export`: a trained model as files that other programs open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from polytask.commands.evaluate import run_settings
+from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.paths import RunPaths
+from polytask.core.progress import progress
+from polytask.data.cache import Cache
+from polytask.data.dataset import DatasetStore, Split
+from polytask.data.reading import Columns, select
+from polytask.data.tokenization import Tokenizer
+from polytask.export.onnx_folder import CHECK_ROWS, export_onnx, refuse_taken
+from polytask.export.sentence_transformers import export_sentence_transformers
+from polytask.export.transformers import export_transformers
+from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of
+from polytask.tasks.task import ResolvedTask
+from polytask.training.build import read_data
+
+FORMATS = ("onnx", "transformers", "sentence-transformers")
+
+
+def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, task: str | None = None,
+           int8: bool = False, check: str | Path | None = None, rows: int = CHECK_ROWS,
+           quiet: bool = True) -> list[str]:
+    """Write a run's best model for other programs; return the report, a sentence a line.
+
+    to: "onnx" (all tasks in one graph), "transformers" (one task as a sequence classifier) or
+    "sentence-transformers" (the embeddings, or one task as a CrossEncoder). check: a file whose rows are
+    compared; absent, the run's dev rows. rows: of each task, at most.
+
+    Raises `ConfigError`, and writes nothing, where the result would not answer as the model does.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f'--to: found "{to}", expected {", ".join(FORMATS)}{nearest(to, FORMATS)}')
+    if int8 and to != "onnx":
+        raise ConfigError("--int8: belongs to --to onnx; other formats are in float32")
+    if rows < 1:
+        raise ConfigError(f"--rows: found {rows}, expected 1 or more")
+    source = model_folder_of(run)
+    if source is None:
+        raise RunError(f"{run}: has no model; expected a run that has been evaluated once, "
+                       "or a model folder")
+    place = None if out is None else Path(out)
+    refuse_taken(place)
+    held = load_model(source)
+    splits = check_rows(Path(run), held, None if check is None else Path(check), quiet)
+    if to == "onnx":
+        with progress("exporting", quiet=quiet):
+            checks = export_onnx(held, source, place, int8, splits, rows)
+        lines = [line for each in checks for line in each.lines()]
+        return [*lines, f"written: {place or source}"]
+    if place is None:
+        raise ConfigError(f"--out: is missing; --to {to} writes a folder of its own")
+    chosen = _task(held, to, task, splits)
+    if to == "sentence-transformers":
+        return export_sentence_transformers(held, source, chosen, place, splits, rows)
+    assert chosen is not None
+    return export_transformers(held, chosen, place, splits[chosen.name], rows)
+
+
+def _task(held: ModelFolder, to: str, name: str | None, splits: dict[str, Split]) -> ResolvedTask | None:
+    """Return the task that is asked for; None are the embeddings."""
+    if name is None and to == "sentence-transformers":
+        return None
+    if name is None or name not in held.tasks:
+        found = "is missing" if name is None else f'"{name}" is no task'
+        raise ConfigError(f"--task: {found}; expected one of {', '.join(held.tasks)}"
+                          + ("" if name is None else nearest(name, held.tasks)))
+    if name not in splits or not len(splits[name]):
+        columns = ", ".join(held.tasks[name].text)
+        raise ConfigError(f"--check: has no rows of {name}; expected the columns {columns}")
+    return held.tasks[name]
+
+
+def check_rows(run: Path, held: ModelFolder, check: Path | None, quiet: bool) -> dict[str, Split]:
+    """Return the rows that answers are compared on: of a file, or of the run's own dev splits."""
+    if check is not None:
+        return dict(_file_rows(check, held))
+    if not RunPaths(run).config.is_file():
+        raise ConfigError(f"{run}: is a model without its data, so there is nothing to compare answers on; "
+                          "name a file with --check")
+    config = run_settings(RunPaths(run).config, ())
+    data = read_data(config, held.tokenizer, quiet, only=held.tasks)
+    return {name: each.dev for name, each in data.items()}
+
+
+def _file_rows(file: Path, held: ModelFolder) -> Iterator[tuple[str, Split]]:
+    """Yield the rows of a file for each task whose columns it has."""
+    library = DatasetStore(Tokenizer(held.tokenizer), Path(), Cache())
+    table = library.table(str(file.absolute()), "--check")
+    for name, task in held.tasks.items():
+        if all(column in table.columns for column in task.text):
+            label = task.label if task.label in table.columns else None
+            rows = select(table, Columns(task.text, label), "--check")
+            yield name, library.split(file.name, rows, task.labels)

@@ -1,0 +1,91 @@
+"""What is decided for each row: from probabilities and values to labels. Needs numpy alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data.labels import Labels
+
+Threshold = float | list[float]
+"""From which probability on a label is given; of a multi-label task perhaps one a class."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a head decided for some rows.
+
+    labels         (rows,) int64 indices of classes, (rows, classes) int64 of 0 and 1 (multi-label),
+                   or (rows,) float64 values clipped to the labels' own range (regression)
+    scores         the probability of the positive class (binary), of the chosen class (classes,
+                   ordinal), of each class (multi-label); the value before it is clipped (regression,
+                   cosine), on which correlations are measured: clipping would move them
+    probabilities  (rows, classes), where the head gives a distribution
+    """
+
+    labels: NDArray[np.generic]
+    scores: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None = None
+
+
+def clipped(values: NDArray[np.float64], labels: Labels) -> Decision:
+    """Decide a regression: the label is the value cut off at the ends of the range, the score as it is."""
+    return Decision(np.clip(values, labels.low, labels.high), values)
+
+
+def above(scores: NDArray[np.float64], threshold: Threshold | None) -> Decision:
+    """Decide two classes by one number that is no probability; 0.5 stands for no threshold."""
+    cut = np.asarray(0.5 if threshold is None else threshold)
+    return Decision((scores >= cut).astype(np.int64), scores)
+
+
+def chosen(probabilities: NDArray[np.float64], labels: Labels, threshold: Threshold | None) -> Decision:
+    """Decide classes by their probabilities: (rows, classes), or (rows,) of the positive class alone.
+
+    A threshold applies to two classes and to each of several labels; without one it is 0.5, or the
+    larger of two probabilities that were given.
+    """
+    cut = np.asarray(0.5 if threshold is None else threshold)
+    if labels.kind == "multi-label":
+        return Decision((probabilities >= cut).astype(np.int64), probabilities, probabilities)
+    if probabilities.ndim == 1:
+        both = np.stack([1 - probabilities, probabilities], 1)
+        return Decision((probabilities >= cut).astype(np.int64), probabilities, both)
+    best = probabilities.argmax(-1)
+    if labels.kind == "binary":
+        positive = probabilities[:, 1]
+        if threshold is not None:
+            best = (positive >= cut).astype(np.int64)
+        return Decision(best, positive, probabilities)
+    return Decision(best, probabilities.max(-1), probabilities)
+
+
+def named(labels: Labels, value: Any) -> Any:
+    """Return a label as people write it: the class's name, the number, or the names with bars between them.
+
+    Names that hold a bar themselves are a JSON list.
+    """
+    if labels.is_regression:
+        return round(float(value), 4)
+    if labels.kind == "multi-label":
+        names = [name for name, on in zip(labels.classes, value, strict=True) if on]
+        if any("|" in name for name in names):
+            return json.dumps(names, ensure_ascii=False)
+        return "|".join(names)
+    return labels.classes[int(value)]
+
+
+def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:
+    """Return the probability of each class, in their order, or None where a head gives none."""
+    given = decision.probabilities
+    return None if given is None else by_class(labels, given[row])
+
+
+def by_class(labels: Labels, values: Iterable[float]) -> dict[str, float]:
+    """Return class → value, six digits after the point."""
+    return {name: round(float(value), 6) for name, value in zip(labels.classes, values, strict=True)}

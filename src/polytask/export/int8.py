@@ -1,0 +1,153 @@
+"""An exported graph in int8, by standard operations: a scale for each row of what enters a product.
+
+    s = max|x| / 127 of each token,  q = round(x / s) + 128 (uint8),  y = (q − 128) w · columns · s + bias
+
+A scale for the whole input, as ONNX Runtime's dynamic quantization has it, makes a text's answer depend on
+what else is in the batch; with a scale for each row it does not, and products of integers are exact.
+Weights keep seven bits: without VNNI a processor adds two products of eight bits in sixteen, which would
+overflow. Heads of a few outputs stay in float32, where they cost nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.core.errors import ConfigError, MissingExtra
+
+OPSET = 21
+LEAST_OUTPUTS = 64
+LEAST_TABLE = 1024
+_WEIGHT_LEVELS = 63
+_MIDDLE = 128
+
+
+def quantized(proto: Any, least_outputs: int = LEAST_OUTPUTS) -> Any:
+    """Return a copy of an exported graph with its products and its word table in int8.
+
+    Products with fewer than `least_outputs` outputs stay as they are. Raises `ConfigError` for a graph
+    without any product of a constant over rows of tokens.
+    """
+    made = copy.deepcopy(proto)
+    for opset in made.opset_import:
+        if opset.domain in ("", "ai.onnx"):
+            opset.version = max(opset.version, OPSET)
+    rewriter = _Rewriter(made.graph, least_outputs)
+    rewriter.run()
+    if not rewriter.products:
+        raise ConfigError("--int8: the graph has no product of tokens with constant weights in a flat "
+                          "batch; export it without --int8")
+    return made
+
+
+def count_products(proto: Any) -> dict[str, int]:
+    """Return how many products with constant weights a graph has in int8 and in float32."""
+    constants = {each.name for each in proto.graph.initializer}
+    floats = [node for node in proto.graph.node if node.op_type in ("MatMul", "Gemm")
+              and len(node.input) > 1 and node.input[1] in constants]
+    return {"int8": sum(node.op_type == "MatMulInteger" for node in proto.graph.node), "float": len(floats)}
+
+
+class _Rewriter:
+    """One pass over the nodes of a graph."""
+
+    def __init__(self, graph: Any, least_outputs: int) -> None:
+        try:
+            from onnx import helper, numpy_helper
+        except ImportError:
+            raise MissingExtra("--int8", "export") from None
+        self.helper, self.numpy = helper, numpy_helper
+        self.graph, self.least = graph, least_outputs
+        self.constants = {each.name: each for each in graph.initializer}
+        self.added: dict[str, Any] = {}
+        self.products = 0
+
+    def run(self) -> None:
+        self._constant("int8/levels", np.array(127, np.float32))
+        self._constant("int8/tiny", np.array(1e-30, np.float32))
+        self._constant("int8/middle", np.array(_MIDDLE, np.uint8))
+        self._constant("int8/last_axis", np.array([-1], np.int64))
+        self._constant("int8/flat", np.array([-1], np.int64))
+        nodes = [new for node in self.graph.node for new in self._rewritten(node)]
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
+        used = {name for node in nodes for name in node.input} | {each.name for each in self.graph.output}
+        kept = [each for each in [*self.graph.initializer, *self.added.values()] if each.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+
+    def _rewritten(self, node: Any) -> Iterator[Any]:
+        weight = self._weight(node)
+        if weight is not None:
+            self.products += 1
+            yield from self._product(node, weight)
+        elif self._is_table(node):
+            yield from self._table(node)
+        else:
+            yield node
+
+    def _weight(self, node: Any) -> NDArray[np.float32] | None:
+        """Return the constant (inputs, outputs) of a product that is to be in int8."""
+        if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in self.constants:
+            return None
+        settings = {each.name: self.helper.get_attribute_value(each) for each in node.attribute}
+        if settings.get("transA") or settings.get("alpha", 1) != 1 or settings.get("beta", 1) != 1:
+            return None
+        if node.op_type == "MatMul":
+            return None  # in a flat batch every linear layer is a Gemm; a MatMul has inputs of any rank
+        weight: NDArray[np.float32] = self.numpy.to_array(self.constants[node.input[1]])
+        weight = weight.T if settings.get("transB") else weight
+        return weight if weight.shape[1] >= self.least else None
+
+    def _product(self, node: Any, weight: NDArray[np.float32]) -> Iterator[Any]:
+        x, source, out = node.input[0], node.input[1], node.output[0]
+        if f"{source}/int8" not in self.added:
+            columns = np.maximum(np.abs(weight).max(0) / _WEIGHT_LEVELS, 1e-30).astype(np.float32)
+            self._constant(f"{source}/int8", np.round(weight / columns).astype(np.int8))
+            self._constant(f"{source}/columns", columns)
+        at = f"{out}/int8"
+        make = self.helper.make_node
+        yield make("Abs", [x], [f"{at}/abs"])
+        yield make("ReduceMax", [f"{at}/abs", "int8/last_axis"], [f"{at}/largest"], keepdims=1)
+        yield make("Div", [f"{at}/largest", "int8/levels"], [f"{at}/unbounded"])
+        yield make("Max", [f"{at}/unbounded", "int8/tiny"], [f"{at}/rows"])
+        yield make("Reshape", [f"{at}/rows", "int8/flat"], [f"{at}/scales"])
+        yield make("Shape", [f"{at}/scales"], [f"{at}/shape"])
+        yield make("Expand", ["int8/middle", f"{at}/shape"], [f"{at}/middles"])
+        yield make("QuantizeLinear", [x, f"{at}/scales", f"{at}/middles"], [f"{at}/q"], axis=0)
+        yield make("MatMulInteger", [f"{at}/q", f"{source}/int8", "int8/middle"], [f"{at}/sum"])
+        yield make("Cast", [f"{at}/sum"], [f"{at}/float"], to=1)
+        # Two products, never one by the product of both scales: ONNX Runtime would take that for its
+        # MatMulIntegerToFloat, which knows one scale for the whole input, and be silently wrong.
+        yield make("Mul", [f"{at}/float", f"{source}/columns"], [f"{at}/by_column"])
+        biased = len(node.input) > 2 and bool(node.input[2])
+        yield make("Mul", [f"{at}/by_column", f"{at}/rows"], [f"{at}/by_row" if biased else out])
+        if biased:
+            yield make("Add", [f"{at}/by_row", node.input[2]], [out])
+
+    def _is_table(self, node: Any) -> bool:
+        if node.op_type != "Gather" or node.input[0] not in self.constants:
+            return False
+        shape = list(self.constants[node.input[0]].dims)
+        return len(shape) == 2 and shape[0] >= LEAST_TABLE and self.constants[node.input[0]].data_type == 1
+
+    def _table(self, node: Any) -> Iterator[Any]:
+        source, ids, out = node.input[0], node.input[1], node.output[0]
+        if f"{source}/int8" not in self.added:
+            table = self.numpy.to_array(self.constants[source])
+            scales = np.maximum(np.abs(table).max(1, keepdims=True) / 127, 1e-30).astype(np.float32)
+            self._constant(f"{source}/int8", np.round(table / scales).astype(np.int8))
+            self._constant(f"{source}/rows", scales)
+        at = f"{out}/int8"
+        make = self.helper.make_node
+        yield make("Gather", [f"{source}/int8", ids], [f"{at}/q"])
+        yield make("Gather", [f"{source}/rows", ids], [f"{at}/scales"])
+        yield make("Cast", [f"{at}/q"], [f"{at}/float"], to=1)
+        yield make("Mul", [f"{at}/float", f"{at}/scales"], [out])
+
+    def _constant(self, name: str, value: NDArray[Any]) -> None:
+        self.added[name] = self.numpy.from_array(np.ascontiguousarray(value), name)

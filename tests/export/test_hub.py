@@ -1,0 +1,153 @@
+"""A model goes to the hub and comes back, by the real client over HTTP to a stand-in for the hub."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hub_server import Hub, Repository
+
+import polytask as pk
+from polytask.core.errors import CheckpointError, ConfigError
+from polytask.model.hub import parsed
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    server = Hub()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    table: dict[str, Any] = {
+        "seed": 3, "data": {"root": "sample", "max_length": 24},
+        "encoder": {"checkpoint": str(tiny_checkpoint)},
+        "tasks": {"sst": {"train": "sst-train.csv", "dev": "sst-dev.csv", "text": "sentence",
+                          "label": "sentiment", "limit": 24, "dev_limit": 24}},
+        "train": {"epochs": 1, "batch_size": 8}}
+    folder = tmp_path_factory.mktemp("pushed") / "run"
+    pk.train(pk.Run.from_table(table), folder, quiet=True)
+    (folder / "model" / "pytorch_model.bin").write_bytes(b"a pickle")
+    return folder
+
+
+def polytask(hub: Hub, home: Path, *words: str, token: str = "secret") -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user of the stand-in."""
+    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home),
+                   "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return subprocess.run([sys.executable, "-m", "polytask", *words], capture_output=True, text=True,
+                          check=False, env=environment)
+
+
+@pytest.fixture(scope="module")
+def pushed(hub: Hub, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    done = polytask(hub, tmp_path_factory.mktemp("home"), "push", str(run), "me/reviews")
+    assert done.returncode == 0, done.stderr
+    assert f"pushed: {hub.address}/me/reviews/commit/" in done.stdout
+    return hub.repositories["me/reviews"]
+
+
+def test_a_push_is_private_and_holds_the_model_and_nothing_else(pushed: Repository) -> None:
+    assert pushed.private
+    files = pushed.branches["main"]
+    assert {"README.md", "config.json", "model.safetensors", "tasks.json", "tokenizer.json", "modules.json",
+            "heads/sst/model.safetensors", "heads/sst/config.json"} <= set(files)
+    assert not [name for name in files if name.endswith((".bin", ".pkl"))]
+
+
+def test_the_card_has_what_was_measured_and_no_path_of_this_machine(pushed: Repository, run: Path,
+                                                                   tiny_checkpoint: Path) -> None:
+    card = pushed.branches["main"]["README.md"].decode()
+    data = yaml.safe_load(card.split("---")[1])
+    (model,) = data["model-index"]
+    metrics = {each["type"]: each["value"] for each in model["results"][0]["metrics"]}
+    evaluation = pk.evaluate(run).scores["sst"]
+    assert metrics["accuracy"] == pytest.approx(evaluation["accuracy"], abs=1e-6)
+    assert (data["library_name"], data["pipeline_tag"]) == ("polytask", "text-classification")
+    assert model["name"] == "reviews" and data["widget"] and "base_model" not in data
+    assert str(tiny_checkpoint.parent) not in card and 'pk.load("hf://me/reviews")' in card
+    assert "## Training data\n\n- sst: `sst-train.csv`" in card and "## Caveats" in card
+
+
+def test_what_was_pushed_answers_as_before_by_its_address(hub: Hub, pushed: Repository, run: Path,
+                                                          tmp_path: Path) -> None:
+    file, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+    file.write_text("sentence\nA gem.\nDull.\n")
+    pushed.branches["main"]["evil.pkl"] = b"a pickle"
+    hub.fetched.clear()
+    done = polytask(hub, tmp_path / "home", "predict", "hf://me/reviews@main", "--task", "sst", str(file),
+                    "--out", str(out), "--quiet")
+    assert done.returncode == 0, done.stderr
+    want = pk.load(run).predict("sst", ["A gem.", "Dull."])
+    found = [line.split(",")[2] for line in out.read_text().splitlines()[1:]]
+    assert found == [each.label for each in want]
+    assert "evil.pkl" not in hub.fetched and "model.safetensors" in hub.fetched
+
+
+def test_a_training_goes_on_from_a_model_on_the_hub(hub: Hub, pushed: Repository, tmp_path: Path,
+                                                    run: Path) -> None:
+    config = (run / "config.toml").read_text().splitlines()
+    lines = ['checkpoint = "hf://me/reviews"' if line.startswith("checkpoint = ") else line
+             for line in config]
+    (tmp_path / "again.toml").write_text("\n".join(lines))
+    done = polytask(hub, tmp_path / "home", "check", str(tmp_path / "again.toml"), "--time-steps", "0",
+                    "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "goes on with sst" in done.stdout
+
+
+def test_a_revision_is_a_branch_and_a_dry_run_uploads_nothing(hub: Hub, pushed: Repository, run: Path,
+                                                              tmp_path: Path) -> None:
+    done = polytask(hub, tmp_path, "push", str(run), "me/reviews", "--revision", "v2")
+    assert done.returncode == 0 and 'pk.load("hf://me/reviews@v2")' in done.stdout, done.stderr
+    assert "model.safetensors" in pushed.branches["v2"]
+    done = polytask(hub, tmp_path, "push", str(run), "me/other", "--dry-run")
+    assert done.returncode == 0 and "MB  heads/sst/model.safetensors" in done.stdout
+    assert "pytorch_model.bin" not in done.stdout and "me/other" not in hub.repositories
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    ({"config.json": b'{"model_type": "bert"}'},
+     'it is a plain encoder (bert): train from it with encoder.checkpoint = "hf://me/foreign"'),
+    ({"config.json": b'{"model_type": "bert"}', "modules.json": b"[]"}, "it is a sentence-transformers"),
+    ({"config.json": b'{"architectures": ["BertForSequenceClassification"]}'}, "it is a single classifier"),
+    ({"data.csv": b"a,b"}, "it has no config.json either")])
+def test_a_repository_without_tasks_is_refused_with_what_it_is(
+    hub: Hub, tmp_path: Path, files: dict[str, bytes], said: str
+) -> None:
+    hub.repositories["me/foreign"] = Repository(False, {"main": files})
+    done = polytask(hub, tmp_path, "predict", "hf://me/foreign", "--task", "sst")
+    assert done.returncode == 2 and "is no model of polytask, it has no tasks.json" in done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["predict", "hf://me/none", "--task", "a"], "the hub has no such model that you may read"),
+    (["predict", "hf://me/reviews@v9", "--task", "a"], 'the hub has no revision "v9" of it'),
+    (["predict", "hf://reviews", "--task", "a"], "is no address of a model; expected hf://user/name")])
+def test_what_is_not_there_is_told_in_a_sentence(hub: Hub, pushed: Repository, tmp_path: Path,
+                                                 words: list[str], said: str) -> None:
+    done = polytask(hub, tmp_path, *words)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_push_without_a_login_says_how_to_log_in(hub: Hub, run: Path, tmp_path: Path) -> None:
+    done = polytask(hub, tmp_path, "push", str(run), "me/reviews", token="wrong")
+    assert done.returncode == 2 and "the hub refused the upload (status 401); log in with" in done.stderr
+
+
+def test_names_are_checked_before_anything_is_asked() -> None:
+    assert parsed("hf://me/a@v1") == ("me/a", "v1") and parsed("hf://me/a") == ("me/a", None)
+    with pytest.raises(CheckpointError, match="is no address of a model"):
+        parsed("hf://me/a/b")
+    with pytest.raises(ConfigError, match='NAME: found "a", expected user/name'):
+        pk.push("runs/none", "a")
