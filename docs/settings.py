@@ -159,7 +159,7 @@ def linked(row: str) -> str:
     """Return a row of a table with its component's page, or its own table, linked."""
     key, type_, default, doc = row.removeprefix("| ").split(" | ", 3)
     pages = {family.base.__name__: f"[{family.name}](families/{plural}.md)"
-             for plural, family in families().items()}
+             for plural, family in families().items() if getattr(family, "base", None)}
     own = {cls.__name__: f"[table](#{title.strip('[]').replace('.', '').lower()})"
            for title, cls in TABLES.items()}
     for name, said in (pages | own).items():
