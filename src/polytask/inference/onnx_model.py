@@ -136,6 +136,7 @@ class OnnxModel(Predictor[ExportedTask]):
             raise CheckpointError(f"{tokenizer}: is not the tokenizer that {graph.name} was exported with; "
                                   "export the run again")
         super().__init__(graph.parent.parent, self.info.tasks, Tokenizer(tokenizer))
+        self.tokenizer_file = tokenizer
 
     @property
     def thresholds(self) -> dict[str, Threshold]:

@@ -1,0 +1,44 @@
+"""The engine of ONNX Runtime: an exported graph, fp32 or int8, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from polytask.data.tokenization import Tokenizer
+from polytask.inference.onnx_model import EMBEDDING, OnnxModel, load_onnx, padded
+from polytask.serve.engine import BatchAnswers, EncodedText
+from polytask.serve.text_engine import TextEngine, scores_of, task_answers
+
+
+class OnnxEngine(TextEngine):
+    """An exported graph served by ONNX Runtime."""
+
+    def __init__(self, model: OnnxModel, tokenizer: Tokenizer, name: str, engine: str,
+                 scores: dict[str, Any] | None = None) -> None:
+        super().__init__(name, tokenizer, model.info.embedding, model.info.embedding)
+        self.model, self.engine = model, engine
+        widths = {each.name: each.shape[-1] for each in model.session.get_outputs()}
+        self.width = int(widths[EMBEDDING])
+        for task in model.tasks.values():
+            self._add_task(task.name, len(task.text), task.labels, task.layout, task.layout,
+                           (scores or {}).get(task.name, {}))
+
+    def answer(self, layout: Hashable, tasks: Sequence[str], inputs: Sequence[EncodedText],
+               embed: bool) -> BatchAnswers:
+        """Return every task's answer to every input, from one pass of the encoder."""
+        specs = [self.model.tasks[name] for name in tasks]
+        outputs = list(dict.fromkeys([output for spec in specs for output in (spec.activated, spec.logits)
+                                      if output] + [EMBEDDING] * embed))
+        fed = padded(self._selection(layout, inputs), self._tokenizer.special_tokens)
+        values = dict(zip(outputs, self.model.session.run(outputs, fed), strict=True))
+        answers = {spec.name: task_answers(spec.labels, spec.decide(values[spec.activated]),
+                                           values[spec.logits or spec.activated]) for spec in specs}
+        return BatchAnswers(answers, values.get(EMBEDDING))
+
+
+def load_graph(folder: str | Path, name: str, engine: str, threads: int | None) -> OnnxEngine:
+    """Return the engine of an export. Raises what `load_onnx` raises."""
+    model = load_onnx(folder, int8=engine == "int8", threads=threads)
+    return OnnxEngine(model, Tokenizer(model.tokenizer_file), name, engine, scores_of(Path(folder)))

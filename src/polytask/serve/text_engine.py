@@ -1,0 +1,99 @@
+"""What the engines have in common: texts to token ids, their layouts, decisions to answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polytask.core.paths import RunPaths
+from polytask.data.collate import InputLayout, Selection, sequence_lengths
+from polytask.data.decisions import Decision, named, probabilities
+from polytask.data.labels import Labels
+from polytask.data.tokenization import TokenColumn, Tokenizer
+from polytask.serve.engine import EncodedText, TaskAnswer, TaskInfo
+
+
+class TextEngine:
+    """The part of a `ServedModel` that computes nothing: names, tokens, layouts."""
+
+    def __init__(self, name: str, tokenizer: Tokenizer, embedding: InputLayout,
+                 embedding_key: Hashable) -> None:
+        self.name, self._tokenizer = name, tokenizer
+        self.tasks: dict[str, TaskInfo] = {}
+        self.max_length = embedding.max_length
+        self.embedding_layout = embedding_key
+        self._layouts: dict[Hashable, InputLayout] = {embedding_key: embedding}
+
+    def _add_task(self, name: str, texts: int, labels: Labels, layout: InputLayout, key: Hashable,
+                  scores: dict[str, Any]) -> None:
+        self._layouts[key] = layout
+        span = (labels.low, labels.high) if labels.is_regression else None
+        self.tasks[name] = TaskInfo(name, texts, labels.kind, labels.classes, span, _pairing(layout), key,
+                                    scores)
+
+    def tokenize(self, inputs: Sequence[tuple[str, ...]]) -> list[EncodedText]:
+        """Return the inputs as token ids."""
+        ids = [np.asarray(each, np.int32)
+               for each in self._tokenizer.encode([text for texts in inputs for text in texts])]
+        encoded, start = [], 0
+        for texts in inputs:
+            encoded.append(EncodedText(tuple(ids[start:start + len(texts)])))
+            start += len(texts)
+        return encoded
+
+    def tokens(self, layout: Hashable, text: EncodedText) -> tuple[int, int]:
+        """Return the tokens that an input has in this layout: after cutting, and before."""
+        lengths = sequence_lengths(self._layouts[layout], _columns([text]), np.zeros(1, np.int64),
+                                   self._tokenizer.special_tokens)
+        return int(lengths.kept.sum()), int(lengths.full.sum())
+
+    def _selection(self, layout: Hashable, inputs: Sequence[EncodedText], task: str = "") -> Selection:
+        return Selection(task, self._layouts[layout], _columns(inputs), np.arange(len(inputs)))
+
+
+def _pairing(layout: InputLayout) -> str:
+    names = {(1, 1): "single", (2, 1): "cross_encoder", (2, 2): "bi_encoder", (1, 2): "twin"}
+    return names[layout.texts, layout.sequences]
+
+
+def task_answers(labels: Labels, decision: Decision, raw: np.ndarray[Any, Any]) -> list[TaskAnswer]:
+    """Return a task's answers; `raw` (rows, outputs) are the head's own numbers."""
+    rows = raw.reshape(len(raw), -1).tolist()
+    return [_answer(labels, decision, row, tuple(rows[row])) for row in range(len(rows))]
+
+
+def _answer(labels: Labels, decision: Decision, row: int, logits: tuple[float, ...]) -> TaskAnswer:
+    label: Any = decision.labels[row]
+    if labels.kind == "multi-label":
+        label = [name for name, on in zip(labels.classes, label, strict=True) if on]
+    else:
+        label = named(labels, label)
+    score = decision.scores[row]
+    return TaskAnswer(label, score.tolist() if score.ndim else float(score),
+                      probabilities(labels, decision, row), logits)
+
+
+def _columns(inputs: Sequence[EncodedText]) -> tuple[TokenColumn, ...]:
+    """Return the token columns of some inputs, one for each text of an input."""
+    columns = []
+    for ids in zip(*(each.ids for each in inputs), strict=True):
+        offsets = np.zeros(len(ids) + 1, np.int64)
+        np.cumsum([len(each) for each in ids], out=offsets[1:])
+        columns.append(TokenColumn(np.concatenate(ids), offsets))
+    return tuple(columns)
+
+
+def scores_of(folder: Path) -> dict[str, Any]:
+    """Return the dev scores of a run, task by task, or nothing."""
+    results = RunPaths(folder).results
+    if not results.is_file():
+        return {}
+    try:
+        scores = json.loads(results.read_text(encoding="utf-8"))["dev"]["scores"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return scores if isinstance(scores, dict) else {}
