@@ -142,11 +142,6 @@ class ExportedNetwork(nn.Module):
     def output_names(self) -> list[str]:
         return [SENTENCE, *(name for task in self.tasks.values() for name in TaskOutputs.of(task).names)]
 
-    @property
-    def passes(self) -> int:
-        """How often the encoder runs: once, or for every task and the embedding with adapters of tasks."""
-        return 1 if self.adapters is None else 1 + len(self.tasks)
-
     def forward(self, input_ids: Tensor, attention_mask: Tensor,
                 token_type_ids: Tensor) -> tuple[Tensor, ...]:
         places = Unpadded.of(attention_mask)
