@@ -103,7 +103,7 @@ LINES = [
              "tests/losses/test_losses.py"),
     Mutation("losses/cross_entropy.py", "rows / (classes * max(count, 1))", "rows / max(count, 1)",
              "tests/losses/test_losses.py"),
-    Mutation("model/heads/decisions.py", "Decision(np.clip(values, labels.low, labels.high), values)",
+    Mutation("data/decisions.py", "Decision(np.clip(values, labels.low, labels.high), values)",
              "Decision(np.clip(values, labels.low, labels.high), np.clip(values, labels.low, labels.high))",
              "tests/model/test_heads.py"),
     Mutation("model/trainable.py", "layer_decay**below", "layer_decay", "tests/model/test_trainable.py"),

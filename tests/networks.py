@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from torch.nn import functional
 from polytask.data.batch import Span, TokenBatch
 from polytask.data.labels import Labels
 from polytask.data.tables import Integers
+from polytask.learn.checkpoint import random_state
 from polytask.learn.gramian import PIECE, GradientList, RowGradient
+from polytask.learn.regularizers.context import RegularizerContext, repeat
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.heads.linear import Linear
 from polytask.model.multitask import MultiTask, build_task_head
@@ -128,3 +131,15 @@ def gradient_lists(seed: int, tasks: int = 3) -> tuple[list[GradientList], Tenso
                  mixed.dense() if isinstance(mixed, RowGradient) else mixed]
         rows.append(torch.cat([each.flatten() for each in dense]))
     return made, torch.stack(rows).double()
+
+
+def observe(model: nn.Module, batch: TokenBatch, labels: Labels,
+            target: Tensor | None = None) -> RegularizerContext:
+    """Run the clean pass of a batch of one span; return what a regularizer sees of it."""
+    (span,) = batch.spans
+    before = random_state()
+    embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
+    (output,) = model(batch, embeddings)
+    return RegularizerContext(
+        model=model, task=span.task, labels=labels, batch=batch, embeddings=embeddings, output=output,
+        target=target, forward=repeat(model, batch, before, nullcontext))

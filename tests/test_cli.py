@@ -16,6 +16,7 @@ from polytask.cli import main
 from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core import atomic_files
+from polytask.core.registry import Family
 
 
 def run_cli(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -102,7 +103,6 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "weights of unknown tasks": (
         ["--set", 'train.weighting={ type = "fixed", weights = { ssst = 1.0 } }'], ["ssst", '"sst"']),
     "batch size 0": (["--set", "train.batch_size=0"], ["train.batch_size"]),
-    "batch size above the data": (["--set", "train.batch_size={ sst = 4000 }"], ["4000", "40"]),
     "a phase without tasks": (["--set", "train.phases=[{ tasks = [] }]"], ["train.phases.0.tasks"]),
     "mse with classes": (["--set", "tasks.sst.loss=mean_squared_error"],
                          ["tasks.sst.loss", "regression"]),
@@ -223,8 +223,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_task(
              "--set", "train.save_every=1", "--set", "train.optimizer.warmup=0.0")
     code, _, err = run_cli(*words, capsys=capsys)
     assert code == 2
-    assert "the loss of task" in err and "step" in err
-    assert (folder / "checkpoints" / "last" / "state.json").is_file()
+    assert "step 1: the norm of the weights is inf" in err
+    assert not (folder / "checkpoints").exists()  # nothing that is not finite is saved
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,8 +237,12 @@ def test_list_as_json_has_every_family(capsys: pytest.CaptureFixture[str]) -> No
     code, out, _ = run_cli("list", "--json", capsys=capsys)
     told = json.loads(out)
     assert code == 0
+    own = {member.name for family in Family.all.values() for member in family.members.values()
+           if not member.__module__.startswith("polytask.")}  # of other tests, without a source
     for family, members in told.items():
         for member in members:
+            if member["name"] in own:
+                continue
             said = member["kinds"] if family == "metrics" else member["source"]
             assert member["doc"] and said, (family, member["name"])
             assert all(field["doc"] for field in member["fields"]), (family, member["name"])

@@ -6,13 +6,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from small_data import store, write
 
 from polytask.commands.init import group_files, scaffold
 from polytask.config import Run
 from polytask.core.errors import DataError
 from polytask.data.cache import Cache
 from polytask.data.dataset import TaskData, load_task_data
+from small_data import store, write
 
 SENTENCES = [f"this is the sentence number {n}" for n in range(60)]
 

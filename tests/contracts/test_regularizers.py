@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from networks import KINDS, flat_batch, tiny_model
+from networks import KINDS, flat_batch, observe, tiny_model
 from polytask.core.registry import describe
 from polytask.core.settings import to_table
-from polytask.learn.regularizers.context import RegularizerContext, observe
+from polytask.learn.regularizers.context import RegularizerContext
 from polytask.learn.regularizers.contract import Attached, attach, regularizer
 
 FORMS: dict[str, dict[str, dict[str, Any]]] = {

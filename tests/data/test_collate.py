@@ -9,7 +9,6 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_data import letters
 from tokenizers import processors
 
 from polytask.data.collate import InputLayout, Selection, collate, sequence_lengths
@@ -18,6 +17,7 @@ from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
 from polytask.model.pairings.twin import Twin
+from small_data import letters
 
 BERT = letters()
 ROBERTA = letters(processors.RobertaProcessing(("[SEP]", 3), ("[CLS]", 2), trim_offsets=False))

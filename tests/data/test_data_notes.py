@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_data import single_task, store, write
 
 from polytask.data.collate import InputLayout
 from polytask.data.data_notes import left_out_notes, refusals, too_little_notes
 from polytask.data.dataset import load_task_data
+from small_data import single_task, store, write
 
 
 def notes(folder: Path, max_length: int = 64, **settings: object) -> list[str]:

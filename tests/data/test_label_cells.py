@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_data import single_task, store, write
 
 from polytask.core.errors import DataError
 from polytask.data.dataset import TaskData, load_task_data
 from polytask.data.label_cells import label_columns
 from polytask.data.labels import Labels
+from small_data import single_task, store, write
 
 COLUMNS = ("toxic", "obscene", "insult")
 

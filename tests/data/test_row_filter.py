@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from polytask.config import Run
 from polytask.core.errors import ConfigError, DataError
 from polytask.data.cache import Cache
 from polytask.data.formats import record_source
 from polytask.data.reading import Columns, read_rows
 from polytask.data.row_filter import RowFilter
 from polytask.data.row_stream import RowStream
-from polytask.tasks.task import Task
 
 ROWS = "text,label,lang\na,1,en\nb,-,en\nc,1.0,de\nd,0,fr\n"
 
@@ -52,5 +52,6 @@ def test_no_row_left_and_no_such_column_are_told(tmp_path: Path) -> None:
     ({"quoting": "all"}, "quoting"),
 ])
 def test_settings_of_a_file_are_validated(settings: dict[str, Any], said: str) -> None:
+    table = {"train": "t.csv", "text": "text", "label": "label", **settings}
     with pytest.raises(ConfigError, match=said):
-        Task(**{"train": "t.csv", "text": "text", "label": "label", **settings})
+        Run.from_table({"encoder": {"checkpoint": "minilm"}, "tasks": {"t": table}})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from small_data import write  # noqa: F401  (the path of the tests of the data)
 
 from polytask.core.errors import DataError
 from polytask.data.schema_guess import Profile, count_words, guess, headerless_columns, lacks_header
 from polytask.data.tables import Table, TableWriter, read_table
+from small_data import write  # noqa: F401  (the path of the tests of the data)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_data import write
 
 from polytask.data.cache import Cache
 from polytask.data.reading import Columns, Rows, read_rows
 from polytask.data.splits import carve, draw, mix, row_keys, shuffled
+from small_data import write
 
 
 def rows_of(folder: Path, pairs: list[tuple[str, str]]) -> Rows:

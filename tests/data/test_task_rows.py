@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from small_data import single_task, store, write
-
 from polytask.data.dataset import load_task_data
+from small_data import single_task, store, write
 
 TRAIN = [f"it was a day {n},{'ab'[n % 2]},k{n}" for n in range(20)]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-from small_data import letters, write
 from tokenizers import models, processors
 
 from polytask.core.errors import CheckpointError, StorageError
@@ -21,6 +20,7 @@ from polytask.data.cache import Cache
 from polytask.data.reading import Columns, read_rows
 from polytask.data.tables import Column
 from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, token_column
+from small_data import letters, write
 
 WORDS = ["a film", "", "It 's a lovely film with lovely performances .", "ünï 漢字", "x" * 99]
 
@@ -150,9 +150,9 @@ def test_processes_that_build_the_same_tokens_at_once_all_get_them(tmp_path: Pat
 
 
 def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None:
-    left = tmp_path / "cache" / "tokens" / ".left.abc"
+    left = tmp_path / "cache" / "tokens" / ".left.abcdefgh.aside"
     left.mkdir(parents=True)
-    recent = tmp_path / "cache" / "tokens" / ".recent.abc"
+    recent = tmp_path / "cache" / "tokens" / ".recent.abcdefgh.aside"
     recent.mkdir()
     os.utime(left, (1, 1))
     token_column(texts_of(tmp_path), "key", Tokenizer(letters()), Cache(tmp_path / "cache"))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_data import letters, pair_task, single_task, store, write
 
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
@@ -20,6 +19,7 @@ from polytask.data.reading import Columns, Rows, read_rows
 from polytask.data.tokenization import Tokenizer
 from polytask.data.validation import ValidationReport, inspect
 from polytask.tasks.task import Task
+from small_data import letters, pair_task, single_task, store, write
 
 
 def gate(folder: Path, tasks: dict[str, Task], max_length: int = 128) -> ValidationReport:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from networks import CLASSES, SCORES, flat_batch, tiny_bert, tiny_model
+from networks import CLASSES, SCORES, flat_batch, observe, tiny_bert, tiny_model
 from polytask.core.errors import ConfigError
 from polytask.core.registry import Family
 from polytask.core.settings import to_table
 from polytask.data.labels import Labels
-from polytask.learn.regularizers.context import RegularizerContext, observe
+from polytask.learn.regularizers.context import RegularizerContext
 from polytask.learn.regularizers.contract import attach, regularizer
 from polytask.learn.regularizers.norm import Norm, norm
 from polytask.model.heads.linear import Linear

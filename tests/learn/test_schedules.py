@@ -271,4 +271,5 @@ def test_the_strip_has_a_line_a_task_and_a_column_a_step() -> None:
 def test_the_demo_shows_every_schedule() -> None:
     shown = subprocess.run([sys.executable, "-m", "polytask.learn.schedules"], check=True,
                            capture_output=True, text=True).stdout
-    assert all(member.__name__ in shown for member in schedule.members.values())
+    assert all(member.__name__ in shown for member in schedule.members.values()
+               if member.__module__.startswith("polytask."))

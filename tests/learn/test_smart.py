@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks import BINARY, CLASSES, KINDS, MANY, SCORES, flat_batch, randomize, tiny_model
+from networks import BINARY, CLASSES, KINDS, MANY, SCORES, flat_batch, observe, randomize, tiny_model
 from polytask.data.batch import Span, TokenBatch
 from polytask.data.labels import Labels
-from polytask.learn.regularizers.context import RegularizerContext, observe
+from polytask.learn.regularizers.context import RegularizerContext
 from polytask.learn.regularizers.contract import attach
 from polytask.learn.regularizers.smart import SMART, divergence
 from polytask.model.adapters.lora import LoRA

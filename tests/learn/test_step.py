@@ -26,7 +26,7 @@ from polytask.model.multitask import MultiTask
 TASKS = ("sst", "quora", "sts")
 KINDS = {"sst": "classes", "quora": "binary", "sts": "regression"}
 OURS: list[Any] = [{"type": "fixed", "weights": {"sst": 0.1, "sts": 0.5}} if name == "fixed" else name
-                   for name in sorted(weighting.members) if name != "torchjd"]
+                   for name in sorted(weighting.members) if name != "torchjd" and ":" not in name]
 THEIRS = ["torchjd:UW", "torchjd:GeometricMean", "torchjd:IMTLL"]
 
 

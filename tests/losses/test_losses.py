@@ -410,6 +410,6 @@ def test_an_objective_of_ones_own_is_one_file(
     z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
     output = Output(logits=z)
     torch.testing.assert_close(total((focal,), output, y), 0.5 * CrossEntropy()(output, y))
-    (row,) = [each for each in loss.describe() if each["name"] == "focal"]
-    assert row["source"] == "Lin et al. 2017, eq. 4."
+    (row,) = [each for each in loss.describe() if each["source"] == "Lin et al. 2017, eq. 4."]
+    assert row["name"] == "focal"
     assert [field["name"] for field in row["fields"]] == ["gamma", "weight"]

@@ -221,7 +221,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_not_made_up(tmp_path: Path) -> No
     ('{"model_type": "gpt2"}', 'found model_type "gpt2", which writes text; expected an encoder'),
     ('{"model_type": "t5"}', 'found model_type "t5", which writes text; expected an encoder'),
     ('{"model_type": "roberta"}', "transformers cannot read it"),
-    ("{", "is not readable JSON"),
+    ("{", "it is not JSON"),
 ])
 def test_a_folder_that_is_no_encoder_is_told(tmp_path: Path, config: str, sentence: str) -> None:
     (tmp_path / "config.json").write_text(config)

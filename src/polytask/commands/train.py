@@ -49,6 +49,7 @@ def finished(folder: RunFolder) -> Result:
     results = json.loads(folder.results.read_text(encoding="utf-8"))
     dev = results["dev"]
     evaluation = Evaluation("dev", dev["scores"], dev["score"], dev["overall"], dev["rows"],
+                            positives=dev.get("positives", {}),
                             notes=tuple(dev["notes"]))
     return Result(folder.path, evaluation, float(results["seconds"]), int(results["tokens"]))
 
