@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,12 +135,14 @@ def gradient_lists(seed: int, tasks: int = 3) -> tuple[list[GradientList], Tenso
 
 
 def observe(model: nn.Module, batch: TokenBatch, labels: Labels,
-            target: Tensor | None = None) -> RegularizerContext:
+            target: Tensor | None = None,
+            autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> RegularizerContext:
     """Run the clean pass of a batch of one span; return what a regularizer sees of it."""
     (span,) = batch.spans
     before = random_state()
-    embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
-    (output,) = model(batch, embeddings)
+    with autocast():
+        embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
+        (output,) = model(batch, embeddings)
     return RegularizerContext(
         model=model, task=span.task, labels=labels, batch=batch, embeddings=embeddings, output=output,
-        target=target, forward=repeat(model, batch, before, nullcontext))
+        target=target, forward=repeat(model, batch, before, autocast))
