@@ -1,8 +1,8 @@
-"""Writes docs/settings.md: every key of a config that is no component's, from the settings themselves.
+"""Write docs/settings.md: every config key that does not belong to a component, from the settings classes.
 
     python docs/settings.py
 
-The examples are read as configs by a test, which also compares the committed page with this one.
+A test reads the examples as configs and compares the committed page with this script's output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAGE = Path(__file__).parent / "settings.md"
 TABLES = {"The whole file": Run, "[data]": Data, "[encoder]": Encoder, "[tasks.NAME]": Task,
           "[train]": Train, "[train.optimizer]": Optimizer}
 
-# Each is laid over the small config of the page's beginning.
+# Each example is merged into this config, which the page shows first.
 BASE = """
 [encoder]
 checkpoint = "minilm"
@@ -40,7 +40,7 @@ text = ["first", "second"]
 label = "same"
 """
 EXAMPLES = {
-    "Several trainings one after the other": ("""
+    "Train in phases": ("""
 [[train.phases]]
 tasks = ["pairs"]
 epochs = 1
@@ -50,12 +50,13 @@ epochs = 3
 surgery = "pcgrad"
 optimizer = { lr = 1e-5 }
 """, """
-        Each phase is `[train]` with some keys changed, over all tasks or those it names. A phase begins
-        with a new optimizer and a learning rate that rises anew; `keep_optimizer = true` goes on with the
-        moments of the phase before, and with learned weights of the tasks where the weighting is the
-        same. The best model of all phases is kept. `polytask check` shows the plan of each.
+        Each phase is `[train]` with some keys changed, for all tasks or only those it names. A phase
+        starts with a fresh optimizer and a restarted learning-rate schedule; `keep_optimizer = true`
+        keeps the optimizer's moments from the previous phase, and the learned task weights if the
+        weighting is unchanged. The best model of all phases is kept. `polytask check` shows the plan of
+        each phase.
         """),
-    "Going on from a run": ("""
+    "Continue from a run": ("""
 [encoder]
 checkpoint = "runs/first"
 
@@ -64,30 +65,30 @@ train = "tags-train.csv"
 text = "sentence"
 label = "tag"
 """, """
-        A run as checkpoint gives its encoder and pooling, the heads of the tasks that both have, and
-        its adapters where `encoder.adapter` is the same. A task that is new, or whose classes or range
-        are others, begins with a fresh head, which is said.
+        A run used as a checkpoint supplies its encoder and pooling, the heads of tasks that both runs
+        have, and its adapters if `encoder.adapter` is the same. A task that is new, or whose classes or
+        range differ, starts with a fresh head, and a note says so.
         """),
-    "What of the encoder is trained": ("""
+    "Train part of the encoder": ("""
 [encoder]
 trainable = [9, 10, 11]
 """, """
-        A list trains these layers (counted from 0) beside the heads. With `"frozen"` every text is read
-        once, and an epoch costs the heads alone.
+        A list trains these layers (counted from 0) along with the heads. With `"frozen"` every text is
+        encoded once, and an epoch then costs only the heads.
         """),
-    "Layers at rates of their own": ("""
+    "Per-layer learning rates": ("""
 [train.optimizer]
 lr = 2e-5
 head_lr = 1e-3
 layer_decay = 0.95
 layer_rates = { embeddings = 0.0, "11" = 2.0 }
 """, """
-        `layer_decay` gives each layer that share of the rate above it, and a factor in `layer_rates`
-        multiplies it. Tables under the names of tasks, `layer_rates = { reviews = { "0" = 0.5 } }`, give
-        each task rates of its own: an update moves a layer at the mean of the rates of its tasks, and
-        their gradients are added up in the ratio of these.
+        `layer_decay` sets each layer's rate to that fraction of the rate of the layer above; a factor in
+        `layer_rates` multiplies it. Tables under task names, `layer_rates = { reviews = { "0" = 0.5 } }`,
+        give each task its own rates: an update moves a layer at the mean rate of its tasks, and the
+        tasks' gradients are summed in proportion to their rates.
         """),
-    "Stopping early, averaging, keeping the best of each task": ("""
+    "Early stopping, EMA, the best model of each task": ("""
 [train]
 epochs = 20
 evaluate_every = 200
@@ -96,8 +97,8 @@ ema = 0.999
 best_per_task = true
 score = "0.5 * reviews.accuracy + pairs.f1"
 """, """
-        `score` picks the best model, which lies under `model/`; with `best_per_task` each task's own best
-        lies under `best/TASK/` too.
+        `score` picks the best model, saved in `model/`; with `best_per_task` each task's own best model
+        is also saved, in `best/TASK/`. `ema` averages the weights over updates.
         """),
     "Large batches in little memory": ("""
 [train]
@@ -105,15 +106,15 @@ batch_size = { reviews = 32, pairs = 64 }
 accumulate = 4
 precision = "bf16"
 """, """
-        The rows of an update are computed in four parts, whose gradients add up to that of the whole.
+        The rows of an update are processed in four parts, whose gradients sum to that of the full batch.
         """),
-    "Watching gradients disagree": ("""
+    "Track conflicting gradients": ("""
 [train]
 gradient_cosines = 50
 train_metrics = true
 """, """
         The cosines between the tasks' gradients are recorded every 50 updates, with or without surgery,
-        and drawn in the report; `train_metrics` measures the training rows beside dev.
+        and plotted in the report; `train_metrics` scores the training rows as well as dev.
         """),
 }
 
@@ -140,13 +141,13 @@ print(run.to_toml())
 def page() -> str:
     """Return the text of the page."""
     parts = ["# Settings", "Written by `python docs/settings.py`. A config is TOML; any key can be "
-             "overridden with `--set train.epochs=5`. What is named by a word or a table "
-             "with `type` is described under [families](families).",
-             "The examples below change this config:",
+             "overridden with `--set train.epochs=5`. Components, which are named by a word or by a table "
+             "with `type`, are described under [families](families).",
+             "The examples below modify this config:",
              f"```toml\n{BASE.strip()}\n```"]
     for title, (toml, text) in EXAMPLES.items():
         parts += [f"## {title}", f"```toml\n{toml.strip()}\n```", reference.flowing(text)]
-    parts += ["## The same from Python", f"```python\n{PYTHON.strip()}\n```",
+    parts += ["## The same in Python", f"```python\n{PYTHON.strip()}\n```",
               "`run.train(\"runs/first\")` trains it."]
     for title, cls in TABLES.items():
         parts += [f"## {title}", reference.flowing((inspect.getdoc(cls) or "").split("\n\n")[0]),
