@@ -1,6 +1,6 @@
-"""A component of one's own for each family: a class (or function) with the family's decorator.
+"""A custom component for every family but adapters: a class (or function) with the family's decorator.
 
-A config names them by the file's name, which may lie beside the config or in the current folder:
+A config names a component by its file, which may be beside the config or in the current folder:
 `loss = { type = "own_parts:Focal", gamma = 1.0 }`. own_parts.toml trains with all of them.
 """
 
@@ -17,14 +17,14 @@ import polytask as pk
 class Focal:
     """Cross-entropy that fades on easy rows (Lin et al. 2017, eq. 5)."""
 
-    input_field = "logits"  # the field of Output that is read; "pair" for u and v
+    input_field = "logits"  # the field of Output that the loss reads; "pair" for u and v
     gamma: float = 2.0
-    """How fast rows that are right already stop counting."""
+    """How quickly rows that are already right stop counting."""
 
-    def outputs(self, labels):
-        return labels.num_classes  # of the head
+    def outputs(self, labels):  # how many outputs the head needs
+        return labels.num_classes
 
-    def problem(self, labels):  # why it cannot serve these labels, or None
+    def problem(self, labels):  # why the loss cannot be used with these labels, or None
         if labels.kind not in ("classes", "ordinal", "binary"):
             return f'"own_parts:Focal" needs one class a row, but the labels are {labels.kind}'
         return None
@@ -36,13 +36,13 @@ class Focal:
 
 @pk.metric("classes", "ordinal", "binary")
 def calibration(predicted, true, scores):  # (rows,), (rows,), (rows, classes) -> a number
-    """How near the mean confidence is to the share that is right: 1 where they are equal."""
+    """How close the mean confidence is to the accuracy: 1 if they are equal."""
     return 1 - abs(float(scores.max(1).mean() - (predicted == true).mean()))
 
 
 @pk.pooling
 class FirstTwo:
-    """The mean of the first two tokens' states; of a sequence of one token, that one's."""
+    """The mean of the first two tokens' states; for a one-token sequence, that token's state."""
 
     def pool(self, hidden, batch, encoder):  # (tokens, width) -> (sequences, width)
         second = [min(start + 1, end - 1) for start, end in pairwise(batch.starts)]
@@ -50,17 +50,17 @@ class FirstTwo:
 
 
 class Product(nn.Module):
-    def forward(self, pooled):  # (2 · rows, width), u and v in turn
+    def forward(self, pooled):  # (2 · rows, width), u and v alternating
         u, v = pooled.view(-1, 2, pooled.shape[-1]).unbind(1)
         return pk.Output(u=u, v=v, vector=u * v)
 
 
 @pk.pairing
 class Multiplied:
-    """Two texts read apart; the head sees the product of their vectors."""
+    """Two texts encoded separately; the head sees the product of their vectors."""
 
-    sequences = 2  # that a row becomes
-    texts = 2      # columns that are read
+    sequences = 2  # per row
+    texts = 2      # columns read per row
 
     def build(self, encoder_width):
         return Product()
@@ -71,7 +71,7 @@ class Answer(nn.Module):
         super().__init__()
         self.norm, self.linear = nn.LayerNorm(width), nn.Linear(width, outputs)
 
-    def forward(self, output):  # (rows, outputs), or (rows,) where there is one
+    def forward(self, output):  # -> (rows, outputs), or (rows,) for a single output
         return self.linear(self.norm(output.vector)).squeeze(-1)
 
 
@@ -85,7 +85,7 @@ class Normed:
 
 @pk.schedule
 class Shuffled:
-    """One task a step, in an order drawn anew each epoch; every row once."""
+    """One task per step, in an order reshuffled each epoch; every full batch once."""
 
     def plan(self, rows, batch_size, epoch, epochs, rng):
         order = [task for task in rows for _ in range(rows[task] // batch_size[task])]
@@ -95,15 +95,15 @@ class Shuffled:
 
 
 class Square(pk.weightings.WeightingModule):
-    affine = False  # the weighted loss is no a·t + b of the loss t
+    affine = False  # the weighted loss is not of the form a·t + b in the loss t
 
-    def forward(self, losses):  # {task: 0-dim} -> {task: 0-dim}; their sum is minimised
+    def forward(self, losses):  # {task: 0-dim} -> {task: 0-dim}, whose sum is minimised
         return {task: loss.square() for task, loss in losses.items()}
 
 
 @pk.weighting
 class Squared:
-    """Each loss times itself: what is worst counts most."""
+    """Each loss squared, so the largest loss counts most."""
 
     def build(self, tasks, kinds):
         return Square(tasks)
@@ -111,20 +111,20 @@ class Squared:
 
 @pk.surgery
 class Equal:
-    """Every task's gradient at the same length, then their sum."""
+    """Scales every task's gradient to the same length, then sums them."""
 
     def weights(self, gramian, generator):  # (tasks, tasks) inner products -> (tasks,)
         return gramian.diagonal().clamp_min(1e-12).rsqrt()
 
 
 class Centre(pk.regularizers.Penalty):
-    def penalty(self, context):  # 0-dim, before the regularizer's weight
+    def penalty(self, context):  # -> 0-dim, before the regularizer's weight is applied
         return context.output.vector.mean(0).square().sum()
 
 
 @pk.regularizer
 class Centred:
-    """Keeps the mean vector of a task's rows near zero."""
+    """Keeps the mean vector of a task's rows close to zero."""
 
     def build(self, model):
         return Centre()

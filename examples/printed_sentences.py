@@ -1,10 +1,10 @@
-"""The nineteen sentences that two of the reports print, answered by a run beside the reports' answers.
+"""Answer the nineteen sentences that two of the reports print, beside the reports' own answers.
 
     python examples/printed_sentences.py RUN
 
-RUN is a run or model folder with tasks sst (five labels), quora and sts (0 to 5), or some of them. The
+RUN is a run or model folder with some or all of the tasks sst (five labels), quora and sts (0 to 5). The
 sentences are quoted from practices, Appendix A (P-28: eleven errors), and swissbert, section 6 (S-28:
-eight examples); where they stand in the data sets they may be among a run's own training rows.
+eight examples). Those that come from the data sets may be among a run's own training rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLUMNS = ("report", "task", "sentences", "true", "reported", "here")
 
 
 def answered(model: pk.Model) -> list[dict[str, str]]:
-    """Return the sentences of the tasks that the model has, each with its answer as "here"."""
+    """Return the sentences of the model's tasks, each with the model's answer under "here"."""
     with FILE.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["task"] in model.tasks]
     for task in dict.fromkeys(row["task"] for row in rows):

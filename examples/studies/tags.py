@@ -1,8 +1,8 @@
-"""Write SST as a multi-label set: the tags positive, negative and strong in place of 0 to 4.
+"""Write SST as a multi-label data set: the tags positive, negative and strong instead of 0 to 4.
 
     python examples/studies/tags.py DATA OUT
 
-4 is positive|strong, 3 positive, 2 none (written []), 1 negative, 0 negative|strong. For `tags.toml`.
+4 becomes positive|strong, 3 positive, 2 none (written []), 1 negative, 0 negative|strong. Used by `tags.toml`.
 """
 
 from __future__ import annotations
