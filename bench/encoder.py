@@ -1,10 +1,10 @@
-"""Where a training step of the encoder spends its time, and what each way of computing it gives.
+"""Where an encoder training step spends its time, and what each way of computing it gains.
 
     python bench/encoder.py [--data DATA] [--batch 16] [--batches 8] [--repeats 8] [--threads 2]
 
-Random batches of SST (--data), or lengths drawn like its own. For each batch the ways run in turn, in
-one process; a figure is the sum over batches of the fastest of the repeats, so that what else the
-machine does counts little. MiniLM's sizes; forward, backward, clipping and AdamW; dropout 0.1.
+Random batches of SST (--data), or random lengths like those of SST. For each batch the variants
+alternate in one process; a figure is the sum over batches of the fastest repeat, so that other load on
+the machine matters little. MiniLM's sizes; forward, backward, clipping and AdamW; dropout 0.1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZES = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
 
 
 def batches(data: Path | None, size: int, number: int) -> list[TokenBatch]:
-    """Return random batches of SST's sentences, or of lengths like theirs."""
+    """Return random batches of SST sentences, or of similar lengths."""
     chance = random.Random(1)
     if data is None:
         texts = [[101, *(min(int(chance.paretovariate(0.6)) + 1996, 30521) for _ in range(length))]
@@ -73,7 +73,7 @@ class Ours:
         F.cross_entropy(logits, targets).backward()
         if self.narrow:
             held = [p.grad for p in self.params if p.grad is not None] + [words.leaf.grad]
-            # The optimizer divides by the norm: the gradients are not written once more for it.
+            # The optimizer divides by the norm, which saves another pass over the gradients.
             self.optimizer.grad_scale = nn.utils.get_total_norm(held).clamp_min(1.0)
             words.widen()
             self.optimizer.step()
@@ -84,7 +84,7 @@ class Ours:
 
 
 class Theirs:
-    """The same step of `transformers`, padded, as its Trainer makes it."""
+    """The same step in `transformers`, padded, as its Trainer runs it."""
 
     def __init__(self) -> None:
         from transformers import BertConfig as Config
@@ -104,7 +104,7 @@ class Theirs:
 
 
 def steps(given: argparse.Namespace) -> None:
-    """Print the speed of each way to make a step."""
+    """Print the speed of each way to compute a step."""
     drawn = batches(given.data, given.batch, given.batches)
     narrow = Ours(narrow=True)
     ways = {"polytask": narrow,
@@ -132,7 +132,7 @@ def steps(given: argparse.Namespace) -> None:
 
 
 def fastest(run: Callable[[], object], repeats: int) -> float:
-    """Return the least seconds of a call."""
+    """Return the shortest time of a call, in seconds."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -170,7 +170,7 @@ def parts(given: argparse.Namespace) -> None:
 
 
 def after_backward(repeats: int) -> None:
-    """Print what an update costs beside the layers: the gradient's norm and AdamW."""
+    """Print what an update costs outside the layers: the gradient's norm and AdamW."""
     model = Bert(SIZES)
     for p in model.parameters():
         p.grad = torch.randn_like(p)

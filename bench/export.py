@@ -1,9 +1,9 @@
-"""Exported graphs against the torch path: sizes, speed at batches of 1, 8 and 32, labels kept and drift.
+"""Exported graphs against the torch path: size, speed at batch sizes 1, 8 and 32, labels kept, drift.
 
     python bench/export.py RUN [--rows 500]      # a run whose model was exported with --int8
 
-Every engine runs the same real rows in turn, in one process and one thread; speeds are rows a CPU second.
-Read the ratios: the machine may be busy with other things.
+The engines take turns on the same real rows, in one process and one thread; speeds are rows per CPU second.
+Read the ratios: the machine may be busy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REPEATS = 5
 
 
 def rows_a_second(run: Callable[[np.ndarray], object], rows: np.ndarray, batch: int) -> float:
-    """Return rows a CPU second over rows cut into batches."""
+    """Return the rows per CPU second over rows split into batches."""
     began = time.process_time()
     for start in range(0, len(rows), batch):
         run(rows[start:start + batch])

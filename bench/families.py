@@ -1,12 +1,12 @@
-"""Every family of encoders: its speed beside our BERT of the same shape and beside itself padded.
+"""Speed of every encoder family, against our BERT of the same shape and against its own padded version.
 
     python bench/families.py [--batches 4] [--repeats 4] [--threads 2] [--page docs/encoders.md]
 
 Random weights, 6 layers, 384 wide, 12 heads; batches of 16 sequences of 2 to 60 tokens; forward and
-backward with dropout 0.1. For each batch the ways run in turn; a figure is the sum over batches of
-the fastest of the repeats. Errors are those against transformers' own model on each sentence alone,
-dropout off, fp32: the largest of any hidden state, and of any gradient in units of its weight's
-largest (at least 1). `--page` writes the table between the lines `<!-- families -->` of a page.
+backward with dropout 0.1. For each batch the variants alternate; a figure is the sum over batches of
+the fastest repeat. Errors are against transformers' own model on each sentence alone, dropout off,
+fp32: the largest of any hidden state, and of any gradient in units of its weight's largest entry
+(at least 1). `--page` writes the table between the lines `<!-- families -->` of a page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIZES = {"vocab_size": 2000, "hidden_size": 384, "num_hidden_layers": 6, "num_at
 ROBERTA = {**SIZES, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5}
 RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0,
             "position_biased_input": False, "max_relative_positions": -1}
-# A gated perceptron has three matrices where others have two: two thirds of their width is as much.
+# A gated MLP has three matrices where others have two: two thirds of the width costs the same.
 MODERN = {**SIZES, "intermediate_size": 1024, "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2,
           "bos_token_id": 1, "eos_token_id": 2, "local_attention": 32}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -70,7 +70,7 @@ def batches(number: int) -> list[TokenBatch]:
 
 
 def opened(kind: str, folder: Path) -> tuple[Any, nn.Module]:
-    """Return a random model of transformers, and what polytask makes of its checkpoint."""
+    """Return a random transformers model, and polytask's encoder loaded from its checkpoint."""
     import transformers
 
     torch.manual_seed(3)
@@ -82,7 +82,7 @@ def opened(kind: str, folder: Path) -> tuple[Any, nn.Module]:
 
 
 def errors(kind: str, model: Any, encoder: Any, batch: TokenBatch) -> tuple[float, float]:
-    """Return the largest error of a state and of a gradient."""
+    """Return the largest error of any state and of any gradient."""
     outputs = [model(input_ids=part[None], attention_mask=torch.ones(1, len(part), dtype=torch.long),
                      output_hidden_states=True) for part in batch.ids.split(list(batch.lengths))]
     with torch.no_grad():
@@ -105,7 +105,7 @@ def errors(kind: str, model: Any, encoder: Any, batch: TokenBatch) -> tuple[floa
 
 def timed(ways: dict[str, Callable[[TokenBatch], Tensor]], sets: list[TokenBatch],
           repeats: int) -> dict[str, float]:
-    """Return seconds of each way over all batches, in turn."""
+    """Return the seconds of each variant over all batches."""
     total = dict.fromkeys(ways, 0.0)
     for batch in sets:
         best = dict.fromkeys(ways, float("inf"))

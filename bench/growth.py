@@ -1,8 +1,8 @@
-"""How cost grows: with the batch, the length of texts, the number of tasks, the number of rows.
+"""How cost grows with batch size, text length, number of tasks and number of rows.
 
     python bench/growth.py [--steps 6] [--plot docs/growth.svg]
 
-Texts are made up (random words of MiniLM's vocabulary); the first updates of each training are timed.
+Texts are random words of MiniLM's vocabulary; the first updates of each run are timed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def vocabulary() -> list[str]:
 
 
 def made_up(path: Path, rows: int, length: int) -> None:
-    """Write texts of `length` words, with a label each."""
+    """Write texts of `length` words, each with a label."""
     words, chance = vocabulary(), np.random.default_rng(1)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -48,7 +48,7 @@ def made_up(path: Path, rows: int, length: int) -> None:
 
 def measured(folder: Path, rows: int = 600, length: int = 20, batch: int = 16, tasks: int = 1,
              steps: int = 6) -> tuple[float, float, float]:
-    """Return tokens a second, milliseconds an update, and seconds until the first update is done."""
+    """Return tokens per second, milliseconds per update, and seconds to the end of the first update."""
     path = folder / f"{rows}-{length}.csv"
     if not path.exists():
         made_up(path, rows, length)
@@ -79,7 +79,7 @@ GROWTHS: dict[str, tuple[str, Sequence[int], dict[str, Any]]] = {
 
 
 def drawn(curves: dict[str, list[tuple[int, float]]], path: Path) -> None:
-    """Draw tokens a second against each growth."""
+    """Plot tokens per second against each quantity."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -111,7 +111,7 @@ def main() -> None:
     curves: dict[str, list[tuple[int, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        os.environ["POLYTASK_CACHE"] = str(folder / "cache")  # every start is a first one
+        os.environ["POLYTASK_CACHE"] = str(folder / "cache")  # every start is a cold one
         made_up(folder / "8-4.csv", 8, 4)
         for name, (key, values, more) in GROWTHS.items():
             lines = []

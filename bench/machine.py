@@ -1,4 +1,4 @@
-"""What a figure was measured on: processor, threads, versions, and the peak of matrix products."""
+"""What the figures were measured on: processor, threads, versions, and peak matrix-product speed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def processor() -> str:
 
 
 def versions(*packages: str) -> str:
-    """Return the versions of packages, those absent left out."""
+    """Return the versions of packages, omitting those not installed."""
     found = []
     for package in packages:
         try:
@@ -34,7 +34,7 @@ def versions(*packages: str) -> str:
 
 
 def heading(*packages: str) -> str:
-    """Return the lines that say what a table was measured on."""
+    """Return the lines that describe what a table was measured on."""
     return f"{processor()}; {versions('torch', *packages)}; {time.strftime('%Y-%m-%d')}"
 
 
@@ -45,7 +45,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def matmul_peak(size: int = 1536, seconds: float = 1.0) -> float:
-    """Return the most fp32 floating-point operations a second of a square matrix product."""
+    """Return the peak fp32 operations per second of a square matrix product."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     out = torch.empty(size, size)
     torch.mm(a, b, out=out)
@@ -63,10 +63,10 @@ def spread(values: list[float]) -> str:
 
 
 def useful_flops(lengths: list[int], layers: int, width: int, inner: int) -> float:
-    """Return the operations of forward and backward over sequences, matrix products only.
+    """Return the operations of forward and backward passes over sequences, matrix products only.
 
-    Six for each weight of a linear layer and each token (two forward, four backward), and the two
-    products of attention; padding does not count.
+    Six per linear-layer weight and token (two forward, four backward), plus the two
+    attention products; padding does not count.
     """
     tokens = sum(lengths)
     weights = layers * (4 * width * width + 2 * width * inner)

@@ -1,12 +1,12 @@
-"""Change one number, or one line, at a time, and report what no test notices.
+"""Change one number or one line at a time, and report the changes that no test notices.
 
-    python bench/mutations.py recipes        every number of every recipe, seconds a file
-    python bench/mutations.py source [WORD]  the lines of LINES (whose file or test has WORD), a test each
+    python bench/mutations.py recipes        every number of every recipe, seconds per file
+    python bench/mutations.py source [WORD]  the lines in LINES (whose file or test contains WORD), one test each
     python bench/mutations.py                both; the exit status is 1 if anything survives
 
-A number of a recipe is noticed when `recipe_settings.faults` says so. What the reports do not say is left
-out: the scale of a pilot, the number of seeds; and what other tests compare to the digit: claimed results
-(with the published tables), the trials of a grid.
+A change to a recipe's number counts as noticed if `recipe_settings.faults` reports it. Left out are
+numbers that the reports do not give (pilot scale, number of seeds) and numbers that other tests compare
+digit for digit (claimed results, against the published tables; the trials of a grid).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from recipe_settings import RECIPES, faults, files
 
 ROOT = RECIPES.parent
-# A number that stands outside strings and comments, which are matched first and left alone.
+# A number outside strings and comments, which are matched first and left alone.
 NUMBER = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|#[^\n]*'
                     r"|(?<![\w.-])([-+]?\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w.])")
 EXEMPT = {"pilot", "pilot_parameters", "seeds", "trials", "claimed"}
 
 
 class Mutation(NamedTuple):
-    """A line of the source, what is put in its place, and the tests that should fail."""
+    """A line of the source, its replacement, and the tests that should then fail."""
 
     file: str
     old: str
@@ -125,7 +125,7 @@ def numbers(path: Path) -> Iterator[tuple[str, str, list[Any]]]:
         try:
             after = tomllib.loads(changed)
         except tomllib.TOMLDecodeError:
-            continue  # two keys of one name
+            continue  # a duplicate key
         line = text.count("\n", 0, found.start(1)) + 1
         yield changed, f"{path.relative_to(RECIPES)}:{line}: {old} -> {new}", _difference(before, after)
 
@@ -136,7 +136,7 @@ def _other(number: str) -> str:
 
 
 def _difference(a: Any, b: Any) -> list[Any]:
-    """Return the keys down to where two documents differ."""
+    """Return the path of keys to where two documents differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in [*a, *b]:
             if a.get(key) != b.get(key):
@@ -149,7 +149,7 @@ def _difference(a: Any, b: Any) -> list[Any]:
 
 
 def recipe_survivors() -> Iterator[str]:
-    """Yield each number of a recipe whose change nothing notices; the last line counts them all."""
+    """Yield each recipe number whose change goes unnoticed; the last line has the total."""
     count = left_out = survived = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "recipes"
@@ -173,7 +173,7 @@ def recipe_survivors() -> Iterator[str]:
 
 
 def source_survivors(word: str = "") -> Iterator[str]:
-    """Yield each line whose change its tests do not notice; the last line counts them all."""
+    """Yield each line whose change its tests do not notice; the last line has the total."""
     chosen = [each for each in LINES if word in each.file or word in each.tests]
     survived = 0
     for each in chosen:
@@ -190,7 +190,7 @@ def source_survivors(word: str = "") -> Iterator[str]:
             command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {each.tests}"
             ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True,
                                    env={**os.environ, "PYTHONPATH": str(copy)})
-            if ended.returncode != 1:  # 0: all pass; 5: none was chosen
+            if ended.returncode != 1:  # 0: all passed; 5: no test selected
                 survived += 1
                 yield f"survives: {each.file}: {each.old!r} -> {each.new!r} ({each.tests})"
     yield f"source: {len(chosen)} lines changed, {survived} survive"

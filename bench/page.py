@@ -1,10 +1,10 @@
-"""Run all benchmarks and write what they print into docs/performance.md (`make bench`).
+"""Run all benchmarks and write their output into docs/performance.md (`make bench`).
 
     python bench/page.py [--data DATA] [--only steps,startup]
 
-A script's output goes between the lines `<!-- NAME -->` and `<!-- end NAME -->` of the page; what
-stands around them is written by hand. Without --data the sample that comes with the package is used,
-and the comparison with `transformers.Trainer`, which needs real rows, is left out.
+A script's output goes between the lines `<!-- NAME -->` and `<!-- end NAME -->` of the page; the
+text around them is written by hand. Without --data the benchmarks use the sample that ships with the
+package and skip the comparison with `transformers.Trainer`, which needs real rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCRIPTS = {"training": ["--data"], "encoder": ["--data"], "steps": ["--data"],
 
 
 def placed(page: str, name: str, text: str) -> str:
-    """Return the page with `text` in the place of a script's last output."""
+    """Return the page with a script's previous output replaced by `text`."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(page):
         raise SystemExit(f"{PAGE}: has no lines <!-- {name} --> and <!-- end {name} -->")

@@ -1,10 +1,10 @@
-"""Prediction beside its peers: Quora pairs through MiniLM, fp32, the same weights, in turn.
+"""Prediction speed against other libraries: Quora pairs, MiniLM, fp32, the same weights, alternating.
 
     python bench/prediction.py [--data DATA] [--pairs 800] [--repeats 3] [--rows 200000]
 
-Peers: sentence-transformers' CrossEncoder.predict and the transformers pipeline as they come, and ONNX
-Runtime on the exported graph, fed by length. Then a file of many short rows through
-`polytask predict`, with the most memory that the process held after each tenth of it.
+The others are sentence-transformers' CrossEncoder.predict and the transformers pipeline with default
+settings, and ONNX Runtime on the exported graph, fed in order of length. Then `polytask predict` reads
+a file of many short rows, and its peak memory is recorded after each tenth of the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Pairs = list[tuple[str, ...]]
 
 
 def model_folder(data: Path | None, folder: Path) -> Model:
-    """Return a model of the three tasks with untrained heads, from a folder."""
+    """Return a model of the three tasks with untrained heads, loaded from a folder."""
     built = build(three(data, 16, {}, {}), quiet=True)
     save_model(built.model, built.tasks, built.tokenizer, folder, {}, "")
     return pk.load(folder)
@@ -119,7 +119,7 @@ def compared(data: Path | None, number: int, repeats: int, folder: Path) -> str:
 
 
 def sharing(data: Path | None, number: int, folder: Path) -> str:
-    """Return what several tasks of one text cost beside one task."""
+    """Return the cost of several tasks on one text relative to one task."""
     run = three(data, 16, {}, {})
     same = dict.fromkeys(["quora", "second", "third"], run.tasks["quora"])
     built = build(pk.Run(data=run.data, encoder=run.encoder, tasks=same), quiet=True)
@@ -137,7 +137,7 @@ def sharing(data: Path | None, number: int, folder: Path) -> str:
 
 
 def long_file(rows: int, folder: Path) -> str:
-    """Predict a file of many short rows in a process of its own; return its rate and memory."""
+    """Predict a file of many short rows in a separate process; return its rate and memory."""
     source = folder / "rows.csv"
     with source.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -1,11 +1,11 @@
 """Compare every row of every recipe, at full scale, with recipes/settings.tsv.
 
-    python bench/recipe_settings.py        prints what differs, and what the table does not say
+    python bench/recipe_settings.py        prints differences and settings that the table lacks
 
-A line of the table is: the report · where it says so ("ours": it leaves it open; "task": it follows from
-the data; "cited code", "L-3": the work that it cites) · rows (FILE/ROW, with wildcards) · key (with
-wildcards) · value. Of several lines that fit, the last counts. A component written by its name alone has
-that name as its `type`. Every setting of a row must be said by a line, and every line must fit a row.
+A line of the table has: the report · where the report says so ("ours": it leaves this open; "task": it
+follows from the data; "cited code", "L-3": the work it cites) · rows (FILE/ROW, with wildcards) · key (with
+wildcards) · value. If several lines match, the last one counts. A component given by name alone has that
+name as its `type`. Every setting of a row must match a line, and every line must match a row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from polytask.core.toml import place, read_toml
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-# Keys under which a name alone stands for a component, and what is no setting of a report.
+# Keys whose value may be a component's bare name; keys that are not settings of a report.
 COMPONENTS = {"schedule", "weighting", "surgery", "pairing", "head", "pooling", "adapter", "loss"}
 FREE = re.compile(r"tasks\.\w+\.(train|dev|test|text|label|id)")
 
@@ -49,7 +49,7 @@ def _value(text: str) -> Any:
 
 
 def settings_of(table: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of everything in a config."""
+    """Yield (dotted key, value) for everything in a config."""
     last = at.rpartition(".")[2]
     if isinstance(table, Mapping):
         for key, value in table.items():
@@ -64,7 +64,7 @@ def settings_of(table: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def row_config(path: Path, study: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a row at full scale, as recipes/README.md says it is made."""
+    """Return a row's full-scale config, built as recipes/README.md describes."""
     table = read_toml(path.parent / study["base"])
     for change in (study.get("set", {}), row.get("set", {})):
         for key, value in change.items():
@@ -91,7 +91,7 @@ def files(recipes: Path) -> list[Path]:
 
 
 def differences(path: Path, said: list[tuple[int, Line]], used: set[int]) -> Iterator[str]:
-    """Yield what of a study or sweep differs from the lines of its report; note the lines used."""
+    """Yield where a study or sweep differs from its report's lines; record the lines used."""
     for name, found in compared(path):
         at = f"{path.parent.name}/{name}"
         here = [(number, line) for number, line in said if fnmatchcase(name, line.rows)]
@@ -110,7 +110,7 @@ def differences(path: Path, said: list[tuple[int, Line]], used: set[int]) -> Ite
 
 
 def faults(recipes: Path = RECIPES, only: Iterable[Path] | None = None) -> list[str]:
-    """Return what differs between the recipes (or `only` some) and the table, one sentence each."""
+    """Return the differences between the recipes (or `only` some) and the table, one sentence each."""
     said = list(enumerate(lines(RECIPES / "settings.tsv")))
     used: set[int] = set()
     found = []

@@ -1,9 +1,9 @@
-"""Time the report of a run with very many predictions, and say how large its page is.
+"""Time the report of a run with very many predictions, and print the size of its page.
 
     python bench/report.py RUN [--rows 100000]
 
-RUN is a finished run. In a copy of its folder every task's dev predictions are repeated until all tasks
-together have so many rows; every other prediction is another row's, so that errors abound.
+RUN is a finished run. In a copy of its folder, every task's dev predictions are repeated until the tasks
+together have --rows rows; every other prediction is taken from another row, so that errors abound.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from polytask.commands.report import report
 
 
 def repeated(file: Path, rows: int) -> None:
-    """Make a file of predictions so many rows long."""
+    """Extend a predictions file to the given number of rows."""
     csv.field_size_limit(sys.maxsize)
     with file.open(newline="", encoding="utf-8") as lines:
         head, *held = csv.reader(lines)

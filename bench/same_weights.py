@@ -1,10 +1,10 @@
 """Train five small runs with a source tree and print the digest of their weights: same numbers, same code.
 
-    python bench/same_weights.py src            a refactoring changed nothing where two trees print the same
+    python bench/same_weights.py src            equal output for two trees: the refactoring changed nothing
     python bench/same_weights.py OTHER/src
 
-The runs are the demo, PCGrad with automatic weights, SMART, LoRA, and two phases with an average of the
-weights: one thread, one seed.
+The runs are the demo, PCGrad with automatic weights, SMART, LoRA, and two phases with EMA: one thread,
+one seed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How long a start takes, and what memory a training holds.
+"""How long start-up takes, and how much memory training uses.
 
     python bench/startup.py [--data DATA]
 
-`polytask --help` and a training of the three tasks, each a process of its own; the training's first
-start reads and tokenizes the files, its second finds the tokens where the first one left them.
+`polytask --help` and a training run on the three tasks, each in its own process. The first start of
+training reads and tokenizes the files; the second finds the tokens in the cache.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def seconds(command: list[str]) -> float:
 
 
 def started(data: str, real: bool, cache: Path) -> tuple[float, int, float, float]:
-    """Return seconds from torch to the first update, rows, and MB: what must be held, what was."""
+    """Return seconds from the torch import to the first update, rows, and MB needed and used."""
     said = subprocess.run([sys.executable, "-c", START, data, "rows" if real else ""], check=True,
                           capture_output=True, text=True, env=os.environ | {"POLYTASK_CACHE": str(cache)})
     first, rows, held, peak = json.loads(said.stdout.splitlines()[-1])

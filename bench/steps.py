@@ -1,11 +1,11 @@
-"""What an update of three tasks costs with surgery, with SMART and with a frozen encoder.
+"""What an update on three tasks costs with surgery, with SMART and with a frozen encoder.
 
     python bench/steps.py [--data DATA] [--steps 12]
 
-Every way takes the same rows of SST, Quora and STS (16 a task) and the ways take turns, update by
-update, in one process; each figure is a median, each ratio the median of the ratios update by update.
-Peers: torchjd's `mtl_backward` with its PCGrad, and PCGrad as it is usually written, over flat copies
-of the gradients; both train the same model on the same batches.
+All variants use the same rows of SST, Quora and STS (16 per task) and take turns, update by update, in one
+process; each figure is a median, each ratio the median of the per-update ratios. For comparison: torchjd's
+`mtl_backward` with its PCGrad, and PCGrad as it is usually written, over flat copies of the gradients; both
+train the same model on the same batches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from polytask.model.memory import keep_freed_memory
 from polytask.training.build import Built, build
 
 BATCH = 16
-# Updates before the clock runs: until then every activation is fresh memory.
+# Warm-up updates that are not timed: until then every activation is freshly allocated.
 WARM = 4
 FILES = {"sst": ("ids-sst-{}.csv", ("sentence",), "sentiment"),
          "quora": ("quora-{}.csv", ("sentence1", "sentence2"), "is_duplicate"),
@@ -41,7 +41,7 @@ SAMPLE = {task: f"{task}-{{}}.csv" for task in FILES}
 
 
 def three(data: Path | None, rows: int, encoder: dict[str, Any], train: dict[str, Any]) -> pk.Run:
-    """Return a run over `rows` rows of each of the three tasks."""
+    """Return a run with `rows` rows of each of the three tasks."""
     root = data or Path(pk.__file__).parent / "sample" / "data"
     tasks = {}
     for task, (file, text, label) in FILES.items():
@@ -53,7 +53,7 @@ def three(data: Path | None, rows: int, encoder: dict[str, Any], train: dict[str
 
 
 class Updates:
-    """The updates of one way, one at a time."""
+    """The updates of one variant, one at a time."""
 
     def __init__(self, run: pk.Run, compute: Callable[[Built], Any] | None = None,
                  frozen: bool = False) -> None:
@@ -69,12 +69,12 @@ class Updates:
         self.events: Iterator[dict[str, Any]] = trainer.run()
 
     def seconds(self) -> float:
-        """Make an update and return what it took."""
+        """Run an update and return its seconds."""
         return float(next(event for event in self.events if event["event"] == "step")["seconds"])
 
 
 class Flat:
-    """PCGrad as it is usually written: a flat copy of the gradient a task, projected pair by pair."""
+    """PCGrad as it is usually written: one flat gradient copy per task, projected pair by pair."""
 
     def __init__(self, built: Built) -> None:
         self.model, self.training_set = built.model, built.training_set
@@ -112,7 +112,7 @@ class Flat:
 
 
 class TorchJD(Flat):
-    """torchjd: the Jacobian of the shared parameters, a row a task, aggregated by its PCGrad."""
+    """torchjd: the Jacobian of the shared parameters, one row per task, aggregated by its PCGrad."""
 
     def __call__(self, draws: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
         from torchjd.aggregation import PCGrad

@@ -1,9 +1,9 @@
-"""Training speed beside transformers.Trainer: the same model, rows, batch size and updates, in turn.
+"""Training speed against transformers.Trainer: same model, rows, batch size and updates, alternating.
 
     python bench/training.py --data DATA [--steps 10] [--repeats 3]
 
-Prints real tokens a second, their ratio repeat by repeat, and the useful share of the matmul peak. For
-Quora sentence-transformers' CrossEncoderTrainer is there too. Dropout 0.1, clipping at 1, AdamW.
+Prints real tokens per second, their ratio repeat by repeat, and the useful share of the matmul peak. On
+Quora, sentence-transformers' CrossEncoderTrainer is included. Dropout 0.1, clipping at 1, AdamW.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from polytask.training.build import build
 FILES = {"sst": ("ids-sst-train.csv", "ids-sst-dev.csv", ("sentence",), "sentiment", 5),
          "quora": ("quora-train.csv", "quora-dev.csv", ("sentence1", "sentence2"), "is_duplicate", 2)}
 BATCH = 16
-# Updates before the clock runs: until then every activation is fresh memory.
+# Warm-up updates that are not timed: until then every activation is freshly allocated.
 WARM = 4
 
 
 def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]:
-    """Return seconds and sequence lengths of one pass over `rows` rows, the first steps left out."""
+    """Return seconds and sequence lengths of one pass over `rows` rows, excluding the warm-up steps."""
     train, dev, text, label, classes = FILES[task]
     run = pk.Run(
         seed=seed, data=pk.Data(root=str(data)), encoder=pk.Encoder(checkpoint="minilm"),
@@ -69,7 +69,7 @@ def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]
 
 
 def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[float, int]:
-    """Return seconds and real tokens of the same pass by transformers.Trainer."""
+    """Return seconds and real tokens of the same pass with transformers.Trainer."""
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -94,7 +94,7 @@ def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[
     items = [{key: encoded[key][i] for key in encoded} | {"labels": labels[i]} for i in range(rows)]
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes)
     clock: dict[str, Any] = {}
-    # Of each batch by its number: the loader collates one batch ahead of the update that is timed.
+    # Indexed by batch number: the loader collates one batch ahead of the update being timed.
     tokens: list[int] = []
 
     class Clock(TrainerCallback):
@@ -121,7 +121,7 @@ def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[
 
 
 def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
-    """Return seconds and real tokens of the same pass by sentence-transformers' trainer."""
+    """Return seconds and real tokens of the same pass with sentence-transformers' trainer."""
     from datasets import Dataset
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
@@ -161,7 +161,7 @@ def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
 
 
 def compared(data: Path, task: str, steps: int, repeats: int) -> list[list[str]]:
-    """Return a line a way of training, measured in turn."""
+    """Return one line per trainer, measured alternately."""
     rows = BATCH * (steps + WARM)
     peers: dict[str, Callable[[int], tuple[float, int]]] = {
         "transformers.Trainer": lambda seed: theirs(data, task, rows, seed, False),

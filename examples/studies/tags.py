@@ -2,7 +2,7 @@
 
     python examples/studies/tags.py DATA OUT
 
-4 becomes positive|strong, 3 positive, 2 none (written []), 1 negative, 0 negative|strong. Used by `tags.toml`.
+4 becomes positive|strong, 3 positive, 2 none (written []), 1 negative, 0 negative|strong. For `tags.toml`.
 """
 
 from __future__ import annotations
