@@ -1,7 +1,7 @@
 """Change one number or one line at a time, and report the changes that no test notices.
 
     python bench/mutations.py recipes        every number of every recipe, seconds per file
-    python bench/mutations.py source [WORD]  the lines in LINES (whose file or test contains WORD), one test each
+    python bench/mutations.py source [WORD]  the lines in LINES (file or test contains WORD), a test each
     python bench/mutations.py                both; the exit status is 1 if anything survives
 
 A change to a recipe's number counts as noticed if `recipe_settings.faults` reports it. Left out are
