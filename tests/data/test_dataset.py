@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_data import letters, pair_task, single_task, store, write
 
 from polytask.core.errors import DataError, PolytaskError
 from polytask.data import dataset
@@ -17,6 +16,7 @@ from polytask.data.labels import Labels
 from polytask.data.tokenization import Tokenizer
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
+from small_data import letters, pair_task, single_task, store, write
 
 
 def numbered(folder: Path, name: str, rows: int, labels: int = 2) -> Path:

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from small_data import write
 
 from polytask.core.errors import DataError, MissingExtra
 from polytask.data import formats, reading
 from polytask.data.cache import Cache
 from polytask.data.reading import Columns, read_rows
+from small_data import write
 
 PAIR = Columns(("a", "b"), "label", "id")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_data import single_task, store, write
 
 from polytask.core.errors import DataError
 from polytask.data.dataset import TaskData, load_task_data
 from polytask.data.labels import Labels
+from small_data import single_task, store, write
 
 
 def loaded(folder: Path, known: Labels | None = None, **settings: object) -> TaskData:

@@ -136,12 +136,16 @@ def test_the_file_alone_says_what_it_is_for(every: Exported) -> None:
     assert b"site-packages" not in proto.SerializeToString()
 
 
-def test_pal_has_a_pass_a_task(tmp_path: Path, tokenizer: Path) -> None:
+def test_pal_has_a_pass_a_task(tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [task("one", Labels("classes", ("a", "b", "c")), Single(), Mean(), Linear()),
              task("two", Labels("binary", ("no", "yes")), Single(), Mean(), Linear())]
     held = saved(tmp_path / "model", tokenizer, tasks, Mean(), PAL(size=12, heads=3))
     made = exported(held, tmp_path / "model")
-    assert ExportedNetwork(held.model, held.tasks, held.pooling).passes == 3
+    network, through = ExportedNetwork(held.model, held.tasks, held.pooling), []
+    hidden = network.hidden
+    monkeypatch.setattr(network, "hidden", lambda *given: through.append(given[-1]) or hidden(*given))
+    network(*torch.ones(3, 2, 4, dtype=torch.long))
+    assert through == [None, "one", "two"]
     for name in ("one", "two"):
         for one, other in zip(made.onnx.predict(name, TEXTS), made.torch.predict(name, TEXTS), strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-5)
