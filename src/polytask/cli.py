@@ -149,11 +149,12 @@ def export(
                                                "run's dev rows.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows a task that answers are compared on.")] = 500,
     quiet: Quiet = False,
+    trust: Trust = False,
 ) -> None:
     """Write a model for ONNX Runtime, transformers or sentence-transformers, checked on real rows."""
     from polytask.commands.export import export as export_model
 
-    for line in export_model(run, to, out, task, int8, check, rows, quiet):
+    for line in export_model(run, to, out, task, int8, check, rows, quiet, trust):
         print(line)
 
 
@@ -166,11 +167,12 @@ def push(
     revision: Annotated[str | None, typer.Option(help="A branch there; made if need be.")] = None,
     dry_run: Annotated[bool, typer.Option(
         "--dry-run", help="Show files and card, upload nothing.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Upload a model to the Hugging Face hub, with a card of its measured scores."""
     from polytask.commands.push import push as push_model
 
-    for line in push_model(run, name, private, revision, dry_run):
+    for line in push_model(run, name, private, revision, dry_run, trust):
         print(line)
 
 

@@ -248,3 +248,64 @@ def test_the_command_line_allows_it_with_trust(
         main()
     assert mark.exists()
     assert "has no head 'Head'" in capsys.readouterr().err
+
+
+def test_push_and_export_run_no_code_of_a_folder(hostile: tuple[Path, Path], tmp_path: Path) -> None:
+    run, mark = hostile
+    in_tasks("head", {"type": f"{EVIL}:Head"})(run)
+    openings: list[Callable[[], Any]] = [lambda: pk.push(run, "user/name", dry_run=True),
+                                         lambda: pk.export(run, out=tmp_path / "out")]
+    for opened in openings:
+        with pytest.raises(UntrustedCode) as caught:
+            opened()
+        refused(caught, mark, "tasks.json")
+    with pytest.raises(PolytaskError):
+        pk.push(run, "user/name", dry_run=True, trust=True)
+    assert mark.exists()
+
+
+def test_a_linked_file_of_a_strangers_model_is_neither_published_nor_copied(
+    hostile: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, _ = hostile
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"password": "qqzzsecret1"}')
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        (run / "model" / name).unlink(missing_ok=True)
+        (run / "model" / name).symlink_to(secret)
+    with pytest.raises(PolytaskError, match=r"is a link to .*/secret\.json, outside of the folder"):
+        pk.push(run, "user/name", dry_run=True)
+    pk.train(pk.Run.from_table(small_run(run)), tmp_path / "next", quiet=True)
+    assert [path for path in (tmp_path / "next").rglob("*")
+            if path.is_file() and b"qqzzsecret1" in path.read_bytes()] == []
+
+
+def test_a_strangers_config_does_not_say_where_the_cache_is(hostile: tuple[Path, Path],
+                                                            tmp_path: Path) -> None:
+    run, _ = hostile
+    in_config(data__cache=str(tmp_path / "elsewhere"))(run)
+    assert "accuracy" in evaluate_run(run).scores["sst"]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_links_in_a_strangers_study_are_not_written_through(
+    hostile: tuple[Path, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    here, outside = tmp_path / "here", tmp_path / "outside"
+    outside.mkdir()
+    (here / "base.toml").write_text(tomli_w.dumps(small_run(tiny_checkpoint)))
+    (here / "study.toml").write_text('base = "base.toml"\nseeds = 1\n[set]\n"train.max_steps" = 1\n'
+                                     '[[rows]]\nname = "one"\n')
+    for part in ("configs", "runs", "plots"):
+        study = tmp_path / f"study-{part}"
+        study.mkdir()
+        (study / "study.json").write_text('{"title": "study", "parts": {}}')
+        (study / part).symlink_to(outside)
+        with pytest.raises(PolytaskError, match=f"{part}: is a link to"):
+            pk.compare("study.toml", study, quiet=True)
+    assert [*outside.iterdir()] == []
+    run = tmp_path / "run"
+    (run / "plots").symlink_to(outside)
+    with pytest.raises(PolytaskError, match="plots: is a link to"):
+        pk.report([run])
+    assert [*outside.iterdir()] == []

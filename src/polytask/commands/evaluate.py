@@ -11,7 +11,7 @@ from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import override, read_toml
-from polytask.core.user_modules import trusting, untrusted
+from polytask.core.user_modules import trusted, trusting, untrusted
 from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DatasetStore, TaskData
@@ -73,6 +73,8 @@ def _left_out(found: Mapping[str, TaskData], split: str) -> Iterator[str]:
 def run_settings(config: Path, assignments: Iterable[str]) -> Run:
     """Return the settings of a run from its folder: nothing that they name is imported without trust."""
     table = read_toml(config)
+    if not trusted() and isinstance(table.get("data"), dict):
+        table["data"].pop("cache", None)  # a folder that is read does not say where is written
     with untrusted(config.parent, {config.name: table}):
         return Run.from_table(override(table, assignments), str(config))
 

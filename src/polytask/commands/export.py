@@ -9,6 +9,7 @@ from polytask.commands.evaluate import run_settings
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.paths import RunPaths
 from polytask.core.progress import progress
+from polytask.core.user_modules import trusting
 from polytask.data.cache import Cache
 from polytask.data.dataset import DatasetStore, Split
 from polytask.data.reading import Columns, select
@@ -25,12 +26,13 @@ FORMATS = ("onnx", "transformers", "sentence-transformers")
 
 def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, task: str | None = None,
            int8: bool = False, check: str | Path | None = None, rows: int = CHECK_ROWS,
-           quiet: bool = True) -> list[str]:
+           quiet: bool = True, trust: bool = False) -> list[str]:
     """Write a run's best model for other programs; return the report, a sentence a line.
 
     to: "onnx" (all tasks in one graph), "transformers" (one task as a sequence classifier) or
     "sentence-transformers" (the embeddings, or one task as a CrossEncoder). check: a file whose rows are
-    compared; absent, the run's dev rows. rows: of each task, at most.
+    compared; absent, the run's dev rows. rows: of each task, at most. trust: import the modules that the
+    folder names for components of someone's own.
 
     Raises `ConfigError`, and writes nothing, where the result would not answer as the model does.
     """
@@ -40,6 +42,12 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
         raise ConfigError("--int8: belongs to --to onnx; other formats are in float32")
     if rows < 1:
         raise ConfigError(f"--rows: found {rows}, expected 1 or more")
+    with trusting(trust):
+        return _exported(run, to, out, task, int8, check, rows, quiet)
+
+
+def _exported(run: str | Path, to: str, out: str | Path | None, task: str | None, int8: bool,
+              check: str | Path | None, rows: int, quiet: bool) -> list[str]:
     source = model_folder_of(run)
     if source is None:
         raise RunError(f"{run}: has no model; expected a run that has been evaluated once, "

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from polytask.commands.evaluate import run_settings
 from polytask.core.errors import ConfigError, RunError
-from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.json_files import read_json
+from polytask.core.paths import RunPaths
+from polytask.core.user_modules import trusting
 from polytask.export.hub import hub_card, push_files, uploads
-from polytask.tasks.model_folder import model_folder_of
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.model_folder import model_folder_of, read_tasks
 
 
 def push(run: str | Path, name: str, private: bool = True, revision: str | None = None,
-         dry_run: bool = False) -> list[str]:
+         dry_run: bool = False, trust: bool = False) -> list[str]:
     """Upload a run's best model, or a model folder, to the hub as `user/name`; return what was done.
 
     private: whether only you can read it, where the repository is new. dry_run: return the files and the
-    card, and upload nothing.
+    card, and upload nothing. trust: import the modules that the folder names for components of someone's
+    own.
 
-    Raises `RunError` where there is no model or the hub refuses, `ConfigError` for a name it cannot have.
+    Raises `RunError` where there is no model, a file of it is a link to elsewhere, or the hub refuses;
+    `ConfigError` for a name it cannot have.
     """
+    with trusting(trust):
+        return _pushed(run, name, private, revision, dry_run)
+
+
+def _pushed(run: str | Path, name: str, private: bool, revision: str | None, dry_run: bool) -> list[str]:
     if len(name.split("/")) != 2 or not all(name.split("/")):
         raise ConfigError(f'NAME: found "{name}", expected user/name')
     folder = model_folder_of(run)
     if folder is None:
         raise RunError(f"{run}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
-    table = json.loads(ModelPaths(folder).tasks.read_text(encoding="utf-8"))
-    tasks = {task: ResolvedTask.from_json(task, each) for task, each in table["tasks"].items()}
+    tasks = read_tasks(folder)
     checkpoint, sources = _origin(RunPaths(run))
     card = hub_card(name, folder, tasks, checkpoint, sources, _results(RunPaths(run)))
     files = uploads(folder)
@@ -53,5 +59,7 @@ def _origin(run: RunPaths) -> tuple[str | None, dict[str, str]]:
 def _results(run: RunPaths) -> dict[str, Any]:
     if not run.results.is_file():
         return {}
-    found = json.loads(run.results.read_text(encoding="utf-8"))
+    found = read_json(run.results)
+    if not isinstance(found, dict):
+        raise RunError(f"{run.results}: is not what polytask wrote")
     return {split: found[split] for split in ("dev", "test") if split in found}

@@ -7,6 +7,7 @@ read from a file (a task, a split, a part of a checkpoint) becomes part of a pat
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -121,6 +122,10 @@ class ManyRunsPaths:
         """Return the file that makes a folder that of a "study" or a "sweep"."""
         return self.path / f"{noun}.json"
 
+    def written(self) -> tuple[Path, ...]:
+        """Return the folders and files that are written into; a link among them would lead elsewhere."""
+        return (*(self.path / name for name in ("runs", "trials", "journal.log")), self.configs, self.plots)
+
     def table(self, ending: str) -> Path:
         """Return the results in another form: "md" or "csv"."""
         return self.path / f"results.{ending}"
@@ -159,7 +164,8 @@ class SweepPaths(ManyRunsPaths):
         return self.path / ("best.toml" if number is None else f"best-{number:04d}.toml")
 
     def every_best(self) -> list[Path]:
-        return sorted(self.path.glob("best*.toml"))
+        return sorted(path for path in self.path.glob("best*.toml")
+                      if re.fullmatch(r"best(-\d{4,})?\.toml", path.name))
 
 
 def is_study(path: str | Path) -> bool:
@@ -211,6 +217,17 @@ def refuse_special(path: Path, error: type[PolytaskError] = RunError) -> None:
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise error(f"{path}: is a device or a pipe, expected a file")
+
+
+def leads_outside(path: Path, folder: Path) -> bool:
+    """Return whether a path in a folder is, by links, a place outside of it.
+
+    The hub's cache, whose snapshots are links to the blobs beside them, counts as one folder.
+    """
+    home = folder.resolve()
+    if home.parent.name == "snapshots":
+        home = home.parent.parent
+    return not path.resolve().is_relative_to(home)
 
 
 def refuse_link(path: Path) -> None:

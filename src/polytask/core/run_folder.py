@@ -6,7 +6,6 @@ changes nothing.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from polytask.core.atomic_files import leftovers, recover_all, storing, tidy, write_file, write_json
 from polytask.core.errors import RunError
+from polytask.core.json_files import read_json
 from polytask.core.paths import ManyRunsPaths, RunPaths, name_problem, refuse_link, refuse_special
 
 # A watcher (`busy`) holds a lock for an instant only: a training waits that long.
@@ -143,14 +143,16 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
     changed is another's.
     """
     mark = ManyRunsPaths(out).mark(noun)
+    for part in ManyRunsPaths(out).written():
+        refuse_link(part)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, expected a folder, or a name that is free")
-    held: dict[str, str] = {}
+    held: Any = {}
     if mark.is_file():
-        try:
-            held = json.loads(mark.read_text(encoding="utf-8")).get("parts", {})
-        except (ValueError, AttributeError):
-            raise RunError(f"{mark}: is not what polytask wrote; give another --out") from None
+        found = read_json(mark)
+        held = found.get("parts", {}) if isinstance(found, dict) else None
+        if not isinstance(held, dict):
+            raise RunError(f"{mark}: is not what polytask wrote; give another --out")
         if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
             raise RunError(f'{out}: was begun with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")

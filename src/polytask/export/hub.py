@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import CheckpointError, ConfigError, RunError
-from polytask.core.paths import ModelPaths
+from polytask.core.paths import ModelPaths, leads_outside
 from polytask.model.hub import GRAPH_FILES, HUB, MODEL_FILES
 from polytask.tasks.task import ResolvedTask
 
@@ -20,11 +20,19 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def uploads(folder: Path) -> list[Path]:
-    """Return the files of a model folder that belong to the model, sorted; the card is written anew."""
+    """Return the files of a model folder that belong to the model, sorted; the card is written anew.
+
+    Raises `RunError` for a link that leads elsewhere: a stranger's folder would publish a file of yours.
+    """
     wanted = (*MODEL_FILES, *GRAPH_FILES)
-    return sorted(each.relative_to(folder) for each in folder.rglob("*") if each.is_file()
+    files = sorted(each.relative_to(folder) for each in folder.rglob("*") if each.is_file()
                   and each.relative_to(folder).as_posix() != "README.md"
                   and any(fnmatch(each.relative_to(folder).as_posix(), pattern) for pattern in wanted))
+    for file in files:
+        if leads_outside(folder / file, folder):
+            raise RunError(f"{folder / file}: is a link to {(folder / file).resolve()}, outside of the "
+                           "folder, and would be published; put a copy in its place if that is meant")
+    return files
 
 
 def hub_card(name: str, folder: Path, tasks: Mapping[str, ResolvedTask], checkpoint: str | None,

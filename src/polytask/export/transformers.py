@@ -133,8 +133,9 @@ def _difference(held: ModelFolder, task: ResolvedTask, folder: Path, split: Spli
     field = task.head.output_field(task.labels.kind)
     want = scaled_score(output.field(field), task) if field == "score" else activated(
         output.field(field), task.labels)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    network = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, trust_remote_code=False).eval()
     texts = split.texts(chosen)
     worst = 0.0
     for start in range(0, len(texts), _BATCH):

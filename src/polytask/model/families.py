@@ -256,9 +256,13 @@ def refusal(values: Mapping[str, Any]) -> str | None:
                       ("is_encoder_decoder", "an encoder and a decoder")):
         if values.get(key):
             return f"found {key} = true, which makes it {what}; expected an encoder"
-    if "AutoModel" in (values.get("auto_map") or {}):
+    code = values.get("auto_map")
+    if code and (not isinstance(code, dict) or "AutoModel" in code):
         return ("found auto_map, code of the checkpoint's own, which polytask does not run; expected a "
                 "model type that transformers knows")
+    if any("/" in str(values.get(key)) for key in ("attn_implementation", "_attn_implementation",
+                                                   "experts_implementation", "_experts_implementation")):
+        return "found an attention that is code of the hub, which polytask does not run; remove the key"
     if values.get("quantization_config"):
         return "found quantization_config, expected weights in floating point"
     return None
@@ -298,7 +302,7 @@ def written(config: BertConfig) -> Config:
     if config.model_type == "bert":
         return {"architectures": ["BertModel"], "model_type": "bert",
                 "position_embedding_type": "absolute", "dtype": "float32", **own}
-    kept = {key: value for key, value in config.source.items() if key != "torch_dtype"}
+    kept = {key: value for key, value in config.source.items() if key not in ("torch_dtype", "auto_map")}
     return {**kept, "architectures": [family.architecture], "model_type": config.model_type,
             "dtype": "float32", **own}
 

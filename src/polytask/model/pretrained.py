@@ -19,6 +19,7 @@ from torch import Tensor
 from polytask.core.atomic_files import save_tensors, storing, write_json
 from polytask.core.errors import CheckpointError
 from polytask.core.json_files import read_json
+from polytask.core.paths import leads_outside
 from polytask.data.wordpiece import tokenizer_file
 from polytask.model.families import (
     FAMILIES,
@@ -174,13 +175,27 @@ def copy_tokenizer(tokenizer: Path, folder: Path, max_length: int, kind: str) ->
     """
     if tokenizer.resolve() != (folder / "tokenizer.json").resolve():
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    special = tokenizer.with_name("special_tokens_map.json")
-    if special.exists() and special.parent.resolve() != folder.resolve():
-        shutil.copyfile(special, folder / special.name)
-    beside = tokenizer.with_name("tokenizer_config.json")
-    known = read_json(beside, CheckpointError) if beside.exists() else {}
+    special = _beside(tokenizer, "special_tokens_map.json")
+    if special and tokenizer.parent.resolve() != folder.resolve():
+        write_json(folder / "special_tokens_map.json", special)
+    known = _beside(tokenizer, "tokenizer_config.json")
+    known.pop("auto_map", None)  # code of the checkpoint's own; whoever opens the copy would be offered it
     write_json(folder / "tokenizer_config.json",
                {"tokenizer_class": kind, **known, "model_max_length": max_length})
+
+
+def _beside(tokenizer: Path, name: str) -> dict[str, Any]:
+    """Return the settings in a file beside a tokenizer; a link to another place is not followed.
+
+    What is copied may be published later: a stranger's link must not bring in a file of the user's.
+    """
+    path = tokenizer.with_name(name)
+    if not path.exists() or leads_outside(path, tokenizer.parent):
+        return {}
+    values = read_json(path, CheckpointError)
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return values
 
 
 def _save(weights: Mapping[str, Tensor], path: Path) -> None:

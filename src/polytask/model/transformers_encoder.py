@@ -175,10 +175,15 @@ def load_backbone(name: str | Path, dropout: float | None = None,
     except ImportError:
         raise MissingExtra(f'{folder}: an encoder of type "{kind}"', "transformers") from None
     _check_kind(folder, kind, transformers)
+    # transformers would read the model that it names, wherever that is.
+    if (other := folder / "adapter_config.json").exists():
+        raise CheckpointError(f"{other}: is an adapter of PEFT on another model; merge the two and save "
+                              "the whole model")
     try:
         with _quiet():
             network, loading = transformers.AutoModel.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True)
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+                trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{folder}: transformers cannot read it ({reason})") from None

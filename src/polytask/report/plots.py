@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import MissingExtra
-from polytask.core.paths import inside
+from polytask.core.paths import inside, refuse_link
 from polytask.report.record import RunRecord, TaskRecord
 from polytask.report.sections.curves import gradient_figure, training_figures
 from polytask.report.sections.internals import attention_figures, cloud_figure, model_picture
@@ -30,6 +30,7 @@ def write_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[P
 
     Raises `MissingExtra` with the pip command, once the SVG files are there, if PNG cannot be written.
     """
+    refuse_link(folder)
     drawings = {inside(folder, f"{name}.svg"): figure.file() for name, figure in figures}
     for path, drawing in drawings.items():
         write_file(path, drawing)

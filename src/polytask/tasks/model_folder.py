@@ -137,11 +137,28 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     return model
 
 
-def _loaded(paths: ModelPaths, dropout: float | None) -> ModelFolder:
+def read_tasks(folder: str | Path) -> dict[str, ResolvedTask]:
+    """Read the tasks of a model folder, and nothing of its weights.
+
+    Raises `CheckpointError` for what is no model's, and `UntrustedCode` for a component of someone's own
+    (outside `trusting`).
+    """
+    paths = ModelPaths(folder)
+    whole = _whole(paths)
+    with untrusted(paths.path, {paths.tasks.name: whole}):
+        return _tasks(paths.tasks, whole.get("tasks"))
+
+
+def _whole(paths: ModelPaths) -> dict[str, Any]:
     whole = read_json(paths.tasks, CheckpointError)
     if not isinstance(whole, dict) or whole.get("schema") != SCHEMA:
         schema = whole.get("schema") if isinstance(whole, dict) else whole
         raise CheckpointError(f"{paths.tasks}: found schema {str(schema)[:40]}, expected {SCHEMA}")
+    return whole
+
+
+def _loaded(paths: ModelPaths, dropout: float | None) -> ModelFolder:
+    whole = _whole(paths)
     with untrusted(paths.path, {paths.tasks.name: whole, **_part_tables(paths, whole.get("tasks"))}):
         return _assembled(paths, whole, dropout)
 

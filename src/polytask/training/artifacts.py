@@ -8,18 +8,19 @@ So the report can be built from the run folder alone, without the model and with
 
 from __future__ import annotations
 
-import json
 import sys
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.errors import RunError
+from polytask.core.json_files import MOST_BYTES, read_json
 from polytask.core.paths import RunPaths
 from polytask.core.run_folder import RunFolder
 from polytask.data.collate import InputLayout
@@ -79,9 +80,19 @@ def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not place.notes.is_file() or not place.arrays.is_file():
         return {}, {}
     try:
-        with place.arrays.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return json.loads(place.notes.read_text(encoding="utf-8")), dict(arrays)
-    except (ValueError, BadZipFile) as error:
+        with place.arrays.open("rb") as file:
+            with ZipFile(file) as parts:  # sizes before memory: zeros of gigabytes pack into megabytes
+                unpacked = sum(each.file_size for each in parts.infolist())
+            if unpacked > MOST_BYTES:
+                raise ValueError(f"{place.arrays.name} unpacks to {unpacked:,} bytes, expected at most "
+                                 f"{MOST_BYTES:,}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                notes, held = read_json(place.notes), dict(arrays)
+        if not isinstance(notes, dict):
+            raise ValueError(f"{place.notes.name} is no JSON object")
+        return notes, held
+    except (ValueError, OSError, EOFError, zlib.error, BadZipFile, NotImplementedError) as error:
         raise RunError(f"{place.artifacts}: cannot be read ({error}); delete the folder for a report "
                        "without embeddings and attention") from None
 
