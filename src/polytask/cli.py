@@ -57,6 +57,8 @@ def check(
     config: Annotated[Path, typer.Argument(help="A config (TOML).")],
     assignments: Set = None,
     time_steps: Annotated[int, typer.Option(help="Steps to time for the estimate; 0 for none.")] = 5,
+    baseline: Annotated[bool, typer.Option(
+        "--baseline", help="Also score TF-IDF with a linear model on the same rows (seconds).")] = False,
     trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,7 +69,7 @@ def check(
 
     run = Run.from_toml(config, assignments or ())
     with trusting(trust):
-        for line in check_run(run, time_steps, quiet):
+        for line in check_run(run, time_steps, quiet, baseline):
             print(line)
 
 

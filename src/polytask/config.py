@@ -41,6 +41,8 @@ class Data:
     scored on the same rows."""
     cache: str | None = None
     """Folder of the token cache; absent: POLYTASK_CACHE, or the user's cache folder."""
+    baselines: bool | None = None
+    """Whether a training ends with what TF-IDF with a linear model scores on the same rows; absent: yes."""
 
 
 @settings

@@ -28,7 +28,7 @@ def found(folder: Path, train: list[str], dev: list[str], **settings: object) ->
 
 def test_classes_answer_with_the_most_frequent_of_train(tmp_path: Path) -> None:
     made = found(tmp_path, ["no"] * 3 + ["yes"], ["no", "yes", "yes", "no"])
-    assert made is not None and made.answer == '"no"'
+    assert made is not None and made.name == 'always "no"'
     assert made.scores["accuracy"] == 0.5
     assert made.scores["macro_f1"] == pytest.approx(1 / 3)
     assert made.line().startswith('always "no": accuracy 0.5000')
@@ -37,12 +37,12 @@ def test_classes_answer_with_the_most_frequent_of_train(tmp_path: Path) -> None:
 
 def test_a_regression_answers_with_the_mean_in_the_units_of_the_labels(tmp_path: Path) -> None:
     made = found(tmp_path, ["1", "2", "4.5"], ["2.5", "3.5"])
-    assert made is not None and made.answer == '"2.5"'
+    assert made is not None and made.name == 'always "2.5"'
     assert made.scores["mae"] == pytest.approx(0.5, abs=1e-6) and "pearson" not in made.scores
 
 
 def test_several_labels_answer_with_those_of_most_rows(tmp_path: Path) -> None:
     made = found(tmp_path, ["a", "a|b", "b", "[]"], ["[]", "a"], kind="multi-label")
-    assert made is not None and made.answer == '"a|b"'
+    assert made is not None and made.name == 'always "a|b"'
     none = found(tmp_path, ["a", "b", "c", "d|e"], ["a", "b"], kind="multi-label")
-    assert none is not None and none.answer == "none of the labels" and none.scores["accuracy"] == 0
+    assert none is not None and none.name == "always none of the labels" and none.scores["accuracy"] == 0

@@ -69,8 +69,16 @@ def test_a_task_that_is_never_drawn_is_told_before_and_after(tmp_path: Path, tin
     assert "plan of the first of 1 epochs: 3 steps of at most 3 (max_steps)" in checked
     assert "b is never drawn in 3 steps" in checked
     assert 'a: the score to beat on dev is always "0": accuracy 0.5000' in checked
+    linear = [line for line in check_run(run, time_steps=0, quiet=True, linear=True)
+              if line.startswith("a: the score to beat on dev is TF-IDF with logistic regression: accuracy")]
+    assert len(linear) == 1
     result = train(run, tmp_path / "r", quiet=True)
     assert "b got no update in this training" in str(result) and "a got no update" not in str(result)
+    value = result.baselines["a"][1].scores["accuracy"]
+    assert f"{value:.4f}" in linear[0] and f"TF-IDF with logistic regression {value:.4f}" in str(result)
+    assert str(train(run, tmp_path / "r", resume=True, quiet=True)) == str(result)
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert f"TF-IDF with logistic regression: {value:.3f}" in page
     notes = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))["notes"]
     assert [note for note in notes if note.startswith("b got no update")]
 

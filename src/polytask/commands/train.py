@@ -10,6 +10,7 @@ from polytask.config import Run
 from polytask.core.atomic_files import write_json
 from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import trusting
+from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation
 from polytask.training.build import build
 from polytask.training.data_summary import data_summary, refuse_changed_data, refuse_changed_files
@@ -51,5 +52,7 @@ def finished(folder: RunFolder) -> Result:
     evaluation = Evaluation("dev", dev["scores"], dev["score"], dev["overall"], dev["rows"],
                             positives=dev.get("positives", {}),
                             notes=tuple(dev["notes"]))
-    return Result(folder.path, evaluation, float(results["seconds"]), int(results["tokens"]))
+    baselines = {task: [Baseline(**each) for each in several]
+                 for task, several in results.get("baselines", {}).items()}
+    return Result(folder.path, evaluation, float(results["seconds"]), int(results["tokens"]), baselines)
 

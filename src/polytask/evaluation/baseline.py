@@ -16,14 +16,18 @@ from polytask.tasks.task import ResolvedTask
 
 @dataclass(frozen=True)
 class Baseline:
-    """The one answer and its scores on dev; `line` is what a terminal shows."""
+    """What something simple scores on dev; `line` is what a terminal shows.
 
-    answer: str
+    `name` says what it does (`always "no"`), `limits` how many of the rows it saw where that is not all.
+    """
+
+    name: str
     scores: dict[str, float]
+    limits: str = ""
 
     def line(self) -> str:
         scores = "  ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
-        return f"always {self.answer}: {scores}"
+        return f"{self.name}: {scores}{f' ({self.limits})' if self.limits else ''}"
 
 
 def baseline(task: ResolvedTask, data: TaskData) -> Baseline | None:
@@ -41,7 +45,7 @@ def baseline(task: ResolvedTask, data: TaskData) -> Baseline | None:
     scores = {name: value for name, value in measured.values.items()
               if isinstance(value, float) and name not in undefined}
     written = named(task.labels, answer)
-    return Baseline("none of the labels" if written == "" else f'"{written}"', scores)
+    return Baseline("always none of the labels" if written == "" else f'always "{written}"', scores)
 
 
 def _answer(task: ResolvedTask, train: Array) -> Array:

@@ -52,7 +52,7 @@ class Evaluation:
         parts = []
         for task, values in self.scores.items():
             name, value = next(iter(values.items()))
-            parts.append(f"{task} {name} {_shown(value)}")
+            parts.append(f"{task} {name} {shown(value)}")
         return f"{self.split} {'  '.join(parts)}  score {self.score:.4f}"
 
     def to_json(self) -> str:
@@ -64,12 +64,12 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{'task':<16}{'rows':>8}  scores on {self.split}"]
         for task, values in self.scores.items():
-            numbers = "  ".join(f"{name} {_shown(value)}" for name, value in values.items()
+            numbers = "  ".join(f"{name} {shown(value)}" for name, value in values.items()
                                 if not isinstance(value, Mapping))
             lines.append(f"{task:<16}{self.rows[task]:>8}  {numbers}")
             if task in self.positives:
                 lines.append(f'{"":<26}positive class: "{self.positives[task]}"')
-            lines += [f"{'':<26}per label: " + "  ".join(f"{label} {_shown(value)}" for label, value
+            lines += [f"{'':<26}per label: " + "  ".join(f"{label} {shown(value)}" for label, value
                                                         in values.items())
                       for values in values.values() if isinstance(values, Mapping)]
         marks = "  ".join(f"{name} {value:.4f}" for name, value in self.overall.items())
@@ -77,7 +77,8 @@ class Evaluation:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a score with four digits, a dash for one that is not defined."""
     return "–" if value is None else f"{value:.4f}"
 
 

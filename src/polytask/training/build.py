@@ -100,8 +100,12 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[s
 
 def dataset_store(run: Run, tokenizer: Path) -> DatasetStore:
     """Return where a run's files are read from and kept."""
-    cache = Cache(run.data.cache) if run.data.cache else Cache()
-    return DatasetStore(Tokenizer(tokenizer), data_root(run), cache)
+    return DatasetStore(Tokenizer(tokenizer), data_root(run), run_cache(run))
+
+
+def run_cache(run: Run) -> Cache:
+    """Return the cache that a run's settings name."""
+    return Cache(run.data.cache) if run.data.cache else Cache()
 
 
 def data_root(run: Run) -> Path:

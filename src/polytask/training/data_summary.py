@@ -11,11 +11,10 @@ from polytask.config import Run
 from polytask.core.errors import RunError
 from polytask.core.run_folder import RunFolder
 from polytask.data.arrow_records import HUB
-from polytask.data.cache import Cache
 from polytask.data.dataset import class_counts
 from polytask.data.reading import content_key
 from polytask.training.artifacts import histogram
-from polytask.training.build import Built
+from polytask.training.build import Built, run_cache
 
 # Lines of refused rows that are kept of a split.
 _REFUSED = 100
@@ -39,7 +38,7 @@ def refuse_changed_files(run: Run, folder: RunFolder) -> None:
 
     Files that are gone, and data sets of the hub, are left to the reading of the data.
     """
-    cache = Cache(run.data.cache) if run.data.cache else Cache()
+    cache = run_cache(run)
     for file, content in set(_held(folder)):
         if not file.startswith(HUB) and Path(file).is_file() and content_key(Path(file), cache) != content:
             raise _changed(file)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from polytask.core.events import read_events
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
 from polytask.data.decisions import Threshold
+from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, true_labels
+from polytask.evaluation.linear_baseline import beaten_notes
 from polytask.inference.forward import forward_rows
 from polytask.inference.records import RecordWriter, records, true_cells
 from polytask.model.multitask import MultiTask
@@ -27,11 +29,13 @@ from polytask.training.build import Built
 
 
 def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
-           known: Evaluation | None = None) -> Evaluation:
+           known: Evaluation | None = None,
+           baselines: Mapping[str, Sequence[Baseline]] | None = None) -> Evaluation:
     """Score the best model on dev (and test), write predictions and `results.json`.
 
     `cost` (seconds, tokens, peak memory) is kept with the results. `known` is the dev evaluation of
-    the best model where this process made it; a resumed run scores the saved model again.
+    the best model where this process made it; a resumed run scores the saved model again. `baselines`
+    are what simple answers score on dev; a note says which of them beat the model.
     """
     untrained = untrained_notes(built, folder)
     results: dict[str, Any] = {"notes": [*built.training_notes(), *untrained]}
@@ -44,7 +48,9 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
         if split not in found:
             found[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
                                     thresholds=best.thresholds)
-        evaluation = found[split] = replace(found[split], notes=(*found[split].notes, *untrained))
+        beaten = beaten_notes(built.tasks, found[split].scores, baselines or {}) if split == "dev" else []
+        evaluation = found[split] = replace(found[split],
+                                            notes=(*found[split].notes, *untrained, *beaten))
         write_predictions(built, model, evaluation, best.thresholds, folder)
         if not evaluation.scores:
             continue  # a test split without labels is predicted, not scored
@@ -52,6 +58,9 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "positives": evaluation.positives, "notes": list(evaluation.notes)}
     keep_quietly(built, model, folder)
+    if baselines:
+        results["baselines"] = {name: [asdict(each) for each in several]
+                                for name, several in baselines.items()}
     results |= cost
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}

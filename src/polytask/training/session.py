@@ -6,9 +6,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +20,15 @@ from polytask.core.errors import Diverged, Interrupted
 from polytask.core.events import EventLog
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
-from polytask.evaluation.evaluate import Evaluation, evaluate
+from polytask.evaluation.baseline import Baseline
+from polytask.evaluation.evaluate import Evaluation, evaluate, shown
+from polytask.evaluation.linear_baseline import baselines
 from polytask.inference.forward import encode_once
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
 from polytask.tasks.model_folder import save_model
-from polytask.training.build import Built
+from polytask.training.build import Built, run_cache
 from polytask.training.finalize import finish
 
 # Training rows that an evaluation of the training split looks at, at most.
@@ -41,12 +43,25 @@ class Result:
     evaluation: Evaluation
     seconds: float
     tokens: int
+    baselines: Mapping[str, Sequence[Baseline]] = field(default_factory=dict)
+    """What simple answers score on the same dev rows."""
 
     def __str__(self) -> str:
         rate = f"{self.tokens / self.seconds:,.0f} tokens/s" if self.seconds else "no training"
         page = RunFolder(self.folder).report
-        shown = f"\nreport: {page}" if page.is_file() else ""
-        return f"{self.evaluation}\n{self.seconds:.0f} s of training, {rate}\nrun: {self.folder}{shown}"
+        lines = [str(self.evaluation), *self._to_beat(), f"{self.seconds:.0f} s of training, {rate}",
+                 f"run: {self.folder}", *([f"report: {page}"] if page.is_file() else [])]
+        return "\n".join(lines)
+
+
+    def _to_beat(self) -> Iterator[str]:
+        """Yield a line a task: its main metric, and what the baselines reach in it."""
+        for task, values in self.evaluation.scores.items():
+            metric = next(iter(values))
+            found = [f"{each.name} {each.scores[metric]:.4f}" + f" ({each.limits})" * bool(each.limits)
+                     for each in self.baselines.get(task, ()) if metric in each.scores]
+            if found:
+                yield f"{task}: {metric} {shown(values[metric])}; {', '.join(found)}"
 
 
 class Session:
@@ -77,8 +92,22 @@ class Session:
                     self._consume(trainer, log, bar)
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
                 "peak_memory_mb": peak_memory()}
-        evaluation = finish(self.run, built, self.folder, cost, self.best)
-        return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens)
+        baselines = self._baselines()
+        evaluation = finish(self.run, built, self.folder, cost, self.best, baselines)
+        return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens, baselines)
+
+    def _baselines(self) -> dict[str, list[Baseline]]:
+        """Return what simple answers score on dev. Whatever goes wrong is said; the run is not lost."""
+        if self.run.data.baselines is False:
+            return {}
+        built = self.built
+        try:
+            with progress("TF-IDF with a linear model", len(built.tasks), self.quiet) as bar:
+                return baselines(built.tasks, built.data, run_cache(self.run), bar)
+        except Exception as error:
+            sys.stderr.write(f"{self.folder.path}: the baselines could not be computed "
+                             f"({type(error).__name__}: {error}); data.baselines = false leaves them out\n")
+            return {}
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
         """With a frozen encoder every text is encoded once, here."""

@@ -56,7 +56,15 @@ def _card(value: float, title: str, detail: str) -> str:
 
 
 def _baseline(run: RunRecord, task: str, metric: str) -> str:
-    """Return what always predicting the most frequent label would score; "" where that means nothing."""
+    """Return what the run's baselines score.
+
+    For a run without them: what always predicting the most frequent dev label would; "" where that means
+    nothing.
+    """
+    if found := run.results.get("baselines", {}).get(task):
+        return "; ".join(f"{svg.shortened(each['name'], 120)}: {each['scores'][metric]:.3f}"
+                         + f" ({each['limits']})" * bool(each["limits"])
+                         for each in found if metric in each["scores"])
     record = run.tasks.get(task)
     if record is None or record.dev is None or record.labels is None or record.labels.is_regression:
         return ""
