@@ -63,8 +63,8 @@ def beaten_notes(tasks: Mapping[str, ResolvedTask], scores: Mapping[str, Mapping
             value = each.scores.get(metric)
             if value is not None and METRICS[metric].unit(value) > best:
                 made.append(f"{name}: {each.name} reaches {metric} {value:.4f}, the model "
-                            f"{shown(values[metric])}; train longer (train.epochs), or with another learning "
-                            "rate (train.optimizer.lr)")
+                            f"{shown(values[metric])}; train longer (train.epochs), or with another "
+                            "learning rate (train.optimizer.lr)")
                 break
     return made
 
