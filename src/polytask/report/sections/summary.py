@@ -62,7 +62,7 @@ def _baseline(run: RunRecord, task: str, metric: str) -> str:
     nothing.
     """
     if found := run.results.get("baselines", {}).get(task):
-        return "; ".join(f"{svg.shortened(each['name'], 120)}: {each['scores'][metric]:.3f}"
+        return "; ".join(f"{svg.shortened(each['name'], 240)}: {each['scores'][metric]:.3f}"
                          + f" ({each['limits']})" * bool(each["limits"])
                          for each in found if metric in each["scores"])
     record = run.tasks.get(task)
