@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,36 @@ def small_table(tiny_checkpoint: Path) -> dict[str, Any]:
         },
         "train": {"epochs": 2, "batch_size": 8, "score": "cs224n", "optimizer": {"lr": 1e-3}},
     }
+
+
+@pytest.fixture(scope="session")
+def served_run(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    """A run of a single, a cross-encoder, a bi-encoder, a multi-label and an ordinal task."""
+    folder = tmp_path_factory.mktemp("served")
+    words = ["good", "bad", "fine", "poor", "great", "awful", "plot", "film", "actor", "scene"]
+    with (folder / "texts.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "other", "stars", "topic", "tags", "same", "near"])
+        for n in range(60):
+            text = " ".join(words[(n * k) % 10] for k in (1, 3, 7))
+            writer.writerow([text, " ".join(words[(n + k) % 10] for k in range(3)), n % 5,
+                             ["film", "book", "song"][n % 3], ["a|b", "b", "a"][n % 3], n % 2, n % 6])
+    pair: dict[str, Any] = {"text": ["text", "other"]}
+    tasks: dict[str, dict[str, Any]] = {
+        "stars": {"text": "text", "label": "stars", "kind": "ordinal"},
+        "topic": {"text": "text", "label": "topic", "kind": "classes"},
+        "tags": {"text": "text", "label": "tags", "kind": "multi-label"},
+        "same": {**pair, "label": "same", "kind": "binary"},
+        "near": {**pair, "label": "near", "kind": "regression", "range": [0, 5], "pairing": "bi_encoder",
+                 "head": "cosine"},
+    }
+    files = {"train": "texts.csv", "dev": "texts.csv"}
+    table = {"data": {"root": str(folder), "max_length": 24},
+             "encoder": {"checkpoint": str(tiny_checkpoint)},
+             "tasks": {name: files | task for name, task in tasks.items()},
+             "train": {"max_steps": 8, "batch_size": 8, "optimizer": {"lr": 1e-2}}}
+    from polytask.commands.train import train
+    from polytask.config import Run
+
+    train(Run.from_table(table), folder / "run", quiet=True)
+    return folder / "run"

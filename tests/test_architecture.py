@@ -52,6 +52,7 @@ CONFINED = {
     "sentence_transformers": ("export/sentence_transformers",),
     "transformers": ("model/transformers_encoder", "export/transformers",),
     "datasets": ("data/",),
+    "pandas": ("inference/answers",),
 }
 # Packages whose modules each have a test file of the same name, and what a test file covers instead.
 MIRRORED = {"core", "data", "learn"}

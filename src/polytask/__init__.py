@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UntrustedCode,
     )
     from polytask.data.labels import Labels
-    from polytask.inference.contract import Prediction
+    from polytask.inference.answers import Answers, Prediction
     from polytask.inference.engine import load
     from polytask.inference.predictor import Model
     from polytask.learn import regularizers, schedules, weightings
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from polytask.model.output import Output
     from polytask.model.pairings import pairing
     from polytask.model.poolings import pooling
+    from polytask.serve.asynchronous import AsyncModel
     from polytask.tasks.task import Task
     from polytask.training.session import Result
 
@@ -82,7 +83,8 @@ _PLACES = {
     "Data": "config:Data", "Encoder": "config:Encoder", "Run": "config:Run",
     "Labels": "data.labels:Labels", "Model": "inference.predictor:Model",
     "Optimizer": "learn.optimizers:Optimizer", "Output": "model.output:Output",
-    "Prediction": "inference.contract:Prediction", "Result": "training.session:Result",
+    "Prediction": "inference.answers:Prediction", "Answers": "inference.answers:Answers",
+    "AsyncModel": "serve.asynchronous:AsyncModel", "Result": "training.session:Result",
     "Task": "tasks.task:Task", "Train": "learn.train_settings:Train",
     **{error: f"core.errors:{error}" for error in (
         "CheckpointError", "ConfigError", "DataError", "Diverged", "Interrupted", "PolytaskError",
@@ -90,8 +92,8 @@ _PLACES = {
 }
 
 __all__ = [
-    "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder", "Interrupted",
-    "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
+    "Answers", "AsyncModel", "CheckpointError", "ConfigError", "Data", "DataError", "Diverged", "Encoder",
+    "Interrupted", "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
     "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "export",
     "head", "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling",
     "poolings", "push", "regularizer", "regularizers", "report", "schedule", "schedules", "surgeries",

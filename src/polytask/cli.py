@@ -141,7 +141,7 @@ def predict(
 @app.command(epilog="Examples: `polytask export runs/first --to onnx --int8` · "
              "`polytask export runs/first --to transformers --task quora --out quora`")
 def export(
-    run: Annotated[str, typer.Argument(help="A run or model folder.")],
+    run: Annotated[str, typer.Argument(help="A run or model folder, or hf://user/name[@revision].")],
     to: Annotated[str, typer.Option(help="onnx, transformers or sentence-transformers.")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="A folder of its own; absent (onnx): beside the "
                                              "model.")] = None,
@@ -276,7 +276,8 @@ def show(
              "`curl localhost:8000/predict -H 'content-type: application/json' "
              "-d '{\"texts\": \"A gem.\"}'`")
 def serve(
-    runs: Annotated[list[Path], typer.Argument(help="Runs or model folders.")],
+    runs: Annotated[list[str], typer.Argument(
+        help="Runs, model folders, or models on the hub: hf://user/name[@revision].")],
     host: Annotated[str | None, typer.Option(help="Address to listen on; absent: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: any that is free; absent: 8000.")] = None,
     engine: Annotated[str | None, typer.Option(help="auto, torch, onnx or int8.")] = None,

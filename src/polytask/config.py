@@ -52,7 +52,7 @@ class Encoder:
     checkpoint: str
     """A hub name, a folder, a run of polytask, or "minilm" (offline, with polytask[minilm])."""
     revision: str | None = None
-    """The revision of a hub name."""
+    """The revision of a hub name, which replaces one in an hf:// address; a run records the commit."""
     pooling: OnePooling | None = None
     """How hidden states become a vector; absent: what the checkpoint was trained with."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None

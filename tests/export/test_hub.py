@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hub_server import Hub, Repository
+from hub_server import Hub, Repository, commit_of
 
 import polytask as pk
 from polytask.core.errors import CheckpointError, ConfigError
@@ -40,12 +41,16 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path
     return folder
 
 
+def environment(hub: Hub, home: Path, token: str = "secret") -> dict[str, str]:
+    """Return the environment of a user of the stand-in."""
+    return {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home),
+            "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
 def polytask(hub: Hub, home: Path, *words: str, token: str = "secret") -> subprocess.CompletedProcess[str]:
     """Run the command line as a user of the stand-in."""
-    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home),
-                   "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     return subprocess.run([sys.executable, "-m", "polytask", *words], capture_output=True, text=True,
-                          check=False, env=environment)
+                          check=False, env=environment(hub, home, token))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,63 @@ def test_a_training_goes_on_from_a_model_on_the_hub(hub: Hub, pushed: Repository
     assert "goes on with sst" in done.stdout
 
 
+def test_a_training_records_the_commit_it_started_from_and_resumes_from_it(
+    hub: Hub, pushed: Repository, run: Path, tmp_path: Path
+) -> None:
+    out, home = tmp_path / "again", tmp_path / "home"
+    words = ("train", str(run / "config.toml"), "--out", str(out), "--quiet",
+             "--set", "encoder.checkpoint=hf://me/reviews", "--set", "train.epochs=1")
+    done = polytask(hub, home, *words)
+    assert done.returncode == 0, done.stderr
+    commit = commit_of(pushed.branches["main"])
+    assert tomllib.loads((out / "config.toml").read_text())["encoder"]["revision"] == commit
+    # What the branch holds by now is another model; the run is still the one of its commit.
+    pushed.branches["main"] = pushed.branches["main"] | {"vocab.txt": b"another commit"}
+    assert commit_of(pushed.branches["main"]) != commit
+    done = polytask(hub, home, *words, "--resume")
+    assert done.returncode == 0 and "another config" not in done.stderr, done.stderr
+    other = polytask(hub, home, *words, "--set", f"encoder.revision={'0' * 40}", "--resume")
+    assert other.returncode == 2 and "encoder.revision was" in other.stderr
+
+
+def test_a_model_on_the_hub_is_exported_and_its_graphs_are_all_that_an_engine_pulls(
+    hub: Hub, pushed: Repository, run: Path, tmp_path: Path
+) -> None:
+    out, rows = tmp_path / "shipped", tmp_path / "rows.csv"
+    rows.write_text("sentence\nA gem.\nDull.\n")
+    words = ("export", "hf://me/reviews", "--quiet")
+    done = polytask(hub, tmp_path / "home", *words)
+    assert done.returncode == 2 and "--out: is missing; hf://me/reviews is a download" in done.stderr
+    done = polytask(hub, tmp_path / "home", *words, "--out", str(out))
+    assert done.returncode == 2 and "name a file with --check" in done.stderr
+    done = polytask(hub, tmp_path / "home", *words, "--out", str(out), "--check", str(rows))
+    assert done.returncode == 0, done.stderr
+    done = polytask(hub, tmp_path / "home", "predict", "hf://me/reviews", "--task", "sst", "--engine",
+                    "int8")
+    assert done.returncode == 2 and "hf://me/reviews: has no onnx/model_qint8.onnx" in done.stderr
+    pushed.branches["main"] |= {"onnx/model.onnx": (out / "onnx/model.onnx").read_bytes(),
+                                "onnx/model_qint8.onnx": b"not asked for"}
+    hub.fetched.clear()
+    done = polytask(hub, tmp_path / "other", "predict", "hf://me/reviews", "--task", "sst", str(rows),
+                    "--engine", "onnx")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith("2,A gem.,")
+    assert set(hub.fetched) == {"onnx/model.onnx", "tokenizer.json", "tasks.json", "README.md"}
+
+
+def test_a_model_on_the_hub_is_served_under_the_name_of_its_repository(
+    hub: Hub, pushed: Repository, tmp_path: Path
+) -> None:
+    script = (f"from polytask.serve.server import named_folders\n"
+              f"found = named_folders(['hf://me/reviews@main', {str(tmp_path)!r}], 'torch')\n"
+              f"print(*found, sep=',')\nassert (found['reviews'] / 'tasks.json').is_file()\n"
+              f"named_folders(['hf://me/reviews', 'hf://you/reviews'], 'torch')")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False,
+                          env=environment(hub, tmp_path / "home"))
+    assert done.stdout.strip() == f"reviews,{tmp_path.name}", done.stderr
+    assert 'hf://you/reviews: another model is called "reviews" too' in done.stderr
+
+
 def test_a_revision_is_a_branch_and_a_dry_run_uploads_nothing(hub: Hub, pushed: Repository, run: Path,
                                                               tmp_path: Path) -> None:
     done = polytask(hub, tmp_path, "push", str(run), "me/reviews", "--revision", "v2")
@@ -126,7 +188,7 @@ def test_a_repository_without_tasks_is_refused_with_what_it_is(
 ) -> None:
     hub.repositories["me/foreign"] = Repository(False, {"main": files})
     done = polytask(hub, tmp_path, "predict", "hf://me/foreign", "--task", "sst")
-    assert done.returncode == 2 and "is no model of polytask, it has no tasks.json" in done.stderr
+    assert done.returncode == 2 and "is not a polytask model, it has no tasks.json" in done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
 
 

@@ -11,28 +11,32 @@ import pytest
 import polytask as pk
 from polytask.core.errors import ConfigError
 from polytask.serve.asynchronous import AsyncModel
-from polytask.serve.torch_engine import TorchEngine
 
 
 def test_coroutines_share_batches_and_give_the_answers_of_predict(
-    engine: TorchEngine, served_run: Path
+    served_run: Path
 ) -> None:
     texts = [f"good plot {n}" for n in range(12)]
     direct = pk.load(served_run)
 
     async def run() -> None:
-        model = AsyncModel(engine)
+        model = AsyncModel(direct)
         answers, vectors, both = await asyncio.gather(
             asyncio.gather(*(model.predict("topic", [text]) for text in texts)),
             model.embed(texts),
             model.predict_all(["same", "near"], [("good", "bad")]))
         assert [answer[0].label for answer in answers] == [p.label for p in direct.predict("topic", texts)]
+        assert answers[0].to_records()[0]["text"] == texts[0]
+        assert (await model.predict("tags", texts))[0].label == direct.predict("tags", texts)[0].label
+        assert await model.predict("topic", []) == [] and (await model.embed([])).shape == vectors[:0].shape
         np.testing.assert_allclose(vectors, direct.embed(texts), atol=2e-6)
         assert both["same"][0].label == direct.predict("same", [("good", "bad")])[0].label
         with pytest.raises(ConfigError, match='did you mean "topic"'):
             await model.predict("topik", ["x"])
-        with pytest.raises(ConfigError, match="found 1 texts, expected 2"):
+        with pytest.raises(ConfigError, match="found 'x', expected 2 texts"):
             await model.predict("same", ["x"])
         model.close()
+        async with pk.AsyncModel(direct) as other:
+            assert await other.predict("topic", texts[:1]) == answers[0]
 
     asyncio.run(run())

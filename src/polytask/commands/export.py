@@ -17,6 +17,7 @@ from polytask.data.tokenization import Tokenizer
 from polytask.export.onnx_folder import CHECK_ROWS, export_onnx, refuse_taken
 from polytask.export.sentence_transformers import export_sentence_transformers
 from polytask.export.transformers import export_transformers
+from polytask.model.hub import fetched_model, is_address
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of
 from polytask.tasks.task import ResolvedTask
 from polytask.training.build import read_data
@@ -29,10 +30,11 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
            quiet: bool = True, trust: bool = False) -> list[str]:
     """Write a run's best model for other programs; return the report, a sentence a line.
 
-    to: "onnx" (all tasks in one graph), "transformers" (one task as a sequence classifier) or
-    "sentence-transformers" (the embeddings, or one task as a CrossEncoder). check: a file whose rows are
-    compared; absent, the run's dev rows. rows: of each task, at most. trust: import the modules that the
-    folder names for components of someone's own.
+    run: a run, a model folder, or "hf://user/name[@revision]", which needs `out` and `check`. to: "onnx"
+    (all tasks in one graph), "transformers" (one task as a sequence classifier) or "sentence-transformers"
+    (the embeddings, or one task as a CrossEncoder). check: a file whose rows are compared; absent, the
+    run's dev rows. rows: of each task, at most. trust: import the modules that the folder names for
+    components of someone's own.
 
     Raises `ConfigError`, and writes nothing, where the result would not answer as the model does.
     """
@@ -42,20 +44,25 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
         raise ConfigError("--int8: belongs to --to onnx; other formats are in float32")
     if rows < 1:
         raise ConfigError(f"--rows: found {rows}, expected 1 or more")
-    with trusting(trust):
-        return _exported(run, to, out, task, int8, check, rows, quiet)
-
-
-def _exported(run: str | Path, to: str, out: str | Path | None, task: str | None, int8: bool,
-              check: str | Path | None, rows: int, quiet: bool) -> list[str]:
+    place = None if out is None else Path(out)
+    refuse_taken(place)
+    if is_address(run):
+        if place is None:
+            raise ConfigError(f"--out: is missing; {run} is a download, which nothing is written into")
+        run = fetched_model(str(run))
     source = model_folder_of(run)
     if source is None:
         raise RunError(f"{run}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
-    place = None if out is None else Path(out)
-    refuse_taken(place)
+    with trusting(trust):
+        return _exported(Path(run), source, to, place, task, int8, None if check is None else Path(check),
+                         rows, quiet)
+
+
+def _exported(run: Path, source: Path, to: str, place: Path | None, task: str | None, int8: bool,
+              check: Path | None, rows: int, quiet: bool) -> list[str]:
     held = load_model(source)
-    splits = check_rows(Path(run), held, None if check is None else Path(check), quiet)
+    splits = check_rows(run, held, check, quiet)
     if to == "onnx":
         with progress("exporting", quiet=quiet):
             checks = export_onnx(held, source, place, int8, splits, rows)

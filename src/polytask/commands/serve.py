@@ -10,9 +10,9 @@ from typing import Any
 from polytask.core.errors import MissingExtra
 
 
-def serve_runs(runs: Sequence[Path], config: Path | None, given: Mapping[str, Any],
+def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[str, Any],
                quiet: bool = False) -> None:
-    """Serve runs or model folders until a signal ends it.
+    """Serve runs, model folders or models on the hub until a signal ends it.
 
     `given` are settings of `ServeSettings`, over the environment's (`POLYTASK_PORT`) and the file's. Raises
     `MissingExtra` without the extra "serve", and a sentence for whatever cannot be served.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from polytask.commands.report import report_quietly
@@ -12,6 +13,7 @@ from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import trusting
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation
+from polytask.model.hub import is_commit
 from polytask.training.build import build
 from polytask.training.data_summary import data_summary, refuse_changed_data, refuse_changed_files
 from polytask.training.session import Result, Session, stop_signals
@@ -21,26 +23,42 @@ def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
           again: str | None = None, trust: bool = False) -> Result:
     """Train `run` in the folder `out`.
 
-    `again` is the command that goes on with it, told when it is interrupted. A finished run is left as it
+    `again` is the command that resumes it, told when it is interrupted. A finished run is left as it
     is. `trust`: a run that it starts from (encoder.checkpoint) may bring in modules of someone's own.
+    An encoder of the hub is recorded with its commit, and a resumed run starts from that commit.
     Raises `RunError` for a folder that is in use or of another config, and for data that have changed
     since the run began; `Interrupted`, `Diverged`, and what reading data and checkpoints raises.
     """
-    config = run.to_toml()
-    RunFolder.admits(out, config, resume)
+    if resume:
+        run = _at_recorded_commit(run, RunFolder(out))
+    RunFolder.admits(out, run.to_toml(), resume)
     if resume:
         refuse_changed_files(run, RunFolder(out))
         if RunFolder(out).results.is_file():
             return finished(RunFolder(out))
     with trusting(trust):
         built = build(run, quiet=quiet)  # before the folder is made: a refused run leaves nothing behind
-    with RunFolder.claimed(out, config, resume) as folder, stop_signals() as stopped:
+    run = built.run
+    with RunFolder.claimed(out, run.to_toml(), resume) as folder, stop_signals() as stopped:
         if resume:
             refuse_changed_data(built, folder)
         write_json(folder.data, data_summary(built))
         result = Session(run, built, folder, quiet, stopped, again).train()
         report_quietly(folder.path)
         return result
+
+
+def _at_recorded_commit(run: Run, folder: RunFolder) -> Run:
+    """Return the run with the commit of its encoder that the folder records, if it asks for no other."""
+    if not folder.config.is_file():
+        return run
+    encoder = folder.settings().get("encoder", {})
+    commit = encoder.get("revision")
+    same = encoder.get("checkpoint") == run.encoder.checkpoint and isinstance(commit, str)
+    asks = run.encoder.revision
+    if not same or (asks is not None and is_commit(asks)):
+        return run
+    return replace(run, encoder=replace(run.encoder, revision=commit))
 
 
 def finished(folder: RunFolder) -> Result:

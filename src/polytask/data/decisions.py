@@ -73,11 +73,13 @@ def named(labels: Labels, value: Any) -> Any:
     if labels.is_regression:
         return round(float(value), 4)
     if labels.kind == "multi-label":
-        names = [name for name, on in zip(labels.classes, value, strict=True) if on]
-        if any("|" in name for name in names):
-            return json.dumps(names, ensure_ascii=False)
-        return "|".join(names)
+        return joined_names([name for name, on in zip(labels.classes, value, strict=True) if on])
     return labels.classes[int(value)]
+
+
+def joined_names(names: list[str]) -> str:
+    """Return several labels with bars between their names; a JSON list where a name holds a bar itself."""
+    return json.dumps(names, ensure_ascii=False) if any("|" in name for name in names) else "|".join(names)
 
 
 def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,6 +23,8 @@ from polytask.data.decisions import Decision, named, probabilities
 from polytask.data.file_format import FileFormat
 from polytask.data.labels import Labels
 from polytask.data.tokenization import Tokenizer
+from polytask.inference.answers import Answers, Prediction
+from polytask.inference.estimator import TaskEstimator
 
 # Rows that are tokenized and answered at a time: enough to sort by length with little waste.
 CHUNK = 4096
@@ -55,16 +56,6 @@ class AnswerableTask(Protocol):
 OneTask = TypeVar("OneTask", bound=AnswerableTask)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a task says of a row: a class's name or a number, and the score behind it."""
-
-    label: Any
-    score: Any
-    probabilities: dict[str, float] | None = None
-    """Of each class, in their order; None for numbers."""
-
-
 class Predictor(ABC, Generic[OneTask]):
     """A model of several tasks, ready to answer. Thread-safe: nothing in it changes."""
 
@@ -92,28 +83,48 @@ class Predictor(ABC, Generic[OneTask]):
         """Return texts as rows of a task."""
         return self._library.unlabeled(self._checked(task, texts))
 
-    def predict(self, task: str, texts: Iterable[Text]) -> list[Prediction]:
+    def predict(self, task: str, texts: Iterable[Text]) -> Answers:
         """Return a prediction for each text, or pair of texts."""
         return self.predict_all([task], texts)[task]
 
-    def predict_all(self, tasks: Sequence[str], texts: Iterable[Text]) -> dict[str, list[Prediction]]:
+    def predict_all(self, tasks: Sequence[str], texts: Iterable[Text]) -> dict[str, Answers]:
         """Return the predictions of several tasks: task → one for each text, or pair of texts.
 
         Tasks that read their texts in the same way share one pass of the encoder over each text.
         """
         specs, given = [self.task(name) for name in tasks], listed_texts(texts)
-        made: dict[str, list[Prediction]] = {name: [] for name in tasks}
         rows: list[tuple[str, ...]] = []
         for spec in specs:
             rows = self._checked(spec, given)
-        for chunk in prefetch(self._library.unlabeled(part) for part in _cut(rows)):
-            for name, decision in self.decide(specs, chunk).items():
+        answers = {spec.name: Answers([], spec.name, spec.text, rows) for spec in specs}
+        for decisions in self._decided(specs, rows):
+            for name, decision in decisions.items():
                 labels = self.tasks[name].labels
-                made[name] += [Prediction(named(labels, label), score.tolist(),
-                                          probabilities(labels, decision, row))
-                               for row, (label, score) in enumerate(
-                                   zip(decision.labels, decision.scores, strict=True))]
-        return made
+                answers[name] += [Prediction(named(labels, label), score.tolist(),
+                                             probabilities(labels, decision, row))
+                                  for row, (label, score) in enumerate(
+                                      zip(decision.labels, decision.scores, strict=True))]
+        return answers
+
+    def decided(self, task: str, texts: Iterable[Text]) -> Decision:
+        """Return a task's labels, scores and probabilities of all texts as arrays (see `Decision`)."""
+        spec = self.task(task)
+        parts = [each[task] for each in self._decided([spec], self._checked(spec, listed_texts(texts)))]
+        if not parts:
+            return Decision(np.empty(0, dtype=np.int64), np.empty(0))
+        given = [part.probabilities for part in parts if part.probabilities is not None]
+        return Decision(np.concatenate([part.labels for part in parts]),
+                        np.concatenate([part.scores for part in parts]),
+                        np.concatenate(given) if given else None)
+
+    def estimator(self, task: str) -> TaskEstimator:
+        """Return a task under scikit-learn's names: `predict`, `predict_proba`, `classes_`."""
+        return TaskEstimator(self, task)
+
+    def _decided(self, specs: Sequence[OneTask],
+                 rows: list[tuple[str, ...]]) -> Iterator[dict[str, Decision]]:
+        for chunk in prefetch(self._library.unlabeled(part) for part in _cut(rows)):
+            yield self.decide(specs, chunk)
 
     def _checked(self, task: OneTask, texts: Sequence[Text]) -> list[tuple[str, ...]]:
         return text_rows(texts, len(task.text), f' for task "{task.name}"')

@@ -38,7 +38,7 @@ def load(folder: str | Path, engine: str = "torch", trust: bool = False) -> Pred
         raise ConfigError(f'engine: found "{engine}", expected torch, onnx or int8'
                           f"{nearest(engine, ENGINES)}")
     if is_address(folder):
-        folder = fetched_model(str(folder), graphs=engine != "torch")
+        folder = fetched_model(str(folder), engine)
     if engine == "torch":
         from polytask.inference.predictor import load as load_torch
 

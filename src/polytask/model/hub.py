@@ -6,6 +6,7 @@ What is fetched is JSON, safetensors, tokenizers and graphs, never a pickle. Nee
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,12 @@ MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.jso
                "sentence_bert_config.json", "config_sentence_transformers.json", "[0-9]_*/config.json",
                "[0-9]_*/model.safetensors", "tasks.json", "heads/*", "shared/*", "adapters/*", "README.md")
 GRAPH_FILES = ("onnx/model.onnx", "onnx/model_qint8.onnx")
+_BESIDE_GRAPHS = ("tokenizer.json", "tasks.json", "README.md")
+# What each engine needs; `serve --engine auto` looks at all of it before it chooses.
+_ENGINE_FILES = {"torch": (*MODEL_FILES, "*/tasks.json"), "onnx": (GRAPH_FILES[0], *_BESIDE_GRAPHS),
+                 "int8": (GRAPH_FILES[1], *_BESIDE_GRAPHS),
+                 "auto": (*MODEL_FILES, "*/tasks.json", *GRAPH_FILES)}
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def is_address(place: str | Path) -> bool:
@@ -34,9 +41,24 @@ def parsed(address: str) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def fetched(address: str, patterns: Sequence[str]) -> Path:
-    """Return the local folder of a repository's files that match; raise `CheckpointError` if it cannot."""
+def is_commit(revision: str) -> bool:
+    """Return whether a revision is a commit, which no push can move."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit whose files a folder of the hub's cache holds; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" and is_commit(folder.name) else None
+
+
+def fetched(address: str, patterns: Sequence[str], pinned: str | None = None) -> Path:
+    """Return the local folder of those files of a repository that match the patterns.
+
+    pinned: a revision that replaces the one in the address. Raises `CheckpointError` for what cannot be
+    downloaded.
+    """
     name, revision = parsed(address)
+    revision = pinned or revision
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -63,18 +85,25 @@ def fetched(address: str, patterns: Sequence[str]) -> Path:
     raise CheckpointError(f"{address}: {why}") from None
 
 
-def fetched_model(address: str, graphs: bool = False) -> Path:
-    """Return the local folder of a polytask model on the hub; `graphs`: of its exported graphs alone.
+def fetched_model(address: str, engine: str = "torch") -> Path:
+    """Return the local folder of a polytask model on the hub, with the files that an engine needs.
 
-    Raises `RunError` for a repository that is something else, and says what.
+    engine: "torch", "onnx", "int8", or "auto" for the files of all three.
+
+    Raises `RunError` for a repository that is something else, saying what it is, and for one without the
+    graph that the engine runs.
     """
-    wanted = (*GRAPH_FILES, "tokenizer.json", "tasks.json", "README.md") if graphs else MODEL_FILES
-    folder = fetched(address, wanted if graphs else (*wanted, "*/tasks.json"))
-    if not ModelPaths(folder).tasks.is_file():
-        if graphs:
+    folder = fetched(address, _ENGINE_FILES[engine])
+    paths = ModelPaths(folder)
+    if not paths.tasks.is_file():
+        if engine in ("onnx", "int8"):
             folder = fetched(address, MODEL_FILES)
-        raise RunError(f"{address}: is no model of polytask, it has no tasks.json; "
+        raise RunError(f"{address}: is not a polytask model, it has no {paths.tasks.name}; "
                        f"{described(folder, address)}")
+    graph = paths.graph(engine == "int8")
+    if engine in ("onnx", "int8") and not graph.is_file():
+        raise RunError(f"{address}: has no {graph.relative_to(folder)}; export a copy: polytask export "
+                       f"{address} --to onnx{' --int8' * (engine == 'int8')} --out FOLDER --check FILE")
     return folder
 
 

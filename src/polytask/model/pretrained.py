@@ -77,7 +77,7 @@ def _is_encoders(key: str, family: FlatFamily) -> bool:
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     """Return the local folder of a checkpoint; one of the hub is downloaded if need be."""
     if is_address(name):
-        return fetched(str(name), MODEL_FILES)
+        return fetched(str(name), MODEL_FILES, revision)
     folder = Path(name).expanduser()
     if name in PACKAGED and not folder.is_dir():
         return PACKAGED[str(name)].folder()

@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.errors import ConfigError, nearest
-from polytask.serve.batcher import Batcher, InputAnswer, WantedInput
-from polytask.serve.engine import ServedModel, TaskAnswer, TaskInfo
+from polytask.core.errors import ConfigError, MissingExtra, nearest
+from polytask.data.decisions import joined_names
+from polytask.inference.answers import Answers, Prediction
+from polytask.inference.contract import Predictor, Text, listed_texts, text_rows
+from polytask.serve.engine import TaskAnswer, TaskInfo
+from polytask.serve.engines import served
+
+try:
+    from polytask.serve.batcher import Batcher, InputAnswer, WantedInput
+except ModuleNotFoundError:
+    raise MissingExtra("AsyncModel", "serve") from None
 
 
 class AsyncModel:
-    """A model whose `predict`, `predict_all` and `embed` are coroutines.
+    """A model whose `predict`, `predict_all` and `embed` are coroutines; the answers are the model's own.
 
-    What is asked for at the same time is answered in one batch:
+    What is asked for at the same time is answered in one batch, each distinct text once:
 
-        model = AsyncModel(load_torch("runs/first", "first", threads=None))
-        first, second = await asyncio.gather(model.predict("sst", ["A gem."]), model.embed(["A gem."]))
+        async with AsyncModel(pk.load("runs/first")) as model:
+            first, second = await asyncio.gather(model.predict("sst", ["A gem."]), model.embed(["A gem."]))
     """
 
-    def __init__(self, model: ServedModel, max_batch_tokens: int = 2048, timeout: float = 60.0) -> None:
-        self.model, self.timeout = model, timeout
+    def __init__(self, model: Predictor[Any], max_batch_tokens: int = 2048, timeout: float = 60.0) -> None:
+        """timeout: seconds within which a call is answered; `TimeoutError` is raised after that."""
+        self.model, self.timeout = served(model), timeout
+        self._columns = {name: task.text for name, task in model.tasks.items()}
         self.batcher = Batcher(max_batch_tokens, max_queue=1 << 20, max_wait_ms=2.0)
 
-    async def predict(self, task: str, texts: Sequence[str | tuple[str, ...]]) -> list[TaskAnswer]:
-        """Return a task's answer to each text, or pair of texts."""
+    async def __aenter__(self) -> AsyncModel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    async def predict(self, task: str, texts: Iterable[Text]) -> Answers:
+        """Return a prediction for each text, or pair of texts."""
         return (await self.predict_all([task], texts))[task]
 
-    async def predict_all(self, tasks: Sequence[str],
-                          texts: Sequence[str | tuple[str, ...]]) -> dict[str, list[TaskAnswer]]:
-        """Return the answers of several tasks: one pass of the encoder where they read alike."""
-        infos = [self._task(name) for name in tasks]
-        answers = await self._answers(texts, infos, embed=False)
-        return {name: [each.tasks[name] for each in answers] for name in tasks}
+    async def predict_all(self, tasks: Sequence[str], texts: Iterable[Text]) -> dict[str, Answers]:
+        """Return the predictions of several tasks: one pass of the encoder where they read alike."""
+        infos, given = [self._task(name) for name in tasks], listed_texts(texts)
+        rows: list[tuple[str, ...]] = []
+        for info in infos:
+            rows = text_rows(given, info.texts, f' for task "{info.name}"')
+        answers = await self._answers(rows, infos, embed=False)
+        return {name: Answers([_prediction(each.tasks[name]) for each in answers], name,
+                              self._columns[name], rows) for name in tasks}
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vector of each text: (texts, width)."""
-        answers = await self._answers(texts, [], embed=True)
-        return np.stack([each.vector for each in answers if each.vector is not None])
+    async def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Return the vector of each text: (texts, width) float32."""
+        rows = text_rows(listed_texts(texts), 1, "")
+        vectors = [each.vector for each in await self._answers(rows, [], embed=True)]
+        found = [each for each in vectors if each is not None]
+        return np.stack(found) if found else np.zeros((0, self.model.width), np.float32)
 
     def close(self) -> None:
         """Answer what waits and end the thread."""
@@ -52,14 +73,10 @@ class AsyncModel:
             raise ConfigError(f'"{name}" is no task of {self.model.name}{nearest(name, self.model.tasks)}')
         return self.model.tasks[name]
 
-    async def _answers(self, texts: Sequence[Any], tasks: Sequence[TaskInfo],
+    async def _answers(self, rows: Sequence[tuple[str, ...]], tasks: Sequence[TaskInfo],
                        embed: bool) -> list[InputAnswer]:
-        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        for place, row in enumerate(rows):
-            for task in tasks:
-                if len(row) != task.texts:
-                    raise ConfigError(f'texts[{place}]: found {len(row)} texts, expected {task.texts} for '
-                                      f'task "{task.name}"')
+        if not rows:
+            return []
         encoded = await asyncio.to_thread(self.model.tokenize, rows)
         layouts: dict[Any, list[str]] = {}
         for task in tasks:
@@ -75,3 +92,8 @@ class AsyncModel:
             merged[place].tasks |= answer.tasks
             merged[place].vector = answer.vector
         return merged
+
+
+def _prediction(answer: TaskAnswer) -> Prediction:
+    label = joined_names(answer.label) if isinstance(answer.label, list) else answer.label
+    return Prediction(label, answer.score, answer.probabilities)

@@ -1,14 +1,19 @@
-"""Which engine computes a folder's answers."""
+"""Which engine computes the answers of a folder, or of a loaded model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from polytask.core.paths import ModelPaths, RunPaths
+from polytask.inference.contract import Predictor
+from polytask.inference.onnx_model import OnnxModel
 from polytask.serve.engine import ServedModel
-from polytask.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from polytask.serve.settings import ServeSettings
 
 
 def loader(settings: ServeSettings) -> Callable[[Path, str], ServedModel]:
@@ -24,6 +29,21 @@ def loader(settings: ServeSettings) -> Callable[[Path, str], ServedModel]:
         return load_graph(folder, name, engine, settings.threads)
 
     return load
+
+
+def served(model: Predictor[Any]) -> ServedModel:
+    """Return a loaded model as one that answers batches, by the engine that it was loaded with."""
+    name = model.folder.resolve().name
+    if isinstance(model, OnnxModel):
+        from polytask.data.tokenization import Tokenizer
+        from polytask.serve.onnx_engine import OnnxEngine
+
+        return OnnxEngine(model, Tokenizer(model.tokenizer_file), name, "onnx")
+    from polytask.inference.predictor import Model
+    from polytask.serve.torch_engine import TorchEngine
+
+    assert isinstance(model, Model)
+    return TorchEngine(model, name)
 
 
 def _fastest(folder: Path) -> str:

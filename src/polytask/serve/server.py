@@ -16,6 +16,7 @@ import uvicorn
 
 from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.core.paths import ModelPaths, RunPaths
+from polytask.model.hub import fetched_model, is_address, parsed
 from polytask.serve.app import create_app
 from polytask.serve.counters import Counters
 from polytask.serve.engine import ServedModel
@@ -52,26 +53,30 @@ class OrderlyServer(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def names_of(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return the models' names, those of their folders; refuse two of one name."""
-    names: dict[str, Path] = {}
-    for folder in folders:
-        name = folder.resolve().name
-        if name in names:
-            raise ConfigError(f'{folder}: another model is called "{name}" too; expected folders of '
+def named_folders(runs: Sequence[str | Path], engine: str) -> dict[str, Path]:
+    """Return the folder of each model by its name: that of the folder, or of the repository on the hub.
+
+    Raises `ConfigError` for two models of one name, and what `fetched_model` raises.
+    """
+    folders: dict[str, Path] = {}
+    for run in runs:
+        name = parsed(str(run))[0].split("/")[1] if is_address(run) else Path(run).resolve().name
+        if name in folders:
+            raise ConfigError(f'{run}: another model is called "{name}" too; expected folders of '
                               "different names")
-        names[name] = folder
-    return names
+        folders[name] = fetched_model(str(run), engine) if is_address(run) else Path(run)
+    return folders
 
 
-def serve(folders: Sequence[Path], settings: ServeSettings, keys: Sequence[bytes], load: Loader,
+def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[bytes], load: Loader,
           started: Callable[[str], None] | None = None) -> None:
     """Serve models until a signal ends it. Everything that can be refused is, before the port is open.
 
     `started` is told the address. Raises `RunError`, `ConfigError` and `CheckpointError` for a folder that
     cannot be served, `RunError` for a port that is taken.
     """
-    models = [load(folder, name) for name, folder in names_of(folders).items()]
+    folders = named_folders(runs, settings.engine)
+    models = [load(folder, name) for name, folder in folders.items()]
     service = Service(models, settings, Counters())
     listening = _bound(settings)
     if settings.log != "none":
@@ -83,7 +88,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings, keys: Sequence[bytes
     server = OrderlyServer(config, lambda: setattr(service, "draining", True))
     ended = threading.Event()
     if settings.reload_seconds:
-        watch = FolderWatch(service, names_of(folders), load)
+        watch = FolderWatch(service, folders, load)
         threading.Thread(target=watch.run, args=(settings.reload_seconds, ended), daemon=True,
                          name="polytask-reload").start()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from polytask.evaluation.evaluate import Evaluation
 from polytask.learn.phase_plan import never_drawn, phases_of
 from polytask.learn.training_set import TrainingSet
 from polytask.model.encoders import load_any
-from polytask.model.hub import is_address
+from polytask.model.hub import commit_of, is_address
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.model.pretrained import checkpoint_folder, default_pooling
@@ -41,6 +41,7 @@ class Built:
     """Everything that a training or a check of a run needs."""
 
     run: Run
+    """Its settings; `encoder.revision` is the commit, where the encoder came from the hub."""
     model: MultiTask
     tasks: dict[str, ResolvedTask]
     data: dict[str, TaskData]
@@ -151,6 +152,7 @@ def build(run: Run, quiet: bool = False) -> Built:
     training_set = TrainingSet(tasks, data)
     notes += [note for each in data.values() for note in each.notes if note not in notes]
     notes += [*too_little_notes(data), *starved_notes(run, training_set.rows)]
+    run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
     return Built(run, model, tasks, data, training_set, start.tokenizer, notes)
 
 
@@ -173,17 +175,21 @@ class Start:
     """What the encoder was trained with."""
     notes: list[str]
     known: ModelFolder | None = None
+    commit: str | None = None
+    """The commit of the hub that it was downloaded at."""
 
 
 def starting_point(run: Run) -> Start:
     """Read what `encoder.checkpoint` names, once."""
     settings = run.encoder
-    place = settings.checkpoint
-    if is_address(place):  # a model of polytask there is gone on with, an encoder started from
-        place = str(checkpoint_folder(place))
+    place, commit = settings.checkpoint, None
+    if is_address(place):  # training continues from a polytask model there, and starts from a plain encoder
+        folder = checkpoint_folder(place, settings.revision)
+        place, commit = str(folder), commit_of(folder)
     if (source := model_folder_of(place)) is not None:
         known = load_model(source, settings.dropout)
-        return Start(known.release_encoder(), known.tokenizer, known.pooling, known.notes, known)
+        return Start(known.release_encoder(), known.tokenizer, known.pooling, known.notes, known, commit)
     folder = checkpoint_folder(place, settings.revision)
     encoder, tokenizer, notes = load_any(folder, settings.dropout)
-    return Start(encoder, tokenizer, pooling.read(default_pooling(folder)), notes)
+    return Start(encoder, tokenizer, pooling.read(default_pooling(folder)), notes,
+                 commit=commit or commit_of(folder))
