@@ -59,6 +59,11 @@ class Encoder:
     """Dropout in the encoder; absent: the checkpoint's own."""
     trainable: Literal["full", "frozen"] | tuple[int, ...] = "full"
     """What of the encoder is trained: all, nothing, or the layers listed (counted from 0)."""
+    keep_frozen: Literal["fp32", "fp16", "no"] = "fp32"
+    """How the layers below the lowest trained one run: "fp32" and "fp16" once a text, their states kept on
+    disk in that precision and their dropout off; "no": at every pass, with dropout."""
+    keep_frozen_gb: Annotated[float, Field(ge=0)] = 8.0
+    """Gigabytes of disk that kept states may take; where they need more, those layers run at every pass."""
     adapter: OneAdapter | None = None
     """Task-specific or low-rank pieces inside the encoder."""
 

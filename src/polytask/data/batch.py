@@ -30,16 +30,26 @@ class Span:
 
 
 @dataclass(frozen=True)
+class LowerStates:
+    """What the first `depth` layers made of a batch's tokens: (tokens, width) float32."""
+
+    depth: int
+    states: Tensor
+
+
+@dataclass(frozen=True)
 class TokenBatch:
     """`ids` and `segments` (tokens,) int64, and `lengths` (sequences), a tuple of Python integers.
 
-    Lengths stay on the host: attention groups sequences by them without asking the device.
+    Lengths stay on the host: attention groups sequences by them without asking the device. Where `lower`
+    is given, the encoder goes on from these states.
     """
 
     ids: Tensor
     segments: Tensor
     lengths: tuple[int, ...]
     spans: tuple[Span, ...] = ()
+    lower: LowerStates | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -74,10 +84,13 @@ class TokenBatch:
         """Return the part of one span as a batch of its own."""
         moved = Span(span.task, span.rows, slice(0, span.sequences.stop - span.sequences.start),
                      slice(0, span.tokens.stop - span.tokens.start))
+        lower = self.lower and LowerStates(self.lower.depth, self.lower.states[span.tokens])
         return TokenBatch(self.ids[span.tokens], self.segments[span.tokens],
-                          self.lengths[span.sequences], (moved,))
+                          self.lengths[span.sequences], (moved,), lower)
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """Return the batch on a device."""
+        lower = self.lower and LowerStates(
+            self.lower.depth, self.lower.states.to(device, non_blocking=True))
         return TokenBatch(self.ids.to(device, non_blocking=True),
-                          self.segments.to(device, non_blocking=True), self.lengths, self.spans)
+                          self.segments.to(device, non_blocking=True), self.lengths, self.spans, lower)

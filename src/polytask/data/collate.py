@@ -162,7 +162,7 @@ def lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, 
         _copy(ids, at, selection.columns[0], rows, kept[:, 0])
         _copy(ids, seconds, selection.columns[1], rows, kept[:, 1])
         if layout.segments and special_tokens.second:
-            segments[_ranges(seconds, ends - seconds)] = special_tokens.second
+            segments[ranges(seconds, ends - seconds)] = special_tokens.second
     else:
         for k in range(layout.sequences):
             column = selection.columns[min(k, len(selection.columns) - 1)]
@@ -178,10 +178,10 @@ def _put(ids: Integers, at: Integers, tokens: tuple[int, ...]) -> None:
 def _copy(ids: Integers, at: Integers, column: TokenColumn, rows: Integers,
           lengths: Integers) -> None:
     """Copy the first `lengths` tokens of rows of a column to the places `at`."""
-    ids[_ranges(at, lengths)] = column.ids[_ranges(column.offsets[rows], lengths)]
+    ids[ranges(at, lengths)] = column.ids[ranges(column.offsets[rows], lengths)]
 
 
-def _ranges(starts: Integers, lengths: Integers) -> Integers:
+def ranges(starts: Integers, lengths: Integers) -> Integers:
     """Return start, start + 1, …, start + length - 1 for each of them, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0

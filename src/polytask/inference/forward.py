@@ -13,6 +13,7 @@ from torch import Tensor
 
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import Progress, Silent
+from polytask.data.batch import TokenBatch
 from polytask.data.collate import InputLayout, by_length, collate
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision, Threshold
@@ -124,9 +125,13 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
     model.eval()
     progress.total(len(rows))
     lengths = split.lengths(layout).kept[rows].sum(axis=1)
-    batches = ((places, collate([split.select(first.name, layout, rows[places])], split.special_tokens))
-               for places in by_length(lengths, BATCH_TOKENS.get(device.type, 65536)))
-    for places, batch in prefetch(batches):
+
+    def batch_of(places: Integers) -> TokenBatch:
+        batch = collate([split.select(first.name, layout, rows[places])], split.special_tokens)
+        return batch if model.kept is None else model.kept.attach(batch, split, layout, rows[places])
+
+    places_by_batch = by_length(lengths, BATCH_TOKENS.get(device.type, 65536))
+    for places, batch in prefetch((places, batch_of(places)) for places in places_by_batch):
         batch = batch.to(device)
         with torch.inference_mode(), autocast_of(model):
             hidden = model.encoder(batch)

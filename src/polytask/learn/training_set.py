@@ -15,6 +15,7 @@ from polytask.data.dataset import Split, TaskData
 from polytask.data.labels import Labels
 from polytask.data.tables import Integers
 from polytask.losses.contract import total
+from polytask.model.multitask import StateKeeper
 from polytask.model.output import Output
 from polytask.tasks.task import ResolvedTask
 
@@ -24,6 +25,7 @@ class TrainingSet:
 
     def __init__(self, tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData]) -> None:
         self.tasks = dict(tasks)
+        self.kept: StateKeeper | None = None
         self.splits: dict[str, Split] = {name: data[name].train for name in tasks}
         self.rows = {name: len(split) for name, split in self.splits.items()}
         self.labels: dict[str, Labels] = {name: task.head.target_labels(task.labels)
@@ -45,8 +47,12 @@ class TrainingSet:
         """Return the flat batch of some draws and the target of each."""
         parts = [self.splits[task].select(task, self._layouts[task], rows) for task, rows in draws]
         special_tokens = self.splits[draws[0][0]].special_tokens
-        return collate(parts, special_tokens), [self._targets[task][torch.from_numpy(rows)]
-                                          for task, rows in draws]
+        batch = collate(parts, special_tokens)
+        if self.kept is not None:
+            batch = self.kept.attach_all(batch, [(self.splits[task], self._layouts[task], rows)
+                                                 for task, rows in draws])
+        return batch, [self._targets[task][torch.from_numpy(rows)]
+                       for task, rows in draws]
 
     def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
         """Return the weighted sum of a task's losses: 0-dim."""

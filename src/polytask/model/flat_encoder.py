@@ -201,14 +201,22 @@ class FlatEncoder(nn.Module):
         self._run(batch, None, maps=maps)
         return maps
 
+    def lower(self, batch: TokenBatch, depth: int) -> Tensor:
+        """Return what the first `depth` layers make of a batch: (T, W), `LowerStates` for later passes."""
+        return self._run(batch, None, depth=depth)
+
     def _run(self, batch: TokenBatch, words: Tensor | None, states: list[Tensor] | None = None,
-             maps: list[list[Tensor]] | None = None) -> Tensor:
+             maps: list[list[Tensor]] | None = None, depth: int | None = None) -> Tensor:
         longest = max(batch.lengths, default=0)
         if longest > self.max_length:
             raise ConfigError(f"data.max_length: found a sequence of {longest} tokens, expected at "
                               f"most {self.max_length}, the encoder's number of positions")
-        words = self.embed(batch) if words is None else words
-        x: Tensor = self.embeddings(words, batch.segments, batch.positions)
+        begin = 0
+        if words is None and batch.lower is not None and states is None and maps is None:
+            begin, x = batch.lower.depth, batch.lower.states
+        else:
+            words = self.embed(batch) if words is None else words
+            x = self.embeddings(words, batch.segments, batch.positions)
         positions = self.positions(batch.positions, longest)
 
         def mix(k: int, attention: Any, qkv: Tensor) -> Tensor:
@@ -218,12 +226,15 @@ class FlatEncoder(nn.Module):
                 maps.append(attention_maps(qkv, batch.lengths, attention.heads, scoring))
             return attend(qkv, batch.lengths, attention.heads, attention.dropout.now, scoring)
 
-        return self._through(x, mix, batch, states)
+        return self._through(x, mix, batch, states, begin, depth)
 
     def _through(self, x: Tensor, mix: Mix, batch: TokenBatch | None,
-                 states: list[Tensor] | None = None) -> Tensor:
-        """Pass the embeddings' output through all layers; without `batch`, without the adapter."""
-        for k in range(self.num_layers):
+                 states: list[Tensor] | None = None, begin: int = 0, end: int | None = None) -> Tensor:
+        """Pass states through the layers from `begin` to `end` (absent: all, and the last norm).
+
+        Without `batch`, without the adapter.
+        """
+        for k in range(begin, self.num_layers if end is None else end):
             layer = self.layer(k)
             if states is not None:
                 states.append(x)
@@ -237,6 +248,8 @@ class FlatEncoder(nn.Module):
                 return gain
 
             x = layer(x, attended, None if self.adapter is None or batch is None else added)
+        if end is not None:
+            return x
         x = self.final(x)
         if states is not None:
             states.append(x)

@@ -9,13 +9,16 @@ What two tasks share lies in `encoder` and `shared`; what is a task's own in `ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError
 from polytask.data.batch import Span, TokenBatch
+from polytask.data.collate import InputLayout
+from polytask.data.dataset import Split
 from polytask.data.labels import Labels
+from polytask.data.tables import Integers
 from polytask.model.heads.contract import Head
 from polytask.model.output import Output
 from polytask.model.pairings.contract import Pairing
@@ -30,6 +33,16 @@ def pair_problem(head: Head, pairing: Pairing) -> str | None:
     remedy = 'pairing = "bi_encoder"' if pairing.texts == 2 else 'head = "linear"'
     return (f'"{head.name}" compares two vectors, but pairing "{pairing.name}" gives one; '
             f"set {remedy}")
+
+
+class StateKeeper(Protocol):
+    """Knows what the frozen layers made of some rows (`inference.kept_states`)."""
+
+    def attach(self, batch: TokenBatch, split: Split, layout: InputLayout,
+               rows: Integers) -> TokenBatch: ...
+
+    def attach_all(self, batch: TokenBatch,
+                   draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch: ...
 
 
 class TaskHead(nn.Module):
@@ -65,6 +78,7 @@ class MultiTask(nn.Module):
         self.encoder: Any = encoder
         self.task_heads = nn.ModuleDict(task_heads)
         self.shared = nn.ModuleDict() if shared is None else shared
+        self.kept: StateKeeper | None = None  # while a training with frozen layers lasts
         self.precision: Precision = "auto"  # of evaluations and predictions; the training sets its own
 
     @property

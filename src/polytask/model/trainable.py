@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from polytask.core.errors import ConfigError, nearest
+from polytask.model.dropout import Dropout
 
 Trainable = Literal["full", "frozen"] | tuple[int, ...]
 Rates = Mapping[str, float]
@@ -107,6 +108,21 @@ def set_trainable(model: Any, encoder: Trainable = "full") -> None:
     low_rank = any(".lora_" in name for name in named)
     for name, parameter in named.items():
         parameter.requires_grad_(trains(name, encoder, model.encoder.layer_of(name), low_rank))
+
+
+def frozen_depth(encoder: Any) -> int:
+    """Return how many of the first layers, with the embeddings, no gradient reaches or passes through."""
+    trained = [0 if name.startswith("adapter.") else encoder.layer_of(name)
+               for name, parameter in encoder.named_parameters() if parameter.requires_grad]
+    return min(max(min(trained, default=encoder.num_layers + 1) - 1, 0), int(encoder.num_layers))
+
+
+def quiet_frozen_layers(encoder: Any, depth: int) -> None:
+    """Switch off the dropout of the embeddings and of the first `depth` layers."""
+    for part in [encoder.embeddings, *(encoder.layer(k) for k in range(depth))]:
+        for module in part.modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0
 
 
 def layer_rates(encoder: Any, layer_decay: float, rates: Rates) -> dict[str, float]:

@@ -23,6 +23,7 @@ from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.card import card
 from polytask.evaluation.evaluate import Evaluation
+from polytask.inference.kept_states import kept_depth
 from polytask.learn.phase_plan import never_drawn, phases_of
 from polytask.learn.training_set import TrainingSet
 from polytask.model.encoders import load_any
@@ -30,7 +31,7 @@ from polytask.model.hub import commit_of, is_address
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.model.pretrained import checkpoint_folder, default_pooling
-from polytask.model.trainable import set_trainable
+from polytask.model.trainable import quiet_frozen_layers, set_trainable
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, warm_start
 from polytask.tasks.task import ResolvedTask, resolve
 from polytask.validate import Known, validate
@@ -147,6 +148,7 @@ def build(run: Run, quiet: bool = False) -> Built:
     if start.known is not None:
         notes += [f"{run.encoder.checkpoint}: {said}" for said in warm_start(model, tasks, start.known)]
     set_trainable(model, run.encoder.trainable)
+    quiet_frozen_layers(model.encoder, kept_depth(run.encoder.keep_frozen, model))
     validate(run, Known(data, model=model))  # its encoder carries the adapter now, and was judged before
     model.to(device())
     training_set = TrainingSet(tasks, data)

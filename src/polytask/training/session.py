@@ -20,10 +20,12 @@ from polytask.core.errors import Diverged, Interrupted
 from polytask.core.events import EventLog
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
+from polytask.data.cache import Cache
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, shown
 from polytask.evaluation.linear_baseline import baselines
 from polytask.inference.forward import encode_once
+from polytask.inference.kept_states import KeptStates, kept_depth
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
@@ -82,6 +84,9 @@ class Session:
             sys.stderr.writelines(f"note: {said}\n" for said in built.training_notes())
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
+            kept = None if pooled else self._kept(bar)
+        if kept is not None and not self.quiet:
+            sys.stderr.write(f"note: {kept.note()}\n")
         trainer = Trainer(built.model, built.training_set, run.train, run.seed,
                           self._evaluate, self._keep, pooled)
         with closing(EventLog(self.folder.events)) as log:
@@ -116,6 +121,21 @@ class Session:
         return {name: encode_once(self.built.model, self.built.tasks[name],
                                   self.built.data[name].train, bar)
                 for name in self.built.tasks}
+
+    def _kept(self, bar: Progress) -> KeptStates | None:
+        """With frozen layers below trained ones every text goes through them once, here."""
+        built, settings = self.built, self.run.encoder
+        depth = kept_depth(settings.keep_frozen, built.model)
+        if not depth:
+            return None
+        folder = Cache(self.run.data.cache).folder
+        kept = KeptStates(built.model, depth, settings.keep_frozen, settings.keep_frozen_gb, folder)
+        for part in ("train", "dev"):
+            for name, layout in built.layouts().items():
+                if (split := built.data[name].splits.get(part)) is not None:
+                    kept.keep(name, split, layout, bar)
+        built.model.kept = built.training_set.kept = kept
+        return kept
 
     def _restore(self, trainer: Trainer, log: EventLog) -> None:
         if self.folder.checkpoint.is_dir():
