@@ -98,7 +98,7 @@ class KeptStates:
         states = torch.from_numpy(np.concatenate(parts)).float()
         return replace(batch, lower=LowerStates(self.depth, states))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> KeptStates:
+    def __deepcopy__(self, _: dict[int, Any]) -> KeptStates:
         return self  # a copy of the model reads the same files
 
     def note(self) -> str:
