@@ -11,6 +11,7 @@ import pytest
 from polytask.core.errors import DataError
 from polytask.data.file_format import FileFormat
 from polytask.data.formats import kind_of, parse, record_source
+from polytask.data.tables import read_table
 from polytask.data.text_lines import MAX_LINE
 
 
@@ -36,8 +37,10 @@ def test_encodings_are_told(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for encoding in ("latin-1", "cp1252", "utf-16", "utf-16-le"):
         path.write_bytes("text,label\ncafé,1\nnaïve,0\n".encode(encoding))
-        writer = parse(path, FileFormat(encoding=encoding))
-        assert bytes(writer.cells[0]).decode() == "cafénaïve", encoding
+        folder = tmp_path / encoding
+        folder.mkdir()
+        parse(path, FileFormat(encoding=encoding)).write(folder)
+        assert read_table(folder, "t.csv", "").column("text").texts() == ["café", "naïve"], encoding
     path.write_bytes("text,label\ncafé,1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r't\.csv:2: is not UTF-8 text .* encoding = "latin-1"'):
         parse(path)

@@ -233,4 +233,6 @@ def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Row
 
 
 def _drawn(rows: Rows, limit: int | None, seed: int) -> Rows:
+    if limit is None or limit >= len(rows):
+        return rows  # itself, for it knows its labels already
     return taken(rows, draw(len(rows), limit, seed))

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import DataError, listed, nearest
-from polytask.data.cache import open_array, write_array
+from polytask.data.cache import growing_array, open_array, write_array
 
 Refusal = tuple[int, str]
 Integers = NDArray[np.int64]
 
-# Which bytes are characters of ASCII that are no white space.
-_VISIBLE = np.array([byte < 0x80 and not chr(byte).isspace() for byte in range(256)])
+# Which bytes begin a character of white space in UTF-8.
+_MAY_BE_BLANK = np.zeros(256, dtype=np.bool_)
+_MAY_BE_BLANK[[chr(code).encode()[0] for code in range(0x3001) if chr(code).isspace()]] = True
 
 # How much of a file's columns a message shows.
 _NAME_SHOWN, _NAMES_SHOWN = 40, 20
+
+_ROWS_AT_ONCE = 4096
 
 # Raised when tables are written otherwise; old cache entries are then not found.
 VERSION = 2
@@ -70,23 +73,21 @@ class Column:
         at = self.offsets[start:stop + 1].tolist()
         first = at[0] if at else 0
         block = self.cells[first:at[-1]].tobytes() if at else b""
-        for begin, end in pairwise(at):
-            yield block[begin - first:end - first].decode()
+        if block.isascii():  # its characters stand where its bytes do
+            text = block.decode()
+            yield from (text[begin - first:end - first] for begin, end in pairwise(at))
+        else:
+            yield from (block[begin - first:end - first].decode() for begin, end in pairwise(at))
 
     @cached_property
     def blank(self) -> NDArray[np.bool_]:
         """Which cells hold nothing but white space, of Unicode too: (rows,)."""
-        ascii_, beyond = self._without(_VISIBLE[self.cells]), self._without(self.cells >= 0x80)
-        blank: NDArray[np.bool_] = ascii_ & beyond
-        for row in np.flatnonzero(ascii_ & ~beyond).tolist():
+        starts = self.offsets[:-1]
+        blank: NDArray[np.bool_] = starts == self.offsets[1:]
+        filled = np.flatnonzero(~blank)
+        for row in filled[_MAY_BE_BLANK[self.cells[starts[filled]]]].tolist():
             blank[row] = not self[row].strip()
         return blank
-
-    def _without(self, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which cells have no marked byte: (rows,)."""
-        seen = np.zeros(len(marked) + 1, dtype=np.int64)
-        np.cumsum(marked, out=seen[1:])
-        return seen[self.offsets[1:]] == seen[self.offsets[:-1]]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -161,16 +162,32 @@ class TableWriter:
         self.nested = array("q")
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
+        self._pending: list[Sequence[str]] = []
 
     def add(self, line: int, fields: Sequence[str]) -> None:
         """Take a row: as many fields as there are columns."""
-        for cells, ends, text in zip(self.cells, self.ends, fields, strict=True):
-            cells += text.encode("utf-8", "replace")
-            ends.append(len(cells))
-        if Nested in map(type, fields):
-            start = len(self.lines) * len(self.columns)
-            self.nested.extend(start + column for column, text in enumerate(fields) if type(text) is Nested)
+        self._pending.append(fields)
         self.lines.append(line)
+        if len(self._pending) >= _ROWS_AT_ONCE:
+            self._take_pending()
+
+    def _take_pending(self) -> None:
+        """Append the pending rows column by column, which is several times cheaper than row by row."""
+        rows, self._pending = self._pending, []
+        first = len(self.lines) - len(rows)
+        for column, texts in enumerate(zip(*rows, strict=True)):
+            cells, ends = self.cells[column], self.ends[column]
+            joined = "".join(texts)
+            if joined.isascii():
+                encoded, lengths = joined.encode(), map(len, texts)
+            else:
+                each = [text.encode("utf-8", "replace") for text in texts]
+                encoded, lengths = b"".join(each), map(len, each)
+            ends.extend(islice(accumulate(lengths, initial=len(cells)), 1, None))
+            cells += encoded
+            if Nested in set(map(type, texts)):
+                self.nested.extend((first + row) * len(self.columns) + column
+                                   for row, text in enumerate(texts) if type(text) is Nested)
 
     def refuse(self, line: int, reason: str) -> None:
         """Count a line that is no row."""
@@ -178,15 +195,17 @@ class TableWriter:
 
     def write(self, folder: Path) -> None:
         """Write what was gathered."""
+        self._take_pending()
         rows, offsets, start = len(self.lines), [], 0
         for ends in self.ends:
             offsets.append(np.concatenate([[0], np.frombuffer(ends, dtype=np.int64)]) + start)
             start += int(ends[-1]) if rows else 0
         write_array(folder / "lines.npy", np.frombuffer(self.lines, dtype=np.int64))
         write_array(folder / "offsets.npy", np.array(offsets, dtype=np.int64))
-        write_array(folder / "cells.npy",
-                    np.frombuffer(b"".join(self.cells) or b"\0", dtype=np.uint8))
-        write_array(folder / "nested.npy", np.frombuffer(self.nested, dtype=np.int64))
+        with growing_array(folder / "cells.npy", np.uint8) as append:  # never two copies in memory
+            for cells in self.cells if start else [bytearray(1)]:
+                append(np.frombuffer(cells, dtype=np.uint8))
+        write_array(folder / "nested.npy", np.sort(np.frombuffer(self.nested, dtype=np.int64)))
         about = {"version": VERSION, "columns": self.columns, "refused": self.refused, "rows": rows,
                  "notes": self.notes}
         (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from polytask.core.errors import CheckpointError
 from polytask.data.cache import Cache, growing_array, open_array, write_array
 from polytask.data.tables import Column
+from polytask.data.word_memo import WordMemo, splits_at_blanks
 
 # Raised when token columns are written otherwise; old cache entries are then not found.
 VERSION = 1
 _CHUNK = 4096
+# So many texts at once repeat enough words for each to be looked up.
+_MANY = 256
 
 TextProgress = Callable[[int, int], None]
 """Called with the texts done and the texts there are."""
@@ -117,12 +121,20 @@ class Tokenizer:
         encode = getattr(self.inner, "encode_batch_fast", self.inner.encode_batch)
         return [found.ids for found in encode(list(texts), add_special_tokens=False)]
 
+    @cached_property
+    def _words(self) -> WordMemo | None:
+        return WordMemo(self.encode) if splits_at_blanks(self.inner) else None
+
     def column(self, texts: Sequence[str]) -> TokenColumn:
-        """Return the token column of texts that come from no file."""
-        found = self.encode(texts)
-        offsets = np.zeros(len(found) + 1, dtype=np.int64)
-        np.cumsum([len(ids) for ids in found], out=offsets[1:])
-        flat = np.fromiter((token for ids in found for token in ids), np.int32, int(offsets[-1]))
+        """Return the token column of some texts: (tokens,), and where each text's begin."""
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        if self._words is not None and len(texts) >= _MANY:
+            flat, lengths = self._words.ids(texts)
+        else:
+            found = self.encode(texts)
+            lengths = np.fromiter(map(len, found), np.int64, len(found))
+            flat = np.fromiter(chain.from_iterable(found), np.int32, int(lengths.sum()))
+        np.cumsum(lengths, out=offsets[1:])
         return TokenColumn(flat, offsets)
 
 
