@@ -25,6 +25,7 @@ from polytask.metrics import (
     metric,
     metrics_problem,
     overall,
+    shown_scores,
 )
 
 FIVE = Labels("classes", ("0", "1", "2", "3", "4"))
@@ -280,6 +281,21 @@ RESULTS = {
 
 
 @pytest.mark.technique("T-5", "P-21", "S-23", "G-32")
+@pytest.mark.parametrize(("formula", "tasks", "shown"), [
+    ("default", {"a": ["accuracy"], "b": ["macro_f1"]}, ["default"]),
+    ("default", {"a": ["accuracy"], "b": ["pearson"]}, ["default", "mean"]),
+    ("default", {"a": ["accuracy"], "b": ["mae"]}, ["default"]),
+    ("mean", {"a": ["accuracy"], "b": ["pearson"]}, ["mean"]),
+    ("cs224n", {"a": ["accuracy"], "b": ["pearson"]}, ["cs224n", "mean"]),
+    ("cs224n", {"a": ["accuracy"], "b": ["accuracy"]}, ["cs224n"]),
+    ("a.accuracy", {"a": ["accuracy"], "b": ["accuracy"]}, ["a.accuracy", "mean"]),
+    ("c.accuracy", {"a": ["accuracy"]}, ["mean"]),
+])
+def test_the_scores_shown_are_the_runs_own_and_the_mean(formula: str, tasks: dict[str, list[str]],
+                                                        shown: list[str]) -> None:
+    assert shown_scores(formula, tasks) == shown
+
+
 def test_cs224n_and_mean_are_those_of_design() -> None:
     r = 0.851
     cs224n = (0.534 + 0.889 + (1 + r) / 2) / 3

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from polytask.metrics import check_formula
-from polytask.studies.statistics import RESAMPLES, Scored, _scores
+from polytask.studies.statistics import RESAMPLES, Scored, _scores, less_is_better, overall_formulas
 
 
 def test_resampled_scores_agree_with_numpy() -> None:
@@ -61,3 +61,15 @@ def test_of_errors_less_is_better() -> None:
     assert check_formula("sts.mae", {"sts": ["mae"]}) == (
         '"sts.mae" is an error, of which less is better; set score = "-sts.mae"')
     assert check_formula("-sts.mae", {"sts": ["mae"]}) is None
+
+
+def test_a_formula_of_an_error_is_a_score_of_which_more_is_better() -> None:
+    assert less_is_better("sts.mae") and less_is_better("dev.sts.mae")
+    assert not less_is_better("overall.-sts.mae") and not less_is_better("dev.overall.-sts.mae")
+
+
+def test_a_study_shows_the_scores_that_its_rows_claim() -> None:
+    metrics = {"a": ["accuracy"], "b": ["pearson"]}
+    assert overall_formulas("default", metrics) == ["default", "mean"]
+    assert overall_formulas("mean", metrics, ["cs224n", "cs224n"]) == ["mean", "cs224n"]
+    assert overall_formulas("mean", {"a": ["macro_f1"]}, ["cs224n"]) == ["mean"]

@@ -13,7 +13,7 @@ from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, Threshold
 from polytask.inference.forward import forward_rows
-from polytask.metrics import METRICS, NAMED_SCORES, check_formula, measure, overall
+from polytask.metrics import METRICS, measure, overall, shown_scores
 from polytask.metrics.registry import Array
 from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 from polytask.model.multitask import MultiTask
@@ -32,7 +32,7 @@ class Evaluation:
     split: str
     scores: Scores
     score: float                     # what the formula of the run says
-    overall: dict[str, float]        # cs224n, mean and default, where they are defined
+    overall: dict[str, float]        # that score by its name, and "mean" where it is another number
     rows: dict[str, int]
     thresholds: dict[str, Threshold] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict, repr=False)
@@ -110,15 +110,14 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         notes += [f"{name}: {said}" for said in measured.notes]
     positives = {name: positive for name in scores if (positive := tasks[name].labels.positive) is not None}
     return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,
-                      overalls(scores), counts, fitted, decisions,
+                      overalls(formula, scores), counts, fitted, decisions,
                       positives, tuple(notes))
 
 
-def overalls(scores: Scores) -> dict[str, float]:
-    """Return those of the named overall scores that these tasks have."""
+def overalls(formula: str, scores: Scores) -> dict[str, float]:
+    """Return the overall scores to show, by name: the run's own first."""
     names = {task: list(values) for task, values in scores.items()}
-    return {name: overall(name, scores) for name in NAMED_SCORES
-            if scores and check_formula(name, names) is None}
+    return {name: overall(name, scores) for name in shown_scores(formula, names)} if scores else {}
 
 
 def true_labels(task: ResolvedTask, split: Split) -> Array:

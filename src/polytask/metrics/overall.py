@@ -43,6 +43,18 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
     return next((each for each in said if each), None)
 
 
+def shown_scores(formula: str, tasks: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the overall scores to show: the run's own, and the plain mean where it is another number.
+
+    `tasks` gives the metrics of each task. A score that these tasks do not have is left out.
+    """
+    first = [find_metric(names[0]) for names in tasks.values() if names]
+    is_mean = all(each.unit is float for each in first) and (
+        formula == "default" or (formula == "cs224n" and all(each.name == "accuracy" for each in first)))
+    wanted = [formula] if is_mean else [formula, "mean"]
+    return [name for name in dict.fromkeys(wanted) if check_formula(name, tasks) is None]
+
+
 def _first_problem(formula: str, task: str, names: Sequence[str] | None) -> str | None:
     if not names:
         return None

@@ -124,8 +124,10 @@ def _scores(study: Study, rows: Sequence[StudyRow], runs_by_row: RunsByRow) -> t
     named = dict.fromkeys(task for row in rows for task in row.config.get("tasks", {}))
     known = {task: metrics[task] for task in named if task in metrics}
     own = [f"{task}.{names[0]}" for task, names in known.items()]
+    claimed = [key.split(".", 2)[2] for row in rows for key in row.claimed
+               if key.partition(".")[2].startswith(f"{OVERALL}.")]
     # A formula that is one task's own metric has its column already.
-    formulas = [formula for formula in overall_formulas(study.base_row.formula, known)
+    formulas = [formula for formula in overall_formulas(study.base_row.formula, known, claimed)
                 if formula not in own] if len(known) > 1 else []
     return formulas, [*own, *(f"{OVERALL}.{formula}" for formula in formulas)]
 

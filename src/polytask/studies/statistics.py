@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall
+from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall, shown_scores
 from polytask.metrics.registry import Array
 from polytask.studies.run_results import LabelledPredictions, RunResults
 
@@ -125,7 +125,7 @@ class Scored:
 def less_is_better(key: str) -> bool:
     """Return whether a key's metric ("dev.sts.mae", "sts.mae") is an error; overall scores are none."""
     *task, name = key.split(".")
-    return task[-1:] != [OVERALL] and name in METRICS and METRICS[name].direction == "lower"
+    return OVERALL not in task[:2] and name in METRICS and METRICS[name].direction == "lower"
 
 
 def _seed_error(values: Array) -> tuple[float, float]:
@@ -158,18 +158,11 @@ def _fingerprint(run: RunResults, task: str) -> int:
     return 0 if predictions is None else predictions.fingerprint
 
 
-def overall_formulas(formula: str, metrics: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the overall scores to show for these tasks, the run's own first.
-
-    Where `cs224n` and `mean` differ both are shown, so that reports of either kind can be compared.
-    """
-    standard = check_formula("cs224n", metrics) is None and any(
-        names[0] == "pearson" for names in metrics.values())
-    if formula == "default" and standard and all(
-            names[0] in ("accuracy", "pearson") for names in metrics.values()):
-        formula = "cs224n"  # the same number under its own name
-    wanted = [formula, *(("cs224n", "mean") if standard else ())]
-    return [name for name in dict.fromkeys(wanted) if check_formula(name, metrics) is None]
+def overall_formulas(formula: str, metrics: Mapping[str, Sequence[str]],
+                     claimed: Iterable[str] = ()) -> list[str]:
+    """Return the overall scores to show for these tasks: the run's own, the mean, and those `claimed`."""
+    asked = [name for name in claimed if check_formula(name, metrics) is None]
+    return list(dict.fromkeys([*shown_scores(formula, metrics), *asked]))
 
 
 def _values(runs: Mapping[str, RunResults], formulas: Sequence[str]) -> dict[str, dict[str, float]]:

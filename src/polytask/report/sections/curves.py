@@ -18,16 +18,17 @@ _LEARNED = {"weight": "Weight of each task's loss", "sigma": "Learned sigma of e
 
 
 def main_scores(evaluations: Sequence[Mapping[str, Any]], split: str = "dev") -> dict[str, Points]:
-    """Return "task metric" → (update, value) of each task's main metric, and "overall"."""
+    """Return "task metric" → (update, value) of each task's main metric, and the run's overall score."""
     scores: dict[str, Points] = {}
     for event in evaluations:
         for task, metrics in event.get(split, {}).items():
             name, value = next(iter(metrics.items()))
             if isinstance(value, int | float):
                 scores.setdefault(f"{task} {name.replace('_', ' ')}", []).append((event["step"], value))
-        overall = event.get("overall", {})
-        if split == "dev" and isinstance(overall.get("default"), int | float):
-            scores.setdefault("overall", []).append((event["step"], overall["default"]))
+        overall = event.get("overall", {}) if split == "dev" else {}
+        for name, value in list(overall.items())[:1]:  # the one that chooses the model
+            if isinstance(value, int | float):
+                scores.setdefault(f"overall {name}", []).append((event["step"], value))
     return scores
 
 
