@@ -225,3 +225,20 @@ def test_names_of_files_and_folders_are_spelled_in_one_module() -> None:
                 if isinstance(right, ast.Constant) and str(right.value) in FILE_NAMES:
                     strange.append(f"{path.relative_to(SOURCE)}:{node.lineno}: {right.value}")
     assert strange == []
+
+
+# Names that say how a value came about and not what it is.
+EMPTY_NAMES = {"made", "found", "held", "told", "said", "each", "given"}
+
+
+def test_variables_say_what_they_hold() -> None:
+    names: list[tuple[str, str]] = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            where = f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.append((node.id, where))
+            elif isinstance(node, ast.arg):
+                names.append((node.arg, where))
+    empty = [where for name, where in names if name in EMPTY_NAMES]
+    assert len(empty) <= 0.01 * len(names), f"{len(empty)} of {len(names)}: {', '.join(sorted(empty)[:20])}"

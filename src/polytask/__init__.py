@@ -118,8 +118,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'polytask' has no attribute {name!r}")
     module, _, attribute = _PLACES[name].partition(":")
-    found = import_module(f"polytask.{module}")
-    return getattr(found, attribute) if attribute else found
+    module_found = import_module(f"polytask.{module}")
+    return getattr(module_found, attribute) if attribute else module_found
 
 
 def __dir__() -> list[str]:

@@ -296,8 +296,8 @@ def serve(
     from polytask.core.toml import override
     from polytask.core.user_modules import trusting
 
-    given = {"host": host, "port": port, "engine": engine, "threads": threads}
-    own = {key: value for key, value in given.items() if value is not None}
+    options = {"host": host, "port": port, "engine": engine, "threads": threads}
+    own = {key: value for key, value in options.items() if value is not None}
     with trusting(trust):
         serve_runs(runs, config, override({}, assignments or ()) | own, quiet)
 

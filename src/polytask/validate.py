@@ -44,15 +44,15 @@ NOTHING = Known()
 
 def validate(run: Run, known: Known = NOTHING, where: str = "") -> None:
     """Raise `ConfigError` with a sentence for each mistake of a run, or return if there is none."""
-    if found := list(problems(run, known)):
-        raise ConfigError(f"{where}: {said}" if where else said for said in found)
+    if mistakes := list(problems(run, known)):
+        raise ConfigError(f"{where}: {mistake}" if where else mistake for mistake in mistakes)
 
 
 def problems(run: Run, known: Known = NOTHING) -> Iterator[str]:
     """Yield a sentence, with its dotted key, for everything that cannot work."""
     for name in run.tasks:
-        if said := module_name_problem(name):
-            yield f"tasks.{name!r} {said}"
+        if mistake := module_name_problem(name):
+            yield f"tasks.{name!r} {mistake}"
     yield from _tasks(run, known)
     yield from _shared_layers(run, known)
     yield from _encoder(run, known)
@@ -66,8 +66,8 @@ def problems(run: Run, known: Known = NOTHING) -> Iterator[str]:
         yield from _continued(at, phase, phases[max(0, number - 1)][1])
     metrics = {name: task.metrics_with(known.data[name].labels if known.data else None)
                for name, task in run.tasks.items()}
-    if said := check_formula(run.train.score, metrics):
-        yield f"train.score: {said}"
+    if mistake := check_formula(run.train.score, metrics):
+        yield f"train.score: {mistake}"
 
 
 # ---- tasks
@@ -75,15 +75,15 @@ def problems(run: Run, known: Known = NOTHING) -> Iterator[str]:
 def _tasks(run: Run, known: Known) -> Iterator[str]:
     for name, task in run.tasks.items():
         data = known.data[name] if known.data else None
-        found = list(task.problems(data.labels if data else None))
-        if data is not None and not found:
-            found = list(_rows(run, name, data))
-        if known.encoder is not None and task.pooling and (said := task.pooling.problem(known.encoder)):
-            found.append(f"pooling: {said}")
+        mistakes = list(task.problems(data.labels if data else None))
+        if data is not None and not mistakes:
+            mistakes = list(_rows(run, name, data))
+        if known.encoder is not None and task.pooling and (mistake := task.pooling.problem(known.encoder)):
+            mistakes.append(f"pooling: {mistake}")
         if run.encoder.trainable == "frozen" and task.chosen_pairing.name == "twin":
-            found.append('pairing: "twin" needs the dropout of a trained encoder, but encoder.trainable is '
-                         '"frozen"')
-        yield from (f"tasks.{name}.{said}" for said in found)
+            mistakes.append('pairing: "twin" needs the dropout of a trained encoder, but '
+                            'encoder.trainable is "frozen"')
+        yield from (f"tasks.{name}.{mistake}" for mistake in mistakes)
 
 
 def _rows(run: Run, name: str, data: TaskData) -> Iterator[str]:
@@ -97,8 +97,8 @@ def _rows(run: Run, name: str, data: TaskData) -> Iterator[str]:
     if targets is None or not sizes:
         return
     for loss in run.tasks[name].ready_losses(data.labels, data.counts):
-        if said := loss.rows_problem(data.labels, targets, min(*sizes, len(data.train))):
-            yield f"loss: {said}"
+        if mistake := loss.rows_problem(data.labels, targets, min(*sizes, len(data.train))):
+            yield f"loss: {mistake}"
 
 
 def _shared_layers(run: Run, known: Known) -> Iterator[str]:
@@ -107,8 +107,8 @@ def _shared_layers(run: Run, known: Known) -> Iterator[str]:
     sizes: dict[str, tuple[int, ...]] = {}
     for name, task in run.tasks.items():
         for layer, size in task.head.shared_layers(task.chosen_pairing.width(width)).items():
-            if said := layer_problem(layer, sizes.setdefault(layer, size), size):
-                yield f"tasks.{name}.head: {said}"
+            if mistake := layer_problem(layer, sizes.setdefault(layer, size), size):
+                yield f"tasks.{name}.head: {mistake}"
 
 
 # ---- the encoder
@@ -123,14 +123,14 @@ def _encoder(run: Run, known: Known) -> Iterator[str]:
     if longest is not None and run.data.max_length > longest:
         yield (f"data.max_length: found {run.data.max_length:,}, expected at most {longest:,}, the tokens "
                f'that "{settings.checkpoint}" has positions for')
-    if settings.adapter is not None and (said := settings.adapter.problem(encoder)):
-        yield f"encoder.adapter: {said}"
-    if settings.pooling is not None and (said := settings.pooling.problem(encoder)):
-        yield f"encoder.pooling: {said}"
+    if settings.adapter is not None and (mistake := settings.adapter.problem(encoder)):
+        yield f"encoder.adapter: {mistake}"
+    if settings.pooling is not None and (mistake := settings.pooling.problem(encoder)):
+        yield f"encoder.pooling: {mistake}"
     if not isinstance(settings.trainable, str):
-        said = layers_problem(settings.trainable, encoder.num_layers) or apart_problem(encoder)
-        if said:
-            yield f"encoder.trainable: {said}"
+        mistake = layers_problem(settings.trainable, encoder.num_layers) or apart_problem(encoder)
+        if mistake:
+            yield f"encoder.trainable: {mistake}"
 
 
 # ---- phases
@@ -145,18 +145,18 @@ def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
         return
     named = phase.batch_size if isinstance(phase.batch_size, dict) else {}
     rows = {name: len(known.data[name].train) for name in tasks} if known.data else {}
-    if said := phase.schedule.problem(tasks, rows, {**phase.batch_sizes(tasks), **named}):
-        yield f"{at}: {said}"
-    if said := phase.weighting.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
-        yield f"{at}.weighting: {said}"
-    if said := phase.optimizer.problem(tasks, known.encoder):
-        yield f"{at}.optimizer.{said}"
+    if mistake := phase.schedule.problem(tasks, rows, {**phase.batch_sizes(tasks), **named}):
+        yield f"{at}: {mistake}"
+    if mistake := phase.weighting.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
+        yield f"{at}.weighting: {mistake}"
+    if mistake := phase.optimizer.problem(tasks, known.encoder):
+        yield f"{at}.optimizer.{mistake}"
     for number, regularizer in enumerate(phase.regularizers):
         if run.encoder.trainable == "frozen" and regularizer.perturbs:
             yield (f'{at}.regularizers.{number}: "{regularizer.name}" perturbs the encoder\'s input, but '
                    'encoder.trainable is "frozen"')
-        if said := regularizer.problem(tasks):
-            yield f"{at}.regularizers.{number}.{said}"
+        if mistake := regularizer.problem(tasks):
+            yield f"{at}.regularizers.{number}.{mistake}"
     yield from _surgery(known, at, phase, tasks)
     if known.model is not None:
         yield from _network(known.model, at, phase, tasks)
@@ -166,8 +166,8 @@ def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Itera
     surgery, encoder = phase.surgery, known.encoder
     if surgery is None:
         return
-    if said := surgery.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
-        yield f"{at}.surgery: {said}"
+    if mistake := surgery.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
+        yield f"{at}.surgery: {mistake}"
     if len(tasks) > 1 and phase.schedule.max_tasks_per_step(tasks) < 2:
         yield (f'{at}.surgery: "{surgery.name}" compares the gradients of several tasks, but '
                f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '
@@ -194,7 +194,7 @@ def _network(model: MultiTask, at: str, phase: Train, tasks: Sequence[str]) -> I
         try:
             regularizer.build(model)
         except ConfigError as error:
-            yield from (f"{at}.regularizers.{number}: {said}" for said in error.problems)
+            yield from (f"{at}.regularizers.{number}: {mistake}" for mistake in error.problems)
 
 
 def _continued(at: str, phase: Train, before: Train) -> Iterator[str]:

@@ -23,7 +23,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_texts_are_lines(monkeypatch: pytest.MonkeyPatch, content: bytes, text: tuple[str, ...],
                          rows: list[object]) -> None:
     piped(monkeypatch, content)
-    assert list(typed_rows(text, told=False)) == rows
+    assert list(typed_rows(text, labelled=False)) == rows
 
 
 @pytest.mark.parametrize(("content", "said"), [
@@ -35,7 +35,7 @@ def test_texts_are_lines(monkeypatch: pytest.MonkeyPatch, content: bytes, text: 
 def test_what_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
     piped(monkeypatch, content)
     with pytest.raises(DataError, match=said):
-        list(typed_rows(("text",), told=False))
+        list(typed_rows(("text",), labelled=False))
 
 
 def test_a_table_is_text_if_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

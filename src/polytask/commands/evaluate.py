@@ -46,28 +46,29 @@ def _evaluated(path: Path, split: str, data: Path | None, task: str | None,
         raise ConfigError(f'--task: "{task}" is no task of {path}{nearest(task, run.tasks)}')
     if data is not None and task is None:
         raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
-    held = load_model(path)
-    model = held.model.to(device())
-    tasks = {name: each for name, each in held.tasks.items() if task in (None, name)}
+    loaded = load_model(path)
+    model = loaded.model.to(device())
+    tasks = {name: resolved for name, resolved in loaded.tasks.items() if task in (None, name)}
     if data is not None and task is not None:
-        found = {task: _other(data, tasks[task], held.tokenizer)}
+        data_by_task = {task: _other(data, tasks[task], loaded.tokenizer)}
     else:
-        found = read_data(run, held.tokenizer, only=tasks,
+        data_by_task = read_data(run, loaded.tokenizer, only=tasks,
                           known={name: each.labels for name, each in tasks.items()})
-    if not any(split in each.splits and each.splits[split].targets is not None for each in found.values()):
+    if not any(split in part.splits and part.splits[split].targets is not None
+               for part in data_by_task.values()):
         raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
-    result = evaluate(model, tasks, found, split, formula, thresholds=held.thresholds)
-    return replace(result, notes=(*_left_out(found, split), *result.notes))
+    result = evaluate(model, tasks, data_by_task, split, formula, thresholds=loaded.thresholds)
+    return replace(result, notes=(*_left_out(data_by_task, split), *result.notes))
 
 
-def _left_out(found: Mapping[str, TaskData], split: str) -> Iterator[str]:
+def _left_out(data_by_task: Mapping[str, TaskData], split: str) -> Iterator[str]:
     """Say which rows of the split are not scored."""
-    for name, data in found.items():
+    for name, data in data_by_task.items():
         if rows := data.found.get(split):
-            for said in refusals(Path(rows.table.file).name, rows.refused, rows.found):
-                yield f"{name} {split}: {said}"
+            for note in refusals(Path(rows.table.file).name, rows.refused, rows.found):
+                yield f"{name} {split}: {note}"
 
 
 def run_settings(config: Path, assignments: Iterable[str]) -> Run:

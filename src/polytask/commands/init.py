@@ -47,35 +47,35 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     """
     if not paths:
         raise DataError("no data files given, expected at least one")
-    tell = (lambda said: None) if quiet else (lambda said: sys.stderr.write(f"{said}\n"))
+    tell = (lambda line: None) if quiet else (lambda said: sys.stderr.write(f"{said}\n"))
     cache = cache or Cache()
-    given = [Path(path).expanduser() for path in paths]
-    if any(path.is_absolute() for path in given):
-        given = [path.absolute() for path in given]
-    groups = group_files(given)
-    files = [path for each in groups for path in each.files.values()]
-    made = Scaffold(groups, Path(os.path.commonpath([path.parent for path in files])))
+    files_named = [Path(path).expanduser() for path in paths]
+    if any(path.is_absolute() for path in files_named):
+        files_named = [path.absolute() for path in files_named]
+    groups = group_files(files_named)
+    files = [path for group in groups for path in group.files.values()]
+    scaffold = Scaffold(groups, Path(os.path.commonpath([path.parent for path in files])))
     parts, longest = [], 0
     for group in groups:
         tell(f"reading {', '.join(map(str, group.files.values()))}")
-        columns = _read(made, group, cache)
-        train = made.tables[group.files["train"]]
+        columns = _read(scaffold, group, cache)
+        train = scaffold.tables[group.files["train"]]
         guessed = guess(train)
-        _check_columns(guessed, group, made.tables)
+        _check_columns(guessed, group, scaffold.tables)
         longest = max(longest, _tokens(train, guessed))
-        parts.append(task_lines(group, guessed, made.tables, made.root, checkpoint,
+        parts.append(task_lines(group, guessed, scaffold.tables, scaffold.root, checkpoint,
                                 header_lines(columns)))
-    text = _config(made, parts, longest, checkpoint)
+    text = _config(scaffold, parts, longest, checkpoint)
     tell("checking the config with its data")
     _validate(text, [group.name for group in groups])
     return text
 
 
-def _config(made: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:
-    count = len(made.tables)
+def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:
+    count = len(scaffold.tables)
     head = [f"# Made by `polytask init` from {count} file{'s' if count > 1 else ''};"
             " look over what was guessed.", "seed = 11711", "",
-            "[data]", f"root = {quoted(str(made.root))}", *_max_length(longest), "",
+            "[data]", f"root = {quoted(str(scaffold.root))}", *_max_length(longest), "",
             "[encoder]", f"checkpoint = {quoted(checkpoint)}", ""]
     rates = "lr = 1e-4, head_lr = 1e-3" if checkpoint == "minilm" else "lr = 2e-5"
     tail = ["[train]", "epochs = 3", "batch_size = 16",
@@ -83,7 +83,7 @@ def _config(made: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkp
     return "\n".join([*head, *(line for part in parts for line in [*part, ""]), *tail]) + "\n"
 
 
-def _read(made: Scaffold, group: Group, cache: Cache) -> tuple[str, ...] | None:
+def _read(scaffold: Scaffold, group: Group, cache: Cache) -> tuple[str, ...] | None:
     """Read the files of a task; return the names of their columns where they lack a header."""
     train = group.files["train"]
     table = read_file(train, cache)
@@ -91,7 +91,7 @@ def _read(made: Scaffold, group: Group, cache: Cache) -> tuple[str, ...] | None:
     if not _NAMED_COLUMNS & {ending.lower() for ending in train.suffixes} and lacks_header(table):
         columns = headerless_columns(table)
     form = FileFormat() if columns is None else FileFormat(header=False, columns=columns)
-    made.tables |= {path: read_file(path, cache, "", form) for path in group.files.values()}
+    scaffold.tables |= {path: read_file(path, cache, "", form) for path in group.files.values()}
     return columns
 
 
@@ -124,20 +124,20 @@ def _validate(text: str, names: Sequence[str]) -> None:
 
 def group_files(paths: Sequence[Path]) -> list[Group]:
     """Gather the files of each task: x-train.csv, x-val.csv and x-test-student.csv are one."""
-    found: dict[str, Group] = {}
+    groups: dict[str, Group] = {}
     for path in dict.fromkeys(paths):
         name, split = _name_and_split(path)
-        group = found.setdefault(name, Group(name))
+        group = groups.setdefault(name, Group(name))
         if split in group.files:
             raise DataError(f"{path}: is a second {split} file of task {name}, beside"
                             f" {group.files[split]}")
         group.files[split] = path
-    for group in found.values():
+    for group in groups.values():
         if "train" not in group.files:
             path = next(iter(group.files.values()))
             raise DataError(f"{path}: there is no training file with it, expected one named"
                             f' {path.name} with "train" instead')
-    return list(found.values())
+    return list(groups.values())
 
 
 def _name_and_split(path: Path) -> tuple[str, str]:
@@ -173,7 +173,7 @@ def _tokens(table: Table, guessed: Guess) -> int:
 
 
 def _max_length(longest: int) -> list[str]:
-    chosen = next((each for each in _MAX_LENGTHS if each >= longest), _MAX_LENGTHS[-1])
+    chosen = next((length for length in _MAX_LENGTHS if length >= longest), _MAX_LENGTHS[-1])
     why = "" if chosen == _MAX_LENGTHS[0] else (
         f"  # 95 % of the rows have about {longest} tokens or fewer; 128 trains faster")
     return [f"max_length = {chosen}{why}"]

@@ -58,12 +58,12 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
     lines += header
     text = [quoted(name) for name in guessed.text]
     lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
-    found = _inferred(group, guessed, tables)
-    lines += _label(guessed, found)
+    inferred = _inferred(group, guessed, tables)
+    lines += _label(guessed, inferred)
     if guessed.id is not None:
         lines.append(f"id = {quoted(guessed.id)}")
     if len(text) == 2:
-        lines += _pairing(guessed, found, checkpoint)
+        lines += _pairing(guessed, inferred, checkpoint)
     return lines
 
 
@@ -78,23 +78,24 @@ def _inferred(group: Group, guessed: Guess, tables: Mapping[Path, Table]) -> Inf
     return infer([text for text in texts if text], wanted, str(group.files["train"]))
 
 
-def _needs_kind(found: Inferred) -> bool:
+def _needs_kind(inferred: Inferred) -> bool:
     """Return whether classes are so many that a config had better say that they are classes."""
-    return found.labels.kind == "classes" and found.labels.num_classes > MAX_CLASSES
+    return inferred.labels.kind == "classes" and inferred.labels.num_classes > MAX_CLASSES
 
 
-def _label(guessed: Guess, found: Inferred) -> list[str]:
+def _label(guessed: Guess, inferred: Inferred) -> list[str]:
     """Return the label's lines: what it was taken for, and what else it could be."""
     if guessed.flags:
-        names = ", ".join(quoted(each.name) for each in guessed.flags)
+        names = ", ".join(quoted(column.name) for column in guessed.flags)
         lines = ["label = "
                  f"[{names}]", "# each is 0 or 1, so they are the labels of one task; or one of them:"]
-        lines += [f"# label = {quoted(each.name)}: {_about(each)}" for each in guessed.flags[:3]]
-        return [*lines, *(f"# or label = {quoted(each.name)}: {_about(each)}" for each in guessed.others)]
+        lines += [f"# label = {quoted(column.name)}: {_about(column)}" for column in guessed.flags[:3]]
+        lines += [f"# or label = {quoted(other.name)}: {_about(other)}" for other in guessed.others]
+        return lines
     label = guessed.label
     lines = [f"label = {quoted(label.name)}".ljust(39) + f"# {_about(label)}"]
-    labels, notes = found.labels, found.notes
-    if _needs_kind(found):
+    labels, notes = inferred.labels, inferred.notes
+    if _needs_kind(inferred):
         lines.append('kind = "classes"')
         notes = label.inferred.notes if label.inferred else notes
     if labels.is_regression:
@@ -102,12 +103,12 @@ def _label(guessed: Guess, found: Inferred) -> list[str]:
     elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
         lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
     lines += [f"# {printable(note)}" for note in notes]
-    return lines + [f"# or label = {quoted(each.name)}: {_about(each)}" for each in guessed.others]
+    return lines + [f"# or label = {quoted(column.name)}: {_about(column)}" for column in guessed.others]
 
 
-def _pairing(guessed: Guess, found: Inferred, checkpoint: str) -> list[str]:
+def _pairing(guessed: Guess, inferred: Inferred, checkpoint: str) -> list[str]:
     """Return how two texts meet: graded similarity is the cosine of two vectors of a sentence encoder."""
-    alike = found.labels.is_regression and _MEANT_ALIKE.search(guessed.label.name) is not None
+    alike = inferred.labels.is_regression and _MEANT_ALIKE.search(guessed.label.name) is not None
     folder = Path(checkpoint).expanduser()
     if alike and (_SENTENCE_ENCODER.search(checkpoint) or (folder / "modules.json").is_file()):
         return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder knows what is similar; or "
@@ -130,13 +131,13 @@ def _about(label: Profile) -> str:
 
 def _counted(column: Profile, most: int = 6) -> str:
     counts = Counter(canonical(cell) for cell in column.filled).most_common()
-    said = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:most])
-    return said + (", …" if len(counts) > most else "")
+    shown = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:most])
+    return shown + (", …" if len(counts) > most else "")
 
 
 def printable(text: str) -> str:
     """Return a text as one line of a comment: TOML admits no control character there."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def quoted(text: str) -> str:

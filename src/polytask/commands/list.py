@@ -30,9 +30,9 @@ def families(name: str | None = None) -> dict[str, Registry[Any]]:
         raise ConfigError(f'"{name}" is no family{nearest(name, FAMILIES)}'
                           f" (there are {', '.join(FAMILIES)})")
     wanted = [name] if name else list(FAMILIES)
-    for each in wanted:
-        import_module(FAMILIES[each])
-    return {each: Registry.all[each] for each in wanted}
+    for family in wanted:
+        import_module(FAMILIES[family])
+    return {family: Registry.all[family] for family in wanted}
 
 
 def catalogue(name: str | None = None) -> dict[str, list[dict[str, Any]]]:

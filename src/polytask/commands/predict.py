@@ -116,7 +116,7 @@ def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, tex
         if text is not None:
             raise ConfigError("--text: names columns; say --input-format csv or jsonl, or name a file")
         specs = _alike(named, ALL in tasks, named_texts=False)
-        yield Reading(specs, specs[0].text, typed_rows(specs[0].text, told=input_format is not None))
+        yield Reading(specs, specs[0].text, typed_rows(specs[0].text, labelled=input_format is not None))
 
 
 def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, text: Sequence[str] | None
@@ -170,15 +170,15 @@ def _write_each(reading: Reading, decisions: dict[str, Decision], rows: list[Str
     """Write the answers of each task where they go."""
     ids, texts = [id for id, _ in rows], [texts for _, texts in rows]
     for spec in reading.specs:
-        found = records(spec, decisions[spec.name], texts, ids)
-        to[spec.name].write(writers[spec.name].text(found))
+        lines = records(spec, decisions[spec.name], texts, ids)
+        to[spec.name].write(writers[spec.name].text(lines))
 
 
 def _joined(reading: Reading, decisions: dict[str, Decision], rows: list[StreamedRow]) -> str:
     """Return a line a row with the answers of all tasks."""
-    found = records_of_tasks(reading.specs, decisions, reading.text, [texts for _, texts in rows],
+    lines = records_of_tasks(reading.specs, decisions, reading.text, [texts for _, texts in rows],
                              [id for id, _ in rows])
-    return "".join(map(json_line, found))
+    return "".join(map(json_line, lines))
 
 
 def _paths(specs: list[AnswerableTask], out: Path | None, format: str, joined: bool

@@ -41,7 +41,7 @@ def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a run's own config says; none of its components is looked for."""
     yield (f"{folder.path}: {len(table['tasks'])} tasks from {table['encoder']['checkpoint']}, "
            f"seed {table['seed']}")
-    yield from (f"note: {said}" for said in _notes(folder))
+    yield from (f"note: {sentence}" for sentence in _notes(folder))
     for name, task in table["tasks"].items():
         yield f"  {name}: {', '.join(task['text'])} -> {', '.join(label_columns(task['label']))}"
 
@@ -49,10 +49,10 @@ def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
 def _scores(results: dict[str, Any]) -> Iterator[str]:
     for split in ("dev", "test"):
         if split in results:
-            found = results[split]
-            yield str(Evaluation(split, found["scores"], found["score"], found["overall"],
-                                 found["rows"], positives=found.get("positives", {}),
-                                 notes=tuple(found["notes"])))
+            part = results[split]
+            yield str(Evaluation(split, part["scores"], part["score"], part["overall"],
+                                 part["rows"], positives=part.get("positives", {}),
+                                 notes=tuple(part["notes"])))
 
 
 def _notes(folder: RunFolder) -> list[str]:
@@ -60,4 +60,4 @@ def _notes(folder: RunFolder) -> list[str]:
     if not folder.events.is_file():
         return []
     start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})
-    return [str(said) for said in start.get("notes", [])]
+    return [str(sentence) for sentence in start.get("notes", [])]

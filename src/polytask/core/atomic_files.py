@@ -37,8 +37,8 @@ def storing(path: Path) -> Iterator[None]:
     except OSError as error:
         why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
                errno.EROFS: "the disk is read-only", errno.EACCES: "writing is not permitted"}
-        said = why.get(error.errno or 0, str(error))
-        raise StorageError(f"{path}: could not be written, {said}; what was there is intact") from None
+        reason = why.get(error.errno or 0, str(error))
+        raise StorageError(f"{path}: could not be written, {reason}; what was there is intact") from None
 
 
 def write_file(path: str | Path, content: str | bytes | Callable[[Path], None]) -> None:

@@ -93,9 +93,9 @@ def nearest(name: str, known: Iterable[str], words: Mapping[str, str] | None = N
     words: other words → the known name that each stands for.
     """
     names = {word.casefold(): str(meant) for word, meant in (words or {}).items()}
-    names |= {str(each).casefold(): str(each) for each in known}
+    names |= {str(name).casefold(): str(name) for name in known}
     wanted = str(name).casefold()
-    match = [each for each in _SYNONYMS.get(wanted, ()) if each in names]
+    match = [synonym for synonym in _SYNONYMS.get(wanted, ()) if synonym in names]
     match = match or get_close_matches(wanted, names, n=1, cutoff=0.5)
     return f'; did you mean "{names[match[0]]}"?' if match else ""
 

@@ -173,10 +173,10 @@ def is_study(path: str | Path) -> bool:
     return ManyRunsPaths(path).mark("study").is_file()
 
 
-def cache_folder(given: str | Path | None = None) -> Path:
+def cache_folder(folder: str | Path | None = None) -> Path:
     """Return the folder of the cache: the one given, $POLYTASK_CACHE, or polytask's in the user's cache."""
-    if chosen := given or os.environ.get("POLYTASK_CACHE"):
-        return expanded(chosen, "POLYTASK_CACHE" if given is None else "data.cache")
+    if chosen := folder or os.environ.get("POLYTASK_CACHE"):
+        return expanded(chosen, "POLYTASK_CACHE" if folder is None else "data.cache")
     if chosen := os.environ.get("XDG_CACHE_HOME"):
         return Path(chosen) / "polytask"
     return expanded("~/.cache", "the user's cache") / "polytask"
@@ -203,7 +203,7 @@ def name_problem(name: str) -> str | None:
 def inside(folder: Path, name: str, error: type[PolytaskError] = RunError) -> Path:
     """Return `folder / name`; raise `error` for a name that would lead out of the folder."""
     if name in ("", ".", "..") or len(name.encode("utf-8", "surrogatepass")) > 255 or any(
-            each in name for each in ("/", "\\", "\0")):
+            separator in name for separator in ("/", "\\", "\0")):
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
         raise error(f"{folder}: {shown!r} is no name of a file in this folder")
     return folder / name

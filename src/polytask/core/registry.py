@@ -70,8 +70,8 @@ class Registry(Generic[M]):
     def add(self, reference: str, member: M) -> None:
         """Register a member; the same place again replaces it, as when a notebook's cell is run again."""
         if reference in self.members:
-            taken, given = self.source(self.members[reference]), self.source(member)
-            if (taken.__module__, taken.__qualname__) != (given.__module__, given.__qualname__):
+            taken, newcomer = self.source(self.members[reference]), self.source(member)
+            if (taken.__module__, taken.__qualname__) != (newcomer.__module__, newcomer.__qualname__):
                 raise ConfigError(f'{self.name} "{reference}" is registered already, by {taken.__module__}')
         self.members[reference] = member
 
@@ -83,8 +83,8 @@ class Registry(Generic[M]):
 
     def exports(self, package: str) -> dict[str, Any]:
         """Return the classes or functions of the components that a package defines, by their names."""
-        given = [self.source(member) for member in self.members.values()]
-        return {each.__name__: each for each in given if each.__module__.startswith(package + ".")}
+        members = [self.source(member) for member in self.members.values()]
+        return {cls.__name__: cls for cls in members if cls.__module__.startswith(package + ".")}
 
     def exported(self, package: str, name: str) -> Any:
         """Return one of `exports`: what `pk.losses.CrossEntropy` stands for."""
@@ -111,11 +111,11 @@ class Registry(Generic[M]):
     def _imported(self, name: str) -> M:
         module = load_module(name)
         attribute = name.partition(":")[2]
-        found: Any = module
+        component: Any = module
         for part in attribute.split("."):
-            found = getattr(found, part, None)
+            component = getattr(component, part, None)
         for member in self.members.values():
-            if found is not None and self.source(member) is found:
+            if component is not None and self.source(member) is component:
                 return member
         if module.__name__ == "__main__":
             raise UnknownName(f'"{name}": was defined in a notebook or script, which is not at hand '
@@ -123,7 +123,7 @@ class Registry(Generic[M]):
                               f'"my_parts:{attribute}"')
         own = [self.source(member).__name__ for member in self.members.values()
                if self.source(member).__module__ == module.__name__]
-        plain = "" if found is None else f", only something without the decorator @pk.{self.name}"
+        plain = "" if component is None else f", only something without the decorator @pk.{self.name}"
         raise UnknownName(f'"{name}": {module.__name__} has no {self.name} {attribute!r}'
                           f"{plain or nearest(attribute, own)}")
 
@@ -164,9 +164,9 @@ class Family(Registry[type]):
         """Return the methods that a class should define and does not, in words."""
         # Through the classes themselves: every class object has a `__call__`, its metaclass's. What the
         # family's own base gives is what the class is asked for.
-        given = {name for each in cls.__mro__ if each not in self._bases() for name in vars(each)}
-        wanted = [(each,) if isinstance(each, str) else each for each in self.methods]
-        return ", ".join(" or ".join(f'"{name}"' for name in one) for one in wanted if not given & {*one})
+        names = {name for base in cls.__mro__ if base not in self._bases() for name in vars(base)}
+        wanted = [(method,) if isinstance(method, str) else method for method in self.methods]
+        return ", ".join(" or ".join(f'"{name}"' for name in one) for one in wanted if not names & {*one})
 
     def _bases(self) -> tuple[type, ...]:
         return self.base.__mro__ if self.base else (object,)
@@ -176,9 +176,9 @@ class Family(Registry[type]):
         for base in self._bases()[:-1]:
             fields, own = inspect.get_annotations(base), inspect.get_annotations(cls)
             cls.__annotations__ = {**own, **{key: kind for key, kind in fields.items() if key not in own}}
-            for given, value in vars(base).items():
-                if not given.startswith("__") and not hasattr(cls, given):
-                    setattr(cls, given, value)
+            for attribute, value in vars(base).items():
+                if not attribute.startswith("__") and not hasattr(cls, attribute):
+                    setattr(cls, attribute, value)
 
     def reads(self, prefix: str, reader: Reader) -> None:
         """Let names of the form "prefix:rest" be read by `reader(rest, fields)`."""
@@ -239,5 +239,5 @@ def describe_fields(cls: type) -> list[dict[str, Any]]:
 
 def section(doc: str, title: str) -> str:
     """Return the paragraph of a docstring that starts with "Title: ", or ''."""
-    found = re.search(rf"^{title}: (.+?)(?=\n\n|\n[A-Z][a-z]+: |\Z)", doc, re.MULTILINE | re.DOTALL)
-    return " ".join(found.group(1).split()) if found else ""
+    match = re.search(rf"^{title}: (.+?)(?=\n\n|\n[A-Z][a-z]+: |\Z)", doc, re.MULTILINE | re.DOTALL)
+    return " ".join(match.group(1).split()) if match else ""

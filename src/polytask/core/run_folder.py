@@ -42,7 +42,7 @@ class RunFolder(RunPaths):
         if not self.path.is_dir():
             return self.path.exists()
         own = {self.lock, *leftovers(self.path)}
-        return any(each not in own for each in self.path.iterdir())
+        return any(path not in own for path in self.path.iterdir())
 
     @classmethod
     def admits(cls, path: str | Path, config: str, resume: bool) -> None:
@@ -90,8 +90,8 @@ class RunFolder(RunPaths):
         if not isinstance(tasks, dict) or not tasks:
             raise RunError(f"{self.config}: has no tasks; expected the config of a run")
         for name in tasks:
-            if said := name_problem(name):
-                raise RunError(f"{self.config}: tasks.{name[:40]!r} {said}")
+            if mistake := name_problem(name):
+                raise RunError(f"{self.config}: tasks.{name[:40]!r} {mistake}")
         return table
 
     @contextmanager
@@ -158,18 +158,18 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
                            "or --set; give another --out")
         if held and not held.keys() & parts.keys():
             raise RunError(f"{out}: belongs to another {noun}; give another --out")
-    elif out.exists() and any(each not in leftovers(out) for each in out.iterdir()):
+    elif out.exists() and any(path not in leftovers(out) for path in out.iterdir()):
         raise RunError(f"{out}: is no {noun} folder, and not empty; give another --out")
     tidy(out, [mark.name])
     write_json(mark, {"title": title, "parts": {**held, **parts}})
 
 
-def first_difference(held: Any, given: Any, path: str = "") -> tuple[str, Any, Any] | None:
+def first_difference(kept: Any, asked: Any, path: str = "") -> tuple[str, Any, Any] | None:
     """Return the first dotted key at which two tables differ, with both values."""
-    if isinstance(held, dict) and isinstance(given, dict):
-        for key in [*held, *(key for key in given if key not in held)]:
-            inner = first_difference(held.get(key), given.get(key), f"{path}.{key}" if path else key)
+    if isinstance(kept, dict) and isinstance(asked, dict):
+        for key in [*kept, *(key for key in asked if key not in kept)]:
+            inner = first_difference(kept.get(key), asked.get(key), f"{path}.{key}" if path else key)
             if inner:
                 return inner
         return None
-    return None if held == given else (path, held, given)
+    return None if kept == asked else (path, kept, asked)

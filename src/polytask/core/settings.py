@@ -39,12 +39,12 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         known = keys_of(cls)
         errors = [_unknown(key, known) for key in value if key not in known]
         try:
-            made = inner({key: value[key] for key in value if key in known})
+            value_of_known = inner({key: value[key] for key in value if key in known})
         except ValidationError as error:
-            errors += [_again(each) for each in error.errors(include_url=False)]
+            errors += [_again(detail) for detail in error.errors(include_url=False)]
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
-        return made
+        return value_of_known
 
     return core_schema.no_info_wrap_validator_function(validate, handler(source))
 
@@ -63,8 +63,8 @@ def _again(error: Any) -> InitErrorDetails:
     if error["type"] == "too_short":
         return _custom(f"is empty, expected at least {error['ctx']['min_length']}", error["loc"], None)
     if error["type"] in _IN_TOML:
-        found = f"found {error['input']!r}, expected {_IN_TOML[error['type']]}"
-        return _custom(found, error["loc"], error["input"])
+        text = f"found {error['input']!r}, expected {_IN_TOML[error['type']]}"
+        return _custom(text, error["loc"], error["input"])
     said = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     if said == error["msg"].removeprefix("Value error, "):
         return _custom(said, error["loc"], error["input"])
@@ -85,20 +85,20 @@ def _custom(text: str, loc: tuple[int | str, ...], value: Any) -> InitErrorDetai
 def settings(cls: type[T]) -> type[T]:
     """Make `cls` a settings class: frozen, keyword-only, validated, unknown keys refused."""
     cls.__get_pydantic_core_schema__ = classmethod(_schema)  # type: ignore[attr-defined]
-    made: Any = pydantic_dataclass(cls, config=_CONFIG, kw_only=True, frozen=True)
-    plain_init = made.__init__
+    settings_class: Any = pydantic_dataclass(cls, config=_CONFIG, kw_only=True, frozen=True)
+    plain_init = settings_class.__init__
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        known = keys_of(made)
+        known = keys_of(settings_class)
         if strange := [_unknown(key, known) for key in kwargs if key not in known]:
-            raise tell(ValidationError.from_exception_data(made.__name__, strange), cls.__name__)
+            raise tell(ValidationError.from_exception_data(settings_class.__name__, strange), cls.__name__)
         try:
             plain_init(self, *args, **kwargs)
         except ValidationError as error:
             raise tell(error, cls.__name__) from None
 
-    made.__init__ = __init__
-    return made  # type: ignore[no-any-return]
+    settings_class.__init__ = __init__
+    return settings_class  # type: ignore[no-any-return]
 
 
 def key_of(cls: Any, name: str) -> str:
@@ -119,14 +119,14 @@ def problem(text: str) -> PydanticCustomError:
 def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
     """Turn pydantic's errors into one sentence each: "where: dotted.key what", or without the where."""
     by_path: dict[str, list[Any]] = {}
-    for each in error.errors(include_url=False):
-        entry = each if each["type"] == "polytask" else _said(each)
-        loc = tuple(part for part in each["loc"] if not _BRANCH.match(str(part)))
+    for detail in error.errors(include_url=False):
+        entry = detail if detail["type"] == "polytask" else _said(detail)
+        loc = tuple(part for part in detail["loc"] if not _BRANCH.match(str(part)))
         path = ".".join(str(part) for part in ((root, *loc) if root else loc))
-        by_path.setdefault(path, []).append((each["type"], entry["msg"]))
+        by_path.setdefault(path, []).append((detail["type"], entry["msg"]))
     # A value that may be of several types has an error for each: the one of its own type is meant.
-    chosen = {path: next((msg for kind, msg in found if not kind.endswith("_type")), found[0][1])
-              for path, found in by_path.items()
+    chosen = {path: next((msg for kind, msg in entries if not kind.endswith("_type")), entries[0][1])
+              for path, entries in by_path.items()
               if not any(other.startswith(f"{path}.") for other in by_path)}
     before = f"{where}: " if where else ""
     return ConfigError(f"{before}{path} {msg}" if path else f"{before}{msg}"
@@ -134,8 +134,8 @@ def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
 
 
 def _said(error: Any) -> Any:
-    made = ValidationError.from_exception_data("x", [_again(error)])
-    return made.errors(include_url=False)[0]
+    restated = ValidationError.from_exception_data("x", [_again(error)])
+    return restated.errors(include_url=False)[0]
 
 
 def from_table(cls: type[T], table: Mapping[str, Any], where: str, root: str = "") -> T:

@@ -74,7 +74,7 @@ def write_toml(table: TomlTable) -> str:
 
 def override(table: TomlTable, assignments: Iterable[str]) -> TomlTable:
     """Return `table` with "dotted.key=value" assignments applied; values are TOML, or bare text."""
-    made: TomlTable = _copied(table)
+    copied: TomlTable = _copied(table)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
@@ -84,8 +84,8 @@ def override(table: TomlTable, assignments: Iterable[str]) -> TomlTable:
                               f"{DEEPEST}")
         value = value_of(text.strip())
         _refuse_extremes(value, f"--set {_short(key)}")
-        place(made, key.strip(), value)
-    return made
+        place(copied, key.strip(), value)
+    return copied
 
 
 def value_of(text: str) -> Any:

@@ -139,10 +139,11 @@ def _permit(reference: str) -> None:
         return
     files = [name for name, table in opened.tables.items() if any(True for _ in places_in(table))]
     named = dict.fromkeys([reference, *places_in(list(opened.tables.values()))])
-    modules = dict.fromkeys(each.partition(":")[0] for each in named)
-    told = ", ".join(f"{module} ({_whence(module)})" for module in modules if module not in sys.modules)
+    modules = dict.fromkeys(place.partition(":")[0] for place in named)
+    modules_named = ", ".join(f"{module} ({_whence(module)})"
+                              for module in modules if module not in sys.modules)
     sentence = (f"{opened.source}: names code that you did not: {', '.join(named)}"
-                f"{' in ' + ', '.join(files) if files else ''}; to read it would import {told}; "
+                f"{' in ' + ', '.join(files) if files else ''}; to read it would import {modules_named}; "
                 "if you trust that code, allow it with --trust (in Python: trust=True)")
     opened.refusals.append(sentence)
     raise UntrustedCode(sentence)
@@ -255,8 +256,8 @@ def _telling(reference: str, name: str) -> Iterator[None]:
     except PolytaskError as error:
         raise ConfigError(f'"{reference}": {error}') from error
     except (Exception, SystemExit) as error:
-        said = " ".join(str(getattr(error, "msg", error)).split())
-        raise ConfigError(f'"{reference}": {_where(error)}: {type(error).__name__}: {said}') from error
+        reason = " ".join(str(getattr(error, "msg", error)).split())
+        raise ConfigError(f'"{reference}": {_where(error)}: {type(error).__name__}: {reason}') from error
 
 
 def _where(error: BaseException) -> str:

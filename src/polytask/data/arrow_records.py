@@ -65,8 +65,8 @@ def hub_dataset(name: str) -> Any:
     try:
         return datasets.load_dataset(repository, config, split=split)
     except Exception as error:  # the library raises a dozen kinds; all mean that it is not there
-        said = " ".join(str(error).split())[:200]
-        raise DataError(f"{name}: could not be loaded ({said})") from None
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{name}: could not be loaded ({reason})") from None
 
 
 def hub_records(dataset: Any) -> Iterator[ReadRecord]:

@@ -41,9 +41,9 @@ class Cache:
 
     def entry(self, name: str, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
         """Return `load(folder)` of an entry; `build(folder)` fills it first if there is none."""
-        made = self._loaded(name, load)
-        if made is not None:
-            return made
+        loaded = self._loaded(name, load)
+        if loaded is not None:
+            return loaded
         try:
             path = self._build(name, build)
         except StorageError as error:
@@ -91,13 +91,13 @@ class Cache:
 
     def _retreat(self, error: StorageError) -> None:
         """Go on in a temporary folder, that is removed when the program ends."""
-        given = self.folder
-        with storing(given):
+        folder = self.folder
+        with storing(folder):
             self.folder = Path(tempfile.mkdtemp(prefix="polytask-"))
         self._temporary = True
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         why = str(error).partition("could not be written, ")[2].partition(";")[0] or str(error)
-        self.notes.append(f"the cache {given} could not be written ({why}), so a temporary one is"
+        self.notes.append(f"the cache {folder} could not be written ({why}), so a temporary one is"
                           " used and the next start reads and tokenizes again")
 
     def remembered(self, name: str) -> Any:

@@ -94,7 +94,7 @@ def collate(selections: Sequence[Selection], special_tokens: SpecialTokens) -> T
         spans.append(Span(selection.task, len(selection.rows), slice(sequence, after[0]),
                           slice(token, after[1])))
         sequence, token = after
-    ids, segments, lengths = (np.concatenate(each) for each in zip(*parts, strict=True))
+    ids, segments, lengths = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
     return TokenBatch(torch.from_numpy(ids), torch.from_numpy(segments), tuple(lengths.tolist()),
                       tuple(spans))
 

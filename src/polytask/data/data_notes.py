@@ -22,25 +22,25 @@ def left_out_notes(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayo
     notes = []
     for name, task in data.items():
         for key, rows in task.found.items():
-            notes += [f"{name} {key}: {said}"
-                      for said in refusals(Path(rows.table.file).name, rows.refused, rows.found)]
+            notes += [f"{name} {key}: {note}"
+                      for note in refusals(Path(rows.table.file).name, rows.refused, rows.found)]
         for key, split in task.splits.items():
-            notes += [f"{name} {key}: {said}" for said in _cut(split, layouts[name])]
+            notes += [f"{name} {key}: {note}" for note in _cut(split, layouts[name])]
     return notes
 
 
 def too_little_notes(data: Mapping[str, TaskData]) -> list[str]:
     """Return a sentence for everything that is too little to learn from or to score with."""
-    return [f"{name}: {said}" for name, task in data.items() for said in _little(task)]
+    return [f"{name}: {note}" for name, task in data.items() for note in _little(task)]
 
 
-def refusals(file: str, refused: Sequence[Refusal], found: int) -> list[str]:
+def refusals(file: str, refused: Sequence[Refusal], rows_read: int) -> list[str]:
     """Return a sentence for each reason why rows are left out, with the first lines it is about."""
     lines: dict[str, list[int]] = defaultdict(list)
     for line, reason in refused:
         lines[reason].append(line)
-    return [f"{len(each):,} of {found:,} rows refused: {reason} (" + _some(file, each) + ")"
-            for reason, each in lines.items()]
+    return [f"{len(numbers):,} of {rows_read:,} rows refused: {reason} (" + _some(file, numbers) + ")"
+            for reason, numbers in lines.items()]
 
 
 def _some(file: str, lines: Sequence[int]) -> str:

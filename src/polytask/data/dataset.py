@@ -161,8 +161,8 @@ class DatasetStore:
         return self.tokens[key]
 
     def _telling(self, what: str) -> Callable[[int, int], None] | None:
-        told = self.progress
-        return None if told is None else lambda done, total: told(what, done, total)
+        progress = self.progress
+        return None if progress is None else lambda done, total: progress(what, done, total)
 
     def split(self, name: str, rows: Rows, labels: Labels) -> Split:
         """Return rows as a split: tokens, and labels as numbers if there are any."""
@@ -197,27 +197,27 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     def table(split: str) -> Table:
         return library.table(str(getattr(spec, split)), f"{where}.{split}", spec.file_format)
 
-    found = split_rows(spec, columns, table, where)
+    rows_by_split = split_rows(spec, columns, table, where)
     # Several columns of 0 and 1 are the classes of one multi-label task, called as they are.
     several = spec.label if isinstance(spec.label, tuple) else None
     wanted = Wanted("multi-label" if several else spec.kind, several or spec.classes, spec.range,
                     spec.label_scale, where, spec.positive, spec.separator,
                     label_columns(spec.label)[0])
-    labelled = read_labels(found, wanted, known)
-    labels, found = labelled.labels, labelled.rows
-    used = dict(found)
+    labelled = read_labels(rows_by_split, wanted, known)
+    labels, rows_by_split = labelled.labels, labelled.rows
+    used = dict(rows_by_split)
     if "dev" not in used:
         fraction = DEFAULT_DEV if spec.dev is None else float(spec.dev)
-        used["train"], used["dev"] = _carved(found["train"], labels, fraction, dev_seed)
+        used["train"], used["dev"] = _carved(rows_by_split["train"], labels, fraction, dev_seed)
     used["train"] = _drawn(used["train"], spec.limit, seed)
     used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
     splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
     whole = whole_test(spec, columns, table, where)
     predicted = ({"test": library.split("test", whole, labels)}
                  if whole is not None and len(whole) > len(used.get("test", ())) else {})
-    notes = (*library.cache.notes, *reading_notes([*found.values()]),
-             *(f"{name}: {each}" for each in labelled.notes))
-    return TaskData(name, labels, splits, found, notes, predicted)
+    notes = (*library.cache.notes, *reading_notes([*rows_by_split.values()]),
+             *(f"{name}: {note}" for note in labelled.notes))
+    return TaskData(name, labels, splits, rows_by_split, notes, predicted)
 
 
 def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:

@@ -84,8 +84,8 @@ def joined_names(names: list[str]) -> str:
 
 def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:
     """Return the probability of each class, in their order, or None where a head gives none."""
-    given = decision.probabilities
-    return None if given is None else by_class(labels, given[row])
+    probabilities = decision.probabilities
+    return None if probabilities is None else by_class(labels, probabilities[row])
 
 
 def by_class(labels: Labels, values: Iterable[float]) -> dict[str, float]:

@@ -74,10 +74,10 @@ class Dialect:
     def records(self, lines: Iterable[str]) -> Iterator[ReadRecord]:
         """Yield (line, cells), or (line, the reason why they are none), of every record but the header."""
         width = len(self.columns)
-        found = (plain_records(lines, self.delimiter) if self.quoting == "none" else
-                 quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray,
-                                self.line_by_line))
-        for line, cells in islice(found, int(self.header), None):
+        records = (plain_records(lines, self.delimiter) if self.quoting == "none" else
+                   quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray,
+                                  self.line_by_line))
+        for line, cells in islice(records, int(self.header), None):
             if isinstance(cells, list) and len(cells) != width:
                 yield line, width_problem(cells, width)
             else:
@@ -138,9 +138,9 @@ class _Reading:
     line_by_line: bool = True
     tally: QuoteTally = field(default_factory=QuoteTally)
 
-    def take(self, found: Iterable[ReadRecord], expected: _Expected) -> _Reading:
+    def take(self, records: Iterable[ReadRecord], expected: _Expected) -> _Reading:
         width = expected.width
-        for line, cells in islice(found, int(expected.header), None):
+        for line, cells in islice(records, int(expected.header), None):
             self.records += 1
             if isinstance(cells, str):
                 self.misfits[line] = cells
@@ -204,23 +204,23 @@ def _quote_nothing(lines: Iterable[str], delimiter: str | None) -> bool:
 
 def _delimiter(file: str, sample: list[str], settings: FileFormat) -> str | None:
     """Return the delimiter of a file, or None for one of a single column."""
-    widths = {each: _widths(file, sample, each) for each in DELIMITERS}
+    widths = {delimiter: _widths(file, sample, delimiter) for delimiter in DELIMITERS}
     if settings.columns is not None:
         if len(settings.columns) == 1:
             return None
-        misfits = {each: sum(width != len(settings.columns) for width in found)
-                   for each, found in widths.items()}
+        misfits = {delimiter: sum(width != len(settings.columns) for width in found)
+                   for delimiter, found in widths.items()}
     else:
-        several = {each: found for each, found in widths.items() if found and found[0] > 1}
+        several = {delimiter: width for delimiter, width in widths.items() if width and width[0] > 1}
         if not several:
             return _of_row_names(file, sample)
-        misfits = {each: _misfits(found) for each, found in several.items()}
+        misfits = {delimiter: _misfits(width) for delimiter, width in several.items()}
     least = min(misfits.values())
-    best = [each for each, count in misfits.items() if count == least]
-    told = _BY_SUFFIX.get(PurePath(file.removesuffix(".gz")).suffix.lower())
-    if len(best) == 1 or told in best:
-        return told if told in best else best[0]
-    raise DataError(f"{file}:1: {' and '.join(_SHOWN[each] for each in best)} split the records equally "
+    best = [delimiter for delimiter, count in misfits.items() if count == least]
+    by_suffix = _BY_SUFFIX.get(PurePath(file.removesuffix(".gz")).suffix.lower())
+    if len(best) == 1 or by_suffix in best:
+        return by_suffix if by_suffix in best else best[0]
+    raise DataError(f"{file}:1: {' and '.join(_SHOWN[mark] for mark in best)} split the records equally "
                     f"well; say which it is: delimiter = {' or '.join(map(json.dumps, best))}")
 
 
@@ -266,10 +266,10 @@ def _of_row_names(file: str, sample: list[str]) -> str | None:
 
 def _first(file: str, sample: list[str], delimiter: str | None, settings: FileFormat) -> list[str]:
     """Return the first record; raise `DataError` for a header that is none."""
-    found = next(plain_records(sample, delimiter), None)
-    if found is None:
+    first_record = next(plain_records(sample, delimiter), None)
+    if first_record is None:
         raise DataError(f"{file}: is empty, expected a header line and rows")
-    line, cells = found
+    line, cells = first_record
     if settings.quoting != "none":
         line, cells = next(quoted_records(file, sample, delimiter, QuoteTally(), refuse_stray=False))
     if not settings.header:
@@ -296,9 +296,9 @@ def _consecutive(names: Sequence[str]) -> bool:
 
 def width_problem(cells: Sequence[str], width: int) -> str:
     """Return what is said of a record that has another number of fields than the header."""
-    found = f"{len(cells)} field" + ("" if len(cells) == 1 else "s")
+    count = f"{len(cells)} field" + ("" if len(cells) == 1 else "s")
     last = " (the last one is empty)" if len(cells) == width + 1 and not cells[-1] else ""
-    return f"{found}{last}, expected {width}"
+    return f"{count}{last}, expected {width}"
 
 
 def _refuse_most(file: str, reading: _Reading) -> None:

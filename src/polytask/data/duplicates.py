@@ -65,8 +65,8 @@ class Fingerprint:
         different = np.unique(rows)
         if not len(different):
             return {}
-        made, counts = self.shingles(different)
-        parts = np.split(made, np.cumsum(counts)[:-1])
+        hashes, counts = self.shingles(different)
+        parts = np.split(hashes, np.cumsum(counts)[:-1])
         sets = (set(part.tolist()) for part in parts)
         return dict(zip(different.tolist(), sets, strict=True))
 
@@ -83,10 +83,10 @@ class Fingerprint:
         if len(sides) == 1:
             return sides[0]
         counts = sides[0][1] + sides[1][1]
-        made = np.empty(int(counts.sum()), dtype=np.uint64)
+        merged = np.empty(int(counts.sum()), dtype=np.uint64)
         owner = np.concatenate([np.repeat(np.arange(len(rows)), count) for _, count in sides])
-        made[:] = np.concatenate([each for each, _ in sides])[np.argsort(owner, kind="stable")]
-        return made, counts
+        merged[:] = np.concatenate([hashes for hashes, _ in sides])[np.argsort(owner, kind="stable")]
+        return merged, counts
 
 
 def repeats(print_: Fingerprint, labels: NDArray[np.generic] | None) -> Repeats:
@@ -114,13 +114,13 @@ def nearly_shared(here: Fingerprint, there: Fingerprint, threshold: float = THRE
     pairs = _candidates(here.bands, there.bands)
     pairs = pairs[~np.isin(pairs[:, 0], shared(here, there).rows)]
     mine, theirs = here.shingle_sets(pairs[:, 0]), there.shingle_sets(pairs[:, 1])
-    found: dict[int, int] = {}
+    first_by_row: dict[int, int] = {}
     for row, other in pairs.tolist():
-        if row not in found and _jaccard(mine[row], theirs[other]) >= threshold:
-            found[row] = other
-    rows = sorted(found)
+        if row not in first_by_row and _jaccard(mine[row], theirs[other]) >= threshold:
+            first_by_row[row] = other
+    rows = sorted(first_by_row)
     return SharedRows(np.array(rows, dtype=np.int64),
-                  np.array([found[row] for row in rows], dtype=np.int64))
+                  np.array([first_by_row[row] for row in rows], dtype=np.int64))
 
 
 def _jaccard(a: set[int], b: set[int]) -> float:
@@ -145,10 +145,10 @@ def _shingles(column: Column, rows: Integers) -> tuple[Hashes, Integers]:
     letters = np.zeros(len(owner) + (SHINGLE - 1) * (len(rows) + 1), dtype=np.uint64)
     at = np.arange(len(owner)) + (SHINGLE - 1) * owner
     letters[at] = cells[solid]
-    made = np.zeros(len(owner), dtype=np.uint64)
+    packed = np.zeros(len(owner), dtype=np.uint64)
     for k in range(SHINGLE):
-        made |= letters[at + k] << np.uint64(8 * k)
-    return made, counts
+        packed |= letters[at + k] << np.uint64(8 * k)
+    return packed, counts
 
 
 def _banded(shingles: Hashes, counts: Integers) -> Hashes:
@@ -168,7 +168,7 @@ def _banded(shingles: Hashes, counts: Integers) -> Hashes:
 
 def _candidates(here: Hashes, there: Hashes) -> Integers:
     """Return pairs of rows that agree in a band, some of each row and in all: (pairs, 2)."""
-    found = []
+    pairs = []
     for mine, theirs in zip(here, there, strict=True):
         order = np.argsort(theirs, kind="stable")
         keys = theirs[order]
@@ -176,5 +176,5 @@ def _candidates(here: Hashes, there: Hashes) -> Integers:
         count = np.minimum(np.searchsorted(keys, mine, "right") - low, _MOST_OF_A_ROW)
         rows = np.repeat(np.arange(len(mine)), count)
         nth = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-        found.append(np.stack([rows, order[low[rows] + nth]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)[:_MOST_CANDIDATES]
+        pairs.append(np.stack([rows, order[low[rows] + nth]], axis=1))
+    return np.unique(np.concatenate(pairs), axis=0)[:_MOST_CANDIDATES]

@@ -45,8 +45,8 @@ class FileFormat:
                 yield f'columns: found "{twice}" twice, expected names that differ'
             if not named:
                 yield "columns: found no name, expected one for each column that is used"
-        if said := _encoding_problem(self.encoding):
-            yield f"encoding: {said}"
+        if mistake := _encoding_problem(self.encoding):
+            yield f"encoding: {mistake}"
         if self.quoting is not None and self.quoting not in QUOTINGS:
             yield (f'quoting: found "{self.quoting}", expected "minimal" or "none"'
                    f"{nearest(self.quoting, QUOTINGS)}")

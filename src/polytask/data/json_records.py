@@ -105,12 +105,12 @@ def json_array(path: Path, encoding: str) -> Iterator[JsonRecord]:
             start, at = at, _past_blanks(text, at + 1)
             line += text.count("\n", start, at)
         first = False
-        found: list[int] = []
-        value = _decoded(partial(_raw, decoder, text, at, found))
-        if not found:
+        places: list[int] = []
+        value = _decoded(partial(_raw, decoder, text, at, places))
+        if not places:
             raise DataError(f"{path}:{line}: is not JSON ({value.args[0]})")
         yield line, value
-        line, at = line + text.count("\n", at, found[0]), found[0]
+        line, at = line + text.count("\n", at, places[0]), places[0]
     if text[at + 1:].strip():
         raise DataError(f"{path}:{line}: is not JSON (text stands after the array)")
 
@@ -126,12 +126,12 @@ def _decoder() -> json.JSONDecoder:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    record = dict(pairs)
+    if len(record) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f'key "{twice}" occurs twice')
-    return made
+    return record
 
 
 def _decoded(decode: Callable[[], Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,5 @@ def _as_list(names: Sequence[str], cells: Sequence[str], where: str) -> str:
     if None in on:
         at = on.index(None)
         raise DataError(f'{where}: found "{cells[at][:40]}" in column "{names[at]}", expected 0 or 1, '
-                        'as all '
-                        f"columns of one label have")
-    return json.dumps([name for name, each in zip(names, on, strict=True) if each], ensure_ascii=False)
+                        "as in all columns of one label")
+    return json.dumps(list(compress(names, on)), ensure_ascii=False)

@@ -94,8 +94,8 @@ class LabelColumn:
     @cached_property
     def bracketed(self) -> list[str]:
         """The labels that are lists in brackets. "[spam]" is one where another label is one for sure."""
-        found = [label for label in self.counts if list_items(label) is not None]
-        return found if any(map(is_sure_list, found)) else []
+        lists = [label for label in self.counts if list_items(label) is not None]
+        return lists if any(map(is_sure_list, lists)) else []
 
     @cached_property
     def lists(self) -> list[str]:
@@ -111,9 +111,9 @@ class LabelColumn:
         if any('"' in label or "'" in label for label in self.counts):
             return 0
         items = [list_items(label) for label in self.counts]
-        widths = {len(each) if each is not None else 0 for each in items}
+        widths = {len(entries) if entries is not None else 0 for entries in items}
         width = widths.pop() if len(widths) == 1 else 0
-        binary = width > 1 and all(is_on(entry) is not None for each in items for entry in each or ())
+        binary = width > 1 and all(is_on(entry) is not None for entries in items for entry in entries or ())
         return width if binary else 0
 
     @property

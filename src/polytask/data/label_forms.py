@@ -36,7 +36,7 @@ _BOOLEANS = {"true": "1", "false": "0"}
 
 def is_blank(label: str) -> bool:
     """Return whether a label shows nothing: blanks of any alphabet, invisible and control characters."""
-    return not label.strip() or all(unicodedata.category(each)[0] in "ZC" for each in label)
+    return not label.strip() or all(unicodedata.category(character)[0] in "ZC" for character in label)
 
 
 def number(label: str) -> float | None:
@@ -127,12 +127,12 @@ def is_on(item: str) -> bool | None:
 
 def _json_items(text: str) -> list[str] | None:
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if any(isinstance(each, list | dict) for each in found):
+    if any(isinstance(entry, list | dict) for entry in parsed):
         return None
-    return [_item(each) for each in found if each is not None and each == each]
+    return [_item(entry) for entry in parsed if entry is not None and entry == entry]
 
 
 def _item(value: Any) -> str:

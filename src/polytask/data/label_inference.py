@@ -110,10 +110,10 @@ def _classes(column: LabelColumn, kind: str, wanted: Wanted, file: str, notes: l
 
 def _given_classes(wanted: Wanted) -> tuple[str, ...]:
     named = tuple(name.strip() for name in wanted.classes or ())
-    given = tuple(map(canonical, named)) if are_numbers(named) else named
-    if len(set(given)) != len(given) or len(given) < 2:
-        raise wanted.problem("classes", f"found {listed(given)}, expected two or more different names")
-    return given
+    classes = tuple(map(canonical, named)) if are_numbers(named) else named
+    if len(set(classes)) != len(classes) or len(classes) < 2:
+        raise wanted.problem("classes", f"found {listed(classes)}, expected two or more different names")
+    return classes
 
 
 def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
@@ -182,7 +182,7 @@ def _positive_last(classes: tuple[str, ...], wanted: Wanted, notes: list[str]) -
         if name not in classes:
             raise wanted.problem("positive", f'"{name}" is no class, expected one of {listed(classes)}'
                                  f"{nearest(name, classes)}")
-        return tuple(sorted(classes, key=lambda each: each == name))
+        return tuple(sorted(classes, key=lambda candidate: candidate == name))
     if wanted.classes is not None:
         return classes
     first, second = (name.casefold() for name in classes)
@@ -198,21 +198,21 @@ def _positive_last(classes: tuple[str, ...], wanted: Wanted, notes: list[str]) -
 
 def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
     """Return the classes of labels that are lists, and how the lists are written."""
-    given = () if wanted.classes is None else _given_classes(wanted)
+    classes = () if wanted.classes is None else _given_classes(wanted)
     width = column.vector_width
-    if width and (not given or len(given) == width):
-        names = given or tuple(str(place) for place in range(width))
-        if not given:
+    if width and (not classes or len(classes) == width):
+        names = classes or tuple(str(place) for place in range(width))
+        if not classes:
             notes.append(f"labels such as {column.first} are read as 0/1 vectors of {width} classes named "
                          f'"0" to "{width - 1}"; name them with classes = […]')
         return Labels("multi-label", names, form="vectors")
-    known = Labels("multi-label", given, separator=wanted.separator)
-    found = {label: _named(known, label, file) for label in column.counts}
-    names_found = {name for each in found.values() for name in each}
-    if all(len(each) < 2 for each in found.values()) and not (wanted.separator or column.bracketed):
+    known = Labels("multi-label", classes, separator=wanted.separator)
+    names_by_label = {label: _named(known, label, file) for label in column.counts}
+    names_found = {name for names in names_by_label.values() for name in names}
+    if all(len(own) < 2 for own in names_by_label.values()) and not (wanted.separator or column.bracketed):
         _refuse_unknown_separator(column, names_found, file)
         notes.append("no row has two labels; if each has one, set kind = \"classes\"")
-    if given:
+    if classes:
         return known
     if are_numbers(names_found):
         names_found = {canonical(name) for name in names_found}
@@ -241,8 +241,8 @@ def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -
     """Raise `DataError` where labels that should be lists are separated by something unknown."""
     similar = separator_of(names)
     if similar is None:  # no part is a label of its own: any comma or semicolon will do
-        similar = next(((each, name) for each in _SEPARATORS[:2] for name in sorted(names)
-                        if len(split_at(name, each)) > 1), None)
+        similar = next(((separator, name) for separator in _SEPARATORS[:2] for name in sorted(names)
+                        if len(split_at(name, separator)) > 1), None)
     if similar is not None:
         separator, some = similar
         raise DataError(f'{file}: no label is a list; found "{some}", expected {LIST_FORMS}, or say '

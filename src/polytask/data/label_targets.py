@@ -17,12 +17,12 @@ RowLines = Sequence[int] | NDArray[np.int64]
 
 def missing(labels: Sequence[str], known: Labels) -> dict[str, list[int]]:
     """Return the rows without a label by what stands there instead: "NaN", "?", "" for blanks."""
-    found = {label: "" if is_blank(label) else label for label in set(labels) if known.is_missing(label)}
+    missing = {label: "" if is_blank(label) else label for label in set(labels) if known.is_missing(label)}
     rows: dict[str, list[int]] = {}
-    if found:
+    if missing:
         for row, label in enumerate(labels):
-            if label in found:
-                rows.setdefault(found[label], []).append(row)
+            if label in missing:
+                rows.setdefault(missing[label], []).append(row)
     return rows
 
 

@@ -117,7 +117,7 @@ class Labels:
             on = [is_on(item) for item in items]
             if None in on or len(on) != self.num_classes:
                 raise ValueError(f"found {label[:60]}, expected {self.num_classes} entries of 0 or 1")
-            return [name for name, each in zip(self.classes, on, strict=True) if each]
+            return [name for name, present in zip(self.classes, on, strict=True) if present]
         return [self.class_name(item) for item in items]
 
     def _items(self, label: str) -> list[str]:

@@ -39,8 +39,8 @@ class PredictionColumns:
         """Return a sentence if a column is not called as usual."""
         if not self.renamed:
             return []
-        told = ", ".join(f'"{own}" instead of "{usual}"' for usual, own in self.renamed.items())
-        return [f"predictions have {told}, which is the name of a text column"]
+        renamed = ", ".join(f'"{own}" instead of "{usual}"' for usual, own in self.renamed.items())
+        return [f"predictions have {renamed}, which is the name of a text column"]
 
 
 def _free(name: str, taken: set[str]) -> str:

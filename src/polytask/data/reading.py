@@ -179,7 +179,7 @@ def check_file(path: Path, setting: str = "") -> None:
     folder = path.parent
     if not folder.is_dir():
         raise DataError(f"{where}{path}: there is no folder {folder}{start}")
-    names = sorted(each.name for each in folder.iterdir() if each.is_file())
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
     raise DataError(f"{where}{path}: there is no such file{nearest(path.name, names)}{start}")
 
 

@@ -32,11 +32,11 @@ class RowFilter:
     @classmethod
     def of(cls, where: Mapping[str, Any] | None) -> RowFilter:
         """Read the setting, which `filter_problems` finds nothing wrong with."""
-        made = []
+        conditions = []
         for column, wanted in (where or {}).items():
             wants = not isinstance(wanted, Mapping)
-            made.append((column, _values(wanted if wants else wanted["not"]), wants))
-        return cls(tuple(made))
+            conditions.append((column, _values(wanted if wants else wanted["not"]), wants))
+        return cls(tuple(conditions))
 
     def mask(self, table: Table, setting: str = "") -> NDArray[np.bool_]:
         """Return which rows of a table are taken: (rows,). Raises `DataError` for an unknown column."""
@@ -51,7 +51,7 @@ class RowFilter:
 
     def on(self, columns: Sequence[str]) -> RowFilter:
         """Return the conditions on columns that there are: a file to be predicted may lack the others."""
-        return RowFilter(tuple(each for each in self.conditions if each[0] in columns))
+        return RowFilter(tuple(condition for condition in self.conditions if condition[0] in columns))
 
     def admits(self, columns: Sequence[str]) -> Callable[[Sequence[str]], bool]:
         """Return the function that says whether a record of these columns is taken."""
@@ -66,8 +66,8 @@ def filter_problems(where: Mapping[str, Any] | None) -> Iterator[str]:
         if isinstance(wanted, Mapping):
             if list(wanted) != ["not"]:
                 strange = next((str(key) for key in wanted if key != "not"), "")
-                found = f'found "{strange}"{nearest(strange, ["not"])}' if strange else "is empty"
-                yield f"where.{column}: {found}, expected {{ not = [...] }}"
+                text = f'found "{strange}"{nearest(strange, ["not"])}' if strange else "is empty"
+                yield f"where.{column}: {text}, expected {{ not = [...] }}"
                 continue
             wanted = wanted["not"]
         values = wanted if isinstance(wanted, list | tuple) else [wanted]

@@ -65,15 +65,15 @@ class RowStream:
 
     def told(self) -> str:
         """Return lines about the records that have no answer, or ""."""
-        made = []
+        rows = []
         for reason, lines in self.refused.items():
             shown = ", ".join(map(str, lines[:_LINES_TOLD])) + (", …" if len(lines) > _LINES_TOLD else "")
             several = "s" * (len(lines) > 1)
-            made.append(f"{self.source.file}: {len(lines):,} record{several} without a prediction: "
+            rows.append(f"{self.source.file}: {len(lines):,} record{several} without a prediction: "
                         f"{reason} (line{several} {shown})\n")
         if self.passed_over:
-            made.append(f"{self.source.file}: {self.passed_over:,} rows are left out by where\n")
-        return "".join(made)
+            rows.append(f"{self.source.file}: {self.passed_over:,} rows are left out by where\n")
+        return "".join(rows)
 
     def tell(self) -> None:
         """Write to stderr what has no answer."""

@@ -151,7 +151,7 @@ class Guess:
 
     @property
     def label_names(self) -> list[str]:
-        return [each.name for each in self.flags] or [self.label.name]
+        return [column.name for column in self.flags] or [self.label.name]
 
 
 def profiles(table: Table) -> list[Profile]:
@@ -171,21 +171,21 @@ def guess(table: Table) -> Guess:
     if not text:
         raise DataError(f"{table.file}: no column holds sentences (there are "
                         f"{', '.join(profile.name for profile in every)})")
-    labels = [each for each in every if each.name not in text and each.labels is not None]
+    labels = [column for column in every if column.name not in text and column.labels is not None]
     if not labels:
         raise DataError(f"{table.file}: no column looks like a label, expected one with 2 to 50"
                         f" values or numbers beside {' and '.join(text)}")
-    labels.sort(key=lambda each: each.likeness, reverse=True)
-    flags = [each for each in every if each in labels and each.is_flag]
+    labels.sort(key=lambda column: column.likeness, reverse=True)
+    flags = [column for column in every if column in labels and column.is_flag]
     several = flags if labels[0].is_flag and len(flags) >= _SEVERAL else []
     # Of two ids that make a pair, each is a sentence's and none the row's.
-    ids = [each.name for each in every if each.is_id and not any(
-        _makes_pair(each.name, other.name) or _makes_pair(other.name, each.name)
+    ids = [column.name for column in every if column.is_id and not any(
+        _makes_pair(column.name, other.name) or _makes_pair(other.name, column.name)
         for other in every)]
     ids.sort(key=lambda name: (len(name), name))
     return Guess(text, labels[0], ids[0] if ids else None,
-                 labels[1:] if not several else [each for each in labels if not each.is_flag],
-                 next((each for each in every if each.is_split), None), several)
+                 labels[1:] if not several else [column for column in labels if not column.is_flag],
+                 next((column for column in every if column.is_split), None), several)
 
 
 def _text(every: Sequence[Profile]) -> tuple[str, ...]:
@@ -193,8 +193,8 @@ def _text(every: Sequence[Profile]) -> tuple[str, ...]:
 
     A text's partner by name is a text even where its cells are single words.
     """
-    texts = [each.name for each in every if each.is_text]
-    words = [each.name for each in every if each.may_be_text]
+    texts = [column.name for column in every if column.is_text]
+    words = [column.name for column in every if column.may_be_text]
     pairs = [(a, b) for a in [*texts, *words] for b in [*texts, *words]
              if a != b and (a in texts or b in texts) and _makes_pair(a, b)]
     if pairs:
@@ -221,11 +221,12 @@ def lacks_header(table: Table) -> bool:
     a column of sentences.
     """
     every = profiles(table)
-    if [each.name for each in every] == [str(place) for place in range(len(every))]:
+    if [column.name for column in every] == [str(place) for place in range(len(every))]:
         return False
-    known = any(pattern.search(each.name) and count_words(each.name) <= 3 and each.name not in each.filled
-                for each in every for pattern in (_NAMED_TEXT, _NAMED_LABEL, _NAMED_ID))
-    return not known and any(_names_a_row(each) for each in every)
+    known = any(pattern.search(column.name) and count_words(column.name) <= 3
+                and column.name not in column.filled
+                for column in every for pattern in (_NAMED_TEXT, _NAMED_LABEL, _NAMED_ID))
+    return not known and any(_names_a_row(column) for column in every)
 
 
 def _names_a_row(column: Profile) -> bool:
@@ -241,9 +242,10 @@ def headerless_columns(table: Table) -> tuple[str, ...]:
 
     `table` was read as if its first row were a header.
     """
-    found = guess(table)
-    called = dict(zip(found.text, ["text"] if len(found.text) == 1 else ["text1", "text2"], strict=True))
-    called[found.label.name] = "label"
-    if found.id is not None:
-        called[found.id] = "id"
+    guessed = guess(table)
+    names = ["text"] if len(guessed.text) == 1 else ["text1", "text2"]
+    called = dict(zip(guessed.text, names, strict=True))
+    called[guessed.label.name] = "label"
+    if guessed.id is not None:
+        called[guessed.id] = "id"
     return tuple(called.get(name, f"column{place}") for place, name in enumerate(table.columns, 1))

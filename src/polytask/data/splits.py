@@ -30,9 +30,9 @@ def mix(values: Hashes) -> Hashes:
 
 def text_hashes(column: Column, rows: Integers) -> Hashes:
     """Return a 64-bit hash of each text; white space counts as one blank: (rows,)."""
-    found: dict[str, bytes] = {}
+    by_text: dict[str, bytes] = {}
     joined = b"".join(
-        found.get(text) or found.setdefault(text, _hash(text)) for text in column.texts(rows))
+        by_text.get(text) or by_text.setdefault(text, _hash(text)) for text in column.texts(rows))
     return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
 
 
@@ -44,8 +44,8 @@ def row_keys(columns: tuple[Column, ...], rows: Integers) -> Hashes:
     """Return a hash of each row's texts, the same in either order: (rows,)."""
     hashes = np.sort(np.stack([text_hashes(column, rows) for column in columns]), axis=0)
     key = np.zeros(len(rows), dtype=np.uint64)
-    for each in hashes:
-        key = mix(key ^ each)
+    for digest in hashes:
+        key = mix(key ^ digest)
     return key
 
 
@@ -79,8 +79,8 @@ def carve(keys: Hashes, strata: Integers | None, fraction: float, seed: int
     rank = mix(different ^ _salt(seed))
     chosen = np.zeros(len(firsts), dtype=np.bool_)
     pooled = np.zeros(len(firsts), dtype=np.bool_)
-    for each in np.unique(stratum):
-        members = np.flatnonzero(stratum == each)
+    for value in np.unique(stratum):
+        members = np.flatnonzero(stratum == value)
         share = _share(members, sizes, rank, fraction)
         chosen[share] = True
         pooled[members] = not len(share)

@@ -131,11 +131,11 @@ def column_index(columns: Sequence[str], name: str, file: str, setting: str = ""
 
     The message tells the nearest name, and what to do about a file whose first line is no header.
     """
-    named = [each for each in columns if each]
+    named = [name for name in columns if name]
     where = f"{file}: {setting + ': ' if setting else ''}"
     if name not in named:
-        shown = listed(each if len(each) <= _NAME_SHOWN else f"{each[:_NAME_SHOWN]}…"
-                       for each in named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
+        shown = listed(name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
+                       for name in named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
         raise DataError(f'{where}there is no column "{name}"{nearest(name, named)}'
                         f" (there are {shown}{remedy}){_header_hint(named)}")
     if named.count(name) > 1:

@@ -28,7 +28,7 @@ class LabelledRows:
     notes: tuple[str, ...]
 
 
-def read_labels(found: Mapping[str, Rows], wanted: Wanted, known: Labels | None = None) -> LabelledRows:
+def read_labels(by_split: Mapping[str, Rows], wanted: Wanted, known: Labels | None = None) -> LabelledRows:
     """Return the labels of the rows of a task's splits, and those rows that have one.
 
     known: of a trained model, which then say what the labels are; the rows have to fit. A test file
@@ -36,12 +36,12 @@ def read_labels(found: Mapping[str, Rows], wanted: Wanted, known: Labels | None 
     """
     notes: list[str] = []
     if known is None:
-        labels, guesses = _inferred(found, wanted)
+        labels, guesses = _inferred(by_split, wanted)
         notes += guesses
     else:
         labels = known
     kept = {}
-    for split, rows in found.items():
+    for split, rows in by_split.items():
         if split == "test" and (value := only_unknown(rows.labels, labels)) is not None:
             notes.append(f'every row of {rows.table.file} has the label "{value}", which is none of the '
                          "task's: the test rows are taken as unlabelled")
@@ -53,13 +53,13 @@ def read_labels(found: Mapping[str, Rows], wanted: Wanted, known: Labels | None 
     return LabelledRows(labels, kept, tuple(notes))
 
 
-def _inferred(found: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tuple[str, ...]]:
-    train = found["train"]
-    told = list(train.labels)
-    if "dev" in found:
-        _refuse_unlabelled_dev(found["dev"], train, wanted)
-        told += found["dev"].labels
-    inferred = infer(told, wanted, train.table.file)
+def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tuple[str, ...]]:
+    train = by_split["train"]
+    labels = list(train.labels)
+    if "dev" in by_split:
+        _refuse_unlabelled_dev(by_split["dev"], train, wanted)
+        labels += by_split["dev"].labels
+    inferred = infer(labels, wanted, train.table.file)
     return inferred.labels, inferred.notes
 
 

@@ -64,36 +64,36 @@ def split_rows(spec: Spec, columns: Columns, table: OpenTable, where: str) -> di
 
     Raises `DataError` for columns that are not there and for files without any rows to use.
     """
-    found = {"train": select(table("train"), columns, where)}
+    rows_by_split = {"train": select(table("train"), columns, where)}
     if spec.split is not None:
-        found = _by_column(found["train"], spec.split, f"{where}.split")
+        rows_by_split = _by_column(rows_by_split["train"], spec.split, f"{where}.split")
     if isinstance(spec.dev, str):
-        found["dev"] = select(table("dev"), columns, where)
+        rows_by_split["dev"] = select(table("dev"), columns, where)
     if spec.test is not None:
-        found["test"] = _test_rows(table("test"), columns, where)
-    return found
+        rows_by_split["test"] = _test_rows(table("test"), columns, where)
+    return rows_by_split
 
 
 def whole_test(spec: Spec, columns: Columns, table: OpenTable, where: str) -> Rows | None:
     """Return all rows of the test split, those without a label or a text too; None if there is none."""
     if spec.test is None and spec.split is None:
         return None
-    held = table("train" if spec.test is None else "test")
-    rows = select(held, _unlabelled(held, columns), where, blank_texts=True)
+    test_table = table("train" if spec.test is None else "test")
+    rows = select(test_table, _unlabelled(test_table, columns), where, blank_texts=True)
     if spec.test is not None or spec.split is None:
         return rows
     places = np.array([SPLIT_WORDS.get(cell.strip().casefold(), "")
-                       for cell in held.column(spec.split).texts(rows.index)])
+                       for cell in test_table.column(spec.split).texts(rows.index)])
     return taken(rows, np.flatnonzero(places == "test")) if "test" in places else None
 
 
 def reading_notes(every: Sequence[Rows]) -> list[str]:
     """Return how files were read where that may be a surprise, each note with its file."""
     tables = {rows.table.file: rows.table for rows in every}
-    made = [f"{file}: {note}" for file, table in tables.items() for note in table.notes]
+    notes = [f"{file}: {note}" for file, table in tables.items() for note in table.notes]
     passed_over = {rows.table.file: rows.passed_over for rows in every if rows.passed_over}
-    return made + [f"{file}: {count:,} of {tables[file].found:,} rows are left out by where"
-                   for file, count in passed_over.items()]
+    return notes + [f"{file}: {count:,} of {tables[file].found:,} rows are left out by where"
+                    for file, count in passed_over.items()]
 
 
 def taken(rows: Rows, part: Integers) -> Rows:
@@ -124,7 +124,7 @@ def _unlabelled(table: Table, columns: Columns) -> Columns:
 
 def _test_rows(table: Table, columns: Columns, where: str) -> Rows:
     """Return the rows of a test file, which may have no label column."""
-    found = _unlabelled(table, columns)
+    unlabelled = _unlabelled(table, columns)
     if columns.label is None or not has_labels(table, columns.label):
-        return select(table, found, where)
-    return select(table, replace(found, label=columns.label), where)
+        return select(table, unlabelled, where)
+    return select(table, replace(unlabelled, label=columns.label), where)

@@ -51,23 +51,23 @@ class SplitReport:
     def lines(self, name: str) -> list[str]:
         """Return what it says for a terminal."""
         used = "" if self.used == self.found else f", {self.used:,} used"
-        said = [f"{name:5} {_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
-        said += refusal_lines(self.file, self.refused)
+        lines = [f"{name:5} {_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
+        lines += refusal_lines(self.file, self.refused)
         if self.shares:
-            said.append("labels  " + _shown_shares(self.shares))
+            lines.append("labels  " + _shown_shares(self.shares))
         spread = ", ".join(f"{key if key == 'max' else key + ' %'} {value}"
                            for key, value in self.lengths.items())
         cut = _rows(self.truncated) + (
             f" ({self.truncated / self.used:.1%})" if self.truncated else "")
-        said.append(f"tokens  {spread}; {cut} truncated at {self.max_length}"
-                    + (f"; {self.unknown:.1%} unknown" if self.unknown >= 0.001 else ""))
+        lines.append(f"tokens  {spread}; {cut} truncated at {self.max_length}"
+                     + (f"; {self.unknown:.1%} unknown" if self.unknown >= 0.001 else ""))
         if self.empty_texts:
-            said.append(f"empty   {_rows(self.empty_texts)} with an empty text beside another")
+            lines.append(f"empty   {_rows(self.empty_texts)} with an empty text beside another")
         if self.duplicates:
             conflict = f", {self.conflicting:,} with another label" if self.conflicting else ""
-            said.append(f"twice   {_rows(self.duplicates)} that occurred before{conflict}: lines "
-                        + _more([f"{a} = {b}" for a, b in self.duplicate_lines], self.duplicates))
-        return [said[0], *(f"      {line}" for line in said[1:])]
+            lines.append(f"twice   {_rows(self.duplicates)} that occurred before{conflict}: lines "
+                         + _more([f"{a} = {b}" for a, b in self.duplicate_lines], self.duplicates))
+        return [lines[0], *(f"      {line}" for line in lines[1:])]
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class TaskReport:
 
     def lines(self, name: str) -> list[str]:
         """Return what it says for a terminal."""
-        said = [f"{name}: {_described(Labels.from_json(self.labels))}"]
+        lines = [f"{name}: {_described(Labels.from_json(self.labels))}"]
         for key, split in self.splits.items():
-            said += [f"  {line}" for line in split.lines(key)]
-        said += [f"  {overlap.line()}" for overlap in self.overlaps]
-        return said + [f"  {line}" for line in self.advice]
+            lines += [f"  {line}" for line in split.lines(key)]
+        lines += [f"  {overlap.line()}" for overlap in self.overlaps]
+        return lines + [f"  {line}" for line in self.advice]
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ class ValidationReport:
 
     def lines(self) -> list[str]:
         """Return what it says for a terminal, without the notes."""
-        said: list[str] = []
+        lines: list[str] = []
         for name, task in self.tasks.items():
-            said += [*task.lines(name), ""]
-        said += [overlap.line() for overlap in self.across]
-        return said if said[-1:] != [""] else said[:-1]
+            lines += [*task.lines(name), ""]
+        lines += [overlap.line() for overlap in self.across]
+        return lines if lines[-1:] != [""] else lines[:-1]
 
 
 def inspect(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayout]) -> ValidationReport:
@@ -151,7 +151,7 @@ def _task(name: str, data: TaskData, layout: InputLayout,
 
 def _split(data: TaskData, key: str, layout: InputLayout, print_: Fingerprint) -> SplitReport:
     split = data.splits[key]
-    found = data.found.get(key)  # None: carved from train, which tells what was refused
+    rows_read = data.found.get(key)  # None: carved from train, which tells what was refused
     lengths = split.lengths(layout)
     again = repeats(print_, split.targets)
     lines = split.lines
@@ -159,8 +159,8 @@ def _split(data: TaskData, key: str, layout: InputLayout, print_: Fingerprint) -
                 zip(again.rows[:_EXAMPLES], again.earlier[:_EXAMPLES], strict=True)]
     blank = [column.blank[split.rows.index] for column in split.rows.text_columns]
     return SplitReport(
-        file=Path(split.file).name, found=found.found if found else len(split), used=len(split),
-        refused=list(found.refused) if found else [],
+        file=Path(split.file).name, found=rows_read.found if rows_read else len(split), used=len(split),
+        refused=list(rows_read.refused) if rows_read else [],
         empty_texts=int(np.logical_or.reduce(blank).sum()),
         shares=_shares(split, data.labels), lengths=_percentiles(lengths),
         max_length=layout.max_length, truncated=int(lengths.truncated.sum()),
@@ -192,29 +192,29 @@ def _shares(split: Split, labels: Labels) -> dict[str, float]:
 
 def _overlaps(here_name: str, there_name: str, here: Fingerprint, there: Fingerprint
               ) -> list[Overlap]:
-    made = [(False, shared(here, there)), (True, nearly_shared(here, there))]
-    return [_overlap(here_name, there_name, here, there, nearly, found)
-            for nearly, found in made if len(found)]
+    comparisons = [(False, shared(here, there)), (True, nearly_shared(here, there))]
+    return [_overlap(here_name, there_name, here, there, nearly, pairs)
+            for nearly, pairs in comparisons if len(pairs)]
 
 
 def _overlap(here_name: str, there_name: str, here: Fingerprint, there: Fingerprint, nearly: bool,
-             found: SharedRows) -> Overlap:
+             rows_shared: SharedRows) -> Overlap:
     examples = [(int(here.rows.lines[row]), int(there.rows.lines[other])) for row, other in
-                zip(found.rows[:_EXAMPLES], found.other[:_EXAMPLES], strict=True)]
+                zip(rows_shared.rows[:_EXAMPLES], rows_shared.other[:_EXAMPLES], strict=True)]
     files = (Path(here.rows.table.file).name, Path(there.rows.table.file).name)
-    return Overlap(here_name, there_name, files, len(found), nearly, examples)
+    return Overlap(here_name, there_name, files, len(rows_shared), nearly, examples)
 
 
 def _across(prints: Mapping[tuple[str, str], Fingerprint]) -> list[Overlap]:
     """Return what a task is tested on that another is trained on."""
-    made = []
+    overlaps = []
     for (task, split), here in prints.items():
         for (other, theirs), there in prints.items():
             if task == other or split == "train" or theirs != "train":
                 continue
             if len(here.rows.columns.text) == len(there.rows.columns.text):
-                made += _overlaps(f"{task} {split}", f"{other} train", here, there)
-    return made
+                overlaps += _overlaps(f"{task} {split}", f"{other} train", here, there)
+    return overlaps
 
 
 def _advice(data: TaskData) -> list[str]:
@@ -224,33 +224,33 @@ def _advice(data: TaskData) -> list[str]:
         return _advice_on_several(data, unlabeled)
     if counts is None:
         return []
-    said = [f'class "{name}" has no training row'
-            for name, count in zip(labels.classes, counts, strict=True) if not count]
+    notes = [f'class "{name}" has no training row'
+             for name, count in zip(labels.classes, counts, strict=True) if not count]
     least = max(min(counts), 1)
     if max(counts) < _IMBALANCE * least:
-        return said
+        return notes
     ratio = f"imbalanced {max(counts) / least:.1f} to 1; to weigh the classes alike: "
     if labels.kind == "binary":
-        return [*said, f'{ratio}loss = {{ type = "binary_cross_entropy", positive_weight ='
+        return [*notes, f'{ratio}loss = {{ type = "binary_cross_entropy", positive_weight ='
                        f" {counts[0] / max(counts[1], 1):.3g} }}"]
     weights = ", ".join(f"{sum(counts) / (len(counts) * max(count, 1)):.3g}" for count in counts)
-    return [*said, f'{ratio}loss = {{ type = "cross_entropy", class_weights = "balanced" }}'
+    return [*notes, f'{ratio}loss = {{ type = "cross_entropy", class_weights = "balanced" }}'
                    f" ({weights})"]
 
 
 def _advice_on_several(data: TaskData, unlabeled: int) -> list[str]:
     """Return advice on rows with several labels: rare labels are predicted only if they weigh more."""
-    said = [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
-            "the labels"] if unlabeled else []
+    notes = [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
+             "the labels"] if unlabeled else []
     counts, rows = data.counts or [], len(data.train)
     ratio = (rows * len(counts) - sum(counts)) / max(1, sum(counts))
     if ratio >= _IMBALANCE:
-        said.append(f"a label is absent {ratio:.1f} times as often as it is there, and rare ones may "
-                    "never reach "
-                    '0.5; loss = '
-                    f'{{ type = "binary_cross_entropy", positive_weight = {min(ratio, 20):.2g} }} weighs '
-                    'them, threshold = "tuned" chooses a threshold for each on dev')
-    return said
+        notes.append(f"a label is absent {ratio:.1f} times as often as it is there, and rare ones may "
+                     "never reach "
+                     '0.5; loss = '
+                     f'{{ type = "binary_cross_entropy", positive_weight = {min(ratio, 20):.2g} }} weighs '
+                     'them, threshold = "tuned" chooses a threshold for each on dev')
+    return notes
 
 
 def refusal_lines(file: str, refused: Sequence[Refusal]) -> list[str]:
@@ -265,12 +265,12 @@ def refusal_lines(file: str, refused: Sequence[Refusal]) -> list[str]:
 
 def _shown_shares(shares: Mapping[str, float]) -> str:
     """Return the share of each label; of very many the most frequent, and the rarest."""
-    said = [f"{label} {share:.1%}" for label, share in shares.items()]
-    if len(said) > _SHOWN:
+    shown = [f"{label} {share:.1%}" for label, share in shares.items()]
+    if len(shown) > _SHOWN:
         order = sorted(shares, key=lambda label: -shares[label])
         often = [f"{label} {shares[label]:.1%}" for label in order[:_SHOWN // 2]]
-        said = [*often, "…", f"the rarest of {len(shares)}: {order[-1]} {shares[order[-1]]:.1%}"]
-    return "   ".join(said)
+        shown = [*often, "…", f"the rarest of {len(shares)}: {order[-1]} {shares[order[-1]]:.1%}"]
+    return "   ".join(shown)
 
 
 def _rows(count: int) -> str:

@@ -56,14 +56,14 @@ def wordpiece(vocabulary: Path, options: dict[str, Any]) -> Tokenizer:
     words = {word.rstrip("\r"): number for number, word in enumerate(lines)}
     if lacking := [word for word in _SPECIAL[:4] if word not in words]:
         raise CheckpointError(f"{vocabulary}: lacks {', '.join(lacking)}")
-    made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
-    made.add_special_tokens([word for word in _SPECIAL if word in words])
-    made.normalizer = normalizers.BertNormalizer(
+    tokenizer = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
+    tokenizer.add_special_tokens([word for word in _SPECIAL if word in words])
+    tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=options.get("do_lower_case", True), strip_accents=options.get("strip_accents"),
         handle_chinese_chars=options.get("tokenize_chinese_chars", True))
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.post_processor = processors.TemplateProcessing(
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(word, words[word]) for word in ("[CLS]", "[SEP]")])
-    made.decoder = decoders.WordPiece()
-    return made
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer

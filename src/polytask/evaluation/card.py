@@ -26,9 +26,9 @@ def card(checkpoint: str, tasks: Mapping[str, ResolvedTask], rows: Mapping[str, 
     lines += ["| task | labels | pairing | head | loss | training rows | dev |",
               "|---|---|---|---|---|---|---|"]
     for name, task in tasks.items():
-        said = _scores(evaluation, name)
+        scores = _scores(evaluation, name)
         lines.append(f"| {name} | {_labels(task)} | {_named(task.pairing)} | {_named(task.head)} | "
-                     f"{', '.join(_named(each) for each in task.losses)} | {rows[name]} | {said} |")
+                     f"{', '.join(_named(loss) for loss in task.losses)} | {rows[name]} | {scores} |")
     first = next(iter(tasks))
     pair = len(tasks[first].text) > 1
     example = '[("First text.", "Second text.")]' if pair else '["A text."]'

@@ -97,17 +97,17 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         if part is None or part.targets is None:
             notes.append(f"{name} has no labelled {split} rows")
             continue
-        if name not in fitted and (given := threshold(model, task, data[name])) is not None:
-            fitted[name] = given
+        if name not in fitted and (fitted_threshold := threshold(model, task, data[name])) is not None:
+            fitted[name] = fitted_threshold
         if task.threshold == "tuned" and split == "dev":
             notes.append(f"{name}: its threshold was tuned on these rows, so their scores flatter it")
         chosen = np.arange(len(part))[:rows]
-        found = forward_rows(model, task, part, chosen, progress)
-        decision = found.decide(task, fitted.get(name))
+        outputs = forward_rows(model, task, part, chosen, progress)
+        decision = outputs.decide(task, fitted.get(name))
         measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels,
                            decision.scores, decision.probabilities)
         scores[name], counts[name], decisions[name] = measured.values, len(chosen), decision
-        notes += [f"{name}: {said}" for said in measured.notes]
+        notes += [f"{name}: {note}" for note in measured.notes]
     positives = {name: positive for name in scores if (positive := tasks[name].labels.positive) is not None}
     return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,
                       overalls(formula, scores), counts, fitted, decisions,
@@ -149,5 +149,5 @@ def threshold(model: MultiTask, task: ResolvedTask, data: TaskData) -> Threshold
 def _fitted(model: MultiTask, task: ResolvedTask, train: Split) -> float:
     assert train.targets is not None
     rows = np.arange(len(train))[:THRESHOLD_ROWS]
-    found = forward_rows(model, task, train, rows)
-    return fit_threshold(found.output.field("score").double().numpy(), train.targets[rows])
+    outputs = forward_rows(model, task, train, rows)
+    return fit_threshold(outputs.output.field("score").double().numpy(), train.targets[rows])

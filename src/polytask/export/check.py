@@ -69,13 +69,13 @@ class GraphCheck:
 
     @property
     def worst(self) -> float:
-        return max([self.embedding, *(each.difference for each in self.tasks)])
+        return max([self.embedding, *(check.difference for check in self.tasks)])
 
     def lines(self) -> list[str]:
         """Return the report, a sentence a line."""
         timed = ", ".join(f"{ms:.1f} ms for {n}" for n, ms in self.milliseconds)
         return [f"{self.name}: {self.megabytes:.1f} MB; {timed} (one thread, this machine)",
-                *(f"  {each}" for each in self.tasks),
+                *(f"  {check}" for check in self.tasks),
                 f"  {'sentence_embedding'}: largest difference {self.embedding:.1e}"]
 
 
@@ -86,15 +86,15 @@ def check_graph(name: str, megabytes: float, model: Model, engine: OnnxModel,
     Raises `ConfigError` for a head whose answers do not follow from its probabilities or its score, since
     that is what a graph's labels are decided by.
     """
-    made = [_check_task(task, model, engine, splits[task.name], rows) for task in model.tasks.values()
-            if task.name in splits and len(splits[task.name])]
-    if not made:
+    checks = [_check_task(task, model, engine, splits[task.name], rows) for task in model.tasks.values()
+              if task.name in splits and len(splits[task.name])]
+    if not checks:
         columns = ", ".join(next(iter(model.tasks.values())).text)
         raise ConfigError("--check: there is no row of any task to compare answers on; name a file that "
                           f"has the columns of one, such as {columns}")
     texts = _texts(splits, 64)
     embedding = float(np.abs(model.embed(texts) - engine.embed(texts)).max())
-    return GraphCheck(name, megabytes, embedding, tuple(made), _timed(engine, splits))
+    return GraphCheck(name, megabytes, embedding, tuple(checks), _timed(engine, splits))
 
 
 def _check_task(task: ResolvedTask, model: Model, engine: OnnxModel, split: Split,
@@ -112,18 +112,18 @@ def _check_task(task: ResolvedTask, model: Model, engine: OnnxModel, split: Spli
         raise ConfigError(f'tasks.{task.name}.head: "{task.head.name}" decides labels in a way of its own, '
                           "which a graph cannot carry; serve the run with torch")
     names = [exported.activated, *([exported.logits] if exported.logits else [])]
-    found = engine.run(exported.layout, names, split, rows)
-    by_graph = found[exported.activated]
+    outputs = engine.run(exported.layout, names, split, rows)
+    by_graph = outputs[exported.activated]
     differences = [np.abs(by_graph - by_model) / scale]
     if exported.logits:
-        differences.append(np.abs(found[exported.logits] - logits.numpy()))
+        differences.append(np.abs(outputs[exported.logits] - logits.numpy()))
     decision = exported.decide(by_graph)
     kept = None if task.labels.is_regression else float(np.mean(own.labels == decision.labels))
     metric, scores = task.metrics[0] if task.metrics else "", None
     if split.targets is not None and metric:
         true = true_labels(task, split)[rows]
         scores = (_score(task, own, true), _score(task, decision, true))
-    return TaskCheck(task.name, len(rows), max(float(each.max()) for each in differences),
+    return TaskCheck(task.name, len(rows), max(float(difference.max()) for difference in differences),
                      float(differences[0].mean()), kept, metric, scores,
                      _alone(engine, exported, split, rows, by_graph))
 
@@ -154,7 +154,7 @@ def _timed(engine: OnnxModel, splits: Mapping[str, Split]) -> tuple[tuple[int, f
     texts = (_texts(splits, max(BATCHES)) * max(BATCHES))[:max(BATCHES)]
     layout = engine.info.embedding
     split = engine.texts(texts)
-    made = []
+    milliseconds = []
     for count in BATCHES:
         fed = padded(split.select("", layout, np.arange(count)), split.special_tokens)
         spent = []
@@ -162,5 +162,5 @@ def _timed(engine: OnnxModel, splits: Mapping[str, Split]) -> tuple[tuple[int, f
             began = time.perf_counter()
             engine.session.run(None, fed)
             spent.append(1000 * (time.perf_counter() - began))
-        made.append((count, float(np.median(spent))))
-    return tuple(made)
+        milliseconds.append((count, float(np.median(spent))))
+    return tuple(milliseconds)

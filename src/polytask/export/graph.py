@@ -80,15 +80,15 @@ class Unpadded:
     @classmethod
     def of(cls, attention_mask: Tensor) -> Unpadded:
         """Read them off a mask; padding may stand on either side."""
-        given = attention_mask != 0
-        places = given.to(torch.int64).cumsum(1) - 1
+        present = attention_mask != 0
+        places = present.to(torch.int64).cumsum(1) - 1
         lengths = places[:, -1:] + 1                                        # (S, 1)
         starts = lengths.cumsum(0) - lengths
         column = torch.arange(attention_mask.shape[1], device=attention_mask.device)[None]
         mask = column < lengths
         # Beyond its end a sequence repeats its last token, which the mask hides.
         back = starts + torch.minimum(column.expand_as(mask), (lengths - 1).clamp(min=0))
-        rows, columns = given.nonzero(as_tuple=True)
+        rows, columns = present.nonzero(as_tuple=True)
         bias = torch.where(mask, 0.0, -3e38)[:, None, None, :]              # (S, 1, 1, L)
         return cls(rows, places[rows, columns], back, mask, bias)
 
@@ -131,10 +131,10 @@ class ExportedNetwork(nn.Module):
         """Raise `ConfigError` for a part that has no form in a graph."""
         encoder = self.network.encoder
         hidden, mask = torch.zeros(1, 2, encoder.width), torch.ones(1, 2, dtype=torch.bool)
-        for each in [self.pooling, *(self._pooling(name) for name in self.tasks)]:
-            if each.pool_padded(hidden, mask, encoder) is None:
-                raise ConfigError(f'pooling "{each.name}" has no pool_padded, so a graph cannot pool as it '
-                                  "does; give it one, or serve the run with torch")
+        for pooling in [self.pooling, *(self._pooling(name) for name in self.tasks)]:
+            if pooling.pool_padded(hidden, mask, encoder) is None:
+                raise ConfigError(f'pooling "{pooling.name}" has no pool_padded, so no graph can be '
+                                  "written; give it one, or serve the run with torch")
         if self.adapters is not None and not isinstance(self.adapters, TaskAdapters):
             raise ConfigError("encoder.adapter: has no form in a graph; serve the run with torch")
 
@@ -147,7 +147,7 @@ class ExportedNetwork(nn.Module):
         places = Unpadded.of(attention_mask)
         base = self.hidden(input_ids, attention_mask, token_type_ids, places, None)
         pooled = {self.pooling: self.pool(self.pooling, base, places)}
-        made = [pooled[self.pooling]]
+        outputs = [pooled[self.pooling]]
         for name, task in self.tasks.items():
             pooling = self._pooling(name)
             if self.adapters is not None and name in self.adapters.tasks:
@@ -157,8 +157,8 @@ class ExportedNetwork(nn.Module):
                 if pooling not in pooled:
                     pooled[pooling] = self.pool(pooling, base, places)
                 vectors = pooled[pooling]
-            made += self.outputs(task, vectors)
-        return tuple(made)
+            outputs += self.outputs(task, vectors)
+        return tuple(outputs)
 
     def hidden(self, ids: Tensor, attention_mask: Tensor, segments: Tensor, places: Unpadded,
                task: str | None) -> Tensor:
@@ -167,8 +167,8 @@ class ExportedNetwork(nn.Module):
         if not self.flat:
             padded: Tensor = encoder.padded(ids, attention_mask, segments)
             return padded
-        given = (attention_mask != 0).nonzero(as_tuple=True)
-        x = encoder.embeddings(encoder.embeddings.word(ids[given]), segments[given], places.positions)
+        present = (attention_mask != 0).nonzero(as_tuple=True)
+        x = encoder.embeddings(encoder.embeddings.word(ids[present]), segments[present], places.positions)
         positions = encoder.positions(places.positions, ids.shape[1], whole=True)
         for k in range(encoder.num_layers):
             layer = encoder.layer(k)

@@ -32,21 +32,21 @@ def quantized(proto: Any, least_outputs: int = LEAST_OUTPUTS) -> Any:
     Products with fewer than `least_outputs` outputs stay as they are. Raises `ConfigError` for a graph
     without any product of a constant over rows of tokens.
     """
-    made = copy.deepcopy(proto)
-    for opset in made.opset_import:
+    quantized = copy.deepcopy(proto)
+    for opset in quantized.opset_import:
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, OPSET)
-    rewriter = _Rewriter(made.graph, least_outputs)
+    rewriter = _Rewriter(quantized.graph, least_outputs)
     rewriter.run()
     if not rewriter.products:
         raise ConfigError("--int8: the graph has no product of tokens with constant weights in a flat "
                           "batch; export it without --int8")
-    return made
+    return quantized
 
 
 def count_products(proto: Any) -> dict[str, int]:
     """Return how many products with constant weights a graph has in int8 and in float32."""
-    constants = {each.name for each in proto.graph.initializer}
+    constants = {constant.name for constant in proto.graph.initializer}
     floats = [node for node in proto.graph.node if node.op_type in ("MatMul", "Gemm")
               and len(node.input) > 1 and node.input[1] in constants]
     return {"int8": sum(node.op_type == "MatMulInteger" for node in proto.graph.node), "float": len(floats)}
@@ -62,7 +62,7 @@ class _Rewriter:
             raise MissingExtra("--int8", "export") from None
         self.helper, self.numpy = helper, numpy_helper
         self.graph, self.least = graph, least_outputs
-        self.constants = {each.name: each for each in graph.initializer}
+        self.constants = {constant.name: constant for constant in graph.initializer}
         self.added: dict[str, Any] = {}
         self.products = 0
 
@@ -75,8 +75,8 @@ class _Rewriter:
         nodes = [new for node in self.graph.node for new in self._rewritten(node)]
         del self.graph.node[:]
         self.graph.node.extend(nodes)
-        used = {name for node in nodes for name in node.input} | {each.name for each in self.graph.output}
-        kept = [each for each in [*self.graph.initializer, *self.added.values()] if each.name in used]
+        used = {name for node in nodes for name in node.input} | {value.name for value in self.graph.output}
+        kept = [value for value in [*self.graph.initializer, *self.added.values()] if value.name in used]
         del self.graph.initializer[:]
         self.graph.initializer.extend(kept)
 
@@ -94,7 +94,7 @@ class _Rewriter:
         """Return the constant (inputs, outputs) of a product that is to be in int8."""
         if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in self.constants:
             return None
-        settings = {each.name: self.helper.get_attribute_value(each) for each in node.attribute}
+        settings = {entry.name: self.helper.get_attribute_value(entry) for entry in node.attribute}
         if settings.get("transA") or settings.get("alpha", 1) != 1 or settings.get("beta", 1) != 1:
             return None
         if node.op_type == "MatMul":

@@ -27,12 +27,12 @@ OPSET = 20
 PRODUCER = "polytask"
 
 
-def graph_info(held: ModelFolder) -> GraphInfo:
+def graph_info(loaded: ModelFolder) -> GraphInfo:
     """Return what the graph of a model says of itself."""
-    tasks = {name: exported_task(task, held.thresholds.get(name)) for name, task in held.tasks.items()}
-    first = next(iter(held.tasks.values()))
-    return GraphInfo(tasks, InputLayout(1, 1, first.max_length), held.pooling.name,
-                     tokenizer_digest(held.tokenizer))
+    tasks = {name: exported_task(task, loaded.thresholds.get(name)) for name, task in loaded.tasks.items()}
+    first = next(iter(loaded.tasks.values()))
+    return GraphInfo(tasks, InputLayout(1, 1, first.max_length), loaded.pooling.name,
+                     tokenizer_digest(loaded.tokenizer))
 
 
 def exported_task(task: ResolvedTask, threshold: Threshold | None) -> ExportedTask:
@@ -65,7 +65,7 @@ def export_graph(model: MultiTask, tasks: Mapping[str, ResolvedTask], pooling: P
     # At least 2 x 2: sizes of 0 and 1 would be taken for constants.
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
     example = (torch.ones_like(mask) * mask, mask, torch.zeros_like(mask))
-    with torch.no_grad(), _quiet(), io.StringIO() as said, contextlib.redirect_stdout(said):
+    with torch.no_grad(), _quiet(), io.StringIO() as printed, contextlib.redirect_stdout(printed):
         try:
             program = torch.onnx.export(network, example, dynamo=True, dynamic_shapes=dims,
                                         opset_version=OPSET, input_names=list(INPUTS),
@@ -111,7 +111,7 @@ def _strip(graph: Any) -> None:
 def _quiet() -> Iterator[None]:
     """Silence the exporter's progress and its warnings about itself."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [each.level for each in loggers]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for each in loggers:

@@ -28,7 +28,7 @@ CHECK_ROWS = 500
 _HEADING = "## ONNX"
 
 
-def export_onnx(held: ModelFolder, source: Path, out: Path | None, int8: bool,
+def export_onnx(loaded: ModelFolder, source: Path, out: Path | None, int8: bool,
                 splits: Mapping[str, Split], rows: int = CHECK_ROWS) -> list[GraphCheck]:
     """Write a model's graphs, each compared with the model on real rows; return the comparisons.
 
@@ -36,25 +36,25 @@ def export_onnx(held: ModelFolder, source: Path, out: Path | None, int8: bool,
     nothing, where the graph in float32 differs by more than 1e-4.
     """
     refuse_taken(out)
-    model = Model(held, source)
+    model = Model(loaded, source)
     card = ModelPaths(source).card
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     with _filled(source, out) as place:
-        proto = export_graph(held.model, held.tasks, held.pooling, graph_info(held))
+        proto = export_graph(loaded.model, loaded.tasks, loaded.pooling, graph_info(loaded))
         protos = {"onnx": proto} | ({"int8": quantized(proto)} if int8 else {})
         checks = []
         for engine, each in protos.items():
             path = place.graph(engine == "int8")
             save_graph(each, path)
             size = path.stat().st_size / 1e6
-            graph = OnnxModel(path, held.tokenizer, threads=1)
+            graph = OnnxModel(path, loaded.tokenizer, threads=1)
             checks.append(check_graph(f"{path.parent.name}/{path.name}", size, model, graph, splits, rows))
             if engine == "onnx" and not checks[0].worst <= TOLERANCE:
                 raise ConfigError(f"the graph differs from the model by {checks[0].worst:.1e}, expected at "
                                   f"most {TOLERANCE:g}; nothing was written")
         text = _carded(text, checks)
         if out is not None:
-            shutil.copyfile(held.tokenizer, place.tokenizer)
+            shutil.copyfile(loaded.tokenizer, place.tokenizer)
             shutil.copyfile(ModelPaths(source).tasks, place.tasks)
             place.card.write_text(text, encoding="utf-8")
     if out is None:
@@ -79,8 +79,8 @@ def _filled(source: Path, out: Path | None) -> Iterator[ModelPaths]:
         place = ModelPaths(aside)
         yield place
         with write_folder(ModelPaths(source).graphs) as folder:
-            for each in place.graphs.iterdir():
-                each.rename(folder / each.name)
+            for file in place.graphs.iterdir():
+                file.rename(folder / file.name)
 
 
 def _carded(card: str, checks: Sequence[GraphCheck]) -> str:
@@ -93,8 +93,8 @@ def _carded(card: str, checks: Sequence[GraphCheck]) -> str:
              'are in the metadata under "polytask".', "",
              "| graph | MB | " + " | ".join(f"ms for {n}" for n, _ in checks[0].milliseconds) + " |",
              "|---" * (2 + len(checks[0].milliseconds)) + "|"]
-    lines += [f"| `{each.name}` | {each.megabytes:.1f} | "
-              + " | ".join(f"{ms:.1f}" for _, ms in each.milliseconds) + " |" for each in checks]
+    lines += [f"| `{check.name}` | {check.megabytes:.1f} | "
+              + " | ".join(f"{ms:.1f}" for _, ms in check.milliseconds) + " |" for check in checks]
     lines += ["", "One thread, on the machine that exported, whatever else it did: read the ratios. "
               "Against the model itself:", "",
               "| graph | task | rows | score | labels kept | largest difference | mean |", "|---" * 7 + "|"]

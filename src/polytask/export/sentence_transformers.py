@@ -26,13 +26,13 @@ from polytask.tasks.task import ResolvedTask
 TOLERANCE = 1e-4
 
 
-def sentence_transformers_problem(held: ModelFolder, task: ResolvedTask | None) -> str | None:
+def sentence_transformers_problem(loaded: ModelFolder, task: ResolvedTask | None) -> str | None:
     """Return why sentence-transformers cannot give a task's answers (or the embeddings), or None."""
-    pooling = held.pooling if task is None else held.model.task_head(task.name).pooling
-    if getattr(held.model.encoder, "adapter", None) is not None:
+    pooling = loaded.pooling if task is None else loaded.model.task_head(task.name).pooling
+    if getattr(loaded.model.encoder, "adapter", None) is not None:
         return f"its adapter has layers that sentence-transformers has no place for; {OPEN_DOORS}"
-    if said := pooling_problem(pooling):
-        return f"{said}; {OPEN_DOORS}"
+    if mistake := pooling_problem(pooling):
+        return f"{mistake}; {OPEN_DOORS}"
     if task is None:
         return None
     if task.pairing.name == "single":
@@ -44,7 +44,7 @@ def sentence_transformers_problem(held: ModelFolder, task: ResolvedTask | None) 
     return None
 
 
-def export_sentence_transformers(held: ModelFolder, source: Path, task: ResolvedTask | None, out: Path,
+def export_sentence_transformers(loaded: ModelFolder, source: Path, task: ResolvedTask | None, out: Path,
                                  splits: Mapping[str, Split], rows: int) -> list[str]:
     """Write a folder for sentence-transformers, compared on real rows; return the report.
 
@@ -52,26 +52,26 @@ def export_sentence_transformers(held: ModelFolder, source: Path, task: Resolved
     Raises `ConfigError`, and writes nothing, where it would answer otherwise.
     """
     name = "the embeddings" if task is None else f"tasks.{task.name}"
-    if said := sentence_transformers_problem(held, task):
-        raise ConfigError(f"{name}: {said}")
-    pooling = held.pooling if task is None else held.model.task_head(task.name).pooling
-    limit = next(iter(held.tasks.values())).max_length if task is None else task.max_length
+    if mistake := sentence_transformers_problem(loaded, task):
+        raise ConfigError(f"{name}: {mistake}")
+    pooling = loaded.pooling if task is None else loaded.model.task_head(task.name).pooling
+    limit = next(iter(loaded.tasks.values())).max_length if task is None else task.max_length
     scored = task is not None and task.pairing.sequences == 1
     with write_folder(out) as folder:
-        save_any(merged(held.model.encoder), held.tokenizer, folder)
+        save_any(merged(loaded.model.encoder), loaded.tokenizer, folder)
         if task is not None and scored:
-            each = task.labels.kind == "multi-label" or (
+            by_class = task.labels.kind == "multi-label" or (
                 task.labels.kind == "binary" and task.outputs == 1)
-            layers = dense_layers(task, held.model.task_head(task.name))
-            write_modules(folder, pooling, held.model.encoder, limit, layers,
-                          nn.Sigmoid if each else nn.Identity)
-            _write_pairs_tokenizer(held, task, folder)
+            layers = dense_layers(task, loaded.model.task_head(task.name))
+            write_modules(folder, pooling, loaded.model.encoder, limit, layers,
+                          nn.Sigmoid if by_class else nn.Identity)
+            _write_pairs_tokenizer(loaded, task, folder)
         else:
-            write_modules(folder, pooling, held.model.encoder, limit)
+            write_modules(folder, pooling, loaded.model.encoder, limit)
         if task is not None and scored:
-            difference, count = _scores_apart(held, task, folder, splits[task.name], rows)
+            difference, count = _scores_apart(loaded, task, folder, splits[task.name], rows)
         else:
-            difference, count = _vectors_apart(held, source, task, folder, splits, rows)
+            difference, count = _vectors_apart(loaded, source, task, folder, splits, rows)
         if not difference <= TOLERANCE:
             raise ConfigError(f"{name}: sentence-transformers answers otherwise by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
@@ -79,8 +79,8 @@ def export_sentence_transformers(held: ModelFolder, source: Path, task: Resolved
     return [f"{name}: {count} rows, largest difference {difference:.1e}", f"written: {out}"]
 
 
-def _write_pairs_tokenizer(held: ModelFolder, task: ResolvedTask, folder: Path) -> None:
-    if write_tokenizer(held.tokenizer, task, folder):
+def _write_pairs_tokenizer(loaded: ModelFolder, task: ResolvedTask, folder: Path) -> None:
+    if write_tokenizer(loaded.tokenizer, task, folder):
         path = folder / "tokenizer_config.json"
         known = json.loads(path.read_text(encoding="utf-8"))
         # A class that takes the file as it is; BERT's own would build its template anew.
@@ -97,36 +97,36 @@ def _opened(folder: Path, kind: str) -> Any:
     return getattr(sentence_transformers, kind)(str(folder), device="cpu")
 
 
-def _scores_apart(held: ModelFolder, task: ResolvedTask, folder: Path, split: Split,
+def _scores_apart(loaded: ModelFolder, task: ResolvedTask, folder: Path, split: Split,
                   rows: int) -> tuple[float, int]:
     """Return the largest difference of a CrossEncoder's score, in parts of the range, and the rows."""
     chosen = np.arange(len(split))[:rows]
-    output = forward_rows(held.model, task, split, chosen).output
+    output = forward_rows(loaded.model, task, split, chosen).output
     field = task.head.output_field(task.labels.kind)
     values = output.field(field)
     labels = task.labels
-    found = np.asarray(_opened(folder, "CrossEncoder").predict(split.texts(chosen), batch_size=32))
+    scores = np.asarray(_opened(folder, "CrossEncoder").predict(split.texts(chosen), batch_size=32))
     if field == "score":
         scale = max(1.0, labels.high - labels.low)
         want = scaled_score(values, task).numpy()
-        return float(np.abs(found - want).max()) / scale, len(chosen)
+        return float(np.abs(scores - want).max()) / scale, len(chosen)
     if values.ndim == 1:
-        return float(np.abs(found - activated(values, labels)[:, 1].numpy()).max()), len(chosen)
+        return float(np.abs(scores - activated(values, labels)[:, 1].numpy()).max()), len(chosen)
     want = (activated(values, labels) if labels.kind == "multi-label" else values).numpy()
-    return float(np.abs(found - want).max()), len(chosen)
+    return float(np.abs(scores - want).max()), len(chosen)
 
 
-def _vectors_apart(held: ModelFolder, source: Path, task: ResolvedTask | None, folder: Path,
+def _vectors_apart(loaded: ModelFolder, source: Path, task: ResolvedTask | None, folder: Path,
                    splits: Mapping[str, Split], rows: int) -> tuple[float, int]:
     """Return the largest difference of an embedding's element, and the texts."""
     opened = _opened(folder, "SentenceTransformer")
     if task is None:
-        texts = [each[0] for split in splits.values() for each in split.texts(np.arange(len(split))[:rows])]
-        return float(np.abs(opened.encode(texts) - Model(held, source).embed(texts)).max()), len(texts)
+        texts = [row[0] for split in splits.values() for row in split.texts(np.arange(len(split))[:rows])]
+        return float(np.abs(opened.encode(texts) - Model(loaded, source).embed(texts)).max()), len(texts)
     split = splits[task.name]
     chosen = np.arange(len(split))[:rows]
-    want = encode_some(held.model, task, split, chosen)[:, 0].numpy()
-    return float(np.abs(opened.encode([each[0] for each in split.texts(chosen)]) - want).max()), len(chosen)
+    want = encode_some(loaded.model, task, split, chosen)[:, 0].numpy()
+    return float(np.abs(opened.encode([row[0] for row in split.texts(chosen)]) - want).max()), len(chosen)
 
 
 def _card(task: ResolvedTask | None, scored: bool) -> str:

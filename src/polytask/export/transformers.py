@@ -32,10 +32,10 @@ _SMALL = 1e-4
 _BATCH = 32
 
 
-def transformers_problem(held: ModelFolder, task: ResolvedTask) -> str | None:
+def transformers_problem(loaded: ModelFolder, task: ResolvedTask) -> str | None:
     """Return why transformers' classifier cannot answer as a task does, or None."""
-    encoder = held.model.encoder
-    pooling = held.model.task_head(task.name).pooling.name
+    encoder = loaded.model.encoder
+    pooling = loaded.model.task_head(task.name).pooling.name
     st = f"--to sentence-transformers --task {task.name}, " if task.pairing.name == "cross_encoder" else ""
     if getattr(encoder, "adapter", None) is not None:
         return f"its adapter has layers that transformers' classes have no place for; {OPEN_DOORS}"
@@ -48,48 +48,48 @@ def transformers_problem(held: ModelFolder, task: ResolvedTask) -> str | None:
     if pooling not in ("pooler", "cls"):
         return (f'BertForSequenceClassification has no pooling "{pooling}", only the first token; '
                 f"{st}{OPEN_DOORS}")
-    if len(dense_layers(task, held.model.task_head(task.name))) > 1:
+    if len(dense_layers(task, loaded.model.task_head(task.name))) > 1:
         return (f'head "{task.head.name}" has two linear layers, BertForSequenceClassification one; '
                 f"{st}{OPEN_DOORS}")
     return None
 
 
-def export_transformers(held: ModelFolder, task: ResolvedTask, out: Path, split: Split,
+def export_transformers(loaded: ModelFolder, task: ResolvedTask, out: Path, split: Split,
                         rows: int) -> list[str]:
     """Write one task for transformers, its answers compared on real rows; return the report.
 
     Raises `ConfigError`, and writes nothing, where the classifier there cannot answer alike.
     """
-    if said := transformers_problem(held, task):
-        raise ConfigError(f"tasks.{task.name}: {said}")
-    encoder = merged(held.model.encoder)
-    (head,) = dense_layers(task, held.model.task_head(task.name))
+    if mistake := transformers_problem(loaded, task):
+        raise ConfigError(f"tasks.{task.name}: {mistake}")
+    encoder = merged(loaded.model.encoder)
+    (head,) = dense_layers(task, loaded.model.task_head(task.name))
     weights = {f"bert.{hugging_face_name(name, encoder.kind)}": value.detach().float().cpu().contiguous()
                for name, value in encoder.state_dict().items() if not name.startswith("pooler.")}
     weight, bias = head.weight, head.bias
-    if held.model.task_head(task.name).pooling.name == "pooler":
+    if loaded.model.task_head(task.name).pooling.name == "pooler":
         pooler: tuple[Tensor, Tensor] = encoder.pooler.dense.weight, encoder.pooler.dense.bias
     else:
         pooler = _SMALL * torch.eye(encoder.width), torch.zeros(encoder.width)
         weight = weight / _SMALL
     if task.labels.kind == "binary" and len(weight) == 1:
-        weight, bias = (torch.cat([torch.zeros_like(each), each]) for each in (weight, bias))
+        weight, bias = (torch.cat([torch.zeros_like(tensor), tensor]) for tensor in (weight, bias))
     weights |= {"bert.pooler.dense.weight": pooler[0], "bert.pooler.dense.bias": pooler[1],
                 "classifier.weight": weight, "classifier.bias": bias}
     with write_folder(out) as folder:
         save_tensors(folder / "model.safetensors",
                      {name: value.detach().float().cpu().contiguous() for name, value in weights.items()})
-        changed = write_tokenizer(held.tokenizer, task, folder)
-        _write(folder / "config.json", _config(held, task, encoder))
+        changed = write_tokenizer(loaded.tokenizer, task, folder)
+        _write(folder / "config.json", _config(loaded, task, encoder))
         _write(folder / "tokenizer_config.json", {
             "tokenizer_class": "PreTrainedTokenizerFast" if changed else "BertTokenizer",
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-            "model_max_length": task.max_length, **_special(held.tokenizer)})
-        difference = _difference(held, task, folder, split, rows)
+            "model_max_length": task.max_length, **_special(loaded.tokenizer)})
+        difference = _difference(loaded, task, folder, split, rows)
         if not difference <= TOLERANCE:
             raise ConfigError(f"tasks.{task.name}: transformers answers otherwise by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
-        (folder / "README.md").write_text(_card(task, held.thresholds.get(task.name)), encoding="utf-8")
+        (folder / "README.md").write_text(_card(task, loaded.thresholds.get(task.name)), encoding="utf-8")
     return [f"{task.name}: {min(rows, len(split))} rows, largest difference {difference:.1e}",
             *([f"note: {_MULTI}"] if task.labels.kind == "multi-label" else []), f"written: {out}"]
 
@@ -98,7 +98,7 @@ _MULTI = ("text-embeddings-inference takes a softmax over all labels, whatever p
           "read its raw_scores")
 
 
-def _config(held: ModelFolder, task: ResolvedTask, encoder: Any) -> dict[str, Any]:
+def _config(loaded: ModelFolder, task: ResolvedTask, encoder: Any) -> dict[str, Any]:
     labels = task.labels
     names = list(labels.classes) or [task.name]
     problem = {"regression": "regression", "multi-label": "multi_label_classification"}.get(
@@ -107,7 +107,7 @@ def _config(held: ModelFolder, task: ResolvedTask, encoder: Any) -> dict[str, An
             "id2label": {str(k): name for k, name in enumerate(names)},
             "label2id": {name: k for k, name in enumerate(names)}, "problem_type": problem,
             **({"function_to_apply": "none"} if labels.is_regression else {}),
-            "polytask": {"task": task.name, "threshold": held.thresholds.get(task.name),
+            "polytask": {"task": task.name, "threshold": loaded.thresholds.get(task.name),
                          "labels": labels.to_json()}}
 
 
@@ -122,14 +122,14 @@ def _special(tokenizer: Path) -> dict[str, str]:
 
 
 @torch.inference_mode()
-def _difference(held: ModelFolder, task: ResolvedTask, folder: Path, split: Split, rows: int) -> float:
+def _difference(loaded: ModelFolder, task: ResolvedTask, folder: Path, split: Split, rows: int) -> float:
     """Return the largest difference of a probability, or of a score in parts of the labels' range."""
     try:
         import transformers
     except ImportError:
         raise MissingExtra("polytask export --to transformers", "transformers") from None
     chosen = np.arange(len(split))[:rows]
-    output = forward_rows(held.model, task, split, chosen).output
+    output = forward_rows(loaded.model, task, split, chosen).output
     field = task.head.output_field(task.labels.kind)
     want = scaled_score(output.field(field), task) if field == "score" else activated(
         output.field(field), task.labels)
@@ -143,10 +143,10 @@ def _difference(held: ModelFolder, task: ResolvedTask, folder: Path, split: Spli
         fed = tokenizer(*(list(column) for column in zip(*part, strict=True)), truncation=True,
                         padding=True, return_tensors="pt")
         logits = network(**fed).logits
-        found = (logits[:, 0] if field == "score" else
-                 logits.sigmoid() if task.labels.kind == "multi-label" else logits.softmax(-1))
+        scores = (logits[:, 0] if field == "score" else
+                  logits.sigmoid() if task.labels.kind == "multi-label" else logits.softmax(-1))
         scale = task.labels.high - task.labels.low if field == "score" else 1.0
-        worst = max(worst, float((found - want[start:start + _BATCH]).abs().max()) / max(1.0, scale))
+        worst = max(worst, float((scores - want[start:start + _BATCH]).abs().max()) / max(1.0, scale))
     return worst
 
 

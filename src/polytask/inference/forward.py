@@ -53,7 +53,7 @@ def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
     the encoder.
     """
     rows = np.arange(len(split)) if rows is None else rows
-    made: dict[str, RowOutputs] = {}
+    outputs: dict[str, RowOutputs] = {}
     for group in _read_alike(model, tasks):
         parts: dict[str, list[Output]] = {task.name: [] for task in group}
         order = []
@@ -62,8 +62,8 @@ def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
                 for name, vectors in pooled.items():
                     parts[name].append(_on_cpu(model.from_pooled(name, vectors)))
             order.append(places)
-        made |= {name: RowOutputs(_joined(each)[_undo(order)]) for name, each in parts.items()}
-    return {task.name: made[task.name] for task in tasks}
+        outputs |= {name: RowOutputs(_joined(chunks)[_undo(order)]) for name, chunks in parts.items()}
+    return {task.name: outputs[task.name] for task in tasks}
 
 
 def _read_alike(model: MultiTask, tasks: Sequence[ResolvedTask]) -> list[list[ResolvedTask]]:
@@ -154,8 +154,8 @@ def _on_cpu(output: Output) -> Output:
 
 def _joined(parts: Sequence[Output]) -> Output:
     """Return the outputs of several batches as one."""
-    made = {}
-    for each in fields(Output):
-        present = [x for part in parts if (x := getattr(part, each.name)) is not None]
-        made[each.name] = torch.cat(present) if present else None
-    return Output(**made)
+    joined = {}
+    for output_field in fields(Output):
+        present = [x for part in parts if (x := getattr(part, output_field.name)) is not None]
+        joined[output_field.name] = torch.cat(present) if present else None
+    return Output(**joined)

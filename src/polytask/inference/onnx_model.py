@@ -118,7 +118,7 @@ class GraphInfo:
             if table["schema"] != SCHEMA:
                 raise CheckpointError(f"{where}: found metadata of schema {table['schema']!r}, expected "
                                       f"{SCHEMA}; export the run again")
-            return cls({name: ExportedTask.from_json(name, each) for name, each in table["tasks"].items()},
+            return cls({name: ExportedTask.from_json(name, task) for name, task in table["tasks"].items()},
                        InputLayout(**table["embedding"]), table["pooling"], table["tokenizer"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{where}: its metadata cannot be read ({error!r}); export the run "
@@ -144,12 +144,12 @@ class OnnxModel(Predictor[ExportedTask]):
 
     def decide(self, tasks: Sequence[ExportedTask], split: Split) -> dict[str, Decision]:
         """Return the labels and scores of several tasks for the same rows."""
-        made: dict[str, Decision] = {}
+        decisions: dict[str, Decision] = {}
         for layout in dict.fromkeys(task.layout for task in tasks):
             group = [task for task in tasks if task.layout == layout]
             values = self.run(layout, [task.activated for task in group], split)
-            made |= {task.name: task.decide(values[task.activated]) for task in group}
-        return {task.name: made[task.name] for task in tasks}
+            decisions |= {task.name: task.decide(values[task.activated]) for task in group}
+        return {task.name: decisions[task.name] for task in tasks}
 
     def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the pooled vector of each text: (texts, width) float32."""
@@ -172,10 +172,10 @@ class OnnxModel(Predictor[ExportedTask]):
                 parts[name].append(values)
             order.append(places)
         if not order:
-            return {each.name: np.zeros([0, *(n for n in each.shape[1:])], np.float32)
-                    for each in self.session.get_outputs() if each.name in outputs}
+            return {output.name: np.zeros([0, *(n for n in output.shape[1:])], np.float32)
+                    for output in self.session.get_outputs() if output.name in outputs}
         back = np.argsort(np.concatenate(order), kind="stable")
-        return {name: np.concatenate(each)[back] for name, each in parts.items()}
+        return {name: np.concatenate(chunks)[back] for name, chunks in parts.items()}
 
 
 def padded(selection: Selection, special_tokens: SpecialTokens) -> dict[str, NDArray[np.int64]]:
@@ -209,8 +209,8 @@ def open_graph(graph: Path, threads: int | None = None, optimized: bool = True) 
     try:
         return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library raises classes of its own, derived from Exception alone
-        said = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{graph}: is not a whole ONNX graph ({said}); export the run "
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{graph}: is not a whole ONNX graph ({reason}); export the run "
                               "again") from None
 
 

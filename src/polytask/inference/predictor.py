@@ -28,11 +28,11 @@ from polytask.tasks.task import ResolvedTask
 class Model(Predictor[ResolvedTask]):
     """A model that torch computes. Thread-safe: nothing in it changes."""
 
-    def __init__(self, held: ModelFolder, folder: Path) -> None:
-        super().__init__(folder, held.tasks, Tokenizer(held.tokenizer))
-        self.network: MultiTask = held.model.eval()
-        self.thresholds: dict[str, Threshold] = held.thresholds
-        self._held = held
+    def __init__(self, loaded: ModelFolder, folder: Path) -> None:
+        super().__init__(folder, loaded.tasks, Tokenizer(loaded.tokenizer))
+        self.network: MultiTask = loaded.model.eval()
+        self.thresholds: dict[str, Threshold] = loaded.thresholds
+        self._held = loaded
 
     @property
     def tokenizer_file(self) -> Path:
@@ -46,17 +46,18 @@ class Model(Predictor[ResolvedTask]):
 
     def decide(self, tasks: Sequence[ResolvedTask], split: Split) -> dict[str, Decision]:
         """Return the labels and scores of several tasks for the same rows."""
-        found = forward_tasks(self.network, tasks, split)
-        return {task.name: found[task.name].decide(task, self.thresholds.get(task.name)) for task in tasks}
+        by_task = forward_tasks(self.network, tasks, split)
+        return {task.name: by_task[task.name].decide(task, self.thresholds.get(task.name))
+                for task in tasks}
 
     @torch.inference_mode()
     def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the pooled vector of each text: (texts, width) float32."""
         rows = text_rows(listed_texts(texts), 1, "")
         width = self.network.encoder.width
-        made = np.zeros((len(rows), width), dtype=np.float32)
+        vectors = np.zeros((len(rows), width), dtype=np.float32)
         if not rows:
-            return made
+            return vectors
         split = self._library.unlabeled(rows)
         task = next(iter(self.tasks.values()))
         layout = InputLayout(1, 1, task.max_length)
@@ -65,8 +66,8 @@ class Model(Predictor[ResolvedTask]):
             batch = collate([split.select("", layout, places)], split.special_tokens).to(device)
             with autocast_of(self.network):
                 hidden = self.network.encoder(batch)
-                made[places] = self._held.pooling.pool(hidden, batch, self.network.encoder).float().cpu()
-        return made
+                vectors[places] = self._held.pooling.pool(hidden, batch, self.network.encoder).float().cpu()
+        return vectors
 
     def attention(self, task: str, text: Text) -> tuple[list[str], NDArray[np.float32]]:
         """Return the tokens of a text or pair, and what each attends to in every layer and head (S-25).
@@ -95,11 +96,11 @@ def load(folder: str | Path, trust: bool = False) -> Model:
     trust: import the modules that the folder names for components of someone's own. Without it none of
     its code is run, and `UntrustedCode` says what would be.
     """
-    found = model_folder_of(folder)
-    if found is None:
+    model_path = model_folder_of(folder)
+    if model_path is None:
         raise RunError(f"{folder}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
     with trusting(trust or trusted()):
-        model = read_folder(found, lambda place: Model(load_model(place), found))
+        model = read_folder(model_path, lambda place: Model(load_model(place), model_path))
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")
     return model

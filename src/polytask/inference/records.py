@@ -101,13 +101,13 @@ class RecordWriter:
         self.own = PredictionColumns.beside(task.text)
         self.columns = columns(task, true)
 
-    def text(self, found: Iterable[Mapping[str, Any]]) -> str:
+    def text(self, records: Iterable[Mapping[str, Any]]) -> str:
         """Return the lines of some records, or of none."""
         lines = []
         if self.header:
             lines.append(self._course_header() if self.format == "cs224n" else self._line(self.columns))
             self.header = False
-        for record in found:
+        for record in records:
             if self.format == "jsonl":
                 lines.append(json_line(record))
             elif self.format == "cs224n":
@@ -136,9 +136,9 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 def csv_line(cells: Iterable[Any]) -> str:
     """Return a line of CSV. A lone carriage return is quoted, which csv does only if lines end with one."""
-    made = io.StringIO()
-    csv.writer(made, lineterminator="\r\n").writerow(cells)
-    return made.getvalue().removesuffix("\r\n") + "\n"
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\r\n").writerow(cells)
+    return written.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _safe(cell: Any) -> Any:

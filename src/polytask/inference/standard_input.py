@@ -31,14 +31,14 @@ def check_kind(kind: str | None) -> None:
                           f"{nearest(kind, KINDS)}")
 
 
-def typed_rows(text: Sequence[str], told: bool) -> Iterator[StreamedRow]:
+def typed_rows(text: Sequence[str], labelled: bool) -> Iterator[StreamedRow]:
     """Yield the lines of standard input; the texts of a pair are separated by a tab.
 
     told: whether the user said that it is text. Raises `DataError` for a line that is not UTF-8 or has
     another number of texts, and for a first line that looks like JSON, or like the header of a table.
     """
     for number, line in enumerate(_lines(), 1):
-        if number == 1 and not told:
+        if number == 1 and not labelled:
             _refuse_a_table(line, text)
         texts = tuple(line.split("\t")) if len(text) > 1 else (line,)
         if len(texts) != len(text):

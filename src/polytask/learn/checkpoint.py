@@ -81,12 +81,12 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Safetensors refuses tensors that share memory: those are copied."""
     seen: set[int] = set()
-    made = {}
+    loaded = {}
     for name, tensor in tensors.items():
         pointer = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
-        made[name] = tensor.clone() if pointer and pointer in seen else tensor
+        loaded[name] = tensor.clone() if pointer and pointer in seen else tensor
         seen.add(pointer)
-    return made
+    return loaded
 
 
 def random_state() -> dict[str, Any]:

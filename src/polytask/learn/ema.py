@@ -28,12 +28,12 @@ class EMA:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the model have the averages while the block runs."""
-        held = [p.detach().clone() for p in self.weights]
+        trained = [p.detach().clone() for p in self.weights]
         self._copy(self.averages)
         try:
             yield
         finally:
-            self._copy(held)
+            self._copy(trained)
 
     @torch.no_grad()
     def _copy(self, values: list[Tensor]) -> None:

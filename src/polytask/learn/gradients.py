@@ -29,15 +29,15 @@ class Gradients:
 
     def narrow(self, ids: Iterable[Tensor]) -> None:
         """Let the tables stand for the rows of `ids`: the tokens of all the update's batches."""
-        if self._tables and (held := [each.flatten() for each in ids]):
+        if self._tables and (rows_read := [row_ids.flatten() for row_ids in ids]):
             for table in self._tables.values():
-                table.narrow(torch.cat(held))
+                table.narrow(torch.cat(rows_read))
 
     def of(self, parameter: nn.Parameter) -> list[Tensor]:
         """Return what holds the gradient of a parameter, to be changed in place."""
         table = self._tables.get(id(parameter))
         both = (parameter.grad, table.leaf.grad if table and table.narrowed else None)
-        return [each for each in both if each is not None]
+        return [gradient for gradient in both if gradient is not None]
 
     def take(self, parameter: nn.Parameter) -> Gradient:
         """Return the gradient of a parameter and leave it without one."""
@@ -64,18 +64,18 @@ class Gradients:
         for table in self._tables.values():
             if table.weight.grad is not None:  # both parts of one gradient: their sum has the norm
                 table.widen()
-        held = [each for p in self.parameters for each in self.of(p)]
-        return nn.utils.get_total_norm(held, foreach=True) if held else torch.zeros(())
+        gradients = [gradient for p in self.parameters for gradient in self.of(p)]
+        return nn.utils.get_total_norm(gradients, foreach=True) if gradients else torch.zeros(())
 
     def clip(self, limit: float, norm: float) -> None:
         """Scale all gradients, whose norm is `norm`, to a norm of at most `limit`.
 
         Formula: the factor limit / (norm + 1e-6), as torch's clipping has it, unless that is 1 or more.
         """
-        held = [each for p in self.parameters for each in self.of(p)]
+        gradients = [gradient for p in self.parameters for gradient in self.of(p)]
         factor = limit / (norm + 1e-6)
-        if held and factor < 1:
-            torch._foreach_mul_(held, factor)
+        if gradients and factor < 1:
+            torch._foreach_mul_(gradients, factor)
 
     def settle(self) -> None:
         """Let the tables stand for themselves, with the gradient of their rows in `weight.grad`."""

@@ -81,11 +81,11 @@ def _dots(gradients: Sequence[Gradient], pairs: Sequence[tuple[int, int]]) -> Te
         return torch.stack([_dot(gradients[i], gradients[j]) for i, j in pairs]).double()
     flat = {i: gradient.reshape(-1) for i, gradient in enumerate(gradients)
             if isinstance(gradient, Tensor)}
-    numel, device = next((each.numel(), each.device) for each in flat.values())
+    numel, device = next((vector.numel(), vector.device) for vector in flat.values())
     step = PIECE if device.type == "cpu" else max(1, numel)
     rows = []
     for start in range(0, numel, step):
-        piece = {i: each[start : start + step].float() for i, each in flat.items()}
+        piece = {i: vector[start : start + step].float() for i, vector in flat.items()}
         rows.append(torch.stack([torch.dot(piece[i], piece[j]) for i, j in pairs]))
     return torch.stack(rows).double().sum(0)
 

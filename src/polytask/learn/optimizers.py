@@ -64,10 +64,10 @@ class Optimizer:
     """More arguments of the torch optimizer: { momentum = 0.9 }, { betas = [0.9, 0.98] }."""
 
     def __post_init__(self) -> None:
-        if said := _type_problem(self.type) or _options_problem(self.type, self.options):
-            raise problem(said)
-        if said := rates_problem(self.layer_rates, None):
-            raise problem(f"layer_rates: {said}")
+        if mistake := _type_problem(self.type) or _options_problem(self.type, self.options):
+            raise problem(mistake)
+        if mistake := rates_problem(self.layer_rates, None):
+            raise problem(f"layer_rates: {mistake}")
 
     @property
     def per_task(self) -> dict[str, Mapping[str, float]]:
@@ -77,11 +77,11 @@ class Optimizer:
     def problem(self, tasks: Iterable[str], encoder: Any = None) -> str | None:
         """Return why these settings cannot serve these tasks, on this encoder once it is known, or None."""
         layers = None if encoder is None else encoder.num_layers
-        if said := rates_problem(self.layer_rates, layers, tasks):
-            return f"layer_rates: {said}"
+        if mistake := rates_problem(self.layer_rates, layers, tasks):
+            return f"layer_rates: {mistake}"
         if self.layer_rates or self.layer_decay != 1:
             key = "layer_rates" if self.layer_rates else "layer_decay"
-            return f"{key}: {said}" if (said := apart_problem(encoder)) else None
+            return f"{key}: {mistake}" if (mistake := apart_problem(encoder)) else None
         return None
 
     def groups(self, model: Any, tasks: Iterable[str] = ()) -> ParameterGroups:
@@ -108,9 +108,9 @@ class Optimizer:
 
 def _classes() -> dict[str, Any]:
     """Return torch's optimizers by our names: AdamW is "adamw", RMSprop "rmsprop"."""
-    return {name.lower(): found for name in dir(torch.optim)
-            if inspect.isclass(found := getattr(torch.optim, name))
-            and issubclass(found, torch.optim.Optimizer) and name not in _UNUSABLE}
+    return {name.lower(): optimizer for name in dir(torch.optim)
+            if inspect.isclass(optimizer := getattr(torch.optim, name))
+            and issubclass(optimizer, torch.optim.Optimizer) and name not in _UNUSABLE}
 
 
 def _type_problem(name: str) -> str | None:

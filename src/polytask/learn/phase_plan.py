@@ -68,7 +68,7 @@ class PhasePlan:
 
 def phases_of(train: Train, rows: Mapping[str, int], seed: int) -> list[PhasePlan]:
     """Return the phases of a training, one if none are listed."""
-    return [PhasePlan(each, number, rows, seed) for number, each in enumerate(train.resolved())]
+    return [PhasePlan(settings, number, rows, seed) for number, settings in enumerate(train.resolved())]
 
 
 def never_drawn(phases: Sequence[PhasePlan]) -> list[str]:

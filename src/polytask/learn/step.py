@@ -67,8 +67,8 @@ class Step:
         self.autocast, self.clip = autocast, clip
         self.task_rates = task_rates or {}
         self.generator = generator or torch.Generator().manual_seed(0)
-        self.task_penalties = [each for each in regularizers if each.scope == "task"]
-        self.step_penalties = [each for each in regularizers if each.scope == "step"]
+        self.task_penalties = [penalty for penalty in regularizers if penalty.scope == "task"]
+        self.step_penalties = [penalty for penalty in regularizers if penalty.scope == "step"]
         self.shared = trained_by_several(model, tasks or list(training_set.rows))
         self._shared_ids = {id(p) for p in self.shared}
         self.gradients = Gradients([model, weighting])
@@ -111,11 +111,11 @@ class Step:
         perturbed = {task_rows.task for task_rows in step_rows if self._perturbs(task_rows.task)}
         groups = [[task_rows for task_rows in step_rows if task_rows.task not in perturbed]]
         groups += [[task_rows] for task_rows in step_rows if task_rows.task in perturbed]
-        made = []
+        microbatches = []
         for group in filter(None, groups):
-            batch, targets = self.training_set.batch([(each.task, each.rows) for each in group])
-            made.append(Microbatch(group, batch.to(self.device), targets))
-        return made
+            batch, targets = self.training_set.batch([(part.task, part.rows) for part in group])
+            microbatches.append(Microbatch(group, batch.to(self.device), targets))
+        return microbatches
 
     # ---- one pass for all tasks
 
@@ -143,7 +143,7 @@ class Step:
                 _backward(_summed(self._losses(chunk, record)))
             own = [p for p in self.gradients if id(p) not in seen]
             seen.update(id(p) for p in own)
-            private[task] = [held for p in own for held in self.gradients.of(p)]
+            private[task] = [gradient for p in own for gradient in self.gradients.of(p)]
             self._scale(task, tasks)
             gradients.append([self.gradients.take(p) for p in self.shared])
         self._note(record)
@@ -177,8 +177,8 @@ class Step:
             else:
                 combined = self._through_matrix(gradients, factors)
         operated = set(self._operated)
-        chosen = [[g if i in operated else None for i, g in enumerate(each)] for each in gradients]
-        others = [[None if i in operated else g for i, g in enumerate(each)] for each in gradients]
+        chosen = [[g if i in operated else None for i, g in enumerate(row)] for row in gradients]
+        others = [[None if i in operated else g for i, g in enumerate(row)] for row in gradients]
         if combined is None:
             combined = recombine(weights, chosen)
         rest = recombine(factors, others) if len(operated) < len(self.shared) else []
@@ -195,10 +195,10 @@ class Step:
                 for g, a in zip(gradients, factors.tolist(), strict=True)]
         flat = self.surgery.combine(torch.stack(rows), self.generator)
         pieces = torch.split(flat, [p.numel() for p in shapes])
-        made: list[Gradient] = [None] * len(self.shared)
+        combined: list[Gradient] = [None] * len(self.shared)
         for index, p, piece in zip(self._operated, shapes, pieces, strict=True):
-            made[index] = piece.view_as(p)
-        return made
+            combined[index] = piece.view_as(p)
+        return combined
 
     # ---- losses
 
@@ -223,7 +223,7 @@ class Step:
         record.tokens += batch.num_tokens
         with self.autocast():
             outputs, embeddings, before = self._outputs(group, batch)
-        made = []
+        losses = []
         for task_rows, output, target, span in zip(group, outputs, microbatch.targets, batch.spans,
                                                    strict=True):
             task, target = task_rows.task, target.to(self.device)
@@ -237,14 +237,14 @@ class Step:
                     value = task_rows.share * float(penalty.detach())
                     record.penalties[key] = record.penalties.get(key, 0.0) + value
                     loss = loss + penalty
-            made.append((task, loss if task_rows.share == 1.0 else loss * task_rows.share))
-        return made
+            losses.append((task, loss if task_rows.share == 1.0 else loss * task_rows.share))
+        return losses
 
     def _outputs(self, group: list[TaskRows],
                  batch: TokenBatch) -> tuple[Sequence[Output], Tensor | None, Any]:
         if self.pooled is not None:
-            made = [self.model.from_pooled(task_rows.task, self._cached(task_rows)) for task_rows in group]
-            return made, None, None
+            outputs = [self.model.from_pooled(rows.task, self._cached(rows)) for rows in group]
+            return outputs, None, None
         if not self._perturbs(group[0].task):
             return self.model(batch), None, None
         before = random_state()
@@ -252,7 +252,7 @@ class Step:
         return self.model(batch, embeddings), embeddings, before
 
     def _perturbs(self, task: str) -> bool:
-        return any(each.perturbs and each.acts_on(task) for each in self.task_penalties)
+        return any(penalty.perturbs and penalty.acts_on(task) for penalty in self.task_penalties)
 
     def _cached(self, task_rows: TaskRows) -> Tensor:
         assert self.pooled is not None
@@ -280,8 +280,8 @@ class Step:
         """Let a task's gradients weigh by its own layer rates, beside those of the step's others."""
         for p, rates in self.task_rates.items():
             if (factor := relative_rate(rates, task, tasks)) != 1.0:
-                for held in self.gradients.of(p):
-                    held.mul_(factor)
+                for gradient in self.gradients.of(p):
+                    gradient.mul_(factor)
 
 
 def _dense(gradient: Gradient, like: Tensor) -> Tensor:
@@ -290,8 +290,8 @@ def _dense(gradient: Gradient, like: Tensor) -> Tensor:
     return gradient.dense() if isinstance(gradient, RowGradient) else gradient
 
 
-def _squared(held: Sequence[Tensor]) -> float:
-    return sum(float(each.square().sum(dtype=torch.float64)) for each in held)
+def _squared(gradients: Sequence[Tensor]) -> float:
+    return sum(float(gradient.square().sum(dtype=torch.float64)) for gradient in gradients)
 
 
 def _summed(losses: Mapping[str, Tensor]) -> Tensor:

@@ -37,8 +37,8 @@ class TorchJDRules:
         except ModuleNotFoundError:
             raise MissingExtra('"torchjd:…"', "torchjd") from None
         root = getattr(module, self.noun.capitalize())
-        found = {name: getattr(module, name) for name in module.__all__ if name not in ABSTRACT}
-        return {name: cls for name, cls in found.items() if issubclass(cls, root)}
+        exported = {name: getattr(module, name) for name in module.__all__ if name not in ABSTRACT}
+        return {name: cls for name, cls in exported.items() if issubclass(cls, root)}
 
     def find(self, name: str, options: Mapping[str, Any]) -> type[nn.Module]:
         """Return the class called `name`, having checked the names of its options."""
@@ -90,8 +90,8 @@ def _any_of(names: Mapping[str, Any]) -> str:
 def takes_task_values(cls: type[nn.Module], options: Mapping[str, Any]) -> bool:
     """Return whether a rule is tied to its tasks: by memory, or by values given for each."""
     counted = any(name in COUNTS for name in inspect.signature(cls).parameters)
-    each = any(isinstance(value, Mapping | list | tuple) for value in options.values())
-    return counted or each or hasattr(cls, "reset")  # torchjd's mark of a rule with memory
+    nested = any(isinstance(value, Mapping | list | tuple) for value in options.values())
+    return counted or nested or hasattr(cls, "reset")  # torchjd's mark of a rule with memory
 
 
 def _options_problem(options: Mapping[str, Any], tasks: Sequence[str]) -> str | None:
@@ -126,12 +126,12 @@ def build(cls: type[nn.Module], options: Mapping[str, Any],
 
 def hidden(module: nn.Module) -> dict[str, Any]:
     """Return everything that a module and its parts keep outside their parameters."""
-    made = {}
+    rules = {}
     for path, part in module.named_modules():
         for key, value in _attributes(part):
             if (saved := _saved(value)) is not None:
-                made[f"{path}/{key}"] = saved
-    return made
+                rules[f"{path}/{key}"] = saved
+    return rules
 
 
 def reveal(module: nn.Module, state: Mapping[str, Any], prime: Callable[[], object]) -> None:

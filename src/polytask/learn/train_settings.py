@@ -79,7 +79,7 @@ class Train:
         Raises `ConfigError` with all mistakes of all phases.
         """
         own = {key: value for key, value in to_table(self).items() if key != "phases"}
-        made, problems = [], []
+        phases, problems = [], []
         for number, phase in enumerate(self.phases):
             at = f"train.phases.{number}"
             if "phases" in phase:
@@ -88,12 +88,12 @@ class Train:
                 problems.append(f"{at}.score: one score picks the best model of all phases; "
                                 "set train.score")
             try:
-                made.append(from_table(Train, _over(own, phase), "", at))
+                phases.append(from_table(Train, _over(own, phase), "", at))
             except ConfigError as error:
                 problems += error.problems
         if problems:
             raise ConfigError(problems)
-        return tuple(made) or (self,)
+        return tuple(phases) or (self,)
 
     def placed(self) -> tuple[tuple[str, Train], ...]:
         """Return the phases of `resolved`, each with its dotted key."""
@@ -109,7 +109,7 @@ class Train:
 
 def _over(table: Mapping[str, Any], phase: Mapping[str, Any]) -> dict[str, Any]:
     """Return `table` with a phase's keys over it; the optimizer's keys one by one."""
-    made = {**table, **phase}
+    merged = {**table, **phase}
     if isinstance(phase.get("optimizer"), Mapping):
-        made["optimizer"] = {**table["optimizer"], **phase["optimizer"]}
-    return made
+        merged["optimizer"] = {**table["optimizer"], **phase["optimizer"]}
+    return merged

@@ -92,7 +92,7 @@ class Trainer:
         device = next(self.model.parameters()).device
         self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
         self.model.precision = settings.precision  # of its evaluations as well
-        self.penalties: list[Attached] = [attach(each, self.model) for each in settings.regularizers]
+        self.penalties: list[Attached] = [attach(one, self.model) for one in settings.regularizers]
         self.surgery_random = torch.Generator().manual_seed(phase.seed)
         self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr, tasks)
         self.surgery = settings.surgery.build(tasks) if settings.surgery else None
@@ -109,10 +109,10 @@ class Trainer:
         groups = settings.groups(self.model, tasks)
         if learned := [p for p in self.weighting.parameters() if p.requires_grad]:
             groups.append({"params": learned, "lr": weighting_lr or settings.lr, "weight_decay": 0.0})
-        made = settings.build(groups)
-        for group in made.param_groups:
+        optimizer = settings.build(groups)
+        for group in optimizer.param_groups:
             group["peak"] = group["lr"]
-        return made
+        return optimizer
 
     def _task_rates(self) -> dict[nn.Parameter, dict[str, float]]:
         """Return the factors of the tasks' rates, of each parameter for which they differ."""
@@ -191,8 +191,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         again = self.weighting.wants_new_losses
         self.weighting.after_step(self.compute.losses_again(step_rows) if again else record.raw)
-        for each in self.penalties:
-            each.module.after_step()
+        for penalty in self.penalties:
+            penalty.module.after_step()
         if self.ema:
             self.ema.update()
         self.at.index, self.at.step, self.at.total = (
@@ -278,7 +278,7 @@ class Trainer:
             "model": dict(self.model.state_dict()), "optimizer": self.optimizer.state_dict(),
             "weighting": dict(self.weighting.state_dict()),
             "surgery": dict(self.surgery.state_dict()) if self.surgery else {},
-            "penalties": [dict(each.module.state_dict()) for each in self.penalties],
+            "penalties": [dict(penalty.module.state_dict()) for penalty in self.penalties],
             "samplers": {task: sampler.state() for task, sampler in self.samplers.items()},
             "ema": self.ema.state() if self.ema else None,
         }
@@ -290,12 +290,12 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.weighting.load_state_dict(state["weighting"])
-        for each, held in zip(self.penalties, state["penalties"], strict=True):
-            each.module.load_state_dict(held)
+        for penalty, module_state in zip(self.penalties, state["penalties"], strict=True):
+            penalty.module.load_state_dict(module_state)
         if self.surgery:
             self.surgery.load_state_dict(state["surgery"])
-        for task, held in state["samplers"].items():
-            self.samplers[task].restore(held)
+        for task, module_state in state["samplers"].items():
+            self.samplers[task].restore(module_state)
         if self.ema and state["ema"] is not None:
             self.ema.restore(state["ema"])
         self.surgery_random.set_state(state["surgery_random"])

@@ -38,9 +38,9 @@ class TrainingSet:
         """Return a split's targets as the task's losses see them."""
         targets: Any = split.targets
         assert targets is not None, "training rows have labels"
-        seen, held = self.labels[name], self.tasks[name].labels
-        if held.is_regression and seen.unit != held.unit:
-            targets = seen.scaled(held.unscaled(targets))
+        seen, trained_on = self.labels[name], self.tasks[name].labels
+        if trained_on.is_regression and seen.unit != trained_on.unit:
+            targets = seen.scaled(trained_on.unscaled(targets))
         return torch.from_numpy(np.ascontiguousarray(targets))
 
     def batch(self, draws: Sequence[tuple[str, Integers]]) -> tuple[TokenBatch, list[Tensor]]:

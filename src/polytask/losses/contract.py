@@ -60,15 +60,15 @@ loss = Family("loss", "losses", methods=("input_field", "__call__"), base=Loss)
 
 def total(losses: Sequence[Loss], output: Output, target: Tensor) -> Tensor:
     """Return the weighted sum of a task's losses: 0-dim."""
-    first, *rest = (each.weight * each(output, target) for each in losses)
+    first, *rest = (loss.weight * loss(output, target) for loss in losses)
     return sum(rest, first)
 
 
 def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:
     """Say that labels of another kind are needed: found, expected, remedy."""
-    said = {
+    texts = {
         "regression": f"the labels are numbers from {labels.low:g} to {labels.high:g}",
         "multi-label": f"each row has any number of {labels.num_classes} labels",
         "binary": "the labels are two classes",
     }.get(labels.kind, f"the labels are {labels.num_classes} classes")
-    return f'loss "{name}" needs {needs} but {said}; {remedy}'
+    return f'loss "{name}" needs {needs} but {texts}; {remedy}'

@@ -61,8 +61,8 @@ class Formula:
             case ast.Call(func=ast.Name(id=name), args=[_, *_] as several, keywords=[]) if (
                 name in _FUNCTIONS
             ):
-                for each in several:
-                    self._check(each)
+                for part in several:
+                    self._check(part)
             case ast.Attribute(value=ast.Name(id=name), attr=metric):
                 self.terms.append((self._task(name), metric))
             case _:
@@ -76,10 +76,10 @@ class Formula:
         raise ConfigError(f'"{self.text}": there is no task "{name}"{nearest(name, known)}')
 
     def _written(self, node: ast.expr) -> str:
-        said = ast.unparse(node)
+        source = ast.unparse(node)
         for code, task in self._tasks.items():
-            said = said.replace(code, task)
-        return said
+            source = source.replace(code, task)
+        return source
 
     def _value(self, node: ast.expr, lookup: Callable[[str, str], float]) -> float:
         match node:
@@ -91,7 +91,7 @@ class Formula:
             case ast.BinOp(left=left, op=op, right=right):
                 return _OPERATIONS[type(op)](self._value(left, lookup), self._value(right, lookup))
             case ast.Call(func=ast.Name(id=name), args=several):
-                return _FUNCTIONS[name]([self._value(each, lookup) for each in several])
+                return _FUNCTIONS[name]([self._value(operand, lookup) for operand in several])
             case ast.Attribute(value=ast.Name(id=name), attr=metric):
                 return lookup(self._tasks[name], metric)
         raise AssertionError(node)  # _check lets nothing else through

@@ -32,9 +32,9 @@ def _inverse(value: float) -> float:
 
 
 def _constant(predicted: Array, true: Array) -> str | None:
-    for said, values in (("prediction", predicted), ("label", true)):
+    for side, values in (("prediction", predicted), ("label", true)):
         if np.ptp(values) <= 1e-12 * abs(values[0]):
-            return f"every {said} is {values[0]:g}"
+            return f"every {side} is {values[0]:g}"
     return None
 
 
@@ -60,7 +60,7 @@ def accuracy(predicted: Array, true: Array) -> float:
 @metric(*_CHOICES)
 def balanced_accuracy(predicted: Array, true: Array) -> float:
     """Mean over the classes that occur of the share of their rows that are right."""
-    return float(np.mean([(predicted[true == each] == each).mean() for each in np.unique(true)]))
+    return float(np.mean([(predicted[true == label] == label).mean() for label in np.unique(true)]))
 
 
 @metric(*_CHOICES, "multi-label", aliases=("f1_macro",))
@@ -186,4 +186,4 @@ def per_label_accuracy(predicted: Array, true: Array) -> dict[Any, float]:
                 for label in range(true.shape[1])}
     if np.issubdtype(true.dtype, np.floating):
         predicted, true = _rounded(predicted), _rounded(true)
-    return {int(each): float((predicted[true == each] == each).mean()) for each in np.unique(true)}
+    return {int(label): float((predicted[true == label] == label).mean()) for label in np.unique(true)}

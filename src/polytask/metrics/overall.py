@@ -24,8 +24,8 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
     `tasks` gives the metrics of each task, or None where they are not known yet.
     """
     if formula in NAMED_SCORES:
-        said = (_first_problem(formula, task, names) for task, names in tasks.items())
-        return next((each for each in said if each), None)
+        mistakes = (_first_problem(formula, task, names) for task, names in tasks.items())
+        return next((mistake for mistake in mistakes if mistake), None)
     if formula.strip().isidentifier():
         return (f'"{formula}" is no score{nearest(formula, NAMED_SCORES)} (there are '
                 f"{listed(NAMED_SCORES)}, or a formula over task.metric)")
@@ -39,8 +39,8 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
     name = among(written, tasks[task] or ())
     if formula.strip() == f"{task}.{written}" and name in METRICS and METRICS[name].direction == "lower":
         return f'"{formula}" is an error, of which less is better; set score = "-{formula}"'
-    said = (_term_problem(formula, *term, tasks[term[0]]) for term in terms)
-    return next((each for each in said if each), None)
+    mistakes = (_term_problem(formula, *term, tasks[term[0]]) for term in terms)
+    return next((mistake for mistake in mistakes if mistake), None)
 
 
 def shown_scores(formula: str, tasks: Mapping[str, Sequence[str]]) -> list[str]:
@@ -49,8 +49,9 @@ def shown_scores(formula: str, tasks: Mapping[str, Sequence[str]]) -> list[str]:
     `tasks` gives the metrics of each task. A score that these tasks do not have is left out.
     """
     first = [find_metric(names[0]) for names in tasks.values() if names]
-    is_mean = all(each.unit is float for each in first) and (
-        formula == "default" or (formula == "cs224n" and all(each.name == "accuracy" for each in first)))
+    all_accuracy = all(definition.name == "accuracy" for definition in first)
+    as_it_is = all(definition.unit is float for definition in first)
+    is_mean = (formula == "default" and as_it_is) or (formula == "cs224n" and all_accuracy)
     wanted = [formula] if is_mean else [formula, "mean"]
     return [name for name in dict.fromkeys(wanted) if check_formula(name, tasks) is None]
 
@@ -90,8 +91,8 @@ def overall(formula: str, results: Mapping[str, Mapping[str, Value]]) -> float:
     `formula` is "default", "cs224n", "mean", or arithmetic over `task.metric`. A value that is None
     counts as 0.
     """
-    if said := check_formula(formula, {task: list(values) for task, values in results.items()}):
-        raise ConfigError(said)
+    if mistake := check_formula(formula, {task: list(values) for task, values in results.items()}):
+        raise ConfigError(mistake)
     if formula not in NAMED_SCORES:
         return Formula(formula, results).value(
             lambda task, name: _number(results[task][among(name, results[task])]))

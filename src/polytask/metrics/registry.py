@@ -57,8 +57,8 @@ class Metric:
 
     def value(self, predicted: Array, true: Array, scores: Array | None = None) -> Any:
         """Return the value; `scores` are wanted by a metric that takes them."""
-        given = (predicted, true, scores) if self.takes_scores else (predicted, true)
-        return self.function(*given)
+        arguments = (predicted, true, scores) if self.takes_scores else (predicted, true)
+        return self.function(*arguments)
 
 
 class Metrics(Registry[Metric]):
@@ -115,10 +115,10 @@ class Metrics(Registry[Metric]):
     def describe(self) -> list[dict[str, Any]]:
         """Return a row a metric: name, kinds of labels, direction, other names, what it does."""
         order = get_args(Kind)
-        return [{"name": found.function.__name__, "reference": name, "doc": found.doc, "source": "",
-                 "kinds": sorted(found.kinds, key=order.index), "direction": found.direction,
-                 "scores": found.takes_scores, "aliases": list(found.aliases), "fields": []}
-                for name, found in sorted(self.members.items())]
+        return [{"name": member.function.__name__, "reference": name, "doc": member.doc, "source": "",
+                 "kinds": sorted(member.kinds, key=order.index), "direction": member.direction,
+                 "scores": member.takes_scores, "aliases": list(member.aliases), "fields": []}
+                for name, member in sorted(self.members.items())]
 
 
 metric = Metrics("metric", "metrics")
@@ -147,19 +147,19 @@ def measure(names: Iterable[str], predicted: Array, true: Array, labels: Labels,
     unclipped = np.asarray(scores) if scores is not None and labels.is_regression else decided
     by_class = class_scores(labels, scores, probabilities)
     for name in names:
-        found = find_metric(name)
-        predicted = unclipped if found.raw else decided
+        definition = find_metric(name)
+        predicted = unclipped if definition.raw else decided
         if not len(true):
             values[name] = None
             notes.append(f"{name}: there are no rows")
-        elif found.takes_scores and by_class is None:
+        elif definition.takes_scores and by_class is None:
             values[name] = None
             notes.append(f"{name}: there is no score of each class to measure it on")
-        elif why := found.undefined(predicted, true):
+        elif why := definition.undefined(predicted, true):
             values[name] = 0.0
             notes.append(f"{name}: {why}, so it is not defined and counts as 0")
         else:
-            values[name] = _named(found.value(predicted, true, by_class), labels)
+            values[name] = _named(definition.value(predicted, true, by_class), labels)
     if labels.kind == "binary" and (asked := [name for name in values if find_metric(name).positive]):
         notes.append(f'{", ".join(asked)}: the positive class is "{labels.classes[1]}"')
     return Measured(values, tuple(notes))
@@ -179,7 +179,7 @@ def _named(value: Any, labels: Labels) -> Value:
     """Name the entries of a metric by the labels' classes; what is not finite is None."""
     if isinstance(value, Mapping):
         names = {key: labels.classes[key] if labels.classes else str(key) for key in value}
-        return {names[key]: _finite(each) for key, each in value.items()}
+        return {names[key]: _finite(entry) for key, entry in value.items()}
     return _finite(value)
 
 
@@ -197,13 +197,13 @@ def find_metric(name: str) -> Metric:
 def among(name: str, names: Iterable[str]) -> str:
     """Return the metric that a formula means by a name: a user's (`my_parts:f`) also by `f` alone."""
     names = list(names)
-    return name if name in names else next((each for each in names if each.partition(":")[2] == name), name)
+    return name if name in names else next((own for own in names if own.partition(":")[2] == name), name)
 
 
 def metrics_problem(names: Iterable[str], labels: Labels) -> str | None:
     """Say which of the metrics cannot serve these labels, or None."""
     for name in names:
         if labels.kind not in find_metric(name).kinds:
-            able = [each.name for each in METRICS.values() if labels.kind in each.kinds]
+            able = [definition.name for definition in METRICS.values() if labels.kind in definition.kinds]
             return f'metric "{name}" does not serve {labels.kind} labels; there are {listed(able)}'
     return None

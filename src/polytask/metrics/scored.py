@@ -19,9 +19,9 @@ def _mean_over_classes(true: Array, scores: Array, score: Callable[[Array, Array
     """Return a score's mean over the classes that have rows, and rows of others; of two, the second's."""
     belongs = _memberships(true, scores.shape[1])
     columns = [1] if true.ndim == 1 and scores.shape[1] == 2 else range(scores.shape[1])
-    found = [score(belongs[:, column], scores[:, column]) for column in columns
-             if belongs[:, column].any() and not (negatives and belongs[:, column].all())]
-    return float(np.mean(found)) if found else float("nan")
+    scores_of_columns = [score(belongs[:, column], scores[:, column]) for column in columns
+                         if belongs[:, column].any() and not (negatives and belongs[:, column].all())]
+    return float(np.mean(scores_of_columns)) if scores_of_columns else float("nan")
 
 
 def _one_label(predicted: Array, true: Array) -> str | None:

@@ -102,8 +102,8 @@ def _deberta(values: Config) -> Config:
     return {"embedding_size": values.get("embedding_size"), "relative": "disentangled",
             "position_biased_input": values.get("position_biased_input", True), "farthest": span,
             "relative_rows": 2 * (buckets if buckets > 0 else span), "position_buckets": buckets,
-            "pos_att_type": tuple(each.strip() for each in terms),
-            "norm_rel_ebd": "layer_norm" in [each.strip() for each in norm]}
+            "pos_att_type": tuple(term.strip() for term in terms),
+            "norm_rel_ebd": "layer_norm" in [part.strip() for part in norm]}
 
 
 def _deberta_problem(values: Config) -> str | None:
@@ -140,10 +140,10 @@ def _modernbert_problem(values: Config) -> str | None:
         return f"found layer_types {listed(unknown)}"
     if kinds and len(kinds) != values.get("num_hidden_layers", 22):
         return f"found {len(kinds)} layer_types"
-    ropes = [each or {} for each in (values.get("rope_parameters") or {}).values()]
-    if values.get("rope_scaling") or any(each.get("rope_type", "default") != "default" for each in ropes):
+    ropes = [rope or {} for rope in (values.get("rope_parameters") or {}).values()]
+    if values.get("rope_scaling") or any(rope.get("rope_type", "default") != "default" for rope in ropes):
         return "found rotary positions that are scaled"
-    if any(set(each) - {"rope_type", "rope_theta"} for each in ropes):
+    if any(set(rope) - {"rope_type", "rope_theta"} for rope in ropes):
         return "found rotary positions of an unknown kind"
     return None
 

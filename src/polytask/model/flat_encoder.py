@@ -56,11 +56,11 @@ def adjacent(tensors: Sequence[Tensor]) -> bool:
     """Tell whether tensors lie behind one another in one piece of memory."""
     first = tensors[0]
     at, place = first.data_ptr(), first.untyped_storage().data_ptr()
-    for each in tensors:
-        if (each.data_ptr() != at or each.untyped_storage().data_ptr() != place
-                or not each.is_contiguous() or each.dtype != first.dtype):
+    for tensor in tensors:
+        if (tensor.data_ptr() != at or tensor.untyped_storage().data_ptr() != place
+                or not tensor.is_contiguous() or tensor.dtype != first.dtype):
             return False
-        at += each.numel() * each.element_size()
+        at += tensor.numel() * tensor.element_size()
     return True
 
 
@@ -74,17 +74,17 @@ def stacked(parameters: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(parameters))
     if not adjacent(parameters):
         with torch.inference_mode(False), torch.no_grad():
-            joined = torch.cat([each.data for each in parameters])
+            joined = torch.cat([parameter.data for parameter in parameters])
             for each, piece in zip(parameters, joined.chunk(len(parameters)), strict=True):
                 each.data = piece
-    if torch.is_grad_enabled() and any(each.requires_grad for each in parameters):
+    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
         return _Stacked.apply(*parameters)  # type: ignore[no-any-return, no-untyped-call]
     return _view(parameters)
 
 
 def _view(tensors: Sequence[Tensor]) -> Tensor:
     first = tensors[0]
-    shape = (sum(len(each) for each in tensors), *first.shape[1:])
+    shape = (sum(len(tensor) for tensor in tensors), *first.shape[1:])
     return first.new_empty(0).set_(first.untyped_storage(), first.storage_offset(), shape,
                                    first.stride())
 
@@ -94,7 +94,7 @@ class _Stacked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> Tensor:
-        ctx.sizes = [len(each) for each in tensors]
+        ctx.sizes = [len(tensor) for tensor in tensors]
         return _view(tensors)
 
     @staticmethod

@@ -62,8 +62,8 @@ class TaskHead(nn.Module):
 def build_task_head(encoder: Any, pooling: Pooling, pairing: Pairing, head: Head, labels: Labels,
                  outputs: int, shared: nn.ModuleDict) -> TaskHead:
     """Build the task_head of a task; a layer that it shares is taken from `shared`, or put there."""
-    if said := pooling.problem(encoder) or head.problem(labels) or pair_problem(head, pairing):
-        raise ConfigError(said)
+    if mistake := pooling.problem(encoder) or head.problem(labels) or pair_problem(head, pairing):
+        raise ConfigError(mistake)
     module = head.build(pairing.width(encoder.width), outputs, shared)
     return TaskHead(pooling, pairing.build(encoder.width), module, head.output_field(labels.kind),
                   shares=[layer] if (layer := getattr(head, "layer", None)) else [])
@@ -87,9 +87,9 @@ class MultiTask(nn.Module):
 
     def task_head(self, task: str) -> TaskHead:
         """Return the task_head of a task."""
-        found = self.task_heads[task]
-        assert isinstance(found, TaskHead)
-        return found
+        task_head = self.task_heads[task]
+        assert isinstance(task_head, TaskHead)
+        return task_head
 
     def forward(self, batch: TokenBatch, embeddings: Tensor | None = None) -> tuple[Output, ...]:
         """Run the encoder once over the batch; return the output of each of `batch.spans`."""

@@ -12,6 +12,6 @@ _TAKEN = frozenset(dir(nn.ModuleDict()))
 
 def module_name_problem(name: str) -> str | None:
     """Return why a task or a shared layer cannot be called so, or None."""
-    if said := name_problem(name):
-        return said
+    if mistake := name_problem(name):
+        return mistake
     return "is a name that torch has its own use for; choose another" if name in _TAKEN else None

@@ -80,9 +80,9 @@ def _part(name: str, number: int) -> Path:
     except PackageNotFoundError:
         raise MissingExtra(f'encoder.checkpoint = "mpnet": the package {name} is missing; it',
                            "mpnet") from None
-    for each in files:
-        if each.name.endswith(f".zip.{number:03}"):
-            path = Path(str(each.locate()))
+    for file in files:
+        if file.name.endswith(f".zip.{number:03}"):
+            path = Path(str(file.locate()))
             if path.is_file():
                 return path
     raise CheckpointError(f"the package {name} lacks its part of the zip file; install it again: "
@@ -129,5 +129,5 @@ def training_notes(checkpoint: str, tasks: Iterable[str]) -> list[str]:
     A checkpoint is known by its short name, or by a hub name or folder that contains it.
     """
     tasks = [task.lower() for task in tasks]
-    return [each.note for name, each in PACKAGED.items() if name in checkpoint.lower()
-            and any(word in task for word in each.seen for task in tasks)]
+    return [packaged.note for name, packaged in PACKAGED.items() if name in checkpoint.lower()
+            and any(word in task for word in packaged.seen for task in tasks)]

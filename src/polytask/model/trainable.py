@@ -56,8 +56,8 @@ def rates_problem(rates: Mapping[str, float | Rates], num_layers: int | None,
     for task, table in tables.items():
         if tasks and task not in tasks:
             return f'found a table for "{task}", expected tasks of this run{nearest(task, tasks)}'
-        if said := _table_problem(table, num_layers):
-            return f"{task}: {said}"
+        if mistake := _table_problem(table, num_layers):
+            return f"{task}: {mistake}"
     plain = {key: value for key, value in rates.items() if not isinstance(value, Mapping)}
     if tables and plain:
         return ("found rates beside tables of tasks, expected either layers or tasks; write the "
@@ -101,9 +101,9 @@ def trains(name: str, encoder: Trainable, layer: int, low_rank: bool = False) ->
 def set_trainable(model: Any, encoder: Trainable = "full") -> None:
     """Let gradients reach what is trained and nothing else; heads are always trained."""
     if not isinstance(encoder, str):
-        said = layers_problem(encoder, model.encoder.num_layers) or apart_problem(model.encoder)
-        if said:
-            raise ConfigError(f"encoder.trainable: {said}")
+        mistake = layers_problem(encoder, model.encoder.num_layers) or apart_problem(model.encoder)
+        if mistake:
+            raise ConfigError(f"encoder.trainable: {mistake}")
     named = dict(model.encoder.named_parameters())
     low_rank = any(".lora_" in name for name in named)
     for name, parameter in named.items():
@@ -131,16 +131,16 @@ def layer_rates(encoder: Any, layer_decay: float, rates: Rates) -> dict[str, flo
     Layer-wise decay is η^(k-1) = ξ η^k (Sun et al. 2019; T-23): the last layer has the full rate,
     the embeddings ξ to the number of layers. The pooler and adapters have the full rate.
     """
-    if said := rates_problem(rates, encoder.num_layers):
-        raise ConfigError(f"train.optimizer.layer_rates: {said}")
-    if (rates or layer_decay != 1) and (said := apart_problem(encoder)):
-        raise ConfigError(f"train.optimizer: {said}")
-    made = {}
+    if mistake := rates_problem(rates, encoder.num_layers):
+        raise ConfigError(f"train.optimizer.layer_rates: {mistake}")
+    if (rates or layer_decay != 1) and (mistake := apart_problem(encoder)):
+        raise ConfigError(f"train.optimizer: {mistake}")
+    groups = {}
     for name, _ in encoder.named_parameters():
         layer = encoder.num_layers + 1 if name.startswith("adapter.") else encoder.layer_of(name)
         below = max(encoder.num_layers - layer, 0)
-        made[name] = layer_decay**below * factor_of(rates, layer, encoder.num_layers)
-    return made
+        groups[name] = layer_decay**below * factor_of(rates, layer, encoder.num_layers)
+    return groups
 
 
 def parameter_groups(
@@ -184,8 +184,8 @@ def parameter_groups(
 def task_factors(model: Any, rates: Mapping[str, Rates],
                  tasks: Iterable[str]) -> dict[str, dict[str, float]]:
     """Return task → the factor of every parameter of the encoder; empty where no task has a table."""
-    if said := rates_problem(rates, model.encoder.num_layers, tasks := tuple(tasks)):
-        raise ConfigError(f"train.optimizer.layer_rates: {said}")
+    if mistake := rates_problem(rates, model.encoder.num_layers, tasks := tuple(tasks)):
+        raise ConfigError(f"train.optimizer.layer_rates: {mistake}")
     if not any(task in rates for task in tasks):
         return {}
     return {task: layer_rates(model.encoder, 1.0, rates.get(task, {})) for task in tasks}

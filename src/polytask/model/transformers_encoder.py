@@ -103,9 +103,9 @@ class Backbone(nn.Module):
 
     def padded(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Return the last hidden states (S, L, W) of a padded batch: the entry for export."""
-        given = {"token_type_ids": token_type_ids} if self.has_segments else {}
+        segments = {"token_type_ids": token_type_ids} if self.has_segments else {}
         hidden: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask,
-                                      **given).last_hidden_state
+                                      **segments).last_hidden_state
         return hidden
 
     def _run(self, batch: TokenBatch, words: Tensor | None = None,
@@ -140,9 +140,9 @@ class Backbone(nn.Module):
         """
         if parameter.startswith(("pooler.", "adapter.")):
             return self.num_layers + 1
-        found = re.search(r"\.(?:layer|layers|albert_layer_groups)\.(\d+)\.", parameter)
-        if found:
-            return int(found.group(1)) + 1
+        match = re.search(r"\.(?:layer|layers|albert_layer_groups)\.(\d+)\.", parameter)
+        if match:
+            return int(match.group(1)) + 1
         return self.num_layers if ".final" in parameter else 0
 
     def save(self, tokenizer: str | Path, folder: str | Path) -> None:

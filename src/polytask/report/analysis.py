@@ -266,8 +266,8 @@ def _categorised(predictions: Predictions, labels: Labels) -> Iterator[tuple[int
 
 
 def _flags(true: str, predicted: str) -> tuple[str, float]:
-    right, given = ({*filter(None, cell.split("|"))} for cell in (true, predicted))
-    missed, wrong = len(right - given), len(given - right)
+    right, predicted_labels = ({*filter(None, cell.split("|"))} for cell in (true, predicted))
+    missed, wrong = len(right - predicted_labels), len(predicted_labels - right)
     name = "labels missed" if not wrong else "labels wrongly given" if not missed else "missed and wrong"
     return name, float(missed + wrong)
 

@@ -74,8 +74,8 @@ class RunRecord:
     def notes(self) -> list[str]:
         """What was told of the data and the plan: rows left out, guesses, tasks without an update."""
         start = next((event for event in self.events if event.get("event") == "start"), {})
-        held = self.results.get("notes", start.get("notes", []))
-        return [str(said) for said in held]
+        notes = self.results.get("notes", start.get("notes", []))
+        return [str(note) for note in notes]
 
     @property
     def ended(self) -> bool:

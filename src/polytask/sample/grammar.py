@@ -17,8 +17,8 @@ SILENT_H = ("hour", "honest", "heir", "honour")
 
 def rules(text: str) -> dict[str, tuple[str, ...]]:
     """Read `name: one | another` from a block of text; indented lines continue a rule."""
-    found = [line.partition(":") for lines in blocks(text) for line in lines]
-    return {name: tuple(filter(None, parts(rest))) for name, _, rest in found}
+    rules = [line.partition(":") for lines in blocks(text) for line in lines]
+    return {name: tuple(filter(None, parts(rest))) for name, _, rest in rules}
 
 
 def blocks(text: str) -> list[list[str]]:

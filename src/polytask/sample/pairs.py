@@ -62,7 +62,7 @@ class Family:
 
 def families(rng: random.Random) -> dict[str, list[Family]]:
     """Every family three times: each split gets fillings of its own."""
-    found: dict[str, list[Family]] = {"train": [], "dev": [], "test": []}
+    families: dict[str, list[Family]] = {"train": [], "dev": [], "test": []}
     for head, *lines in blocks(questions.FAMILIES):
         fillings = [dict(zip("xy", parts(filling, "/"), strict=False)) for filling in parts(head)]
         rng.shuffle(fillings)
@@ -73,8 +73,8 @@ def families(rng: random.Random) -> dict[str, list[Family]]:
         few = len(fillings) // 4 + len(fillings) % 4 // 2
         spans = {"train": fillings[2 * few :], "dev": fillings[:few], "test": fillings[few:][:few]}
         for split, span in spans.items():
-            found[split].append(Family(tuple(span), *by_mark.values()))
-    return found
+            families[split].append(Family(tuple(span), *by_mark.values()))
+    return families
 
 
 def question_rows(families: Sequence[Family], count: int, rng: random.Random) -> Iterator[Row]:
@@ -95,7 +95,7 @@ def question_rows(families: Sequence[Family], count: int, rng: random.Random) ->
 
 def question_pair(kind: str, families: Sequence[Family], rng: random.Random) -> tuple[str, str]:
     """Two questions that are related as `kind` says."""
-    family = rng.choice([each for each in families if each.directed or kind != "swapped"])
+    family = rng.choice([candidate for candidate in families if candidate.directed or kind != "swapped"])
     filling, other = rng.sample(family.fillings, 2)
     intent, another = rng.sample(family.intents, 2)
     first, second = rng.sample(intent, 2)
@@ -110,7 +110,7 @@ def question_pair(kind: str, families: Sequence[Family], rng: random.Random) -> 
             first, second = rng.sample(rng.choice(family.directed), 2)
             return fill(first, filling), fill(second, {"x": filling["y"], "y": filling["x"]})
         case "family":
-            stranger = rng.choice([each for each in families if each is not family])
+            stranger = rng.choice([candidate for candidate in families if candidate is not family])
             second = rng.choice(rng.choice(stranger.intents))
             return fill(first, filling), fill(second, rng.choice(stranger.fillings))
     return fill(first, filling), fill(second, filling)
@@ -143,11 +143,11 @@ class Event:
 
     def say(self, pattern: str, values: Mapping[str, str], rng: random.Random) -> str:
         """The sentence; of several names of an agent any may be taken."""
-        said = dict(values)
-        if "agent" in said:
-            said["be"] = "are" if said["agent"] in sentences.PLURAL else "is"
-            said["agent"] = rng.choice(NAMES[said["agent"]])
-        return fill(pattern, said)
+        words = dict(values)
+        if "agent" in words:
+            words["be"] = "are" if words["agent"] in sentences.PLURAL else "is"
+            words["agent"] = rng.choice(NAMES[words["agent"]])
+        return fill(pattern, words)
 
     def key(self, values: Values) -> str:
         """What tells a filling of this event from all others."""
@@ -157,22 +157,22 @@ class Event:
         """The wordings that agree with the number of the agent."""
         if values.get("agent") not in sentences.PLURAL:
             return list(self.wordings)
-        return [each for each in self.wordings if not THIRD_PERSON.match(each[1])]
+        return [wording for wording in self.wordings if not THIRD_PERSON.match(wording[1])]
 
 
 def scenes() -> list[Event]:
     """The events of `SCENES`: an agent, an action, a place."""
-    found = []
+    events = []
     for topic, (who, where, *actions) in enumerate(blocks(sentences.SCENES)):
         for action in actions:
             wordings: list[tuple[int, str]] = []
             for verb, wording in enumerate(parts(action[1:])):
-                made = scene_patterns(wording, first=verb == 0)
-                wordings += [(verb, pattern) for pattern in made]
+                patterns = scene_patterns(wording, first=verb == 0)
+                wordings += [(verb, pattern) for pattern in patterns]
             cast = tuple(sentences.AGENTS[who])
             slots = {"agent": cast, "place": parts(where), **fillings(action)}
-            found.append(Event(f"scene {topic}", tuple(wordings), slots))
-    return found
+            events.append(Event(f"scene {topic}", tuple(wordings), slots))
+    return events
 
 
 def scene_patterns(wording: str, *, first: bool) -> list[str]:
@@ -239,9 +239,9 @@ class SentencePairs:
         verb, pattern = self.rng.choice(event.fitting(values))
         wordings = other.fitting(changed)
         if kind == "reworded":
-            wordings = [each for each in wordings if each[1] != pattern]
+            wordings = [wording for wording in wordings if wording[1] != pattern]
         elif self.rng.random() < SAME_WORDING:
-            wordings = [each for each in wordings if each[1] == pattern] or wordings
+            wordings = [wording for wording in wordings if wording[1] == pattern] or wordings
         verb_after, pattern_after = self.rng.choice(wordings)
         first = event.say(pattern, values, self.rng)
         second = other.say(pattern_after, changed, self.rng)
@@ -283,7 +283,7 @@ class SentencePairs:
     def another(self, event: Event, *, same_topic: bool) -> Event:
         """A different event of the same kind, in its topic or outside."""
         events = self.events["scene" if "agent" in event.slots else "report"]
-        others = [each for each in events if each is not event]
+        others = [event_ for event_ in events if event_ is not event]
         return self.rng.choice([o for o in others if (o.topic == event.topic) == same_topic])
 
     def change(self, event: Event, values: Values, names: list[str], count: int) -> Values:

@@ -138,9 +138,9 @@ def _predict(app: FastAPI, service: Service) -> None:
         names = [tasks] if isinstance(tasks, str) else tasks or []
         model = service.model(model_name, [name for name in names if name != "all"])
         wanted = service.wanted_tasks(model, tasks, texts)
-        found = await service.answer(request, model, inputs, wanted,
-                                     truncate=getattr(body, "truncate", None))
-        return JSONResponse(result(found, wanted, body.logits))
+        answered = await service.answer(request, model, inputs, wanted,
+                                        truncate=getattr(body, "truncate", None))
+        return JSONResponse(result(answered, wanted, body.logits))
 
     @app.post("/predict", summary="Every task's answer to texts or pairs, for one pass of the encoder")
     async def predict(request: Request, body: PredictBody) -> Response:
@@ -157,10 +157,10 @@ def _predict(app: FastAPI, service: Service) -> None:
         if body.inputs is not None:
             return await compatible.embed(request, service, body)
         inputs, _ = inputs_of(body.texts, None)
-        found = await service.answer(request, service.model(body.model), inputs, (), embed=True,
-                                     truncate=body.truncate)
-        return JSONResponse({"embeddings": vectors(found, bool(body.normalize)).tolist(),
-                             "tokens": found.tokens, "truncated": found.truncated})
+        answered = await service.answer(request, service.model(body.model), inputs, (), embed=True,
+                                        truncate=body.truncate)
+        return JSONResponse({"embeddings": vectors(answered, bool(body.normalize)).tolist(),
+                             "tokens": answered.tokens, "truncated": answered.truncated})
 
 
 def inputs_of(texts: str | list[str] | None,
@@ -174,19 +174,19 @@ def inputs_of(texts: str | list[str] | None,
     return [tuple(pair) for pair in several], 2
 
 
-def result(found: Answered, tasks: Sequence[TaskInfo], logits: bool) -> dict[str, Any]:
+def result(answered: Answered, tasks: Sequence[TaskInfo], logits: bool) -> dict[str, Any]:
     """Return the body of our own answer."""
-    rows = [{task.name: finite(each.tasks[task.name].to_json(logits)) for task in tasks}
-            for each in found.answers]
-    return {"results": rows, "tokens": found.tokens, "truncated": found.truncated}
+    rows = [{task.name: finite(answer.tasks[task.name].to_json(logits)) for task in tasks}
+            for answer in answered.answers]
+    return {"results": rows, "tokens": answered.tokens, "truncated": answered.truncated}
 
 
 def finite(value: Any) -> Any:
     """Return a JSON value without numbers that JSON does not know: those are null."""
     if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

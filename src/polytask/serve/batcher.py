@@ -131,7 +131,7 @@ class Batcher:
             if self._queue and len(self._queue) + len(inputs) > self.max_queue:
                 raise Overloaded(self._retry_after())
             self._queue.extend((request, place) for place in range(len(inputs)))
-            self._queued_tokens += sum(each.tokens for each in inputs)
+            self._queued_tokens += sum(entry.tokens for entry in inputs)
             self.counters.queue(len(self._queue))
             self._changed.notify()
         return request
@@ -224,15 +224,15 @@ class Batcher:
     def _compute(self, group: Sequence[QueuedInput]) -> None:
         """Answer inputs of one model and layout: equal ones once, all their tasks from one pass."""
         wanted = [request.inputs[place] for request, place in group]
-        tasks = list(dict.fromkeys(task for each in wanted for task in each.tasks))
+        tasks = list(dict.fromkeys(task for entry in wanted for task in entry.tasks))
         first: dict[tuple[bytes, ...], int] = {}
-        where = [first.setdefault(each.text.key, len(first)) for each in wanted]
-        texts = {place: each.text for place, each in zip(where, wanted, strict=True)}
+        where = [first.setdefault(entry.text.key, len(first)) for entry in wanted]
+        texts = {place: entry.text for place, entry in zip(where, wanted, strict=True)}
         model, layout = wanted[0].model, wanted[0].layout
-        found = model.answer(layout, tasks, [texts[place] for place in range(len(first))],
-                             any(each.embed for each in wanted))
+        answers = model.answer(layout, tasks, [texts[place] for place in range(len(first))],
+                               any(entry.embed for entry in wanted))
         for (request, place), at, each in zip(group, where, wanted, strict=True):
-            request.answers[place] = _of_input(found, at, each)
+            request.answers[place] = _of_input(answers, at, each)
 
     def _one_by_one(self, group: Sequence[QueuedInput], error: Exception) -> None:
         """Find the input that a batch failed on, and answer the others."""
@@ -255,9 +255,9 @@ class Batcher:
             request.finish(result)
 
 
-def _of_input(found: BatchAnswers, at: int, wanted: WantedInput) -> InputAnswer:
-    vector = found.vectors[at] if wanted.embed and found.vectors is not None else None
-    return InputAnswer({task: found.by_task[task][at] for task in wanted.tasks}, vector)
+def _of_input(answers: BatchAnswers, at: int, wanted: WantedInput) -> InputAnswer:
+    vector = answers.vectors[at] if wanted.embed and answers.vectors is not None else None
+    return InputAnswer({task: answers.by_task[task][at] for task in wanted.tasks}, vector)
 
 
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:

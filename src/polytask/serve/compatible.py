@@ -28,8 +28,8 @@ async def predict(request: Request, service: Service, body: PredictBody) -> Resp
     texts = len(inputs[0])
     named = body.tasks if isinstance(body.tasks, str) else next(iter(body.tasks or ()), None)
     task = service.task(model, named, texts) if named else service.default_task(model, texts)
-    found = await service.answer(request, model, inputs, [task], truncate=body.truncate)
-    rows = [ranked(task, each.tasks[task.name], body.raw_scores) for each in found.answers]
+    answered = await service.answer(request, model, inputs, [task], truncate=body.truncate)
+    rows = [ranked(task, answer.tasks[task.name], body.raw_scores) for answer in answered.answers]
     # The hub's inference client sends `parameters` and reads the first of a batch.
     return JSONResponse(rows if batch or body.parameters is not None else rows[0])
 
@@ -38,10 +38,10 @@ def classified_inputs(inputs: Any) -> tuple[list[tuple[str, ...]], bool]:
     """Return the inputs of `/predict`, and whether they are a batch: a text, a pair, or a list of lists."""
     if isinstance(inputs, str):
         return [(inputs,)], False
-    if isinstance(inputs, list) and len(inputs) == 2 and all(isinstance(each, str) for each in inputs):
+    if isinstance(inputs, list) and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
         return [tuple(inputs)], False
     if isinstance(inputs, list) and inputs:
-        rows = [(each,) if isinstance(each, str) else each for each in inputs]
+        rows = [(text,) if isinstance(text, str) else text for text in inputs]
         if all(isinstance(row, list | tuple) and row and all(isinstance(text, str) for text in row)
                for row in rows):
             return [tuple(row) for row in rows], True
@@ -68,9 +68,9 @@ async def embed(request: Request, service: Service, body: EmbedBody) -> Response
     model = service.model(body.model)
     _width(body.dimensions, model.width)
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs or []
-    found = await service.answer(request, model, [(text,) for text in inputs], (), embed=True,
-                                 truncate=body.truncate)
-    return JSONResponse(vectors(found, body.normalize is not False).tolist())
+    answered = await service.answer(request, model, [(text,) for text in inputs], (), embed=True,
+                                    truncate=body.truncate)
+    return JSONResponse(vectors(answered, body.normalize is not False).tolist())
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -80,28 +80,28 @@ def add_routes(app: FastAPI, service: Service) -> None:
     async def openai(request: Request, body: OpenAIBody) -> Response:
         model = service.model(body.model if body.model in service.models else None)
         _width(body.dimensions, model.width)
-        given: Any = [body.input] if isinstance(body.input, str) else body.input
-        if given and isinstance(given[0], int):
-            given = [given]
-        if given and not isinstance(given[0], str):
+        texts: Any = [body.input] if isinstance(body.input, str) else body.input
+        if texts and isinstance(texts[0], int):
+            texts = [texts]
+        if texts and not isinstance(texts[0], str):
             raise ServeError(400, "validation", "input: found token numbers, expected texts; this server "
                              "has a tokenizer of its own")
-        found = await service.answer(request, model, [(text,) for text in given], (), embed=True)
-        rows = vectors(found, normalize=True)
+        answered = await service.answer(request, model, [(text,) for text in texts], (), embed=True)
+        rows = vectors(answered, normalize=True)
         return JSONResponse({
             "object": "list", "model": body.model or model.name,
             "data": [{"object": "embedding", "index": place, "embedding": _shown(row, body.encoding_format)}
                      for place, row in enumerate(rows)],
-            "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens}})
+            "usage": {"prompt_tokens": answered.tokens, "total_tokens": answered.tokens}})
 
     @app.post("/similarity", summary="The cosine of a sentence with others")
     async def similarity(request: Request, body: SimilarityBody) -> Response:
         texts = [body.inputs.source_sentence, *body.inputs.sentences]
         if len(texts) == 1:
             raise ServeError(400, "validation", "inputs.sentences: found none, expected at least one")
-        found = await service.answer(request, service.model(None), [(text,) for text in texts], (),
-                                     embed=True)
-        first, *others = vectors(found, normalize=True)
+        answered = await service.answer(request, service.model(None), [(text,) for text in texts], (),
+                                        embed=True)
+        first, *others = vectors(answered, normalize=True)
         return JSONResponse([float(first @ other) for other in others])
 
     @app.post("/rerank", summary="Documents by their score with a query")
@@ -117,13 +117,13 @@ async def _rerank(request: Request, service: Service, body: RerankBody) -> Respo
                          "expected a task of two classes or of numbers")
     if (body.texts is None) == (body.documents is None):
         raise ServeError(400, "validation", 'expected either "documents" or "texts"')
-    documents = [_document(each) for each in body.documents or body.texts or []]
+    documents = [_document(document) for document in body.documents or body.texts or []]
     if not documents:
         raise ServeError(400, "validation", "documents: found none, expected at least one")
-    found = await service.answer(request, model, [(body.query, text) for text in documents], [task],
-                                 truncate=body.truncate)
-    scored = [each.tasks[task.name] for each in found.answers]
-    scores = [each.logits[-1] if body.raw_scores else float(each.score) for each in scored]
+    answered = await service.answer(request, model, [(body.query, text) for text in documents], [task],
+                                    truncate=body.truncate)
+    scored = [answer.tasks[task.name] for answer in answered.answers]
+    scores = [answer.logits[-1] if body.raw_scores else float(answer.score) for answer in scored]
     order = sorted(range(len(scores)), key=lambda place: -scores[place])[:body.top_n]
     if body.texts is not None:
         return JSONResponse([{"index": place, "score": scores[place]}
@@ -132,7 +132,7 @@ async def _rerank(request: Request, service: Service, body: RerankBody) -> Respo
                | ({"document": {"text": documents[place]}} if body.return_documents else {})
                for place in order]
     return JSONResponse({"id": request.state.request_id, "model": model.name, "results": results,
-                         "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens}})
+                         "usage": {"prompt_tokens": answered.tokens, "total_tokens": answered.tokens}})
 
 
 def _ranking_task(tasks: Any) -> TaskInfo:

@@ -43,7 +43,7 @@ class EncodedText:
     @property
     def key(self) -> tuple[bytes, ...]:
         """What equal inputs have in common."""
-        return tuple(each.tobytes() for each in self.ids)
+        return tuple(ids.tobytes() for ids in self.ids)
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,9 @@ class Gate:
             raise ServeError(429, "overloaded", f"{self.settings.max_requests} requests are being "
                              "answered; try again in 1 s", retry_after=1)
         if self.keys and scope["path"] not in OPEN_ROUTES | OWN_ROUTES:
-            given = headers.get(b"authorization", b"")
-            token = given[7:].strip() if given[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
+            authorization = headers.get(b"authorization", b"")
+            bearer = authorization[:7].lower() == b"bearer "
+            token = authorization[7:].strip() if bearer else headers.get(b"x-api-key", b"")
             # Every key is compared, and in constant time: the time tells nothing.
             if not sum(hmac.compare_digest(token, key) for key in self.keys):
                 raise ServeError(401, "unauthorized", "the API key is missing or wrong; expected the "

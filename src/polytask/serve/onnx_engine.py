@@ -19,7 +19,7 @@ class OnnxEngine(TextEngine):
                  scores: dict[str, Any] | None = None) -> None:
         super().__init__(name, tokenizer, model.info.embedding, model.info.embedding)
         self.model, self.engine = model, engine
-        widths = {each.name: each.shape[-1] for each in model.session.get_outputs()}
+        widths = {output.name: output.shape[-1] for output in model.session.get_outputs()}
         self.width = int(widths[EMBEDDING])
         for task in model.tasks.values():
             self._add_task(task.name, len(task.text), task.labels, task.layout, task.layout,

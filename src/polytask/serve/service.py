@@ -166,8 +166,8 @@ class Service:
             merged[place].tasks |= answer.tasks
             merged[place].vector = answer.vector if merged[place].vector is None else merged[place].vector
         for each in merged:
-            for name, found in each.tasks.items():
-                self.counters.answer(name, _label(found.label))
+            for name, task_answer in each.tasks.items():
+                self.counters.answer(name, _label(task_answer.label))
         request.state.counts = {"inputs": len(encoded), "tokens": total}
         return Answered(merged, total, sorted(truncated))
 
@@ -192,7 +192,7 @@ class Service:
 
 def vectors(answered: Answered, normalize: bool) -> NDArray[np.float32]:
     """Return the vectors of a request's inputs: (inputs, width)."""
-    stacked = np.stack([each.vector for each in answered.answers if each.vector is not None])
+    stacked = np.stack([answer.vector for answer in answered.answers if answer.vector is not None])
     if not normalize:
         return stacked
     scaled: NDArray[np.float32] = stacked / np.maximum(

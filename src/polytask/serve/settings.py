@@ -61,7 +61,7 @@ class ServeSettings:
     """How often the run folder is looked at for a new model; 0: never."""
 
 
-def read_settings(config: Path | None, given: Mapping[str, Any],
+def read_settings(config: Path | None, options: Mapping[str, Any],
                   environment: Mapping[str, str] | None = None) -> ServeSettings:
     """Return the settings: `given` over the environment over the file's `[serve]` table.
 
@@ -78,7 +78,7 @@ def read_settings(config: Path | None, given: Mapping[str, Any],
     for field in fields(ServeSettings):
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             table[field.name] = _typed(field.name, text, str(field.type))
-    table |= {key: value for key, value in given.items() if value is not None}
+    table |= {key: value for key, value in options.items() if value is not None}
     return from_table(ServeSettings, table, "serve")
 
 

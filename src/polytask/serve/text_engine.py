@@ -37,8 +37,8 @@ class TextEngine:
 
     def tokenize(self, inputs: Sequence[tuple[str, ...]]) -> list[EncodedText]:
         """Return the inputs as token ids."""
-        ids = [np.asarray(each, np.int32)
-               for each in self._tokenizer.encode([text for texts in inputs for text in texts])]
+        ids = [np.asarray(encoding, np.int32)
+               for encoding in self._tokenizer.encode([text for texts in inputs for text in texts])]
         encoded, start = [], 0
         for texts in inputs:
             encoded.append(EncodedText(tuple(ids[start:start + len(texts)])))
@@ -80,9 +80,9 @@ def _answer(labels: Labels, decision: Decision, row: int, logits: tuple[float, .
 def _columns(inputs: Sequence[EncodedText]) -> tuple[TokenColumn, ...]:
     """Return the token columns of some inputs, one for each text of an input."""
     columns = []
-    for ids in zip(*(each.ids for each in inputs), strict=True):
+    for ids in zip(*(text.ids for text in inputs), strict=True):
         offsets = np.zeros(len(ids) + 1, np.int64)
-        np.cumsum([len(each) for each in ids], out=offsets[1:])
+        np.cumsum([len(piece) for piece in ids], out=offsets[1:])
         columns.append(TokenColumn(np.concatenate(ids), offsets))
     return tuple(columns)
 

@@ -26,8 +26,8 @@ class TorchEngine(TextEngine):
 
     def __init__(self, model: Model, name: str, scores: dict[str, Any] | None = None) -> None:
         # An adapter of a task's own sits in the encoder: then no two tasks share a pass.
-        apart = any(each.startswith("encoder.adapter.tasks.")
-                    for each, _ in model.network.named_parameters())
+        apart = any(parameter_name.startswith("encoder.adapter.tasks.")
+                    for parameter_name, _ in model.network.named_parameters())
         single = InputLayout(1, 1, next(iter(model.tasks.values())).max_length)
         super().__init__(name, Tokenizer(model.tokenizer_file), single, "" if apart else single)
         self.model, self.width = model, int(model.network.encoder.width)

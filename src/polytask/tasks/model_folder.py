@@ -66,7 +66,7 @@ def is_model_folder(path: str | Path) -> bool:
 
 def model_folder_of(path: str | Path) -> Path | None:
     """Return the model folder that a run or model folder has, or None."""
-    return next((each for each in (Path(path), RunPaths(path).model) if is_model_folder(each)), None)
+    return next((place for place in (Path(path), RunPaths(path).model) if is_model_folder(place)), None)
 
 
 def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Pooling) -> MultiTask:
@@ -128,12 +128,12 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     Raises `CheckpointError` naming what is missing, cut short, or no part of a model, and
     `UntrustedCode` for a component of someone's own (outside `trusting`).
     """
-    found = model_folder_of(folder)
-    if found is None:
+    model_path = model_folder_of(folder)
+    if model_path is None:
         raise CheckpointError(f"{folder}: is no model, it has no {ModelPaths(folder).tasks.name}")
-    model = read_folder(found, lambda place: _loaded(ModelPaths(place), dropout))
-    if model.tokenizer.parent == standing_aside(found):  # which is gone by now
-        model.tokenizer = found / model.tokenizer.name
+    model = read_folder(model_path, lambda place: _loaded(ModelPaths(place), dropout))
+    if model.tokenizer.parent == standing_aside(model_path):  # which is gone by now
+        model.tokenizer = model_path / model.tokenizer.name
     return model
 
 
@@ -198,8 +198,8 @@ def _tasks(path: Path, tables: Any) -> dict[str, ResolvedTask]:
     if not isinstance(tables, dict) or not tables:
         raise CheckpointError(f"{path}: has no tasks")
     for name in tables:
-        if said := module_name_problem(name):
-            raise CheckpointError(f"{path}: task {name[:40]!r} {said}")
+        if mistake := module_name_problem(name):
+            raise CheckpointError(f"{path}: task {name[:40]!r} {mistake}")
     try:
         return {name: ResolvedTask.from_json(name, table) for name, table in tables.items()}
     except PydanticCustomError as error:
@@ -225,8 +225,8 @@ def _load_part(part: PartPaths, module: nn.Module | TaskHead) -> None:
     try:
         module.load_state_dict(load_file(part.weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise CheckpointError(f"{part.weights}: cannot be read ({said})") from None
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{part.weights}: cannot be read ({reason})") from None
 
 
 def _load_adapter(model: MultiTask, paths: ModelPaths) -> None:
@@ -278,8 +278,8 @@ def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: Model
 
 def _copied(source: nn.Module, target: nn.Module) -> bool:
     """Copy the weights of one module into another of the same shapes; return whether they are."""
-    held, own = source.state_dict(), target.state_dict()
-    same = {k: v.shape for k, v in held.items()} == {k: v.shape for k, v in own.items()}
+    loaded, own = source.state_dict(), target.state_dict()
+    same = {k: v.shape for k, v in loaded.items()} == {k: v.shape for k, v in own.items()}
     if same:
-        target.load_state_dict(held)
+        target.load_state_dict(loaded)
     return same

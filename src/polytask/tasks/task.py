@@ -144,9 +144,9 @@ class Task:
                    f"{'s' * (pairing_.texts > 1)}, but text names {len(self.text)}; "
                    + ("leave the pairing out" if len(self.text) == 1
                       else 'use "cross_encoder" or "bi_encoder"'))
-        head_problems = [said for said in (pair_problem(head_, pairing_),
-                                           labels and head_.problem(labels)) if said]
-        yield from (f"head: {said}" for said in head_problems)
+        head_problems = [mistake for mistake in (pair_problem(head_, pairing_),
+                                           labels and head_.problem(labels)) if mistake]
+        yield from (f"head: {mistake}" for mistake in head_problems)
         loss_problems = list(self._loss_problems(labels))
         yield from loss_problems
         if not head_problems and not loss_problems:
@@ -172,11 +172,11 @@ class Task:
 
     def _loss_problems(self, labels: Labels | None) -> Iterator[str]:
         """Yield what each loss finds wrong with the pairing and the labels."""
-        for each in self.loss or ():
+        for loss_ in self.loss or ():
             try:
-                paired = each.paired(self.chosen_pairing)
+                paired = loss_.paired(self.chosen_pairing)
             except ConfigError as error:
-                yield from (f"loss: {said}" for said in error.problems)
+                yield from (f"loss: {mistake}" for mistake in error.problems)
                 continue
             except PydanticCustomError as error:
                 yield f"loss: {error.message()}"
@@ -188,27 +188,28 @@ class Task:
         """Yield losses that ask for what pairing and head do not give, and heads that nothing trains."""
         losses = self.loss or ((default_loss(labels.kind),) if labels else ())
         fields = {self.head.output_field(labels.kind)} if labels else {"logits", "score"}
-        given = {"vector", "u", *fields} | ({"v", "pair"} if self.chosen_pairing.sequences == 2 else set())
-        lacking = [said for each in losses if (said := self._lacking(each, given))]
-        yield from (f"loss: {said}" for said in lacking)
+        of_pairs = {"v", "pair"} if self.chosen_pairing.sequences == 2 else set()
+        available = {"vector", "u", *fields} | of_pairs
+        lacking = [mistake for loss_ in losses if (mistake := self._lacking(loss_, available))]
+        yield from (f"loss: {mistake}" for mistake in lacking)
         if lacking or not losses:
             return
-        if self.head.input_field == "vector" and not fields & {each.input_field for each in losses}:
+        if self.head.input_field == "vector" and not fields & {loss_.input_field for loss_ in losses}:
             remedy = f'add "{default_loss(labels.kind).name}"' if labels else "add one that trains it"
-            yield (f'loss: {" and ".join(each.name for each in losses)} would leave '
+            yield (f'loss: {" and ".join(loss_.name for loss_ in losses)} would leave '
                    f'head "{self.head.name}" as it was drawn at random; {remedy}'
                    + (', or set head = "cosine"' if self.chosen_pairing.sequences == 2 else ""))
         if labels and len(outputs := wanted_outputs(losses, labels)) > 1:
             yield f"loss: the list asks for heads of {sorted(outputs)} outputs; use losses that agree"
 
-    def _lacking(self, each: Loss, given: set[str]) -> str | None:
-        if each.input_field in given:
+    def _lacking(self, loss: Loss, available: set[str]) -> str | None:
+        if loss.input_field in available:
             return None
-        if each.input_field in ("pair", "v"):
-            return (f'"{each.name}" needs two vectors a row, but pairing '
+        if loss.input_field in ("pair", "v"):
+            return (f'"{loss.name}" needs two vectors a row, but pairing '
                     f'"{self.chosen_pairing.name}" gives one; set pairing = "bi_encoder"')
-        gives = ", ".join(sorted(given & {"logits", "score"}))
-        return (f'"{each.name}" needs {each.input_field}, but head "{self.head.name}" gives {gives} '
+        gives = ", ".join(sorted(available & {"logits", "score"}))
+        return (f'"{loss.name}" needs {loss.input_field}, but head "{self.head.name}" gives {gives} '
                 'for these labels; use another loss, or head = "linear"')
 
     def metrics_with(self, labels: Labels | None) -> tuple[str, ...] | None:
@@ -221,8 +222,8 @@ class Task:
         `counts` are the training rows of each class.
         """
         seen = self.head.target_labels(labels)
-        return tuple(each.paired(self.chosen_pairing).prepared(seen, counts)
-                     for each in self.loss or (default_loss(labels.kind),))
+        return tuple(loss_.paired(self.chosen_pairing).prepared(seen, counts)
+                     for loss_ in self.loss or (default_loss(labels.kind),))
 
     @property
     def file_format(self) -> FileFormat:
@@ -309,7 +310,7 @@ def default_loss(kind: str) -> Loss:
 
 def wanted_outputs(losses: Sequence[Loss], labels: Labels) -> set[int]:
     """Return the numbers of outputs that the losses ask of the head."""
-    return {outputs for each in losses if (outputs := each.outputs(labels)) is not None}
+    return {outputs for loss_ in losses if (outputs := loss_.outputs(labels)) is not None}
 
 
 def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
@@ -320,7 +321,7 @@ def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
     """
     at = f"tasks.{name}"
     if problems := list(task.problems(labels)):
-        raise ConfigError(f"{at}.{said}" for said in problems)
+        raise ConfigError(f"{at}.{mistake}" for mistake in problems)
     with _telling(f"{at}.loss"):
         losses = task.ready_losses(labels, counts)
     outputs = wanted_outputs(losses, labels) or wanted_outputs([default_loss(labels.kind)], labels)
@@ -338,6 +339,6 @@ def _telling(where: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{where}: {said}" for said in error.problems) from None
+        raise ConfigError(f"{where}: {mistake}" for mistake in error.problems) from None
     except PydanticCustomError as error:
         raise ConfigError(f"{where}: {error.message()}") from None

@@ -42,27 +42,27 @@ BINS = 20
 def write_artifacts(built: Built, model: MultiTask, folder: RunFolder) -> None:
     """Write the artifacts of a trained model."""
     arrays: dict[str, Any] = {}
-    told: dict[str, Any] = {"labels": {}, "histograms": {}, "cut": {}, "attention": []}
+    facts: dict[str, Any] = {"labels": {}, "histograms": {}, "cut": {}, "attention": []}
     for name, task in built.tasks.items():
         data = built.data[name]
-        told["labels"][name] = task.labels.to_json()
-        told["histograms"][name] = {split: found for split, part in data.splits.items()
-                                    if (found := histogram(task.labels, part.targets))}
+        facts["labels"][name] = task.labels.to_json()
+        facts["histograms"][name] = {split: counts for split, part in data.splits.items()
+                                     if (counts := histogram(task.labels, part.targets))}
         if "dev" in data.splits:
             layout = InputLayout.of(task.pairing, task.max_length)
-            told["cut"][name] = np.flatnonzero(data.dev.lengths(layout).truncated).tolist()
+            facts["cut"][name] = np.flatnonzero(data.dev.lengths(layout).truncated).tolist()
             rows = _spread(len(data.dev), VECTORS)
             vectors = encode_some(model, task, data.dev, rows)
             arrays[f"rows/{name}"] = rows
             arrays[f"vectors/{name}"] = vectors.flatten(1).numpy().astype(np.float16)
     for number, (note, maps) in enumerate(_attended(built, model)):
-        told["attention"].append(note)
+        facts["attention"].append(note)
         arrays[f"attention/{number}"] = maps
-    told["overlaps"] = _overlaps(built)
-    told["model"] = {"parameters": sum(p.numel() for p in model.parameters()),
-                     "layers": getattr(model.encoder, "num_layers", None), "width": model.encoder.width}
+    facts["overlaps"] = _overlaps(built)
+    facts["model"] = {"parameters": sum(p.numel() for p in model.parameters()),
+                      "layers": getattr(model.encoder, "num_layers", None), "width": model.encoder.width}
     write_file(folder.arrays, lambda path: _save(path, arrays))
-    write_json(folder.notes, told)
+    write_json(folder.notes, facts)
 
 
 def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
@@ -133,13 +133,13 @@ def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]
     lengths = data.dev.lengths(InputLayout(len(task.text), 1, task.max_length)).kept.sum(axis=1)
     short = np.flatnonzero((lengths >= SHORTEST) & (lengths <= LONGEST))[:ATTENDED]
     named = Tokenizer(built.tokenizer).inner.id_to_token
-    found = []
+    rows = []
     for row in short.tolist():
         ids, maps = attention(model, task, data.dev, row)
         note = {"task": name, "row": row, "texts": list(data.dev.texts([row])[0]),
                 "tokens": [named(number) or str(number) for number in ids]}
-        found.append((note, (maps * 255).round().to(torch.uint8).numpy()))
-    return found
+        rows.append((note, (maps * 255).round().to(torch.uint8).numpy()))
+    return rows
 
 
 def _overlaps(built: Built) -> dict[str, Any]:
@@ -147,9 +147,9 @@ def _overlaps(built: Built) -> dict[str, Any]:
     if rows > GATED:
         return {"left_out": f"{rows:,} rows: the search was left out; `polytask check` makes it"}
     report = inspect(built.data, built.layouts())
-    return {"tasks": {name: [_told(built, each) for each in task.overlaps]
+    return {"tasks": {name: [_told(built, overlap) for overlap in task.overlaps]
                       for name, task in report.tasks.items()},
-            "across": [_told(built, each) for each in report.across]}
+            "across": [_told(built, overlap) for overlap in report.across]}
 
 
 def _told(built: Built, overlap: Overlap) -> dict[str, Any]:

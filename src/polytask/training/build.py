@@ -59,8 +59,8 @@ class Built:
     def training_notes(self) -> list[str]:
         """Return what is worth saying before a training: the notes, and which rows it does without."""
         left_out = left_out_notes(self.data, self.layouts())
-        columns = [said for task in self.tasks.values()
-                   for said in PredictionColumns.beside(task.text).notes()]
+        columns = [note for task in self.tasks.values()
+                   for note in PredictionColumns.beside(task.text).notes()]
         return [*left_out, *self.notes, *dict.fromkeys(columns)]
 
     def layouts(self) -> dict[str, InputLayout]:
@@ -117,16 +117,16 @@ def data_root(run: Run) -> Path:
 
 def resolve_tasks(run: Run, data: Mapping[str, TaskData]) -> dict[str, ResolvedTask]:
     """Complete the tasks with their labels; all their mistakes are told at once."""
-    made, problems = {}, []
+    tasks, problems = {}, []
     for name, task in run.tasks.items():
         try:
-            made[name] = resolve(name, task, data[name].labels, data[name].counts,
-                                 run.data.max_length)
+            tasks[name] = resolve(name, task, data[name].labels, data[name].counts,
+                                  run.data.max_length)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return made
+    return tasks
 
 
 def build(run: Run, quiet: bool = False) -> Built:
@@ -146,13 +146,13 @@ def build(run: Run, quiet: bool = False) -> Built:
         run.encoder.adapter.attach(model, list(tasks))
     notes = list(start.notes)
     if start.known is not None:
-        notes += [f"{run.encoder.checkpoint}: {said}" for said in warm_start(model, tasks, start.known)]
+        notes += [f"{run.encoder.checkpoint}: {note}" for note in warm_start(model, tasks, start.known)]
     set_trainable(model, run.encoder.trainable)
     quiet_frozen_layers(model.encoder, kept_depth(run.encoder.keep_frozen, model))
     validate(run, Known(data, model=model))  # its encoder carries the adapter now, and was judged before
     model.to(device())
     training_set = TrainingSet(tasks, data)
-    notes += [note for each in data.values() for note in each.notes if note not in notes]
+    notes += [note for task_data in data.values() for note in task_data.notes if note not in notes]
     notes += [*too_little_notes(data), *starved_notes(run, training_set.rows)]
     run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
     return Built(run, model, tasks, data, training_set, start.tokenizer, notes)

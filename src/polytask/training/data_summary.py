@@ -22,15 +22,15 @@ _REFUSED = 100
 
 def data_summary(built: Built) -> dict[str, Any]:
     """Return the rows and label counts of every split, and the hash of the content of its file."""
-    made: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for name, data in built.data.items():
-        made[name] = {split: {"file": part.file, "content": part.rows.table.content, "rows": len(part),
-                              "refused": [list(each) for each in part.rows.refused[:_REFUSED]],
-                              "counts": class_counts(part.targets, data.labels),
-                              "histogram": histogram(data.labels, part.targets)
-                              if data.labels.is_regression else None}
-                      for split, part in data.splits.items()}
-    return made
+        summary[name] = {split: {"file": part.file, "content": part.rows.table.content, "rows": len(part),
+                                 "refused": [list(refusal) for refusal in part.rows.refused[:_REFUSED]],
+                                 "counts": class_counts(part.targets, data.labels),
+                                 "histogram": histogram(data.labels, part.targets)
+                                 if data.labels.is_regression else None}
+                         for split, part in data.splits.items()}
+    return summary
 
 
 def refuse_changed_files(run: Run, folder: RunFolder) -> None:

@@ -81,7 +81,7 @@ class Session:
         run, built = self.run, self.built
         keep_freed_memory()
         if not self.quiet:
-            sys.stderr.writelines(f"note: {said}\n" for said in built.training_notes())
+            sys.stderr.writelines(f"note: {note}\n" for note in built.training_notes())
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
             kept = None if pooled else self._kept(bar)
@@ -219,11 +219,11 @@ def stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         flag.set()
 
-    held = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag
     finally:
-        for number, handler in held.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

@@ -97,6 +97,6 @@ class Attached:
 
 def attach(settings: Regularizer, model: Any) -> Attached:
     """Build a regularizer for a model; raise `ConfigError` where the two do not fit."""
-    if said := settings.problem(list(model.task_heads)):
-        raise ConfigError(f"regularizer {settings.name}: {said}")
+    if mistake := settings.problem(list(model.task_heads)):
+        raise ConfigError(f"regularizer {settings.name}: {mistake}")
     return Attached(settings, settings.build(model))

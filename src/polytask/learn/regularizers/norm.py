@@ -64,13 +64,13 @@ class Norm(Regularizer):
     def build(self, model: Any) -> Penalty:
         if self.over == "head":
             tasks = self.tasks or tuple(model.task_heads)
-            held: dict[str | None, list[nn.Parameter]] = {
+            parameters: dict[str | None, list[nn.Parameter]] = {
                 task: self._trained(model.task_heads[task],
                                     *(model.shared[layer] for layer in model.task_heads[task].shares))
                 for task in tasks}
         else:
-            held = {None: self._trained(model if self.over == "model" else model.encoder)}
-        return NormPenalty(self, held)
+            parameters = {None: self._trained(model if self.over == "model" else model.encoder)}
+        return NormPenalty(self, parameters)
 
     def _trained(self, *parts: nn.Module) -> list[nn.Parameter]:
         weights = [w for part in parts for w in part.parameters() if w.requires_grad]
@@ -135,10 +135,10 @@ _PARTS: dict[float, Callable[[Tensor], Tensor]] = {
 
 def _one_entry(weights: tuple[Tensor, ...], which: int, grad: Tensor) -> list[Tensor | None]:
     """Return gradients that are absent but for one entry: the largest of tensor `which`."""
-    made: list[Tensor | None] = [None] * len(weights)
+    gradients: list[Tensor | None] = [None] * len(weights)
     flat = weights[which].flatten()
     at = flat.abs().argmax()
     entry = torch.zeros_like(flat)
     entry[at] = flat[at].sign() * grad
-    made[which] = entry.view_as(weights[which])
-    return made
+    gradients[which] = entry.view_as(weights[which])
+    return gradients

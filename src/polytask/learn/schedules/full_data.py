@@ -33,10 +33,10 @@ class FullData(Schedule):
 
     def plan(self, rows: Mapping[str, int], batch_size: Mapping[str, int],
              epoch: int, epochs: int, rng: Random) -> Iterator[StepPlan]:
-        given = self.batch_sizes(rows, batch_size)
+        batch_size_by_task = self.batch_sizes(rows, batch_size)
         largest = max(rows, key=lambda task: rows[task])
-        batches = num_batches(rows[largest], given[largest])
-        sizes = {task: cycled(rows[task], given[task], batches) for task in rows}
+        batches = num_batches(rows[largest], batch_size_by_task[largest])
+        sizes = {task: cycled(rows[task], batch_size_by_task[task], batches) for task in rows}
         for turn in range(batches):
             yield {task: [sizes[task][turn]] for task in rows}
 

@@ -38,12 +38,12 @@ class PCGrad(Surgery):
         size = len(gram)
         total = [0.0] * size
         for i in range(size):
-            made = [float(k == i) for k in range(size)]
+            weights = [float(k == i) for k in range(size)]
             for j in torch.randperm(size, generator=generator).tolist():
-                product = sum(made[k] * gram[k][j] for k in range(size))
+                product = sum(weights[k] * gram[k][j] for k in range(size))
                 # A gradient so small that its square underflows to 0 has nothing to project on.
                 if j != i and product < 0 and gram[j][j] > 0:
-                    made[j] -= product / gram[j][j]
-            total = [a + b for a, b in zip(total, made, strict=True)]
+                    weights[j] -= product / gram[j][j]
+            total = [a + b for a, b in zip(total, weights, strict=True)]
         scale = 1.0 if self.reduction == "sum" else 1.0 / size
         return torch.tensor([scale * weight for weight in total], dtype=torch.float64)

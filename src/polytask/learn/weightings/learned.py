@@ -23,11 +23,11 @@ class LearnedWeights(WeightingModule):
         self._place = {task: i for i, task in enumerate(self.tasks)}
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        made = {}
+        weighted = {}
         for task, loss in losses.items():
             value = self.learned[self._place[task]]
-            made[task] = self.weight(task, value) * loss + self.extra(value)
-        return made
+            weighted[task] = self.weight(task, value) * loss + self.extra(value)
+        return weighted
 
     def weight(self, task: str, value: Tensor) -> Tensor:
         """Return the factor of a task's loss."""
@@ -43,12 +43,12 @@ class LearnedWeights(WeightingModule):
 
     @torch.no_grad()
     def report(self) -> dict[str, dict[str, float]]:
-        made: dict[str, dict[str, float]] = {"weight": {}}
+        report: dict[str, dict[str, float]] = {"weight": {}}
         for task, value in zip(self.tasks, self.learned, strict=True):
-            made["weight"][task] = float(self.weight(task, value))
+            report["weight"][task] = float(self.weight(task, value))
             if (sigma := self.sigma(value)) is not None:
-                made.setdefault("sigma", {})[task] = float(sigma)
-        return made
+                report.setdefault("sigma", {})[task] = float(sigma)
+        return report
 
 
 class LogVariances(LearnedWeights):

@@ -46,13 +46,13 @@ class ScalarizedWeights(WeightingModule):
         (factors,) = torch.autograd.grad(value, leaves, retain_graph=True)
         rest = (value - (factors * leaves).sum()).detach() / len(present)
         self.factors = dict(zip(present, factors.tolist(), strict=True))
-        made = {task: losses[task].float() * self.factors[task] + rest.to(losses[task].device)
-                for task in present}
+        weighted = {task: losses[task].float() * self.factors[task] + rest.to(losses[task].device)
+                    for task in present}
         if any(p.requires_grad for p in self.scalarizer.parameters()):
             # Zero, with the gradient of the scalarizer's own parameters.
-            first = made[present[0]]
-            made[present[0]] = first + (value - value.detach()).to(first.device)
-        return made
+            first = weighted[present[0]]
+            weighted[present[0]] = first + (value - value.detach()).to(first.device)
+        return weighted
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ScalarizedWeights:
         return self  # T numbers, some in plain attributes that `to` would miss: kept on the CPU

@@ -39,8 +39,8 @@ class Adapter:
 
     def refuse(self, encoder: Any) -> None:
         """Raise what `problem` says."""
-        if said := self.problem(encoder):
-            raise ConfigError(f"encoder.adapter: {said}")
+        if mistake := self.problem(encoder):
+            raise ConfigError(f"encoder.adapter: {mistake}")
 
 
 def _added(name: str) -> bool:

@@ -53,7 +53,7 @@ class LoRA(Adapter):
             raise problem("targets: found an empty name, expected names of linear layers")
 
     def problem(self, encoder: Any) -> str | None:
-        if any(_carries(each) for each in encoder.modules()):
+        if any(_carries(module) for module in encoder.modules()):
             return "the encoder carries LoRA already; merge that first, or leave the adapter out"
         names = {name.rpartition(".")[2] for name in _linears(encoder)}
         for target in self.targets:
@@ -73,8 +73,8 @@ class LoRA(Adapter):
         inject_adapter_in_model(config, model.encoder)
 
     def num_parameters(self, encoder: Any) -> int:
-        return sum(self.rank * (each.in_features + each.out_features)
-                   for _, each in self._chosen(encoder))
+        return sum(self.rank * (linear.in_features + linear.out_features)
+                   for _, linear in self._chosen(encoder))
 
     def about(self) -> str:
         return (f"Trained with LoRA of rank {self.rank} on {', '.join(self.targets)}, which is "
@@ -83,14 +83,14 @@ class LoRA(Adapter):
     def _chosen(self, encoder: Any) -> list[tuple[str, nn.Linear]]:
         """Return the layers that `targets` name, one that carries LoRA already as it was before."""
         words = {word for target in self.targets for word in _WORDS.get(target, (target,))}
-        return [(name, each) for name, each in _linears(encoder).items()
+        return [(name, linear) for name, linear in _linears(encoder).items()
                 if name.rpartition(".")[2] in words]
 
 
 def _linears(encoder: nn.Module) -> dict[str, nn.Linear]:
     """Return the linear layers of an encoder's own layers by name, adapters left out."""
-    return {name.removesuffix(".base_layer"): each for name, each in encoder.named_modules()
-            if isinstance(each, nn.Linear) and ".lora_" not in name
+    return {name.removesuffix(".base_layer"): module for name, module in encoder.named_modules()
+            if isinstance(module, nn.Linear) and ".lora_" not in name
             and not name.startswith(("adapter.", "pooler."))}
 
 
@@ -100,16 +100,16 @@ def merged(encoder: E) -> E:
     The copy has the parameters that the encoder had before LoRA, under the same names, all of them
     trained.
     """
-    if not any(_carries(each) for each in encoder.modules()):
+    if not any(_carries(module) for module in encoder.modules()):
         return encoder
-    made = copy.deepcopy(encoder)
-    for name, each in list(made.named_modules()):
+    plain = copy.deepcopy(encoder)
+    for name, each in list(plain.named_modules()):
         if _carries(each):
             each.merge()
             parent, _, last = name.rpartition(".")
-            setattr(made.get_submodule(parent), last, each.base_layer)
-    del made.peft_config
-    return made.requires_grad_(True)
+            setattr(plain.get_submodule(parent), last, each.base_layer)
+    del plain.peft_config
+    return plain.requires_grad_(True)
 
 
 def _carries(module: nn.Module) -> bool:

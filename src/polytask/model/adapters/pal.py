@@ -76,11 +76,11 @@ class PAL(Adapter):
                 "that opens it computes something else.")
 
     def describe(self, encoder: Any, tasks: Iterable[str]) -> str:
-        each, tasks = self.num_parameters(encoder), list(tasks)
+        per_task, tasks = self.num_parameters(encoder), list(tasks)
         own = sum(p.numel() for name, p in encoder.named_parameters()
                   if not name.startswith("adapter."))
-        return (f"pal: {each:,} parameters a task, {each * len(tasks):,} for {len(tasks)}, "
-                f"{each * len(tasks) / own:.2%} of the encoder's {own:,}")
+        return (f"pal: {per_task:,} parameters a task, {per_task * len(tasks):,} for {len(tasks)}, "
+                f"{per_task * len(tasks) / own:.2%} of the encoder's {own:,}")
 
 
 class ProjectedAttention(nn.Module):

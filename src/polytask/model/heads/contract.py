@@ -62,8 +62,8 @@ def layer_problem(layer: str, there: tuple[int, ...], here: tuple[int, ...]) -> 
     """Return why two tasks cannot share a layer that they want in these sizes, or None."""
     if there == here:
         return None
-    wanted, found = (" by ".join(map(str, size)) for size in (there, here))
-    return (f'layer "{layer}" is {wanted} in another task and {found} here; give both the same pairing, '
+    wanted, present = (" by ".join(map(str, size)) for size in (there, here))
+    return (f'layer "{layer}" is {wanted} in another task and {present} here; give both the same pairing, '
             "features and hidden, or the layers different names")
 
 

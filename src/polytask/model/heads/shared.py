@@ -53,8 +53,8 @@ class Shared(Head):
     """The same before the task's own layer; absent: as `dropout`."""
 
     def __post_init__(self) -> None:
-        if said := module_name_problem(self.layer):
-            raise problem(f"layer: {self.layer!r} {said}")
+        if mistake := module_name_problem(self.layer):
+            raise problem(f"layer: {self.layer!r} {mistake}")
 
     def shared_layers(self, width: int) -> dict[str, tuple[int, ...]]:
         return {self.layer: (width, self.hidden)}
@@ -64,8 +64,9 @@ class Shared(Head):
             shared[self.layer] = nn.Linear(width, self.hidden)
         first = shared[self.layer]
         assert isinstance(first, nn.Linear)
-        if said := layer_problem(self.layer, (first.in_features, first.out_features), (width, self.hidden)):
-            raise ConfigError(f"head: {said}")
+        present = (first.in_features, first.out_features)
+        if mistake := layer_problem(self.layer, present, (width, self.hidden)):
+            raise ConfigError(f"head: {mistake}")
         between = self.dropout if self.hidden_dropout is None else self.hidden_dropout
         rest = nn.Sequential(_ACTIVATIONS[self.activation](), Dropout(between),
                              nn.Linear(self.hidden, outputs))
