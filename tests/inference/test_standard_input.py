@@ -40,7 +40,7 @@ def test_what_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, content: by
 
 def test_a_table_is_text_if_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     piped(monkeypatch, b"id,text\n")
-    assert list(typed_rows(("text",), told=True)) == [("1", ("id,text",))]
+    assert list(typed_rows(("text",), labelled=True)) == [("1", ("id,text",))]
     with pytest.raises(ConfigError, match=r'--input-format: found "cvs".*did you mean "csv"'):
         check_kind("cvs")
 
