@@ -59,7 +59,7 @@ def _origin(run: RunPaths) -> tuple[str | None, dict[str, str]]:
 def _results(run: RunPaths) -> dict[str, Any]:
     if not run.results.is_file():
         return {}
-    found = read_json(run.results)
-    if not isinstance(found, dict):
+    results = read_json(run.results)
+    if not isinstance(results, dict):
         raise RunError(f"{run.results}: is not what polytask wrote")
-    return {split: found[split] for split in ("dev", "test") if split in found}
+    return {split: results[split] for split in ("dev", "test") if split in results}

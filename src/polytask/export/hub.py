@@ -25,9 +25,9 @@ def uploads(folder: Path) -> list[Path]:
     Raises `RunError` for a link that leads elsewhere: a stranger's folder would publish a file of yours.
     """
     wanted = (*MODEL_FILES, *GRAPH_FILES)
-    files = sorted(each.relative_to(folder) for each in folder.rglob("*") if each.is_file()
-                  and each.relative_to(folder).as_posix() != "README.md"
-                  and any(fnmatch(each.relative_to(folder).as_posix(), pattern) for pattern in wanted))
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()
+                  and path.relative_to(folder).as_posix() != "README.md"
+                  and any(fnmatch(path.relative_to(folder).as_posix(), pattern) for pattern in wanted))
     for file in files:
         if leads_outside(folder / file, folder):
             raise RunError(f"{folder / file}: is a link to {(folder / file).resolve()}, outside of the "
@@ -75,9 +75,9 @@ def _measured(tasks: Mapping[str, ResolvedTask], sources: Mapping[str, str],
 
     return [EvalResult(task_type=_tag(tasks[task]), dataset_type=Path(sources.get(task, task)).stem,
                        dataset_name=task, dataset_split="validation" if split == "dev" else split,
-                       metric_type=metric, metric_name=f"{metric} ({found['rows'][task]} rows)",
+                       metric_type=metric, metric_name=f"{metric} ({part['rows'][task]} rows)",
                        metric_value=round(value, 6))
-            for split, found in results.items() for task, values in found["scores"].items() if task in tasks
+            for split, part in results.items() for task, values in part["scores"].items() if task in tasks
             for metric, value in values.items() if isinstance(value, float)]
 
 
@@ -119,7 +119,7 @@ def push_files(name: str, folder: Path, files: Sequence[Path], card: str, privat
     )
 
     operations = [CommitOperationAdd("README.md", card.encode()),
-                  *(CommitOperationAdd(each.as_posix(), folder / each) for each in files)]
+                  *(CommitOperationAdd(file.as_posix(), folder / file) for file in files)]
     api = HfApi()
     try:
         api.create_repo(name, private=private, exist_ok=True)
