@@ -110,31 +110,48 @@ def evaluate(
     print(result.to_json() if as_json else result)
 
 
-@app.command(epilog="Example: `echo 'A gem.' | polytask predict runs/first --task sst`")
+@app.command(epilog="Examples: `echo 'A gem.' | polytask predict runs/first --task sst` · "
+             "`polytask predict runs/first 'data/*.parquet' --out answers --workers 4`")
 def predict(
     run: Annotated[str, typer.Argument(help="A run or model folder, or hf://user/name[@revision].")],
+    files: Annotated[list[str] | None, typer.Argument(
+        help="CSV, TSV, JSON lines or Parquet with the task's text columns; absent: one text per line "
+        "from standard input (pairs: two fields separated by a tab). Several files, a pattern or a folder: "
+        "--out is a folder, with parts in the order of the rows.")] = None,
     task: Annotated[str, typer.Option(help="The task to predict, or several: A,B, or all (tasks that share "
                                       "their input share the encoder pass). --out is then a folder, or "
-                                      "with --format jsonl a file with one line per row.")],
-    file: Annotated[Path | None, typer.Argument(
-        help="CSV, TSV, JSON lines or Parquet with the task's text columns; absent: one text per line "
-        "from standard input (pairs: two fields separated by a tab).")] = None,
+                                      "with --format jsonl a file with one line per row.")] = "all",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
     text: Annotated[str | None, typer.Option(help="The file's text column, or A,B for a pair; "
                                              "absent: as in training.")] = None,
-    format: Annotated[str, typer.Option(help="csv, jsonl or cs224n.")] = "csv",
+    format: Annotated[str, typer.Option(help="csv, jsonl or cs224n; in parts csv, jsonl or "
+                                        "parquet.")] = "csv",
     input_format: Annotated[str | None, typer.Option(
         help="Format of standard input: text (one per line), csv or jsonl.")] = None,
     safe_csv: Annotated[bool, typer.Option(
         "--safe-csv", help="Put an apostrophe before cells that are formulas to a spreadsheet.")] = False,
     engine: Annotated[str, typer.Option(help="torch, or the exported graph: onnx or int8.")] = "torch",
+    workers: Annotated[int | None, typer.Option(
+        min=1, help="Predict in shards, by so many processes; after a kill the same command "
+        "resumes.")] = None,
+    shard_rows: Annotated[int | None, typer.Option(min=1, help="Rows of a shard; absent: 32,768.")] = None,
+    strict: Annotated[bool, typer.Option(
+        "--strict", help="In shards: stop at the first row that cannot be read, instead of listing it in "
+        "refused.csv.")] = False,
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
-    """Predict tasks for the rows of a file or for lines of standard input."""
-    from polytask.commands.predict import predict_file
+    """Predict tasks for the rows of files or for lines of standard input."""
+    from polytask.commands.predict import in_shards, predict_file
 
-    predict_file(run, task.split(","), file, out, format, quiet, text.split(",") if text else None,
+    columns = text.split(",") if text else None
+    if in_shards(files or [], out, input_format, workers is not None or strict or shard_rows is not None):
+        from polytask.commands.predict_shards import SHARD_ROWS, predict_shards
+
+        predict_shards(run, task.split(","), files or [], out or "", format, workers or 1, quiet, columns,
+                       safe_csv, engine, trust, strict, shard_rows or SHARD_ROWS)
+        return
+    predict_file(run, task.split(","), Path(files[0]) if files else None, out, format, quiet, columns,
                  input_format, safe_csv, engine, trust)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError
@@ -27,6 +26,8 @@ from polytask.data.row_stream import RowStream, StreamedRow
 from polytask.inference.contract import CHUNK, AnswerableTask, Predictor
 from polytask.inference.engine import load
 from polytask.inference.records import RecordWriter, check_format, json_line, records, records_of_tasks
+from polytask.inference.shard_plan import shared_filter
+from polytask.inference.shard_worker import cut_rows
 from polytask.inference.standard_input import check_kind, piped_source, typed_rows
 
 ALL = "all"
@@ -77,26 +78,41 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
                     to[specs[0].name].write(_joined(reading, decisions, rows))
                 else:
                     _write_each(reading, decisions, rows, writers, to)
-                count, cut = count + len(rows), cut + _cut(specs, split)
+                count, cut = count + len(rows), cut + cut_rows(specs, split)
                 bar.advance(len(rows), f"{count / (time.perf_counter() - began):,.0f} rows/s")
             for name, writer in writers.items() if not joined else ():
                 to[name].write(writer.text([]))  # the header, where no row came
         if reading.stream is not None:
             reading.stream.tell()
-    if cut:
-        longest = max(spec.max_length for spec in specs)
-        sys.stderr.write(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
-                         "answered without their ends\n")
+    note_cut(specs, cut, count)
     if not quiet and out is not None:
         spent = time.perf_counter() - began
         sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
 
 
-def _cut(specs: Sequence[AnswerableTask], split: Split) -> int:
-    """Return how many rows some task reads without their ends."""
-    layouts = {spec.layout for spec in specs}
-    every = [split.lengths(layout).truncated for layout in layouts]
-    return int(np.logical_or.reduce(every).sum()) if len(split) else 0
+def in_shards(files: Sequence[str], out: Path | None, input_format: str | None, asked: bool) -> bool:
+    """Return whether files are predicted in shards; raise `ConfigError` where they are and cannot be.
+
+    asked: whether an option says so; several files, a pattern and a folder do, too.
+    """
+    one = len(files) == 1 and (Path(files[0]).is_file() or not (
+        Path(files[0]).expanduser().is_dir() or glob.has_magic(files[0])))
+    if (not files and not asked) or (one and not asked):
+        return False
+    if not files or input_format is not None:
+        raise ConfigError("--workers, --shard-rows and --strict: concern files, and none is named; "
+                          "standard input is predicted in one go")
+    if out is None:
+        raise ConfigError("--out: is missing; expected a folder for predictions in parts")
+    return True
+
+
+def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
+    """Say how many rows were answered without their ends."""
+    if cut:
+        longest = max(spec.max_length for spec in specs)
+        sys.stderr.write(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
+                         "answered without their ends\n")
 
 
 @contextmanager
@@ -123,6 +139,14 @@ def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, t
                ) -> Reading:
     for note in source.notes:
         sys.stderr.write(f"note: {source.file}: {note}\n")
+    specs = answering(source, tasks, every, text)
+    stream = RowStream(source, text or specs[0].text, specs[0].id, shared_filter(specs))
+    return Reading(specs, specs[0].text, stream.rows(), stream)
+
+
+def answering(source: RecordSource, tasks: list[AnswerableTask], every: bool,
+              text: Sequence[str] | None) -> list[AnswerableTask]:
+    """Return the tasks that can answer a file's rows in one reading; see `predict_file` for `text`."""
     if every and text is None:
         there = [task for task in tasks if set(task.text) <= set(source.columns)]
         tasks = there or tasks
@@ -130,12 +154,9 @@ def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, t
     if text is not None and len(text) != len(specs[0].text):
         raise ConfigError(f"--text: found {','.join(text)}, expected {len(specs[0].text)} "
                           f"column{'s' * (len(specs[0].text) > 1)} in place of {','.join(specs[0].text)}")
-    filters = {RowFilter.of(spec.where) for spec in specs}
-    if len(filters) > 1:
+    if len({RowFilter.of(spec.where) for spec in specs}) > 1:
         sys.stderr.write("note: the tasks take different rows (where), so all rows are answered\n")
-    stream = RowStream(source, text or specs[0].text, specs[0].id,
-                       filters.pop() if len(filters) == 1 else RowFilter())
-    return Reading(specs, specs[0].text, stream.rows(), stream)
+    return specs
 
 
 def _alike(tasks: list[AnswerableTask], every: bool, named_texts: bool) -> list[AnswerableTask]:

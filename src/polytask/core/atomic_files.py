@@ -78,30 +78,34 @@ def _put_in_place(aside: Path, path: Path) -> None:
 
 
 @contextmanager
-def write_streams(paths: Mapping[str, Path]) -> Iterator[dict[str, IO[str]]]:
-    """Give an open text file for each path; all are renamed into place at the end, or removed.
+def write_asides(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Give a file to write for each path; all are renamed into place at the end, or removed.
 
-    Each is written under a name of its own, so that two programs may write one path at the same time.
+    Each has a name of its own, so that two programs may write one path at the same time.
     """
     asides: dict[str, Path] = {}
     with storing(Path(os.path.commonpath(list(paths.values())))):
         try:
-            with ExitStack() as open_files:
-                streams: dict[str, IO[str]] = {}
-                for name, path in paths.items():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING,
-                                                     dir=path.parent)
-                    asides[name] = Path(aside)
-                    streams[name] = open_files.enter_context(
-                        os.fdopen(handle, "w", encoding="utf-8", newline=""))
-                yield streams
+            for name, path in paths.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+                os.close(handle)
+                asides[name] = Path(aside)
+            yield asides
             for name, path in paths.items():
                 _put_in_place(asides[name], path)
         finally:
             for written in asides.values():
                 with suppress(OSError):
                     written.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_streams(paths: Mapping[str, Path]) -> Iterator[dict[str, IO[str]]]:
+    """Give an open text file for each path; all are renamed into place at the end, or removed."""
+    with write_asides(paths) as asides, ExitStack() as open_files:
+        yield {name: open_files.enter_context(aside.open("w", encoding="utf-8", newline=""))
+               for name, aside in asides.items()}
 
 
 @contextmanager

@@ -168,6 +168,37 @@ class SweepPaths(ManyRunsPaths):
                       if re.fullmatch(r"best(-\d{4,})?\.toml", path.name))
 
 
+class PredictionPaths:
+    """Predictions of large files.
+
+        plan.json           what is read, and where it is cut
+        .shards/00000.json  a shard that is finished
+        <task>/part-00000.csv, …, in the order of the rows      refused.csv   records without an answer
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.plan = self.path / "plan.json"
+        self.refused = self.path / "refused.csv"
+        self.lock = self.path / ".lock"
+        self.shards = self.path / ".shards"
+
+    def task(self, name: str) -> Path:
+        """Return the folder of a task's parts."""
+        return inside(self.path, name)
+
+    def part(self, task: str, number: int, format: str) -> Path:
+        return self.task(task) / f"part-{number:05d}.{format}"
+
+    def finished(self, number: int) -> Path:
+        """Return the file that says what a finished shard holds."""
+        return self.shards / f"{number:05d}.json"
+
+    def worker_log(self, worker: int) -> Path:
+        """Return what a worker writes on its standard error."""
+        return self.shards / f"worker-{worker}.log"
+
+
 def is_study(path: str | Path) -> bool:
     """Return whether a folder is that of a study."""
     return ManyRunsPaths(path).mark("study").is_file()

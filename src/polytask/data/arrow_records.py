@@ -21,11 +21,18 @@ def parquet_columns(path: Path) -> tuple[str, ...]:
     return tuple(_parquet(path).schema_arrow.names)
 
 
-def parquet_records(path: Path) -> Iterator[ReadRecord]:
-    """Yield (number, cells) of every row; a missing value is an empty cell."""
-    number = 0
+def row_groups(path: Path) -> list[int]:
+    """Return how many rows each row group of a Parquet file has."""
+    about = _parquet(path).metadata
+    return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+
+
+def parquet_records(path: Path, first_group: int = 0) -> Iterator[ReadRecord]:
+    """Yield (number, cells) of every row from a row group on; a missing value is an empty cell."""
+    file, sizes = _parquet(path), row_groups(path)
+    number = sum(sizes[:first_group])
     try:
-        for batch in _parquet(path).iter_batches(_ROWS):
+        for batch in file.iter_batches(_ROWS, row_groups=range(first_group, len(sizes))):
             columns = [column.to_pylist() for column in batch.columns]
             for row in zip(*columns, strict=True):
                 number += 1

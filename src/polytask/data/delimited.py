@@ -71,13 +71,16 @@ class Dialect:
     line_by_line: bool
     notes: tuple[str, ...] = ()
 
-    def records(self, lines: Iterable[str]) -> Iterator[ReadRecord]:
-        """Yield (line, cells), or (line, the reason why they are none), of every record but the header."""
+    def records(self, lines: Iterable[str], first: int = 1) -> Iterator[ReadRecord]:
+        """Yield (line, cells), or (line, the reason why they are none), of every record but the header.
+
+        first: the number of the first line, where a record begins.
+        """
         width = len(self.columns)
-        records = (plain_records(lines, self.delimiter) if self.quoting == "none" else
+        records = (plain_records(lines, self.delimiter, first) if self.quoting == "none" else
                    quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray,
-                                  self.line_by_line))
-        for line, cells in islice(records, int(self.header), None):
+                                  self.line_by_line, first))
+        for line, cells in islice(records, int(self.header and first == 1), None):
             if isinstance(cells, list) and len(cells) != width:
                 yield line, width_problem(cells, width)
             else:

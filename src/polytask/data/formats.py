@@ -51,8 +51,9 @@ def record_source(path: Path, settings: FileFormat = _UNTOLD) -> RecordSource:
         lines = partial(read_lines, path, settings.encoding)
         dialect = survey(file, lines, settings)
         return RecordSource(file, dialect.columns, lambda: dialect.records(lines()), dialect.notes)
-    read: Callable[[], Iterator[JsonRecord]] = partial(
-        json_lines if kind == "JSON lines" else json_array, path, settings.encoding)
+    read: Callable[[], Iterator[JsonRecord]] = partial(json_array, path, settings.encoding)
+    if kind == "JSON lines":
+        read = lambda: json_lines(read_lines(path, settings.encoding))  # noqa: E731
     columns = json_columns(file, read())
     return RecordSource(file, columns, lambda: json_cells(columns, read()))
 

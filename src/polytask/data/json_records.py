@@ -78,10 +78,10 @@ def cell(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def json_lines(path: Path, encoding: str) -> Iterator[JsonRecord]:
-    """Yield a value for each line that is not blank."""
+def json_lines(lines: Iterable[str], first: int = 1) -> Iterator[JsonRecord]:
+    """Yield a value for each line that is not blank; `first` is the number of the first one."""
     decode = _decoder().decode
-    for number, line in enumerate(read_lines(path, encoding), 1):
+    for number, line in enumerate(lines, first):
         if line.strip():
             yield number, _decoded(partial(decode, line))
 

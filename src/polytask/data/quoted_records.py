@@ -49,11 +49,11 @@ class QuoteTally:
 class _Lines:
     """Numbered lines, some of which can be put back."""
 
-    def __init__(self, file: str, lines: Iterable[str]) -> None:
+    def __init__(self, file: str, lines: Iterable[str], first: int) -> None:
         self.file = file
         self._lines = iter(lines)
         self._again: deque[str] = deque()
-        self.number = 0
+        self.number = first - 1
 
     def next(self) -> str:
         """Return the next line, or "" at the end."""
@@ -66,9 +66,12 @@ class _Lines:
         self.number -= len(lines)
 
 
-def plain_records(lines: Iterable[str], delimiter: str | None) -> Iterator[ReadRecord]:
-    """Yield a record for each line that is not blank; quotes are characters. No delimiter: one field."""
-    for number, line in enumerate(lines, 1):
+def plain_records(lines: Iterable[str], delimiter: str | None, first: int = 1) -> Iterator[ReadRecord]:
+    """Yield a record for each line that is not blank; quotes are characters. No delimiter: one field.
+
+    first: the number of the first line.
+    """
+    for number, line in enumerate(lines, first):
         if text := without_end(line):
             yield number, [text] if delimiter is None else text.split(delimiter)
 
@@ -81,14 +84,16 @@ def without_end(line: str) -> str:
 
 
 def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally: QuoteTally,
-                   refuse_stray: bool = True, line_by_line: bool = True) -> Iterator[ReadRecord]:
+                   refuse_stray: bool = True, line_by_line: bool = True, first: int = 1
+                   ) -> Iterator[ReadRecord]:
     """Yield the records of a file with quotes; `tally` is added to as they come.
 
     refuse_stray: whether a quote in a field that is not quoted is against the rules, or a character.
     line_by_line: whether reading goes on with the second line of a record that breaks the rules.
+    first: the number of the first line.
     Raises `DataError` for quotes that stay open to no end.
     """
-    feed = _Lines(file, lines)
+    feed = _Lines(file, lines, first)
     while line := feed.next():
         number = feed.number
         if '"' not in line:

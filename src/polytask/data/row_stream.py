@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from polytask.core.errors import DataError
 from polytask.data.formats import RecordSource
+from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import NESTED_TEXT
 from polytask.data.row_filter import RowFilter
 from polytask.data.tables import Nested, column_index
@@ -20,46 +21,65 @@ _LINES_TOLD = 10
 _TEXT_REMEDY = "; --text names the columns to read"
 
 
+def texts_reader(source: RecordSource, text: Sequence[str], where: RowFilter
+                 ) -> Callable[[ReadRecord], tuple[str, ...] | str | None]:
+    """Return the function that gives a record's texts, or why it has none; None if `where` leaves it out.
+
+    Raises `DataError` for columns that are not there, or there twice.
+    """
+    places = [column_index(source.columns, name, source.file, remedy=_TEXT_REMEDY) for name in text]
+    admits = where.on(source.columns).admits(source.columns)
+
+    def texts_of(record: ReadRecord) -> tuple[str, ...] | str | None:
+        cells = record[1]
+        if isinstance(cells, str):
+            return cells
+        if not admits(cells):
+            return None
+        texts = tuple(cells[place] for place in places)
+        return NESTED_TEXT if Nested in map(type, texts) else texts
+
+    return texts_of
+
+
 @dataclass
 class RowStream:
     """The ids and texts of a file's records, blank texts among them.
 
     `id` is the column of the ids; absent, the one called "id", or the line. Afterwards `refused` is reason
     → lines that have no text, and `passed_over` how many rows `where` left out. Raises `DataError` for
-    columns that are not there, or there twice, and for a file whose every record is refused.
+    columns that are not there, or there twice, and for a file whose every record is refused; `part`: the
+    source is a part of a file, of which every record may be.
     """
 
     source: RecordSource
     text: Sequence[str]
     id: str | None = None
     where: RowFilter = field(default_factory=RowFilter)
+    part: bool = False
     refused: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     passed_over: int = 0
 
     def rows(self) -> Iterator[StreamedRow]:
         source = self.source
-        places = [column_index(source.columns, name, source.file, remedy=_TEXT_REMEDY)
-                  for name in self.text]
+        texts_of = texts_reader(source, self.text, self.where)
         name = next((name for name in (self.id, "id") if name in source.columns), None)
         identity = None if name is None else column_index(source.columns, name, source.file)
-        return self._rows(places, identity)
+        return self._rows(texts_of, identity)
 
-    def _rows(self, places: list[int], identity: int | None) -> Iterator[StreamedRow]:
-        admits = self.where.on(self.source.columns).admits(self.source.columns)
+    def _rows(self, texts_of: Callable[[ReadRecord], tuple[str, ...] | str | None], identity: int | None
+              ) -> Iterator[StreamedRow]:
         answered = 0
         for line, cells in self.source.records():
-            if isinstance(cells, str):
-                self.refused[cells].append(line)
-            elif not admits(cells):
+            texts = texts_of((line, cells))
+            if texts is None:
                 self.passed_over += 1
+            elif isinstance(texts, str):
+                self.refused[texts].append(line)
             else:
-                texts = tuple(cells[place] for place in places)
-                if Nested in map(type, texts):
-                    self.refused[NESTED_TEXT].append(line)
-                    continue
                 answered += 1
                 yield str(line) if identity is None else str(cells[identity]), texts
-        if self.refused and not answered:
+        if self.refused and not answered and not self.part:
             reason, lines = next(iter(self.refused.items()))
             raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to be answered")
 

@@ -8,6 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,17 @@ HEAD = 1 << 16
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True)
+class LinePlace:
+    """Where a line begins: its number, and its first byte; no byte: the lines before it must be read."""
+
+    line: int = 1
+    byte: int = 0
+
+
+START = LinePlace()
 
 
 def is_utf8(encoding: str) -> bool:
@@ -52,8 +64,25 @@ def head_of(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def read_lines(path: Path, encoding: str = UTF8) -> Iterator[str]:
+def bytes_of_mark(path: Path, encoding: str) -> int | None:
+    """Return how many bytes stand before a file's first line, or None where lines cannot be found by bytes.
+
+    They can in a file that is not gzipped, and whose encoding writes a text always in the same bytes.
+    """
+    with readable(path), path.open("rb") as file:
+        head = file.read(len(codecs.BOM_UTF8))
+    if head.startswith(_GZIP):
+        return None
+    if is_utf8(encoding):
+        return len(codecs.BOM_UTF8) if head == codecs.BOM_UTF8 else 0
+    name = codecs.lookup(encoding).name
+    return 0 if name in ("ascii", "iso8859-1", "cp1252") else None
+
+
+def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> Iterator[str]:
     """Yield the lines with their ends as they are, which quoted fields keep; a byte order mark is dropped.
+
+    place: the line to begin with.
 
     A file that has no line feed at its start but carriage returns has lines that end with these. Raises
     `DataError` with the line for what is no text of the encoding, or too long.
@@ -64,18 +93,23 @@ def read_lines(path: Path, encoding: str = UTF8) -> Iterator[str]:
                         "as UTF-8")
     wide = head.replace(b"\0", b"")  # of UTF-16 and UTF-32
     ending = "\n" if b"\n" in wide or b"\r" not in wide else "\r"
-    number = 0
+    number = place.line - 1 if place.byte else 0
     with readable(path), open_bytes(path) as file:
+        if place.byte:
+            file.seek(place.byte)
+            encoding = UTF8 if is_utf8(encoding) else encoding  # a mark in the middle of a file is text
         text = io.TextIOWrapper(file, encoding=encoding, newline=ending)
+        lines = iter(lambda: text.readline(MAX_LINE + 1), "")
         try:
-            line = text.readline(MAX_LINE + 1).removeprefix(_BOM)
-            while line:
+            for line in lines:
                 number += 1
                 if len(line) > MAX_LINE:
                     raise DataError(f"{path}:{number}: the line has more than {MAX_LINE:,} characters; "
                                     "expected a text file with a record a line")
-                yield line
-                line = text.readline(MAX_LINE + 1)
+                if number == 1:
+                    line = line.removeprefix(_BOM)
+                if number >= place.line and line:
+                    yield line
         except UnicodeDecodeError as error:
             raise _undecodable(path, encoding, number, error) from None
 

@@ -51,7 +51,7 @@ class LocalEngine(Engine):
         command = [sys.executable, "-P", "-m", "polytask", "train", str(job.config),
                    "--out", str(job.folder), "--resume", "--quiet",
                    *(["--trust"] if trusted() else [])]
-        environment = (os.environ | worker_environment() | _module_path()
+        environment = (os.environ | worker_environment() | module_path()
                        | {"OMP_NUM_THREADS": str(self.threads)})
         refuse_link(job.log)
         with job.log.open("ab") as log:
@@ -59,7 +59,7 @@ class LocalEngine(Engine):
                                                       start_new_session=True))
 
 
-def _module_path() -> dict[str, str]:
+def module_path() -> dict[str, str]:
     """Return where a worker finds polytask, if its parent found it in the current folder, as -P forbids."""
     root = Path(__file__).parents[2]
     if root != Path.cwd():

@@ -1,0 +1,243 @@
+"""`polytask predict FILES… --out DIR`: large files in shards, by several workers, resumed after a kill."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from polytask.commands.predict import ALL, answering, note_cut
+from polytask.core.atomic_files import leftovers, storing, tidy, write_file
+from polytask.core.errors import ConfigError, DataError, Interrupted, PolytaskError, RunError
+from polytask.core.json_files import read_json
+from polytask.core.paths import ModelPaths, PredictionPaths
+from polytask.core.progress import progress
+from polytask.core.run_folder import first_difference
+from polytask.core.user_modules import trusting
+from polytask.data.cache import Cache
+from polytask.data.formats import record_source
+from polytask.data.prediction_columns import PredictionColumns
+from polytask.data.reading import content_key
+from polytask.data.shards import CutFile, cut_file, named_files
+from polytask.engines.shards import LocalShards, ShardEngine
+from polytask.inference.contract import CHUNK, AnswerableTask
+from polytask.inference.engine import load
+from polytask.inference.parts import check_part_format
+from polytask.inference.records import csv_line
+from polytask.inference.shard_plan import PredictionOrder, ShardPlan, shared_filter
+from polytask.model.hub import is_address
+from polytask.training.session import stop_signals
+
+# Rows of a shard: a multiple of the rows that are answered at a time, so that these are the same with
+# shards as without, and their answers equal bit for bit.
+SHARD_ROWS = 8 * CHUNK
+# A shard whose workers die so often is not given out again.
+_MOST_LOSSES = 3
+_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class PredictedShards:
+    """What a prediction in shards wrote: its folder, the answered rows, the refused records."""
+
+    folder: Path
+    rows: int
+    refused: int
+
+
+def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | Path], out: str | Path,
+                   format: str = "csv", workers: int = 1, quiet: bool = False,
+                   text: Sequence[str] | None = None, safe_csv: bool = False, engine: str = "torch",
+                   trust: bool = False, strict: bool = False, rows: int = SHARD_ROWS,
+                   shard_engine: Callable[[Path], ShardEngine] | None = None) -> PredictedShards:
+    """Answer tasks for every row of files of any size; write parts in the order of the input.
+
+    tasks, text, safe_csv, engine: as of `predict_file`. files: paths, patterns, folders. out: a folder;
+    it gets `<task>/part-00000.csv` and on, `refused.csv`, and `plan.json`, by which the same call after a
+    kill computes what is missing. format: csv, jsonl or parquet. workers: processes, each with the model.
+    strict: stop at the first record that is refused, instead of listing it. rows: of a shard.
+    shard_engine: makes what computes the shards of a folder; absent, processes of this machine.
+    Raises `DataError` for a file that is no table or lacks the columns, before anything is computed,
+    `RunError` for a folder of other predictions, and `Interrupted` with finished shards kept.
+    """
+    check_part_format(format)
+    if rows < 1:
+        raise ConfigError(f"--shard-rows: found {rows}, expected 1 or more")
+    paths = PredictionPaths(out)
+    with _held(paths), stop_signals() as stopped:
+        model = load(run, engine, trust)
+        plan, specs = _plan(model, run, tasks, files, text, format, safe_csv, engine, strict, rows, paths)
+        model_names = [spec.name for spec in specs]
+        del model  # the workers have their own
+        make = shard_engine or (lambda folder: LocalShards(folder, workers, trust, paths.worker_log))
+        with storing(paths.path):
+            paths.shards.mkdir(exist_ok=True)
+        _tidy(paths, model_names)
+        left = [number for number in range(len(plan.shards)) if not paths.finished(number).is_file()]
+        began = time.perf_counter()
+        with trusting(trust), progress(f"predicting {', '.join(model_names)}", plan.rows, quiet) as bar:
+            bar.skip(plan.rows - sum(plan.shards[number][1].rows for number in left))
+            if left:
+                _compute(plan, left, make(paths.path), bar.advance, stopped.is_set)
+        _tidy(paths, model_names)
+        rows_done, refused, cut, passed_over = _finish(plan, paths)
+        if stopped.is_set() and any(not paths.finished(number).is_file() for number in left):
+            raise Interrupted(f"stopped; {rows_done:,} of {plan.rows:,} rows are predicted; the same "
+                              "command computes the others")
+    note_cut(specs, cut, rows_done)
+    if passed_over:
+        sys.stderr.write(f"note: {passed_over:,} rows are left out by where\n")
+    if refused:
+        sys.stderr.write(f"note: {refused:,} records have no prediction; {paths.refused} says why\n")
+    if not quiet:
+        sys.stderr.write(f"{rows_done:,} rows in {time.perf_counter() - began:.1f} s: {paths.path}\n")
+    return PredictedShards(paths.path, rows_done, refused)
+
+
+@contextmanager
+def _held(paths: PredictionPaths) -> Iterator[None]:
+    """Hold the folder of predictions; raise `RunError` if it is none or another process writes it."""
+    if paths.path.is_file():
+        raise RunError(f"{paths.path}: is a file; predictions of several files, or by several workers, go "
+                       "to a folder")
+    own = {paths.lock, *leftovers(paths.path)}
+    if paths.path.is_dir() and not paths.plan.is_file() and any(
+            each not in own for each in paths.path.iterdir()):
+        raise RunError(f"{paths.path}: is not empty, and no folder of predictions; give another --out")
+    with storing(paths.path):
+        paths.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(paths.lock)
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            raise RunError(f"{paths.path}: another process predicts into this folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _plan(model: Any, run: str | Path, tasks: Sequence[str], files: Sequence[str | Path],
+          text: Sequence[str] | None, format: str, safe_csv: bool, engine: str, strict: bool, rows: int,
+          paths: PredictionPaths) -> tuple[ShardPlan, list[AnswerableTask]]:
+    """Return the plan that the folder has, if it is of the same order, or a new one."""
+    found, cache = named_files(files), Cache()
+    named: list[AnswerableTask] = [model.task(name) for name in tasks if name != ALL] or [
+        *model.tasks.values()]
+    specs = answering(record_source(found[0], named[0].file_format), named, ALL in tasks, text)
+    address = str(run) if is_address(run) else str(Path(run).expanduser().absolute())
+    order = PredictionOrder(address, _model_digest(Path(model.folder), cache), engine,
+                  tuple(spec.name for spec in specs), None if text is None else tuple(text), format,
+                  safe_csv, strict, rows,
+                  {str(path.absolute()): content_key(path, cache) for path in found})
+    if paths.plan.is_file():
+        held = ShardPlan.read(paths)
+        if difference := first_difference(vars(held.order), vars(order)):
+            key, was, now = difference
+            raise RunError(f"{paths.path}: holds predictions of another call, {key} was {was!r} and is now "
+                           f"{now!r}; give another --out")
+        return held, specs
+    plan = ShardPlan(order, tuple(_cut(found, specs, text, rows)))
+    if not plan.rows:
+        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise DataError(f"{found[0]}{others}: no record is left to be answered")
+    for note in PredictionColumns.beside(specs[0].text).notes():
+        sys.stderr.write(f"note: {note}\n")
+    plan.write(paths)
+    return plan, specs
+
+
+def _cut(files: Iterable[Path], specs: Sequence[AnswerableTask], text: Sequence[str] | None, rows: int
+         ) -> Iterator[CutFile]:
+    """Cut all files; what is wrong with any of them is reported at once."""
+    problems: list[str] = []
+    for path in files:
+        try:
+            cut = cut_file(path.absolute(), specs[0].file_format, text or specs[0].text,
+                           shared_filter(specs), rows)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        for note in cut.notes:
+            sys.stderr.write(f"note: {path}: {note}\n")
+        yield cut
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _model_digest(folder: Path, cache: Cache) -> str:
+    """Return what tells a model from another one: the digests of its files."""
+    root = folder if folder.is_dir() else folder.parent
+    return " ".join(f"{path.relative_to(root)}={content_key(path, cache)[:12]}"
+                    for path in sorted(root.rglob("*")) if path.is_file() and path != ModelPaths(root).card)
+
+
+def _tidy(paths: PredictionPaths, tasks: Sequence[str]) -> None:
+    """Remove what killed workers left aside; none may be at work."""
+    for folder in (paths.path, paths.shards, *map(paths.task, tasks)):
+        tidy(folder)
+
+
+def _compute(plan: ShardPlan, left: Sequence[int], engine: ShardEngine,
+             advance: Callable[[float, str], None], stopped: Callable[[], bool]) -> None:
+    """Compute shards until none is left or the user stops; each once, whichever workers die."""
+    waiting, running, losses = deque(left), Counter[int](), Counter[int]()
+    began, count = time.monotonic(), 0
+    try:
+        while (waiting or running) and not stopped():
+            while waiting and engine.free:
+                number = waiting.popleft()
+                running[number] = 0
+                engine.start(number)
+            for report in engine.reports(_WAIT_SECONDS):
+                number = report.number
+                # Rows of a shard that is computed again are shown once.
+                rows = plan.shards[number][1].rows - running[number] if report.done else report.rows
+                running[number] += rows
+                count += rows
+                if report.lost:
+                    losses[number] += 1
+                    count -= running[number]
+                    advance(-running[number], f"a worker {report.lost}")
+                    if losses[number] == _MOST_LOSSES:
+                        raise PolytaskError(
+                            f"{plan.where(number)}: {_MOST_LOSSES} workers died of this shard, the last "
+                            f"one {report.lost}; if memory ran out, take fewer --workers or --shard-rows")
+                    waiting.appendleft(number)
+                else:
+                    advance(rows, f"{count / (time.monotonic() - began):,.0f} rows/s")
+                if report.done or report.lost:
+                    del running[number]
+    finally:
+        engine.stop()
+
+
+def _finish(plan: ShardPlan, paths: PredictionPaths) -> tuple[int, int, int, int]:
+    """List the refused records of all finished shards; return rows, refused, cut and left-out ones."""
+    rows = refused = cut = passed_over = 0
+
+    def write(aside: Path) -> None:
+        nonlocal rows, refused, cut, passed_over
+        with aside.open("w", encoding="utf-8", newline="") as listing:
+            listing.write(csv_line(["file", "line", "reason"]))
+            for number, (file, _) in enumerate(plan.shards):
+                if not paths.finished(number).is_file():
+                    continue
+                mark = read_json(paths.finished(number))
+                rows, cut, passed_over = (rows + mark["rows"], cut + mark["cut"],
+                                          passed_over + mark["passed_over"])
+                refused += len(mark["refused"])
+                for line, reason in mark["refused"]:
+                    listing.write(csv_line([file.path, line, reason]))
+
+    write_file(paths.refused, write)
+    if not refused:
+        paths.refused.unlink()
+    return rows, refused, cut, passed_over

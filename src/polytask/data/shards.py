@@ -1,0 +1,213 @@
+"""Large files in shards: parts that can be read apart, by the rules by which the whole is read.
+
+A file is read once to be cut: how it is written is told from all of it, and a shard begins where a
+record begins (quotes hold line ends, so no place of a file can be judged by itself). A shard is read from
+its own first byte or row group on; one of a gzipped file, or of a JSON array, after what stands before it.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any
+
+from polytask.core.errors import DataError
+from polytask.data.arrow_records import parquet_records, row_groups
+from polytask.data.delimited import Dialect, survey
+from polytask.data.file_format import UTF8, FileFormat
+from polytask.data.formats import RecordSource, kind_of, record_source
+from polytask.data.json_records import json_array, json_cells, json_lines
+from polytask.data.quoted_records import ReadRecord
+from polytask.data.reading import check_file
+from polytask.data.row_filter import RowFilter
+from polytask.data.row_stream import texts_reader
+from polytask.data.text_lines import LinePlace, bytes_of_mark, is_utf8, read_lines
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a file.
+
+    line     of its first record; in Parquet and JSON arrays, whose records have no lines, its number
+    byte     the first one of that line; 0: the lines before it have to be read
+    group    the row group of Parquet in which it begins
+    records  how many it has
+    rows     how many of them are rows with texts, which are answered
+    """
+
+    line: int
+    byte: int
+    group: int
+    records: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class CutFile:
+    """A file in shards, and all that reading one of them needs."""
+
+    path: str
+    size: int
+    modified: int
+    kind: str
+    encoding: str
+    columns: tuple[str, ...]
+    dialect: Dialect | None
+    notes: tuple[str, ...]
+    shards: tuple[Shard, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "shards": [list(vars(shard).values()) for shard in self.shards]}
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> CutFile:
+        dialect = table["dialect"] and Dialect(**{**table["dialect"],
+                                                  "columns": tuple(table["dialect"]["columns"]),
+                                                  "notes": tuple(table["dialect"]["notes"])})
+        return cls(**{**table, "columns": tuple(table["columns"]), "dialect": dialect,
+                      "notes": tuple(table["notes"]),
+                      "shards": tuple(Shard(*numbers) for numbers in table["shards"])})
+
+
+def named_files(names: Iterable[str | Path]) -> list[Path]:
+    """Return the files that paths, patterns (`part-*.csv`) and folders name, in order, each once.
+
+    A folder stands for the tables in it and below, by name. Raises `DataError` for what names no file.
+    """
+    files: dict[Path, None] = {}
+    for name in names:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            found = sorted(each for each in path.rglob("*") if each.is_file() and _is_table(each, path))
+            remedy = f"has no table in it (a name that ends with {', '.join(SUFFIXES)}, or these and .gz)"
+        elif not path.exists() and glob.has_magic(str(path)):
+            found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))
+                     if Path(each).is_file()]
+            remedy = "no file has such a name"
+        else:
+            check_file(path)
+            found, remedy = [path], ""
+        if not found:
+            raise DataError(f"{name}: {remedy}")
+        files |= dict.fromkeys(found)
+    return list(files)
+
+
+def _is_table(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+    return not hidden and Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
+
+
+def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFilter, rows: int) -> CutFile:
+    """Cut a file into shards of so many `rows` that are answered; the last one has what is left.
+
+    text: the columns that are read. Raises `DataError` for a file that is no table or lacks them.
+    """
+    state = path.stat()
+    kind = kind_of(path, settings.encoding)
+    if kind == "delimited":
+        dialect = survey(str(path), partial(read_lines, path, settings.encoding), settings)
+        source = RecordSource(str(path), dialect.columns, lambda: iter(()), dialect.notes)
+    else:
+        dialect, source = None, record_source(path, settings)
+    file = CutFile(str(path), state.st_size, state.st_mtime_ns, kind, settings.encoding, source.columns,
+                   dialect, source.notes, ())
+    texts_of = texts_reader(source, text, where)
+    shards = _shards(file, lambda record: isinstance(texts_of(record), tuple), rows)
+    return CutFile(**{**vars(file), "shards": tuple(shards)})
+
+
+def _shards(file: CutFile, answered: Callable[[ReadRecord], bool], rows: int) -> Iterator[Shard]:
+    """Yield the shards: a new one begins with the record after the last row of the one before."""
+    begin, held, taken = (1, 0, 0), 0, 0
+    for place, record in _placed_records(file):
+        if taken == rows or not held:
+            if held:
+                yield Shard(*begin, held, taken)
+            begin, held, taken = place, 0, 0
+        held += 1
+        taken += answered(record)
+    if held:
+        yield Shard(*begin, held, taken)
+
+
+def _placed_records(file: CutFile) -> Iterator[tuple[tuple[int, int, int], ReadRecord]]:
+    """Yield ((line, byte, group), record) of every record."""
+    path = Path(file.path)
+    if file.kind == "Parquet":
+        ends, group = list(accumulate(row_groups(path))), 0
+        for number, cells in parquet_records(path):
+            while number > ends[group]:
+                group += 1
+            yield (number, 0, group), (number, cells)
+    elif file.kind == "JSON array":
+        for number, record in enumerate(json_cells(file.columns, json_array(path, file.encoding)), 1):
+            yield (number, 0, 0), record
+    else:
+        lines = _CountedLines(path, file.encoding)
+        for record in _text_records(file, lines, 1):
+            yield (record[0], lines.byte(record[0]), 0), record
+
+
+def _text_records(file: CutFile, lines: Iterable[str], first: int) -> Iterator[ReadRecord]:
+    if file.dialect is None:
+        return json_cells(file.columns, json_lines(lines, first))
+    return file.dialect.records(lines, first)
+
+
+class _CountedLines:
+    """The lines of a file, which remembers where those begin that a reader may still ask for."""
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        self.path, self.encoding = path, encoding
+        self.mark = bytes_of_mark(path, encoding)
+        self.places: deque[tuple[int, int]] = deque()
+
+    def __iter__(self) -> Iterator[str]:
+        encoding = UTF8 if is_utf8(self.encoding) else self.encoding
+        byte = self.mark or 0
+        for number, line in enumerate(read_lines(self.path, self.encoding), 1):
+            self.places.append((number, byte if number > 1 and self.mark is not None else 0))
+            byte += len(line) if line.isascii() else len(line.encode(encoding))
+            yield line
+
+    def byte(self, line: int) -> int:
+        """Return the first byte of a line, 0 where lines have no places; forget the lines before."""
+        while self.places[0][0] < line:
+            self.places.popleft()
+        return self.places[0][1]
+
+
+def shard_source(file: CutFile, shard: Shard) -> RecordSource:
+    """Return the records of a shard, with the lines that they have in the whole file.
+
+    Raises `DataError` for a file that is no longer the one that was cut.
+    """
+    path = Path(file.path)
+    check_file(path)
+    state = path.stat()
+    if (state.st_size, state.st_mtime_ns) != (file.size, file.modified):
+        raise DataError(f"{path}: has changed since it was cut into shards; give another --out")
+    return RecordSource(file.path, file.columns, partial(_shard_records, file, shard), file.notes)
+
+
+def _shard_records(file: CutFile, shard: Shard) -> Iterator[ReadRecord]:
+    path, skipped = Path(file.path), 0
+    found: Iterable[ReadRecord]
+    if file.kind == "Parquet":
+        skipped = shard.line - 1 - sum(row_groups(path)[:shard.group])
+        found = parquet_records(path, shard.group)
+    elif file.kind == "JSON array":
+        skipped = shard.line - 1
+        found = json_cells(file.columns, json_array(path, file.encoding))
+    else:
+        lines = read_lines(path, file.encoding, LinePlace(shard.line, shard.byte))
+        found = _text_records(file, lines, shard.line)
+    return islice(found, skipped, skipped + shard.records)
