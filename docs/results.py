@@ -1,0 +1,160 @@
+"""The pages of results: run the recipes' studies, and write docs/results/ from their folders.
+
+    python docs/results.py run STUDIES --data DATA [--scale pilot] [--seeds 1] [--only mfrr/table-2]
+    python docs/results.py write STUDIES
+
+`run` goes through every study and sweep of recipes/ into STUDIES/<paper>/<table>; what is finished
+there is not repeated, so it can be stopped and started again. `write` turns these folders into
+docs/results/<paper>.md and judges the claims of docs/results/claims.toml (docs/results/claims.md). No
+number is typed by hand: what a person adds is prose, docs/results/findings/<paper>/<table>.md, put under
+the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from polytask.core.paths import StudyPaths
+from polytask.engines.job import Job
+from polytask.studies import comparison
+from polytask.studies.comparison import Comparison, Line
+from polytask.studies.study import read_study
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PAGES = HERE / "results"
+PAPERS = ("mfrr", "surgery", "triple-threat", "practices", "swissbert")
+CAVEAT = ("MiniLM saw Quora pairs in its own training, so its paraphrase scores are not comparable with a "
+          "report's.")
+
+
+def recipes(only: list[str] | None = None) -> Iterator[tuple[str, Path]]:
+    """Yield "paper/table" and the file of every study and sweep, the studies of few rows first."""
+    files = [path for paper in PAPERS for path in sorted((ROOT / "recipes" / paper).glob("*.toml"))]
+    files.sort(key=lambda path: (path.stem.startswith("sweep"), path.read_text().count("[[rows]]")))
+    for path in files:
+        name = f"{path.parent.name}/{path.stem}"
+        if not only or name in only:
+            yield name, path
+
+
+def run(studies: Path, data: str, scale: str, seeds: int, only: list[str] | None) -> int:
+    """Run what is not finished, one process at a time; a study that fails does not stop the others."""
+    failed = []
+    for name, path in recipes(only):
+        verb = "sweep" if path.stem.startswith("sweep") else "compare"
+        command = [sys.executable, "-m", "polytask", verb, str(path.relative_to(ROOT)), "--scale", scale,
+                   "--out", str(studies / name), "--set", f"data.root={data}"]
+        command += ["--seeds", str(seeds)] if verb == "compare" else []
+        print(f"== {name}", flush=True)
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+            failed.append(name)
+    print(f"failed: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+def finished(folder: Path, recipe: Path) -> Comparison | None:
+    """Compare the finished runs of a study's folder; None where there are none."""
+    study = read_study(recipe, "pilot", [])
+    jobs = {}
+    for row in study.rows:
+        for place in sorted((folder / "runs").glob(f"{row.slug}/*")):
+            job = Job(row.name, row.config, place, StudyPaths(folder).run_config(row.slug, place.name))
+            if job.finished:
+                jobs[row.name, int(place.name)] = place
+    return comparison.compare(study, study.rows, jobs, {}) if jobs else None
+
+
+def write(studies: Path) -> None:
+    """Write a page for each report, and the page of claims."""
+    compared: dict[str, Comparison] = {}
+    for paper in PAPERS:
+        parts = []
+        for name, recipe in recipes():
+            table = studies / name / "results.md"
+            if not name.startswith(f"{paper}/") or not table.is_file():
+                continue
+            parts.append(_nested(table.read_text(encoding="utf-8")))
+            findings = PAGES / "findings" / f"{name}.md"
+            if findings.is_file():
+                parts.append("### Findings\n\n" + findings.read_text(encoding="utf-8").strip())
+            if not recipe.stem.startswith("sweep") and (result := finished(studies / name, recipe)):
+                compared[name] = result
+        head = (f"# {paper}: results\n\nMade by `python docs/results.py write` from the folders of its "
+                "studies. What a pilot changes: [recipes/README.md](../../recipes/README.md). The claimed "
+                f"numbers are the report's, at full size. {CAVEAT}")
+        (PAGES / f"{paper}.md").write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
+    (PAGES / "claims.md").write_text(claims_page(compared), encoding="utf-8")
+
+
+def _nested(text: str) -> str:
+    """Put every heading one level lower."""
+    return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.strip().splitlines())
+
+
+def claims_page(compared: dict[str, Comparison]) -> str:
+    """Return the page of claims, each with its verdict and the differences that it rests on."""
+    claims = tomllib.loads((PAGES / "claims.toml").read_text(encoding="utf-8"))["claims"]
+    lines = ["# The reports' claims", "",
+             "Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
+             "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few "
+             "seeds), else *not decided*; with one seed the error covers the dev rows alone. " + CAVEAT, "",
+             "| report | place | claim | verdict | measured |", "|---|---|---|---|---|"]
+    for claim in claims:
+        verdict, evidence = judged(claim, compared)
+        lines.append(f"| {claim['paper']} | {claim['place']} | {claim['text']} | **{verdict}** | "
+                     f"{evidence} |")
+    return "\n".join(lines) + "\n"
+
+
+def judged(claim: dict[str, Any], compared: dict[str, Comparison]) -> tuple[str, str]:
+    """Return a claim's verdict and its evidence."""
+    found, evidence = [], []
+    for test in claim["tests"]:
+        known = compared.get(test["study"])
+        rows = {line.row.name: line for line in known.lines} if known else {}
+        better, than = rows.get(test["better"]), rows.get(test["than"])
+        for key in test["scores"]:
+            outcome, said = _outcome(better, than, key, test.get("tie", False))
+            found.append(outcome)
+            evidence.append(f"{test['better']} − {test['than']}, {key}: {said}")
+    verdict = ("not run" if "not run" in found else "contradicted" if "fails" in found
+               else "confirmed" if set(found) == {"holds"} else "not decided")
+    return verdict, "; ".join(evidence)
+
+
+def _outcome(better: Line | None, than: Line | None, key: str, tie: bool) -> tuple[str, str]:
+    """Return whether one comparison holds; with `tie` a draw is what is claimed, and less than it fails."""
+    if better is None or than is None or key not in better.cells or key not in than.cells:
+        return "not run", "not run"
+    difference = better.scored.minus(than.scored, key)
+    said = f"{difference.mean:+.3f} ± {difference.error:.3f}"
+    if difference.verdict == "worse":
+        return "fails", said
+    return ("holds" if difference.verdict == "better" or tie else "open"), said
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=("run", "write"))
+    parser.add_argument("studies", type=Path)
+    parser.add_argument("--data", default="data")
+    parser.add_argument("--scale", default="pilot")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="*")
+    given = parser.parse_args()
+    if given.verb == "run":
+        return run(given.studies.resolve(), given.data, given.scale, given.seeds, given.only)
+    write(given.studies.resolve())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
