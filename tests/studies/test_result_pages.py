@@ -1,0 +1,62 @@
+"""docs/results.py: every claim names rows that a study has, and its verdict is what the differences say."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from polytask.studies.statistics import Difference
+from polytask.studies.study import read_study
+
+ROOT = Path(__file__).parents[2]
+CLAIMS = tomllib.loads((ROOT / "docs" / "results" / "claims.toml").read_text(encoding="utf-8"))["claims"]
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("result_pages", ROOT / "docs" / "results.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim['paper']}-{claim['text'][:30]}")
+def test_a_claim_names_rows_and_tasks_of_a_study(claim: dict[str, Any]) -> None:
+    for test in claim["tests"]:
+        study = read_study(ROOT / "recipes" / f"{test['study']}.toml", "full", [])
+        rows = {row.name: row for row in study.rows}
+        assert {test["better"], test["than"]} <= rows.keys()
+        for key in test["scores"]:
+            task, _, metric = key.partition(".")
+            assert metric
+            for row in (test["better"], test["than"]):
+                assert task == "overall" or task in rows[row].config["tasks"], (row, key)
+
+
+def test_every_study_has_a_place_and_sweeps_come_last(pages: ModuleType) -> None:
+    names = [name for name, _ in pages.recipes()]
+    bases = len(list((ROOT / "recipes" / "bases").glob("*.toml")))
+    assert len(names) == len(list((ROOT / "recipes").glob("*/*.toml"))) - bases
+    sweeps = [name for name in names if "/sweep" in name]
+    assert names[-len(sweeps):] == sweeps
+
+
+def _line(mean: float, error: float) -> Any:
+    return SimpleNamespace(cells={"a.accuracy": 0},
+                           scored=SimpleNamespace(minus=lambda other, key: Difference(mean, error)))
+
+
+@pytest.mark.parametrize(("mean", "error", "tie", "outcome"), [
+    (0.1, 0.01, False, "holds"), (-0.1, 0.01, False, "fails"), (0.01, 0.01, False, "open"),
+    (0.01, 0.01, True, "holds"), (-0.1, 0.01, True, "fails"),
+])
+def test_a_comparison_holds_beyond_two_standard_errors(
+        pages: ModuleType, mean: float, error: float, tie: bool, outcome: str) -> None:
+    assert pages._outcome(_line(mean, error), _line(0, 1), "a.accuracy", tie)[0] == outcome
+    assert pages._outcome(None, _line(0, 1), "a.accuracy", tie)[0] == "not run"
