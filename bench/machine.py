@@ -22,6 +22,17 @@ def processor() -> str:
     return f"{name}, {torch.get_num_threads()} threads"
 
 
+def instructions() -> str:
+    """Return which of the vector instructions that int8 depends on the processor has."""
+    info = Path("/proc/cpuinfo")
+    said = info.read_text() if info.exists() else ""
+    flags = set(said.partition("flags")[2].partition("\n")[0].split())
+    names = {"AVX2": "avx2", "AVX-512": "avx512f", "VNNI": "avx512_vnni", "AVX-VNNI": "avx_vnni"}
+    found = [name for name, flag in names.items() if flag in flags]
+    missing = [name for name in names if name not in found]
+    return f"instructions: {', '.join(found) or 'unknown'} (not {', '.join(missing)})"
+
+
 def versions(*packages: str) -> str:
     """Return the versions of packages, omitting those not installed."""
     found = []

@@ -26,7 +26,7 @@ def placed(page: str, name: str, text: str) -> str:
     """Return the page with a script's previous output replaced by `text`."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(page):
-        raise SystemExit(f"{PAGE}: has no lines <!-- {name} --> and <!-- end {name} -->")
+        raise SystemExit(f"the page has no lines <!-- {name} --> and <!-- end {name} -->")
     return pattern.sub(lambda found: f"{found[1]}{text.strip()}\n{found[2]}", page)
 
 
