@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from polytask.core.errors import Interrupted, PolytaskError
+from polytask.core.errors import Interrupted, MissingPackage, PolytaskError, missing_dependency
 
 app = typer.Typer(
     name="polytask",
@@ -342,6 +342,12 @@ def _status() -> str | int | None:
         return 130
     except PolytaskError as error:
         print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (package := missing_dependency(error)) is None:
+            raise
+        purpose = " ".join(["polytask", *sys.argv[1:2]])
+        print(f"polytask: {MissingPackage(purpose, package)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

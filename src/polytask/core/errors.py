@@ -8,6 +8,7 @@ PolytaskError                 anything that is the user's to mend; the command l
 │   └── CheckpointError       weights or state that cannot be read
 ├── UntrustedCode             a folder names code that the user did not (--trust allows it)
 ├── MissingExtra              an optional package is not installed (the pip command is told)
+├── MissingPackage            a package that polytask depends on is not installed, as beside a graph alone
 ├── StorageError              the disk refused: full, read-only, gone
 └── TrainingStopped           training ended early
     ├── Interrupted           Ctrl-C or SIGTERM
@@ -57,6 +58,25 @@ class MissingExtra(PolytaskError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f'{purpose} needs an extra: pip install "polytask[{extra}]"')
+
+
+class MissingPackage(PolytaskError):
+    """A dependency is absent: polytask was installed for its exported graphs alone."""
+
+    def __init__(self, purpose: str, package: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed; run pip install polytask, or "
+                         'give the engine of an exported graph, "onnx" or "int8"')
+
+
+DEPENDENCIES = ("torch", "safetensors", "huggingface_hub", "pydantic", "pydantic_core", "tomli_w",
+                "sklearn", "scipy", "filelock")
+"""What everything but an exported graph needs, by the names that are imported."""
+
+
+def missing_dependency(error: ModuleNotFoundError) -> str | None:
+    """Return the dependency that an import did not find, or None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    return package if package in DEPENDENCIES else None
 
 
 class StorageError(PolytaskError):

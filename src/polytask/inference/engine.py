@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from polytask.core.errors import ConfigError, nearest
+from polytask.core.errors import ConfigError, MissingPackage, missing_dependency, nearest
 from polytask.model.hub import fetched_model, is_address
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ def load(folder: str | Path, engine: str = "torch", trust: bool = False) -> Pred
     if is_address(folder):
         folder = fetched_model(str(folder), engine)
     if engine == "torch":
-        from polytask.inference.predictor import load as load_torch
-
+        try:
+            from polytask.inference.predictor import load as load_torch
+        except ModuleNotFoundError as error:
+            if (package := missing_dependency(error)) is None:
+                raise
+            raise MissingPackage(f"{folder}: engine torch", package) from None
         return load_torch(folder, trust)
     from polytask.inference.onnx_model import load_onnx
 
