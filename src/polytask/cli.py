@@ -186,12 +186,18 @@ def push(
     revision: Annotated[str | None, typer.Option(help="A branch there; made if need be.")] = None,
     dry_run: Annotated[bool, typer.Option(
         "--dry-run", help="Show files and card, upload nothing.")] = False,
+    language: Annotated[list[str] | None, typer.Option(
+        help="For the card: a language of the texts, such as en; repeatable.")] = None,
+    license: Annotated[str | None, typer.Option(help="For the card: the licence, such as mit.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(
+        help="For the card: a data set of the hub that was trained on; repeatable.")] = None,
     trust: Trust = False,
 ) -> None:
     """Upload a model to the Hugging Face hub, with a card of its measured scores."""
     from polytask.commands.push import push as push_model
 
-    for line in push_model(run, name, private, revision, dry_run, trust):
+    for line in push_model(run, name, private, revision, dry_run, trust, language or (), license,
+                           dataset or ()):
         print(line)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,7 +19,9 @@ from hub_server import Hub, Repository, commit_of
 
 import polytask as pk
 from polytask.core.errors import CheckpointError, ConfigError
+from polytask.export.hub_card import Provenance, hub_card
 from polytask.model.hub import parsed
+from polytask.tasks.model_folder import read_tasks
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,41 @@ def test_the_card_has_what_was_measured_and_no_path_of_this_machine(pushed: Repo
     assert model["name"] == "reviews" and data["widget"] and "base_model" not in data
     assert str(tiny_checkpoint.parent) not in card and 'pk.load("hf://me/reviews")' in card
     assert "## Training data\n\n- sst: `sst-train.csv`" in card and "## Caveats" in card
+
+
+def test_a_card_says_how_sure_its_scores_are_and_opens_every_door(run: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(run, study / "runs" / "joint" / "3")
+    (study / "results.json").write_text(
+        json.dumps({"single": {"scores": {"sst.accuracy": {"mean": 0.125}}}}))
+    text = "\n".join(pk.push(study / "runs" / "joint" / "3", "me/reviews", dry_run=True, language=["en"],
+                             license="mit", datasets=["stanfordnlp/sst2"]))
+    data = yaml.safe_load(text.split("---\n")[1])
+    assert (data["language"], data["license"], data["datasets"]) == (["en"], "mit", ["stanfordnlp/sst2"])
+    accuracy = pk.evaluate(run).scores["sst"]["accuracy"]
+    name = data["model-index"][0]["results"][0]["metrics"][0]["name"]
+    low, high = map(float, re.fullmatch(
+        r"accuracy \(24 rows, 95 % interval ([\d.]+) to ([\d.]+)\)", name).groups())
+    assert low < accuracy < high and high - low > 0.1
+    assert f"| sst | dev | 24 | accuracy | {accuracy:.4f} | {low:.4f} to {high:.4f} | 0.1250 |" in text
+    for door in ("polytask predict hf://me/reviews --task sst", "polytask serve hf://me/reviews", "curl -s",
+                 'AutoModel.from_pretrained("me/reviews")', 'SentenceTransformer("me/reviews")'):
+        assert door in text, door
+    alone = "\n".join(pk.push(run, "me/reviews", dry_run=True))
+    assert "trained alone" not in alone and "language" not in yaml.safe_load(alone.split("---\n")[1])
+
+
+@pytest.mark.parametrize(("checkpoint", "base"), [
+    ("minilm", "sentence-transformers/all-MiniLM-L6-v2"), ("hf://me/base@v1", "me/base"),
+    ("google/bert_uncased", "google/bert_uncased"), ("/some/folder", None), (None, None)])
+def test_a_base_model_is_a_name_of_the_hub_or_nothing(
+    run: Path, checkpoint: str | None, base: str | None
+) -> None:
+    origin = Provenance(checkpoint, "0" * 40, {"sst": "hf://stanfordnlp/sst2:train"})
+    card = hub_card("me/reviews", run / "model", read_tasks(run / "model"), origin, [])
+    data = yaml.safe_load(card.split("---\n")[1])
+    assert data.get("base_model") == base and data["datasets"] == ["stanfordnlp/sst2"]
+    assert (f"`{base}` at commit `{'0' * 40}`" in card) == (base is not None)
 
 
 def test_what_was_pushed_answers_as_before_by_its_address(hub: Hub, pushed: Repository, run: Path,

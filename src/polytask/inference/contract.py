@@ -112,10 +112,10 @@ class Predictor(ABC, Generic[OneTask]):
         parts = [each[task] for each in self._decided([spec], self._checked(spec, listed_texts(texts)))]
         if not parts:
             return Decision(np.empty(0, dtype=np.int64), np.empty(0))
-        given = [part.probabilities for part in parts if part.probabilities is not None]
+        shares = [part.probabilities for part in parts if part.probabilities is not None]
         return Decision(np.concatenate([part.labels for part in parts]),
                         np.concatenate([part.scores for part in parts]),
-                        np.concatenate(given) if given else None)
+                        np.concatenate(shares) if shares else None)
 
     def estimator(self, task: str) -> TaskEstimator:
         """Return a task under scikit-learn's names: `predict`, `predict_proba`, `classes_`."""

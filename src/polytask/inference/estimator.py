@@ -53,11 +53,11 @@ class TaskEstimator:
 
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         rows = _rows(X)
-        found = self.model.decided(self.task.name, rows).probabilities
-        if found is None and rows:
+        shares = self.model.decided(self.task.name, rows).probabilities
+        if shares is None and rows:
             raise ConfigError(f'task "{self.task.name}": its head gives a cosine, not probabilities; use '
                               "predict, or the score of Model.predict")
-        values = np.asarray([] if found is None else found, dtype=np.float64).reshape(
+        values = np.asarray([] if shares is None else shares, dtype=np.float64).reshape(
             len(rows), len(self.classes_))
         # In float32 a row sums to 1 within 1e-7 only, which scikit-learn's log_loss warns of.
         return values if self.task.labels.kind == "multi-label" else values / values.sum(1, keepdims=True)

@@ -49,10 +49,10 @@ class AsyncModel:
 
     async def predict_all(self, tasks: Sequence[str], texts: Iterable[Text]) -> dict[str, Answers]:
         """Return the predictions of several tasks: one pass of the encoder where they read alike."""
-        infos, given = [self._task(name) for name in tasks], listed_texts(texts)
+        infos, listed = [self._task(name) for name in tasks], listed_texts(texts)
         rows: list[tuple[str, ...]] = []
         for info in infos:
-            rows = text_rows(given, info.texts, f' for task "{info.name}"')
+            rows = text_rows(listed, info.texts, f' for task "{info.name}"')
         answers = await self._answers(rows, infos, embed=False)
         return {name: Answers([_prediction(each.tasks[name]) for each in answers], name,
                               self._columns[name], rows) for name in tasks}
@@ -60,9 +60,9 @@ class AsyncModel:
     async def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the vector of each text: (texts, width) float32."""
         rows = text_rows(listed_texts(texts), 1, "")
-        vectors = [each.vector for each in await self._answers(rows, [], embed=True)]
-        found = [each for each in vectors if each is not None]
-        return np.stack(found) if found else np.zeros((0, self.model.width), np.float32)
+        answers = await self._answers(rows, [], embed=True)
+        vectors = [answer.vector for answer in answers if answer.vector is not None]
+        return np.stack(vectors) if vectors else np.zeros((0, self.model.width), np.float32)
 
     def close(self) -> None:
         """Answer what waits and end the thread."""
