@@ -143,8 +143,8 @@ def _scores(scores: Sequence[MeasuredScore]) -> list[str]:
              + " trained alone |" * compared, "|---" * (6 + compared) + "|"]
     for score in main:
         single = "" if not compared else f" {'–' if score.single is None else f'{score.single:.4f}'} |"
-        lines.append(f"| {score.task} | {score.split} | {score.rows:,} | {score.metric} | {score.value:.4f} | "
-                     f"{_between(score.interval) or '–'} |{single}")
+        lines.append(f"| {score.task} | {score.split} | {score.rows:,} | {score.metric} | "
+                     f"{score.value:.4f} | {_between(score.interval) or '–'} |{single}")
     return [*lines, "", "Intervals are of resampled rows: they do not cover another training."]
 
 
