@@ -73,7 +73,8 @@ def check(
             print(line)
 
 
-@app.command(epilog="Example: `polytask train three.toml --out runs/first --set train.epochs=5`")
+@app.command(epilog="Examples: `polytask train three.toml --out runs/first --set train.epochs=5` · "
+             "`torchrun --standalone --nproc-per-node 4 -m polytask train three.toml --out runs/first`")
 def train(
     config: Annotated[Path, typer.Argument(help="A config (TOML).")],
     out: Annotated[Path, typer.Option(help="The run folder to create.")],
@@ -83,14 +84,11 @@ def train(
     trust: Trust = False,
 ) -> None:
     """Train the tasks of a config together and write a run folder."""
-    from polytask.commands.train import train as train_run
-    from polytask.config import Run
+    from polytask.commands.train import train_config
 
-    result = train_run(
-        Run.from_toml(config, assignments or ()), out, resume=resume, quiet=quiet, trust=trust,
-        again=f"polytask train {config} --out {out} --resume"
-        + "".join(f" --set '{assignment}'" for assignment in assignments or ()) + " --trust" * trust)
-    print(result)
+    result = train_config(config, out, assignments or (), resume, quiet, trust)
+    if result is not None:
+        print(result)
 
 
 @app.command(epilog="Example: `polytask evaluate runs/first --split test`")
@@ -344,10 +342,12 @@ def _status() -> str | int | None:
     except SystemExit as stop:
         return stop.code
     except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
+        if not stopped.silent:
+            print(stopped, file=sys.stderr)
         return 130
     except PolytaskError as error:
-        print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        if not error.silent:
+            print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if (package := missing_dependency(error)) is None:

@@ -37,6 +37,7 @@ class Known:
     data: Mapping[str, TaskData] | None = None
     encoder: Any = None
     model: MultiTask | None = None
+    processes: int = 1
 
 
 NOTHING = Known()
@@ -147,6 +148,7 @@ def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
     rows = {name: len(known.data[name].train) for name in tasks} if known.data else {}
     if mistake := phase.schedule.problem(tasks, rows, {**phase.batch_sizes(tasks), **named}):
         yield f"{at}: {mistake}"
+    yield from _processes(known, at, phase, tasks, rows)
     if mistake := phase.weighting.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
         yield f"{at}.weighting: {mistake}"
     if mistake := phase.optimizer.problem(tasks, known.encoder):
@@ -160,6 +162,21 @@ def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
     yield from _surgery(known, at, phase, tasks)
     if known.model is not None:
         yield from _network(known.model, at, phase, tasks)
+
+
+def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
+               rows: Mapping[str, int]) -> Iterator[str]:
+    """Yield batches that are too small for the processes that share them."""
+    sizes = {task: min(size, rows.get(task, size)) for task, size in phase.batch_sizes(tasks).items()}
+    task = min(sizes, key=lambda name: sizes[name])
+    size = sizes[task]
+    if size < known.processes:
+        yield (f'{at}.batch_size: {known.processes} processes cannot share the {size} rows that a batch of '
+               f'"{task}" has; start at most {size} processes, or raise the batch size')
+    elif size // phase.accumulate < known.processes:
+        yield (f'{at}.accumulate: {known.processes} processes cannot share the '
+               f'{size // phase.accumulate} rows of a part of a batch of "{task}"; lower it, as the '
+               "processes divide the batch already")
 
 
 def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:

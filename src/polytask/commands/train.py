@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from polytask.commands.report import report_quietly
 from polytask.config import Run
 from polytask.core.atomic_files import write_json
+from polytask.core.processes import Processes
 from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import trusting
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation
+from polytask.learn.torch_processes import joined
 from polytask.model.hub import is_commit
 from polytask.training.build import build
-from polytask.training.data_summary import data_summary, refuse_changed_data, refuse_changed_files
+from polytask.training.data_summary import contents, data_summary, refuse_changed_data, refuse_changed_files
 from polytask.training.session import Result, Session, stop_signals
 
 
@@ -27,24 +34,63 @@ def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
     is. `trust`: a run that it starts from (encoder.checkpoint) may bring in modules of someone's own.
     An encoder of the hub is recorded with its commit, and a resumed run starts from that commit.
     Raises `RunError` for a folder that is in use or of another config, and for data that have changed
-    since the run began; `Interrupted`, `Diverged`, and what reading data and checkpoints raises.
+    since the run began; `Interrupted`, `Diverged`, and what reading data and checkpoints raises. The
+    processes that torchrun starts train together, and raise `PeerLost` where one of them ends.
     """
+    with joined() as processes:
+        return _train(run, out, resume, quiet, again, trust, processes)
+
+
+def train_config(config: Path, out: Path, assignments: Sequence[str] = (), resume: bool = False,
+                 quiet: bool = False, trust: bool = False) -> Result | None:
+    """Train a config file in the folder `out`; only the process that writes returns a result."""
+    with joined() as processes:
+        command = f"{launcher(processes.world, os.environ)}polytask train {config} --out {out} --resume"
+        again = command + "".join(f" --set '{each}'" for each in assignments) + " --trust" * trust
+        result = _train(Run.from_toml(config, assignments), out, resume, quiet, again, trust, processes)
+        return result if processes.writes else None
+
+
+def launcher(world: int, environment: Mapping[str, str]) -> str:
+    """Return what stands before `polytask` on the command line of several processes."""
+    if world == 1:
+        return ""
+    if environment.get("LOCAL_WORLD_SIZE", str(world)) == str(world):
+        return f"torchrun --standalone --nproc-per-node {world} -m "
+    return "torchrun … -m "  # several machines: as it was started
+
+
+def _train(run: Run, out: str | Path, resume: bool, quiet: bool, again: str | None, trust: bool,
+           processes: Processes) -> Result:
+    writes = processes.writes
+    quiet = quiet or not writes
+    settings = tomllib.loads(run.to_toml())
+    processes.refuse_differences("the config", {"polytask": version("polytask"), **settings})
+    # A launcher that starts the processes again gives them the same command.
+    resume = processes.agreed(resume or (processes.restarted and RunFolder(out).config.is_file()))
     if resume:
         run = _at_recorded_commit(run, RunFolder(out))
-    RunFolder.admits(out, run.to_toml(), resume)
-    if resume:
-        refuse_changed_files(run, RunFolder(out))
-        if RunFolder(out).results.is_file():
-            return finished(RunFolder(out))
+    if writes:
+        RunFolder.admits(out, run.to_toml(), resume)
+        if resume:
+            refuse_changed_files(run, RunFolder(out))
+    if processes.agreed(resume and RunFolder(out).results.is_file()):
+        return finished(RunFolder(out), writes)
     with trusting(trust):
-        built = build(run, quiet=quiet)  # before the folder is made: a refused run leaves nothing behind
+        # Before the folder is made: a refused run leaves nothing behind.
+        built = build(run, quiet, processes)
     run = built.run
-    with RunFolder.claimed(out, run.to_toml(), resume) as folder, stop_signals() as stopped:
+    summary = data_summary(built)
+    processes.refuse_differences("the data", contents(summary))
+    with _claimed(out, run.to_toml(), resume, processes) as folder, stop_signals() as stopped:
         if resume:
             refuse_changed_data(built, folder)
-        write_json(folder.data, data_summary(built))
-        result = Session(run, built, folder, quiet, stopped, again).train()
-        report_quietly(folder.path)
+        processes.barrier()
+        if writes:
+            write_json(folder.data, summary)
+        result = Session(run, built, folder, quiet, stopped, again, processes).train()
+        if writes:
+            report_quietly(folder.path)
         return result
 
 
@@ -61,9 +107,20 @@ def _at_recorded_commit(run: Run, folder: RunFolder) -> Run:
     return replace(run, encoder=replace(run.encoder, revision=commit))
 
 
-def finished(folder: RunFolder) -> Result:
+@contextmanager
+def _claimed(out: str | Path, config: str, resume: bool, processes: Processes) -> Iterator[RunFolder]:
+    """Let one process hold the folder for writing, and all see it."""
+    with ExitStack() as held:
+        folder = RunFolder(out)
+        if processes.writes:
+            folder = held.enter_context(RunFolder.claimed(out, config, resume))
+        processes.refuse_unshared(folder.config)
+        yield folder
+
+
+def finished(folder: RunFolder, writes: bool = True) -> Result:
     """Return what a finished run ended with, and change nothing but a report that was never written."""
-    if not folder.report.is_file():
+    if writes and not folder.report.is_file():
         report_quietly(folder.path)
     results = json.loads(folder.results.read_text(encoding="utf-8"))
     dev = results["dev"]

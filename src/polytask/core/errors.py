@@ -12,7 +12,8 @@ PolytaskError                 anything that is the user's to mend; the command l
 ├── StorageError              the disk refused: full, read-only, gone
 └── TrainingStopped           training ended early
     ├── Interrupted           Ctrl-C or SIGTERM
-    └── Diverged              a loss, gradient or weight that is not finite
+    ├── Diverged              a loss, gradient or weight that is not finite
+    └── PeerLost              another process of the training ended, or is silent
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from difflib import get_close_matches
 
 class PolytaskError(Exception):
     """Anything that the user can mend. Its text is one sentence a mistake."""
+
+    silent = False
+    """Whether another process of the training tells the user."""
 
 
 class ConfigError(PolytaskError):
@@ -93,6 +97,10 @@ class Interrupted(TrainingStopped):
 
 class Diverged(TrainingStopped):
     """A loss, penalty, gradient or weight was not finite; the message says what of the run is saved."""
+
+
+class PeerLost(TrainingStopped):
+    """Another process of the training ended or does not answer; the message says what is saved."""
 
 
 # Other words for the same thing, former ones and other libraries'; asked before the spelling is.

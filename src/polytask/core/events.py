@@ -45,6 +45,22 @@ class EventLog:
             self._file.close()
 
 
+class UnwrittenLog(EventLog):
+    """The log of a process whose events another one writes."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, event: Mapping[str, Any]) -> None: ...
+
+    def position(self) -> int:
+        return 0
+
+    def cut(self, position: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def read_events(path: str | Path, last_bytes: int | None = None) -> Generator[Event, None, None]:
     """Yield the events of a file, none if it is not there.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,6 +88,24 @@ class TokenBatch:
         lower = self.lower and LowerStates(self.lower.depth, self.lower.states[span.tokens])
         return TokenBatch(self.ids[span.tokens], self.segments[span.tokens],
                           self.lengths[span.sequences], (moved,), lower)
+
+    def part(self, rows: Sequence[Sequence[int]]) -> tuple[TokenBatch, Tensor]:
+        """Return a batch of some rows of each span, and the places of its tokens in this one: (tokens,)."""
+        spans: list[Span] = []
+        sequences: list[int] = []
+        token = 0
+        for span, chosen in zip(self.spans, rows, strict=True):
+            per_row = (span.sequences.stop - span.sequences.start) // max(span.rows, 1)
+            first = span.sequences.start
+            own = [first + row * per_row + k for row in chosen for k in range(per_row)]
+            size = sum(self.lengths[place] for place in own)
+            spans.append(Span(span.task, len(chosen), slice(len(sequences), len(sequences) + len(own)),
+                              slice(token, token + size)))
+            sequences, token = [*sequences, *own], token + size
+        places = torch.cat([torch.arange(self.starts[k], self.starts[k + 1]) for k in sequences])
+        lower = self.lower and LowerStates(self.lower.depth, self.lower.states[places])
+        return (TokenBatch(self.ids[places], self.segments[places],
+                           tuple(self.lengths[k] for k in sequences), tuple(spans), lower), places)
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """Return the batch on a device."""

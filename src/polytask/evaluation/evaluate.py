@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, Threshold
@@ -85,10 +86,11 @@ def shown(value: Any) -> str:
 def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData],
              split: str, formula: str, rows: int | None = None,
              thresholds: Mapping[str, Threshold] | None = None,
-             progress: Progress | None = None) -> Evaluation:
+             progress: Progress | None = None, processes: Processes = ALONE) -> Evaluation:
     """Score a model on the labelled rows of a split; `rows` bounds their number.
 
-    `thresholds` are taken as given; absent, those that a head wants are fitted on training rows.
+    `thresholds` are taken as given; absent, those that a head wants are fitted on training rows. Several
+    processes share the rows, and each returns the whole evaluation.
     """
     scores: Scores = {}
     counts, fitted, decisions, notes = {}, dict(thresholds or {}), {}, []
@@ -97,12 +99,13 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         if part is None or part.targets is None:
             notes.append(f"{name} has no labelled {split} rows")
             continue
-        if name not in fitted and (fitted_threshold := threshold(model, task, data[name])) is not None:
+        if name not in fitted and (fitted_threshold := threshold(model, task, data[name],
+                                                                   processes)) is not None:
             fitted[name] = fitted_threshold
         if task.threshold == "tuned" and split == "dev":
             notes.append(f"{name}: its threshold was tuned on these rows, so their scores flatter it")
         chosen = np.arange(len(part))[:rows]
-        outputs = forward_rows(model, task, part, chosen, progress)
+        outputs = forward_rows(model, task, part, chosen, progress, processes)
         decision = outputs.decide(task, fitted.get(name))
         measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels,
                            decision.scores, decision.probabilities)
@@ -128,7 +131,8 @@ def true_labels(task: ResolvedTask, split: Split) -> Array:
     return np.asarray(task.labels.unscaled(split.targets.astype(np.float64)))
 
 
-def threshold(model: MultiTask, task: ResolvedTask, data: TaskData) -> Threshold | None:
+def threshold(model: MultiTask, task: ResolvedTask, data: TaskData,
+              processes: Processes = ALONE) -> Threshold | None:
     """Return a task's threshold: as its settings say, tuned on its dev rows, or fitted for its head.
 
     "tuned" is the best F1 on the dev rows, class by class; a head that wants one has it fitted on (at
@@ -139,15 +143,15 @@ def threshold(model: MultiTask, task: ResolvedTask, data: TaskData) -> Threshold
     if task.threshold == "tuned":
         dev = data.dev
         assert dev.targets is not None
-        scores = forward_rows(model, task, dev, np.arange(len(dev))).decide(task, None).scores
+        scores = forward_rows(model, task, dev, processes=processes).decide(task, None).scores
         if scores.ndim == 1:
             return fit_f1_threshold(scores, dev.targets)
         return [fit_f1_threshold(*pair) for pair in zip(scores.T, dev.targets.T, strict=True)]
-    return _fitted(model, task, data.train) if task.head.thresholded(task.labels) else None
+    return _fitted(model, task, data.train, processes) if task.head.thresholded(task.labels) else None
 
 
-def _fitted(model: MultiTask, task: ResolvedTask, train: Split) -> float:
+def _fitted(model: MultiTask, task: ResolvedTask, train: Split, processes: Processes) -> float:
     assert train.targets is not None
     rows = np.arange(len(train))[:THRESHOLD_ROWS]
-    outputs = forward_rows(model, task, train, rows)
+    outputs = forward_rows(model, task, train, rows, processes=processes)
     return fit_threshold(outputs.output.field("score").double().numpy(), train.targets[rows])

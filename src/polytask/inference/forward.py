@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polytask.core.prefetch import prefetch
+from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, Silent
 from polytask.data.batch import TokenBatch
 from polytask.data.collate import InputLayout, by_length, collate
@@ -40,29 +41,32 @@ class RowOutputs:
 
 
 def forward_rows(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers | None = None,
-            progress: Progress | None = None) -> RowOutputs:
+                 progress: Progress | None = None, processes: Processes = ALONE) -> RowOutputs:
     """Return the output of a task for rows of a split (absent: all of them)."""
-    return forward_tasks(model, [task], split, rows, progress)[task.name]
+    return forward_tasks(model, [task], split, rows, progress, processes)[task.name]
 
 
 def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
-                   rows: Integers | None = None, progress: Progress | None = None) -> dict[str, RowOutputs]:
+                  rows: Integers | None = None, progress: Progress | None = None,
+                  processes: Processes = ALONE) -> dict[str, RowOutputs]:
     """Return the outputs of several tasks for the same rows: one encoder pass where they read alike.
 
     Tasks read alike if their sentences are packed the same way and no adapter of a task's own is in
-    the encoder.
+    the encoder. Several processes share the batches, and each has the outputs of all rows.
     """
     rows = np.arange(len(split)) if rows is None else rows
     outputs: dict[str, RowOutputs] = {}
     for group in _read_alike(model, tasks):
         parts: dict[str, list[Output]] = {task.name: [] for task in group}
         order = []
-        for places, pooled in _pooled(model, group, split, rows, progress or Silent()):
+        for places, pooled in _pooled(model, group, split, rows, progress or Silent(), processes):
             with torch.inference_mode(), autocast_of(model):
                 for name, vectors in pooled.items():
                     parts[name].append(_on_cpu(model.from_pooled(name, vectors)))
             order.append(places)
-        outputs |= {name: RowOutputs(_joined(chunks)[_undo(order)]) for name, chunks in parts.items()}
+        back = _undo(_everywhere(order, processes))
+        outputs |= {name: RowOutputs(_gathered(_joined(chunks), processes)[back])
+                    for name, chunks in parts.items()}
     return {task.name: outputs[task.name] for task in tasks}
 
 
@@ -76,19 +80,24 @@ def _read_alike(model: MultiTask, tasks: Sequence[ResolvedTask]) -> list[list[Re
 
 
 def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
-                progress: Progress | None = None) -> Tensor:
+                progress: Progress | None = None, processes: Processes = ALONE) -> Tensor:
     """Return the pooled vectors of every row: (rows, sequences, width) float32 on the CPU."""
-    return encode_some(model, task, split, np.arange(len(split)), progress)
+    return encode_some(model, task, split, np.arange(len(split)), progress, processes)
 
 
 def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
-                progress: Progress | None = None) -> Tensor:
+                progress: Progress | None = None, processes: Processes = ALONE) -> Tensor:
     """Return the pooled vectors of some rows: (rows, sequences, width) float32 on the CPU."""
     # Filled in place, out of inference mode: training saves the vectors for its backward.
     made = torch.empty(len(rows), task.pairing.sequences, model.encoder.width)
-    for places, pooled in _pooled(model, [task], split, rows, progress or Silent()):
+    order = []
+    for places, pooled in _pooled(model, [task], split, rows, progress or Silent(), processes):
         vectors = pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1)
         made[torch.from_numpy(places)] = vectors
+        order.append(places)
+    own = torch.from_numpy(_flat(order))
+    for filled, computed in zip(processes.gather(own), processes.gather(made[own]), strict=True):
+        made[filled] = computed
     return made
 
 
@@ -113,38 +122,59 @@ def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
 
 
 def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows: Integers,
-            progress: Progress) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
+            progress: Progress, processes: Processes) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
     """Yield places in `rows` and each task's pooled vectors (rows·sequences, width), batch by batch.
 
-    The tasks read alike; the next batch is put together while the encoder works on the last one.
+    The tasks read alike; the next batch is put together while the encoder works on the last one. Of several
+    processes each yields its share of the batches.
     """
     first = tasks[0]
     layout = InputLayout.of(first.pairing, first.max_length)
     device = next(model.parameters()).device
     was = model.training
     model.eval()
-    progress.total(len(rows))
     lengths = split.lengths(layout).kept[rows].sum(axis=1)
 
     def batch_of(places: Integers) -> TokenBatch:
         batch = collate([split.select(first.name, layout, rows[places])], split.special_tokens)
         return batch if model.kept is None else model.kept.attach(batch, split, layout, rows[places])
 
-    places_by_batch = by_length(lengths, BATCH_TOKENS.get(device.type, 65536))
-    for places, batch in prefetch((places, batch_of(places)) for places in places_by_batch):
+    places_by_batch = list(by_length(lengths, BATCH_TOKENS.get(device.type, 65536)))
+    mine = processes.share(len(places_by_batch))
+    # Every process makes the same number of passes: one without a batch in the last round repeats the
+    # first batch, for the shapes of what it gives.
+    spare = -(-len(places_by_batch) // processes.world) - len(mine)
+    progress.total(sum(len(places_by_batch[number]) for number in mine))
+    batches = (places_by_batch[number] for number in [*mine, *[0] * spare])
+    for turn, (places, batch) in enumerate(prefetch((places, batch_of(places)) for places in batches)):
         batch = batch.to(device)
         with torch.inference_mode(), autocast_of(model):
             hidden = model.encoder(batch)
             pooled = {task.name: model.pooled(hidden, batch, replace(batch.spans[0], task=task.name))
                       for task in tasks}
+        if turn >= len(mine):
+            places, pooled = places[:0], {name: vectors[:0] for name, vectors in pooled.items()}
         yield places, pooled
         progress.advance(len(places))
     model.train(was)
 
 
+def _flat(order: Sequence[Integers]) -> Integers:
+    return np.concatenate(order) if order else np.empty(0, dtype=np.int64)
+
+
+def _everywhere(order: Sequence[Integers], processes: Processes) -> list[Integers]:
+    """Return the places whose outputs each process has, in the order of the processes."""
+    return [places.numpy() for places in processes.gather(torch.from_numpy(_flat(order)))]
+
+
+def _gathered(output: Output, processes: Processes) -> Output:
+    """Return the outputs of all processes, one after the other."""
+    return Output(**{name: torch.cat(processes.gather(value)) for name, value in output.filled().items()})
+
+
 def _undo(order: Sequence[Integers]) -> Tensor:
-    places = np.concatenate(order) if order else np.empty(0, dtype=np.int64)
-    return torch.from_numpy(np.argsort(places, kind="stable"))
+    return torch.from_numpy(np.argsort(_flat(order), kind="stable"))
 
 
 def _on_cpu(output: Output) -> Output:

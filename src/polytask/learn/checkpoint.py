@@ -93,7 +93,7 @@ def random_state() -> dict[str, Any]:
     """Return the state of every random number generator that training draws from."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()  # of the device that this process computes on
     return state
 
 
@@ -101,4 +101,4 @@ def set_random_state(state: dict[str, Any]) -> None:
     """Put back what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"])

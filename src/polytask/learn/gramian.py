@@ -45,6 +45,12 @@ Gradient = Tensor | RowGradient | None
 GradientList = list[Gradient]
 
 
+def values_of(tasks: Sequence[GradientList]) -> list[Tensor]:
+    """Return the tensors that hold the tasks' gradients, to be changed in place."""
+    return [gradient.values if isinstance(gradient, RowGradient) else gradient
+            for gradients in tasks for gradient in gradients if gradient is not None]
+
+
 def gramian(tasks: Sequence[GradientList]) -> Tensor:
     """Return the inner products of the tasks' gradients: (T, T) float64 on the CPU.
 

@@ -1,4 +1,4 @@
-"""Integers drawn for an update, and the batches that they make."""
+"""Rows drawn for an update, and the batches that they make."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from polytask.core.processes import Processes
 from polytask.data.batch import TokenBatch
 from polytask.data.labels import Labels
 from polytask.data.tables import Integers
@@ -17,7 +19,7 @@ from polytask.model.output import Output
 
 @dataclass(frozen=True)
 class TaskRows:
-    """Integers of one task for one update; `share` is their part of the rows that they were cut from."""
+    """Rows of one task for one update; `share` is their part of the rows that they were cut from."""
 
     task: str
     rows: Integers
@@ -26,11 +28,37 @@ class TaskRows:
 
 @dataclass(frozen=True)
 class Microbatch:
-    """Integers that go through the encoder together: their flat batch, and the target of each task."""
+    """Rows that go through the encoder together, of which this process computes its share.
+
+    A process that has no row of a draw computes the first one and counts it 0 times: so every process
+    does the same passes and has a gradient for the same parameters.
+    """
 
     step_rows: list[TaskRows]
-    batch: TokenBatch
+    """The draws, whole."""
     targets: list[Tensor]
+    """The target of each draw, whole."""
+    ids: Tensor
+    """The tokens of all rows."""
+    batch: TokenBatch
+    """The flat batch of this process's rows."""
+    mine: list[list[int]]
+    """The places of this process's rows in each draw."""
+    parts: list[float]
+    """The part of each draw that this process's rows are."""
+    tokens: Tensor | None = None
+    """The places of this process's tokens among `ids`; None: all."""
+
+    @classmethod
+    def shared(cls, step_rows: list[TaskRows], batch: TokenBatch, targets: list[Tensor],
+               processes: Processes, device: torch.device) -> Microbatch:
+        """Return this process's share of a batch."""
+        shares = [processes.share(len(each.rows)) for each in step_rows]
+        parts = [len(share) / len(each.rows) for share, each in zip(shares, step_rows, strict=True)]
+        mine = [list(share) or [0] for share in shares]
+        whole = all(part == 1.0 for part in parts)
+        own, tokens = (batch, None) if whole else batch.part(mine)
+        return cls(step_rows, targets, batch.ids, own.to(device), mine, parts, tokens)
 
 
 Chunk = list[Microbatch]

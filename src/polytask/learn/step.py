@@ -5,10 +5,17 @@ own gradient is asked for) each task has its own, which costs what the joint pas
 weighting acts on numbers: with losses l and weighted losses f(l), the gradient of task t is
 a_t g_t, where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not
 wait for the other tasks' losses.
+
+Where several processes share an update, each computes its share of the rows of every draw. The heads'
+outputs are gathered, so a loss is that of the whole draw, whatever function of its rows it is (a mean, a
+weighted mean, a sum over pairs). It is the same number everywhere; its gradient is that of the process's
+own rows, so gradients are summed over the processes: once an update, under surgery each task's before
+the Gramian.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -17,11 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polytask.data.batch import TokenBatch
+from polytask.core.processes import ALONE, Processes
+from polytask.data.tables import Integers
 from polytask.learn.checkpoint import random_state
 from polytask.learn.gradients import Gradients, operated, trained_by_several
-from polytask.learn.gramian import Gradient, RowGradient, cosines, gramian, recombine
+from polytask.learn.gramian import Gradient, RowGradient, cosines, gramian, recombine, values_of
 from polytask.learn.microbatch import Chunk, Microbatch, TaskRows, TrainingRows, chunks, count_by_task
+from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.context import RegularizerContext, repeat
 from polytask.learn.regularizers.contract import Attached
 from polytask.learn.surgery.contract import GradientRule
@@ -61,8 +70,12 @@ class Step:
         generator: torch.Generator | None = None,
         tasks: Sequence[str] | None = None,
         clip: float | None = None,
+        processes: Processes = ALONE,
+        randomness: Randomness | None = None,
     ) -> None:
         self.model, self.training_set, self.weighting = model, training_set, weighting
+        self.device = next(model.parameters()).device
+        self.processes, self.randomness = processes, randomness or Randomness(processes, 0, self.device)
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
         self.task_rates = task_rates or {}
@@ -73,7 +86,6 @@ class Step:
         self._shared_ids = {id(p) for p in self.shared}
         self.gradients = Gradients([model, weighting])
         self._operated = operated(surgery, model, self.shared)
-        self.device = next(model.parameters()).device
 
     def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
         """Compute the gradients of one update; `number` counts updates from 0."""
@@ -86,14 +98,14 @@ class Step:
         groups = {task: [rows for rows in step_rows if rows.task == task] for task in record.rows}
         work = {task: self._work(own) for task, own in (groups if apart else {"": step_rows}).items()}
         try:
-            self.gradients.narrow(microbatch.batch.ids for own in work.values()
+            self.gradients.narrow(microbatch.ids for own in work.values()
                                   for chunk in own for microbatch in chunk)
             if apart:
                 self._task_by_task(work, record, operate)
             else:
                 self._jointly(work[""], record)
             for each in self.step_penalties:  # once an update, and no task of the surgery
-                penalty = each.weight * each.module.penalty(self._context(None))
+                penalty = each.weight * each.module.penalty(RegularizerContext(model=self.model))
                 _backward(penalty)
                 record.penalties[each.name] = float(penalty.detach())
             record.norm = float(self.gradients.norm())
@@ -114,7 +126,7 @@ class Step:
         microbatches = []
         for group in filter(None, groups):
             batch, targets = self.training_set.batch([(part.task, part.rows) for part in group])
-            microbatches.append(Microbatch(group, batch.to(self.device), targets))
+            microbatches.append(Microbatch.shared(group, batch, targets, self.processes, self.device))
         return microbatches
 
     # ---- one pass for all tasks
@@ -129,6 +141,8 @@ class Step:
                        if task not in losses}
             weighted = self.weighting(scaled)
             _backward(_summed(weighted) / len(work))
+        self.processes.sum_([gradient for p in self.model.parameters() if p.requires_grad
+                             for gradient in self.gradients.of(p)])
         self._note(record)
 
     # ---- a pass for each task
@@ -146,6 +160,7 @@ class Step:
             private[task] = [gradient for p in own for gradient in self.gradients.of(p)]
             self._scale(task, tasks)
             gradients.append([self.gradients.take(p) for p in self.shared])
+        self.processes.sum_([*values_of(gradients), *itertools.chain.from_iterable(private.values())])
         self._note(record)
         factors = self._factors(record)
         weights = self._combine(tasks, gradients, factors, record, operate, private)
@@ -219,20 +234,20 @@ class Step:
         return losses
 
     def _forward(self, microbatch: Microbatch, record: StepRecord) -> list[tuple[str, Tensor]]:
-        group, batch = microbatch.step_rows, microbatch.batch
-        record.tokens += batch.num_tokens
+        group = microbatch.step_rows
+        record.tokens += len(microbatch.ids)
         with self.autocast():
-            outputs, embeddings, before = self._outputs(group, batch)
+            outputs, embeddings, before = self._outputs(microbatch)
         losses = []
-        for task_rows, output, target, span in zip(group, outputs, microbatch.targets, batch.spans,
-                                                   strict=True):
+        for number, (task_rows, output, whole, target) in enumerate(zip(
+                group, outputs, self._whole(outputs, group), microbatch.targets, strict=True)):
             task, target = task_rows.task, target.to(self.device)
-            loss = self.training_set.loss(task, output, target)
+            loss = self.training_set.loss(task, whole, target)
             for each in self.task_penalties:
                 if each.acts_on(task):
-                    context = self._context(task, batch.narrow(span) if len(group) > 1 else batch,
-                                            embeddings, output, target, before, task_rows.share)
-                    penalty = each.weight * each.module.penalty(context)
+                    context = self._context(microbatch, number, embeddings, output, target, before)
+                    own = each.weight * each.module.penalty(context)
+                    penalty = self.processes.total(own * microbatch.parts[number])
                     key = f"{each.name}/{task}"
                     value = task_rows.share * float(penalty.detach())
                     record.penalties[key] = record.penalties.get(key, 0.0) + value
@@ -240,10 +255,11 @@ class Step:
             losses.append((task, loss if task_rows.share == 1.0 else loss * task_rows.share))
         return losses
 
-    def _outputs(self, group: list[TaskRows],
-                 batch: TokenBatch) -> tuple[Sequence[Output], Tensor | None, Any]:
+    def _outputs(self, microbatch: Microbatch) -> tuple[Sequence[Output], Tensor | None, Any]:
+        group, batch = microbatch.step_rows, microbatch.batch
         if self.pooled is not None:
-            outputs = [self.model.from_pooled(rows.task, self._cached(rows)) for rows in group]
+            outputs = [self.model.from_pooled(draw.task, self._cached(draw.task, draw.rows[own]))
+                       for draw, own in zip(group, microbatch.mine, strict=True)]
             return outputs, None, None
         if not self._perturbs(group[0].task):
             return self.model(batch), None, None
@@ -251,24 +267,39 @@ class Step:
         embeddings = self.model.encoder.embed(batch)
         return self.model(batch, embeddings), embeddings, before
 
+    def _whole(self, outputs: Sequence[Output], group: Sequence[TaskRows]) -> list[Output]:
+        """Return the outputs of whole draws, of which this process has computed its rows."""
+        places = [(number, name, value) for number, output in enumerate(outputs)
+                  for name, value in output.filled().items()]
+        gathered = self.processes.whole([value for _, _, value in places],
+                                        [len(group[number].rows) for number, _, _ in places])
+        whole = [Output() for _ in outputs]
+        for (number, name, _), value in zip(places, gathered, strict=True):
+            whole[number] = whole[number].with_values(name, value)
+        return whole
+
     def _perturbs(self, task: str) -> bool:
         return any(penalty.perturbs and penalty.acts_on(task) for penalty in self.task_penalties)
 
-    def _cached(self, task_rows: TaskRows) -> Tensor:
+    def _cached(self, task: str, rows: Integers) -> Tensor:
         assert self.pooled is not None
-        vectors = self.pooled[task_rows.task]  # (rows, sequences, width)
-        return vectors[torch.from_numpy(task_rows.rows)].flatten(0, 1).to(self.device)
+        vectors = self.pooled[task]  # (rows, sequences, width)
+        return vectors[torch.from_numpy(rows)].flatten(0, 1).to(self.device)
 
-    def _context(self, task: str | None, batch: TokenBatch | None = None,
-                 embeddings: Tensor | None = None, output: Output | None = None,
-                 target: Tensor | None = None, before: Any = None,
-                 share: float = 1.0) -> RegularizerContext:
-        again = None if batch is None or before is None else repeat(
-            self.model, batch, before, self.autocast)
+    def _context(self, microbatch: Microbatch, number: int, embeddings: Tensor | None, output: Output,
+                 target: Tensor, before: Any) -> RegularizerContext:
+        """Return what a penalty sees: this process's rows of draw `number`."""
+        task_rows, batch = microbatch.step_rows[number], microbatch.batch
+        if len(microbatch.step_rows) > 1:
+            batch = batch.narrow(batch.spans[number])
+        part = microbatch.parts[number]
         return RegularizerContext(
-            task=task, labels=self.training_set.labels[task] if task else None, batch=batch,
-            embeddings=embeddings, output=output, target=target, forward=again, model=self.model,
-            share=share)
+            task=task_rows.task, labels=self.training_set.labels[task_rows.task], batch=batch,
+            embeddings=embeddings, output=output,
+            target=target if part == 1.0 else target[microbatch.mine[number]],
+            forward=None if before is None else repeat(self.model, batch, before, self.autocast),
+            normal=lambda like: self.randomness.normal(like, len(microbatch.ids), microbatch.tokens),
+            model=self.model, share=task_rows.share * (part or 1.0))
 
     # ---- small things
 

@@ -20,12 +20,13 @@ from torch import nn
 
 from polytask.core.errors import Diverged
 from polytask.core.events import Event
-from polytask.learn.checkpoint import random_state, set_random_state
+from polytask.core.processes import ALONE, Processes
 from polytask.learn.ema import EMA
 from polytask.learn.lr_schedule import lr_factor
 from polytask.learn.microbatch import TaskRows, TrainingRows
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.phase_plan import PhasePlan, phases_of
+from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.contract import Attached, attach
 from polytask.learn.step import Step, StepRecord
 from polytask.learn.train_settings import Train
@@ -68,14 +69,18 @@ class Trainer:
     """Trains a model on the training_set of several tasks.
 
     `evaluate(epoch)` scores the model as it stands; `keep(where)` saves it ("model", "best/<task>").
-    Both are handed in, so that learning knows neither metrics nor folders.
+    Both are handed in, so that learning knows neither metrics nor folders. `processes` share each update.
     """
 
     def __init__(self, model: MultiTask, training_set: TrainingRows, train: Train, seed: int,
                  evaluate: Callable[[], Score], keep: Callable[[str], None],
-                 pooled: Mapping[str, torch.Tensor] | None = None) -> None:
+                 pooled: Mapping[str, torch.Tensor] | None = None,
+                 processes: Processes = ALONE) -> None:
         self.model, self.training_set, self.seed = model, training_set, seed
         self.evaluate, self.keep, self.pooled = evaluate, keep, pooled
+        self.processes = processes
+        processes.broadcast_([weight.detach() for weight in model.state_dict().values()])
+        self.randomness = Randomness(processes, seed, next(model.parameters()).device)
         self.phases = phases_of(train, training_set.rows, seed)
         self.at = Position()
         self.saved_at = time.monotonic()
@@ -101,7 +106,8 @@ class Trainer:
             self.model, self.training_set, self.weighting, self.surgery, self.penalties,
             settings.accumulate, partial(training_autocast, device.type, settings.precision), self.pooled,
             self._task_rates(), self.surgery_random,
-            tasks=tasks, clip=settings.optimizer.clip,
+            tasks=tasks, clip=settings.optimizer.clip, processes=self.processes,
+            randomness=self.randomness,
         )
 
     def _optimizer(self, settings: Optimizer, weighting_lr: float | None,
@@ -241,7 +247,7 @@ class Trainer:
     def _save_due(self) -> bool:
         if self.settings.save_every:
             return self.at.step % self.settings.save_every == 0
-        return time.monotonic() - self.saved_at > SAVE_SECONDS
+        return self.processes.any(time.monotonic() - self.saved_at > SAVE_SECONDS)
 
     def _evaluation(self, due: bool) -> Iterator[Event]:
         if not due:
@@ -249,7 +255,8 @@ class Trainer:
         self._check_weights()
         self.model.eval()
         with self.ema.applied() if self.ema else nullcontext():
-            score = self.evaluate()
+            # What stops training must be one number everywhere, to its last digit.
+            score = Score(**self.processes.agreed(asdict(self.evaluate())))
             self.at.since_best += 1
             if self.at.best is None or score.overall > self.at.best:
                 self.at.best, self.at.since_best = score.overall, 0
@@ -273,7 +280,7 @@ class Trainer:
         self._check_weights()
         self.saved_at = time.monotonic()
         return {
-            "position": asdict(self.at), "random": random_state(),
+            "position": asdict(self.at), **self.randomness.state(),
             "surgery_random": self.surgery_random.get_state(),
             "model": dict(self.model.state_dict()), "optimizer": self.optimizer.state_dict(),
             "weighting": dict(self.weighting.state_dict()),
@@ -299,4 +306,4 @@ class Trainer:
         if self.ema and state["ema"] is not None:
             self.ema.restore(state["ema"])
         self.surgery_random.set_state(state["surgery_random"])
-        set_random_state(state["random"])
+        self.randomness.restore(state, self.at.total)

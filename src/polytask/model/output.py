@@ -33,7 +33,10 @@ class Output:
         """Return a copy with one field filled."""
         return replace(self, **{name: value})
 
+    def filled(self) -> dict[str, Tensor]:
+        """Return the fields that are there."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
     def __getitem__(self, rows: slice | Tensor) -> Output:
         """Return the output of some rows."""
-        return Output(**{f.name: None if (x := getattr(self, f.name)) is None else x[rows]
-                         for f in fields(self)})
+        return Output(**{name: value[rows] for name, value in self.filled().items()})

@@ -13,6 +13,7 @@ from polytask import sample
 from polytask.config import Run
 from polytask.core.errors import ConfigError
 from polytask.core.paths import expanded
+from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import progress
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
@@ -73,7 +74,7 @@ class Built:
 
 
 def device() -> torch.device:
-    """Return where to compute: the first CUDA device, or the CPU."""
+    """Return where to compute: the CUDA device of this process, or the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -129,16 +130,18 @@ def resolve_tasks(run: Run, data: Mapping[str, TaskData]) -> dict[str, ResolvedT
     return tasks
 
 
-def build(run: Run, quiet: bool = False) -> Built:
+def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     """Build a run's network with its seed.
 
+    Of several processes on a machine one reads the data first, and the others what it left in the cache.
     Raises `ConfigError` with all that is wrong with its settings, for these data and this encoder, and what
     reading data and checkpoints raises.
     """
-    validate(run)
-    start = starting_point(run)
-    data = read_data(run, start.tokenizer, quiet)
-    validate(run, Known(data, start.encoder))
+    validate(run, Known(processes=processes.world))
+    with processes.one_first():
+        start = starting_point(run)
+        data = read_data(run, start.tokenizer, quiet)
+    validate(run, Known(data, start.encoder, processes=processes.world))
     tasks = resolve_tasks(run, data)
     torch.manual_seed(run.seed)
     model = new_model(start.encoder, tasks, run.encoder.pooling or start.pooling)
@@ -149,7 +152,8 @@ def build(run: Run, quiet: bool = False) -> Built:
         notes += [f"{run.encoder.checkpoint}: {note}" for note in warm_start(model, tasks, start.known)]
     set_trainable(model, run.encoder.trainable)
     quiet_frozen_layers(model.encoder, kept_depth(run.encoder.keep_frozen, model))
-    validate(run, Known(data, model=model))  # its encoder carries the adapter now, and was judged before
+    # Not the encoder: it carries the adapter now, and was judged before.
+    validate(run, Known(data, model=model, processes=processes.world))
     model.to(device())
     training_set = TrainingSet(tasks, data)
     notes += [note for task_data in data.values() for note in task_data.notes if note not in notes]

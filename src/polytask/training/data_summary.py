@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ def data_summary(built: Built) -> dict[str, Any]:
                                  if data.labels.is_regression else None}
                          for split, part in data.splits.items()}
     return summary
+
+
+def contents(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same for all processes of a training: rows, and hashes of files."""
+    return {name: {split: {key: part[key] for key in ("rows", "content")} for split, part in splits.items()}
+            for name, splits in summary.items()}
 
 
 def refuse_changed_files(run: Run, folder: RunFolder) -> None:

@@ -13,6 +13,7 @@ import torch
 from polytask.config import Run
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.events import read_events
+from polytask.core.processes import ALONE, Processes
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
 from polytask.data.decisions import Threshold
@@ -30,13 +31,16 @@ from polytask.training.build import Built
 
 def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
            known: Evaluation | None = None,
-           baselines: Mapping[str, Sequence[Baseline]] | None = None) -> Evaluation:
+           baselines: Mapping[str, Sequence[Baseline]] | None = None,
+           processes: Processes = ALONE) -> Evaluation:
     """Score the best model on dev (and test), write predictions and `results.json`.
 
+    Several processes share the scoring, and one of them writes.
     `cost` (seconds, tokens, peak memory) is kept with the results. `known` is the dev evaluation of
     the best model where this process made it; a resumed run scores the saved model again. `baselines`
     are what simple answers score on dev; a note says which of them beat the model.
     """
+    processes.barrier()  # until the model is written
     untrained = untrained_notes(built, folder)
     results: dict[str, Any] = {"notes": [*built.training_notes(), *untrained]}
     best = load_model(folder.model)
@@ -47,21 +51,23 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
             continue
         if split not in found:
             found[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
-                                    thresholds=best.thresholds)
+                                    thresholds=best.thresholds, processes=processes)
         beaten = beaten_notes(built.tasks, found[split].scores, baselines or {}) if split == "dev" else []
         evaluation = found[split] = replace(found[split],
                                             notes=(*found[split].notes, *untrained, *beaten))
-        write_predictions(built, model, evaluation, best.thresholds, folder)
+        write_predictions(built, model, evaluation, best.thresholds, folder, processes)
         if not evaluation.scores:
             continue  # a test split without labels is predicted, not scored
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "positives": evaluation.positives, "notes": list(evaluation.notes)}
+    if not processes.writes:
+        return found["dev"]
     keep_quietly(built, model, folder)
     if baselines:
         results["baselines"] = {name: [asdict(each) for each in several]
                                 for name, several in baselines.items()}
-    results |= cost
+    results |= cost | {"processes": processes.world}
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)
@@ -79,7 +85,8 @@ def untrained_notes(built: Built, folder: RunFolder) -> list[str]:
 
 
 def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
-                      thresholds: Mapping[str, Threshold], folder: RunFolder) -> None:
+                      thresholds: Mapping[str, Threshold], folder: RunFolder,
+                      processes: Processes = ALONE) -> None:
     """Write predictions/<task>-<split>.csv: all rows of the split, whether they have a label or not."""
     for name, task in built.tasks.items():
         data, split = built.data[name], evaluation.split
@@ -88,7 +95,10 @@ def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
             continue
         whole = data.predicted.get(split, part)
         if decision is None or whole is not part:
-            decision = forward_rows(model, task, whole).decide(task, thresholds.get(name))
+            decision = forward_rows(model, task, whole, processes=processes).decide(
+                task, thresholds.get(name))
+        if not processes.writes:
+            continue
         true = _true_cells(task, part, whole)
         rows = records(task, decision, whole.texts(), whole.ids or None, true)
         writer = RecordWriter("csv", task, true is not None)

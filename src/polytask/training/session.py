@@ -16,8 +16,9 @@ from typing import Any
 from torch import Tensor
 
 from polytask.config import Run
-from polytask.core.errors import Diverged, Interrupted
-from polytask.core.events import EventLog
+from polytask.core.errors import Diverged, Interrupted, PeerLost
+from polytask.core.events import EventLog, UnwrittenLog
+from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
 from polytask.data.cache import Cache
@@ -67,10 +68,11 @@ class Result:
 
 
 class Session:
-    """One process' part of a training."""
+    """One process's part of a training. Of several, each computes and one writes."""
 
     def __init__(self, run: Run, built: Built, folder: RunFolder, quiet: bool,
-                 stopped: threading.Event, again: str | None) -> None:
+                 stopped: threading.Event, again: str | None, processes: Processes = ALONE) -> None:
+        self.processes = processes
         self.run, self.built, self.folder = run, built, folder
         self.quiet, self.stopped = quiet, stopped
         self.again = again or f"pk.train(run, {str(folder.path)!r}, resume=True)"
@@ -88,8 +90,8 @@ class Session:
         if kept is not None and not self.quiet:
             sys.stderr.write(f"note: {kept.note()}\n")
         trainer = Trainer(built.model, built.training_set, run.train, run.seed,
-                          self._evaluate, self._keep, pooled)
-        with closing(EventLog(self.folder.events)) as log:
+                          self._evaluate, self._keep, pooled, self.processes)
+        with closing(EventLog(self.folder.events) if self.processes.writes else UnwrittenLog()) as log:
             self._restore(trainer, log)
             with progress("training", quiet=self.quiet) as bar:
                 bar.skip(trainer.at.total)
@@ -98,12 +100,12 @@ class Session:
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
                 "peak_memory_mb": peak_memory()}
         baselines = self._baselines()
-        evaluation = finish(self.run, built, self.folder, cost, self.best, baselines)
+        evaluation = finish(self.run, built, self.folder, cost, self.best, baselines, self.processes)
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens, baselines)
 
     def _baselines(self) -> dict[str, list[Baseline]]:
         """Return what simple answers score on dev. Whatever goes wrong is said; the run is not lost."""
-        if self.run.data.baselines is False:
+        if self.run.data.baselines is False or not self.processes.writes:
             return {}
         built = self.built
         try:
@@ -119,7 +121,7 @@ class Session:
         if self.run.encoder.trainable != "frozen":
             return None
         return {name: encode_once(self.built.model, self.built.tasks[name],
-                                  self.built.data[name].train, bar)
+                                  self.built.data[name].train, bar, self.processes)
                 for name in self.built.tasks}
 
     def _kept(self, bar: Progress) -> KeptStates | None:
@@ -164,16 +166,20 @@ class Session:
                 losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
                 bar.total(trainer.num_steps)
                 bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
-                if self.stopped.is_set():
+                if self.processes.any(self.stopped.is_set()):  # all stop after the same update
                     self._save(trainer, log)
                     raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
                                       f"resume it with: {self.again}")
 
     @contextmanager
     def _saying_what_is_saved(self) -> Iterator[None]:
-        """Complete what a diverged training says by what is left of it."""
+        """Complete what a training that ends early says by what is left of it."""
         try:
             yield
+        except PeerLost as error:
+            what = (f"resume it from the last checkpoint with: {self.again}"
+                    if self.folder.checkpoint.is_dir() else "nothing was saved yet, start it again")
+            raise PeerLost(f"{error}; {what}") from None
         except Diverged as error:
             kept = (["its best model until then is "
                      f"{self.folder.model}"] if self.folder.model.is_dir() else [])
@@ -183,21 +189,26 @@ class Session:
             raise Diverged(f"{error}; {what}; other settings need another --out") from None
 
     def _save(self, trainer: Trainer, log: EventLog) -> None:
-        save_checkpoint(self.folder.checkpoint, trainer.state() | {"events": log.position()})
+        state = trainer.state()  # of all processes
+        if self.processes.writes:
+            save_checkpoint(self.folder.checkpoint, state | {"events": log.position()})
 
     def _evaluate(self) -> Score:
         built, formula = self.built, self.run.train.score
-        self.last = evaluation = evaluate(built.model, built.tasks, built.data, "dev", formula)
+        self.last = evaluation = evaluate(built.model, built.tasks, built.data, "dev", formula,
+                                          processes=self.processes)
         event: dict[str, Any] = {"dev": evaluation.scores, "overall": evaluation.overall,
                                  "summary": evaluation.summary()}
         if self.run.train.train_metrics:
             event["train"] = evaluate(built.model, built.tasks, built.data, "train", formula,
-                                      rows=TRAIN_ROWS).scores
+                                      rows=TRAIN_ROWS, processes=self.processes).scores
         return Score(evaluation.score, evaluation.main(), event)
 
     def _keep(self, where: str) -> None:
         if where == "model":
             self.best = self.last
+        if not self.processes.writes:
+            return
         thresholds = self.last.thresholds if self.last else {}
         save_model(self.built.model, self.built.tasks, self.built.tokenizer, self.folder.path / where,
                    thresholds, self.built.card(self.last))

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from polytask.data.batch import TokenBatch
@@ -31,7 +32,8 @@ class RegularizerContext:
 
     At step scope all but `model` are None. `embeddings` are the word embeddings of the clean pass
     (tokens, width) and `forward` repeats it; both are there for regularizers that perturb. `share` is
-    the part of the draw's rows that the context holds: below 1 where a step is cut by `accumulate`.
+    the part of the draw's rows that the context holds: below 1 where a step is cut by `accumulate` or
+    several processes share it. `normal` draws noise that does not depend on who computes which rows.
     """
 
     model: nn.Module
@@ -43,6 +45,8 @@ class RegularizerContext:
     target: Tensor | None = None
     forward: Forward | None = None
     share: float = 1.0
+    normal: Callable[[Tensor], Tensor] = torch.randn_like
+    """Standard normal noise of the shape of the given embeddings."""
 
 
 def repeat(

@@ -99,7 +99,7 @@ class SmartPenalty(Penalty):
 
     def penalty(self, context: RegularizerContext) -> Tensor:
         draw = _draw(context)
-        moved = draw.forward(draw.embeddings + self._noise(draw))
+        moved = draw.forward(draw.embeddings + self._noise(draw, context))
         penalty = self._reduced(divergence(moved, draw.output, draw.labels, self.settings.detach), context)
         if self.teacher is None:
             return penalty
@@ -110,10 +110,10 @@ class SmartPenalty(Penalty):
         # The step multiplies by the share: what was cut into chunks adds up to the whole draw's sum.
         return values.mean() if self.settings.reduction == "mean" else values.sum() / context.share
 
-    def _noise(self, draw: _Draw) -> Tensor:
+    def _noise(self, draw: _Draw, context: RegularizerContext) -> Tensor:
         """Return noise (tokens, width) that moves the output much: gradient ascent on d."""
         clean, embeddings = _detached(draw.output), draw.embeddings.detach()
-        noise = torch.randn_like(embeddings) * self.settings.noise
+        noise = context.normal(embeddings) * self.settings.noise
         for _ in range(self.settings.steps):
             noise.requires_grad_()
             with torch.enable_grad():

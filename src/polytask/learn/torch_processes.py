@@ -1,0 +1,284 @@
+"""Several processes of one training, over `torch.distributed`: the only module that knows it.
+
+    torchrun --standalone --nproc-per-node 4 -m polytask train three.toml --out runs/first
+
+A launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; `joined` reads them. Gradients
+and outputs travel over nccl between GPUs and over gloo between CPUs, everything small over gloo.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from polytask.core.errors import PeerLost, PolytaskError, RunError
+from polytask.core.processes import ALONE, Processes
+from polytask.core.run_folder import first_difference
+
+T = TypeVar("T")
+# How long a process waits for one that is silent: others may be reading data. One that dies closes its
+# connections, which is seen at once.
+TIMEOUT = timedelta(minutes=30)
+# How long a shared file system may take to show a file to other machines.
+SHARED_SECONDS = 10.0
+# What gloo says of a connection to a process that is gone, or never was.
+_LOST = ("gloo", "Connection", "connection", "Broken pipe", "imed out", "Socket")
+
+
+class TorchProcesses(Processes):
+    """This process's place among those of `torch.distributed`'s default group."""
+
+    def __init__(self, store: Any = None) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
+        self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+        self.reduced_bytes = 0
+        """What `sum_` has reduced so far, for benchmarks."""
+        self._store = store
+        # What is small lies on the CPU, which nccl cannot reach.
+        self._control = (dist.new_group(backend="gloo", timeout=TIMEOUT) if torch.cuda.is_available()
+                         else None)
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = defaultdict(list)
+        for tensor in tensors:
+            alike[tensor.dtype, tensor.device].append(tensor)
+        for held in alike.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in held])
+            with _answered():
+                dist.all_reduce(flat)
+            self.reduced_bytes += flat.numel() * flat.element_size()
+            pieces = torch.split(flat, [tensor.numel() for tensor in held])
+            torch._foreach_copy_(held, [piece.view_as(tensor)
+                                        for piece, tensor in zip(pieces, held, strict=True)])
+
+    def total(self, value: Tensor) -> Tensor:
+        summed = value.detach().clone()
+        with _answered():
+            dist.all_reduce(summed)
+        return _Replaced.apply(value, summed)  # type: ignore[no-any-return, no-untyped-call]
+
+    def whole(self, tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
+        padded = [_padded(tensor.detach().float()[:len(self.share(count))], -(-count // self.world))
+                  for tensor, count in zip(tensors, rows, strict=True)]
+        flat = torch.cat([each.reshape(-1) for each in padded])
+        parts = [torch.empty_like(flat) for _ in range(self.world)]
+        with _answered():
+            dist.all_gather(parts, flat)
+        pieces = [torch.split(part, [each.numel() for each in padded]) for part in parts]
+        return [self._placed(tensor, count, [piece[number].view_as(padded[number]) for piece in pieces])
+                for number, (tensor, count) in enumerate(zip(tensors, rows, strict=True))]
+
+    def _placed(self, own: Tensor, rows: int, parts: Sequence[Tensor]) -> Tensor:
+        """Return the parts of all processes in the order of the rows, this process's with its graph."""
+        whole = parts[0].new_empty(rows, *own.shape[1:])
+        for rank, part in enumerate(parts):
+            into = whole[rank::self.world]
+            into.copy_(part[:len(into)])
+        mine = self.share(rows)
+        if not mine:
+            return whole + own.float().sum() * 0
+        return whole.index_copy(0, torch.tensor(list(mine), device=own.device), own.float())
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world)]
+        with _answered():
+            dist.all_gather(sizes, torch.tensor([len(tensor)]), group=self._control)
+        padded = _padded(tensor, max(int(size) for size in sizes))
+        parts = [torch.empty_like(padded) for _ in range(self.world)]
+        with _answered():
+            dist.all_gather(parts, padded, group=self._control if tensor.device.type == "cpu" else None)
+        return [part[:int(size)] for part, size in zip(parts, sizes, strict=True)]
+
+    def broadcast_(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            with _answered():
+                dist.broadcast(tensor, 0, group=self._control if tensor.device.type == "cpu" else None)
+
+    def any(self, flag: bool) -> bool:
+        held = torch.tensor([int(flag)])
+        with _answered():
+            dist.all_reduce(held, dist.ReduceOp.MAX, group=self._control)
+        return bool(held)
+
+    def agreed(self, value: T) -> T:
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        size = torch.tensor([len(text)])
+        self.broadcast_([size])
+        held = text if self.writes else torch.empty(int(size), dtype=torch.uint8)
+        self.broadcast_([held])
+        agreed: T = json.loads(held.numpy().tobytes())
+        return agreed
+
+    def refuse_differences(self, what: str, table: dict[str, Any]) -> None:
+        own = json.loads(json.dumps(table))
+        if difference := first_difference(self.agreed(own), own):
+            key, theirs, ours = difference
+            raise RunError(f"process {self.rank} on {socket.gethostname()} disagrees with process 0 about "
+                           f"{what}: {key} is {_shown(ours)}, and {_shown(theirs)} there; start every "
+                           "process with the same command, config and data files")
+
+    def refuse_unshared(self, file: Path) -> None:
+        written = self.agreed(_written(file))
+        deadline = time.monotonic() + SHARED_SECONDS
+        while _written(file) != written:
+            if time.monotonic() > deadline:
+                raise RunError(f"{file.parent}: process {self.rank} on {socket.gethostname()} does not see "
+                               "the folder that process 0 made; --out must be on a file system that all "
+                               "machines share")
+            time.sleep(0.1)
+
+    def barrier(self) -> None:
+        with _answered():
+            dist.barrier(group=self._control)
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        if self.local_rank:
+            self.barrier()
+        yield
+        if not self.local_rank:
+            self.barrier()
+
+    def claim_error(self) -> bool:
+        """Return whether it is this process that tells the user why all of them stop: the first to ask."""
+        if self._store is None:
+            return self.writes
+        with suppress(RuntimeError):
+            return int(self._store.add("why all stop", 1)) == 1
+        return True  # whoever kept the store is gone: better said twice than never
+
+
+@contextmanager
+def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
+    """Give this process's place among those that a launcher started; alone, `ALONE`.
+
+    Raises `RunError` for an environment that is not complete, an address that cannot be had and a GPU
+    that is not there. Of errors that end the training, one process's is told; the others' are `silent`.
+    """
+    if dist.is_initialized():  # by whoever called us
+        yield TorchProcesses()
+        return
+    place = _place(environment)
+    if place is None:
+        yield ALONE
+        return
+    store = _start(*place)
+    processes = TorchProcesses(store)
+    try:
+        yield processes
+    except PolytaskError as error:
+        error.silent = not processes.claim_error()
+        raise
+    dist.destroy_process_group()
+
+
+def _place(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Return rank, world and local rank, or None for one process."""
+    if environment.get("WORLD_SIZE", "1") == "1":
+        return None
+    world = _number(environment, "WORLD_SIZE")
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in environment:
+            raise RunError(f"WORLD_SIZE is {world} in the environment but {name} is not set; start several "
+                           f"processes with torchrun --standalone --nproc-per-node {world} -m polytask "
+                           "train …, or unset WORLD_SIZE for one")
+    rank = _number(environment, "RANK")
+    _number(environment, "MASTER_PORT")
+    if not 0 <= rank < world:
+        raise RunError(f"RANK: found {rank}, expected 0 to {world - 1}, as WORLD_SIZE is {world}")
+    return rank, world, _number(environment, "LOCAL_RANK") if "LOCAL_RANK" in environment else rank
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    try:
+        return int(environment[name])
+    except ValueError:
+        raise RunError(f'{name}: found "{environment[name]}" in the environment, expected a number; '
+                       "torchrun sets it") from None
+
+
+def _start(rank: int, world: int, local_rank: int) -> Any:
+    """Meet the other processes; return the store that they share."""
+    cuda = torch.cuda.is_available()
+    if cuda:
+        if local_rank >= (gpus := torch.cuda.device_count()):
+            raise RunError(f"LOCAL_RANK: process {local_rank} of this machine has no GPU of its own, there "
+                           f'are {gpus}; start {gpus}, or set CUDA_VISIBLE_DEVICES="" to train on the CPU')
+        torch.cuda.set_device(local_rank)
+    address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    try:
+        store, rank, world = next(rendezvous("env://", rank, world, timeout=TIMEOUT))
+        dist.init_process_group("nccl" if cuda else "gloo", store=PrefixStore("group", store),
+                                rank=rank, world_size=world, timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
+            port = os.environ["MASTER_PORT"]
+            raise RunError(f"MASTER_PORT: port {port} is taken on {socket.gethostname()}; give another, "
+                           "or torchrun --standalone, which finds a free one") from None
+        raise RunError(f"process {rank} of {world} could not meet the others at {address} ({said}); check "
+                       "MASTER_ADDR, MASTER_PORT and the firewalls between the machines") from None
+    return store
+
+
+class _Replaced(torch.autograd.Function):
+    """A value in the place of another, whose gradient it takes."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, value: Tensor) -> Tensor:
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def _written(file: Path) -> int:
+    """Return when a file was written, in nanoseconds; 0 where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _padded(tensor: Tensor, size: int) -> Tensor:
+    """Return a tensor with zeros behind its first dimension, up to `size`."""
+    missing = size - len(tensor)
+    if not missing:
+        return tensor.contiguous()
+    return torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn the failure of a collective into `PeerLost`; what is no failure of a connection passes."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        if not isinstance(error, dist.DistError) and not any(word in said for word in _LOST):
+            raise
+        why = "does not answer" if "imed out" in said else "has ended"
+        raise PeerLost(f"another process of this training {why}, so all stop") from None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
