@@ -47,8 +47,6 @@ class TorchProcesses(Processes):
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-        self.reduced_bytes = 0
-        """What `sum_` has reduced so far, for benchmarks."""
         self._store = store
         # What is small lies on the CPU, which nccl cannot reach.
         self._control = (dist.new_group(backend="gloo", timeout=TIMEOUT) if torch.cuda.is_available()
@@ -62,7 +60,6 @@ class TorchProcesses(Processes):
             flat = torch.cat([tensor.reshape(-1) for tensor in held])
             with _answered():
                 dist.all_reduce(flat)
-            self.reduced_bytes += flat.numel() * flat.element_size()
             pieces = torch.split(flat, [tensor.numel() for tensor in held])
             torch._foreach_copy_(held, [piece.view_as(tensor)
                                         for piece, tensor in zip(pieces, held, strict=True)])
