@@ -36,8 +36,11 @@ BELOW = {
     "studies": _CONFIG | {"evaluation"},
     "report": _CONFIG | {"evaluation", "studies"},
     "engines": {"core"},
+    "trackers": {"core"},
     "commands": {path.stem for path in SOURCE.iterdir()} - {"cli", "__main__"},
-    "cli": {"core", "config", "commands"},
+    "options": set(),
+    "output": set(),
+    "cli": {"core", "config", "commands", "options", "output"},
     "__main__": {"cli"},
 }
 # Where a third-party package may be imported at all; always inside a function.
@@ -52,6 +55,12 @@ CONFINED = {
     "sentence_transformers": ("export/sentence_transformers",),
     "transformers": ("model/transformers_encoder", "export/transformers",),
     "datasets": ("data/",),
+    "ray": ("engines/ray_cluster",),
+    "tensorboard": ("trackers/tensorboard",),
+    "mlflow": ("trackers/mlflow",),
+    "wandb": ("trackers/wandb",),
+    "trackio": ("trackers/wandb",),
+    "sqlalchemy": ("studies/shared_search",),
     "pandas": ("inference/answers",),
 }
 # Packages whose modules each have a test file of the same name, and what a test file covers instead.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +10,8 @@ from typing import Annotated
 import typer
 
 from polytask.core.errors import Interrupted, MissingPackage, PolytaskError, missing_dependency
+from polytask.options import Each, On, Quiet, Set, Trust
+from polytask.output import discard_output, output_refused, write_any_text
 
 app = typer.Typer(
     name="polytask",
@@ -22,13 +22,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Set = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; repeatable.")]
-Trust = Annotated[bool, typer.Option(
-    "--trust", help="Import the modules that the folder names for components of someone's own; without it "
-    "none of its code is run.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @app.command(epilog="Example: `polytask init data/reviews-train.csv data/reviews-dev.csv > my.toml`")
@@ -132,6 +125,8 @@ def predict(
     workers: Annotated[int | None, typer.Option(
         min=1, help="Predict in shards, by so many processes; after a kill the same command "
         "resumes.")] = None,
+    on: On = None,
+    resources: Each = None,
     shard_rows: Annotated[int | None, typer.Option(min=1, help="Rows of a shard; absent: 32,768.")] = None,
     strict: Annotated[bool, typer.Option(
         "--strict", help="In shards: stop at the first row that cannot be read, instead of listing it in "
@@ -143,11 +138,12 @@ def predict(
     from polytask.commands.predict import in_shards, predict_file
 
     columns = text.split(",") if text else None
-    if in_shards(files or [], out, input_format, workers is not None or strict or shard_rows is not None):
+    if in_shards(files or [], out, input_format, strict or any(
+            option is not None for option in (workers, on, resources, shard_rows))):
         from polytask.commands.predict_shards import SHARD_ROWS, predict_shards
 
-        predict_shards(run, task.split(","), files or [], out or "", format, workers or 1, quiet, columns,
-                       safe_csv, engine, trust, strict, shard_rows or SHARD_ROWS)
+        predict_shards(run, task.split(","), files or [], out or "", format, workers, quiet, columns,
+                       safe_csv, engine, trust, strict, shard_rows or SHARD_ROWS, None, on, resources)
         return
     predict_file(run, task.split(","), Path(files[0]) if files else None, out, format, quiet, columns,
                  input_format, safe_csv, engine, trust)
@@ -212,13 +208,31 @@ def report(
     print(write_report(runs, out, plots))
 
 
+@app.command(epilog="Example: `polytask log runs/first --to tensorboard`, then `tensorboard --logdir runs`")
+def log(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[str, typer.Option(help="tensorboard, mlflow, wandb (offline) or trackio.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the training ends.")] = False,
+    out: Annotated[Path | None, typer.Option(
+        help="The tracker's folder; absent: trackers/ in the run.")] = None,
+    project: Annotated[str, typer.Option(help="The tracker's project or experiment.")] = "polytask",
+) -> None:
+    """Send the events of a run to a tracker, each once however often it is called."""
+    from polytask.commands.log import log as log_run
+
+    print(log_run(run, to, out, follow, project))
+
+
 @app.command(epilog="Example: `polytask compare recipes/triple-threat/table-2.toml --scale pilot "
              "--out studies/pairs --set data.root=data`")
 def compare(
     study: Annotated[Path, typer.Argument(help="A study (TOML): a base config and rows of changes.")],
     out: Annotated[Path, typer.Option(help="The study's folder; finished runs in it are not repeated.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row; absent: the study's.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    workers: Annotated[int | None, typer.Option(
+        min=1, help="Runs at the same time; absent: 1, on a cluster what its nodes have room for.")] = None,
+    on: On = None,
+    resources: Each = None,
     rows: Annotated[str | None, typer.Option(help="Only these rows: A,B")] = None,
     scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
     baselines: Annotated[bool | None, typer.Option(
@@ -232,7 +246,7 @@ def compare(
     from polytask.commands.compare import compare
 
     result = compare(study, out, seeds, workers, None if rows is None else rows.split(","), scale,
-                     assignments or (), baselines, quiet, trust)
+                     assignments or (), baselines, quiet, trust, on=on, resources=resources)
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -249,7 +263,13 @@ def sweep_(
     sweep: Annotated[Path, typer.Argument(help="A sweep (TOML): a base config and what is searched.")],
     out: Annotated[Path, typer.Option(help="The sweep's folder; a sweep in it is resumed.")],
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; absent: the file's.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    storage: Annotated[str | None, typer.Option(
+        help="A database that other machines search with: sqlite:///FILE or postgresql://USER@HOST/NAME; "
+        "absent: a journal in the folder.")] = None,
+    workers: Annotated[int | None, typer.Option(
+        min=1, help="Runs at the same time; absent: 1, on a cluster what its nodes have room for.")] = None,
+    on: On = None,
+    resources: Each = None,
     scale: Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")] = "full",
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     assignments: Set = None,
@@ -259,7 +279,8 @@ def sweep_(
     """Search settings with Optuna: a grid or TPE over any dotted keys, for one metric or several."""
     from polytask.commands.sweep import sweep as run_sweep
 
-    result = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet, trust)
+    result = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet, trust,
+                       on=on, resources=resources, storage=storage)
     print(result)
     if result.failures:
         raise typer.Exit(1)
@@ -325,14 +346,14 @@ def serve(
 
 def main() -> None:
     """Run the command line; the user's mistakes are one line each and exit status 2."""
-    _write_any_text()
+    write_any_text()
     status = _status()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
     except OSError as error:
-        status = _output_refused(error)
+        status = output_refused(error)
     raise SystemExit(status)
 
 
@@ -358,31 +379,13 @@ def _status() -> str | int | None:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough
-        _discard_output()
+        discard_output()
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
             raise
-        return _output_refused(error)
+        return output_refused(error)
     return 0
-
-
-def _write_any_text() -> None:
-    """Write UTF-8 to files and pipes whatever the locale; a terminal shows what it can."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
-
-
-def _output_refused(error: OSError) -> int:
-    _discard_output()
-    print(f"polytask: standard output: could not be written ({error.strerror})", file=sys.stderr)
-    return 2
-
-
-def _discard_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter does not fail on it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
 from polytask.core.user_modules import trusting
+from polytask.engines.choice import engine_for
 from polytask.engines.contract import Engine
 from polytask.engines.job import Job
-from polytask.engines.local import LocalEngine
 from polytask.engines.queue import FixedQueue, run_jobs
 from polytask.engines.watch import watching
 from polytask.studies import comparison
@@ -50,10 +50,11 @@ class Compared:
         return terminal(self.comparison)
 
 
-def compare(study: str | Path, out: str | Path, seeds: int | None = None, workers: int = 1,
+def compare(study: str | Path, out: str | Path, seeds: int | None = None, workers: int | None = None,
             rows: Sequence[str] | None = None, scale: str = "full",
             assignments: Iterable[str] = (), baselines: bool | None = None,
-            quiet: bool = False, trust: bool = False, engine: Engine | None = None) -> Compared:
+            quiet: bool = False, trust: bool = False, engine: Engine | None = None, on: str | None = None,
+            resources: str | None = None) -> Compared:
     """Run what is not finished of a study, and compare what is.
 
     study: the TOML file. out: the study's folder; it gets `results.{md,csv,json}` and `report.html`.
@@ -61,7 +62,8 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     scale: "pilot" or "full". assignments: "dotted.key=value" changes to every row's config. baselines:
     whether to train each task alone, too; absent, as the study says. trust: a run that a row starts from
     (encoder.checkpoint) may bring in modules of someone's own. engine: where the runs are computed; absent,
-    `workers` processes of this machine.
+    by `workers` processes of this machine (default: 1), or `on` a cluster: "ray", "ray://head:10001", where
+    each run gets `resources`: "cpus=2,gpus=1" (default: cpus=1) and `workers` is by default what fits.
     Raises `ConfigError` for every mistake of the study and its rows before anything runs, `RunError` for
     another study's folder, and `Interrupted` with everything finished kept.
     """
@@ -78,9 +80,10 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
     claim_folder(out, "study", loaded.title, {row.name: digest(row.config) for row in wanted})
     command = _command(path, scale, assignments, rows, baselines, seeds) + " --trust" * trust
-    with trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch:
-        failures = run_jobs(FixedQueue(list(jobs.values())), engine or LocalEngine(workers),
-                            stopped.is_set, watch)
+    command += f" --on {on}" * bool(on) + f" --each {resources}" * bool(resources)
+    with (trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch,
+          engine_for(engine, workers, on, resources) as chosen_engine):
+        failures = run_jobs(FixedQueue(list(jobs.values())), chosen_engine, stopped.is_set, watch)
     if stopped.is_set():
         raise Interrupted("stopped; finished runs are kept; resume with: "
                           f"{command} --out {shlex.quote(str(out))}")

@@ -26,7 +26,9 @@ from polytask.data.formats import record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import content_key
 from polytask.data.shards import CutFile, cut_file, named_files
-from polytask.engines.shards import LocalShards, ShardEngine
+from polytask.engines.choice import shard_engine_for
+from polytask.engines.place import read_place
+from polytask.engines.shards import ShardEngine
 from polytask.inference.contract import CHUNK, AnswerableTask
 from polytask.inference.engine import load
 from polytask.inference.parts import check_part_format
@@ -53,21 +55,24 @@ class PredictedShards:
 
 
 def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | Path], out: str | Path,
-                   format: str = "csv", workers: int = 1, quiet: bool = False,
+                   format: str = "csv", workers: int | None = None, quiet: bool = False,
                    text: Sequence[str] | None = None, safe_csv: bool = False, engine: str = "torch",
                    trust: bool = False, strict: bool = False, rows: int = SHARD_ROWS,
-                   shard_engine: Callable[[Path], ShardEngine] | None = None) -> PredictedShards:
+                   shard_engine: Callable[[Path], ShardEngine] | None = None, on: str | None = None,
+                   resources: str | None = None) -> PredictedShards:
     """Answer tasks for every row of files of any size; write parts in the order of the input.
 
     tasks, text, safe_csv, engine: as of `predict_file`. files: paths, patterns, folders. out: a folder;
     it gets `<task>/part-00000.csv` and on, `refused.csv`, and `plan.json`, by which the same call after a
     kill computes what is missing. format: csv, jsonl or parquet. workers: processes, each with the model.
     strict: stop at the first record that is refused, instead of listing it. rows: of a shard.
-    shard_engine: makes what computes the shards of a folder; absent, processes of this machine.
+    shard_engine: makes what computes the shards of a folder; absent, processes of this machine, or actors
+    `on` a cluster, as of `compare`; model, data and `out` are then on storage that all its nodes see.
     Raises `DataError` for a file that is no table or lacks the columns, before anything is computed,
     `RunError` for a folder of other predictions, and `Interrupted` with finished shards kept.
     """
     check_part_format(format)
+    read_place(on, resources)
     if rows < 1:
         raise ConfigError(f"--shard-rows: found {rows}, expected 1 or more")
     paths = PredictionPaths(out)
@@ -76,7 +81,7 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
         plan, specs = _plan(model, run, tasks, files, text, format, safe_csv, engine, strict, rows, paths)
         model_names = [spec.name for spec in specs]
         del model  # the workers have their own
-        make = shard_engine or (lambda folder: LocalShards(folder, workers, trust, paths.worker_log))
+        make = shard_engine or (lambda folder: shard_engine_for(folder, workers, trust, on, resources))
         with storing(paths.path):
             paths.shards.mkdir(exist_ok=True)
         _tidy(paths, model_names)
@@ -109,7 +114,7 @@ def _held(paths: PredictionPaths) -> Iterator[None]:
                        "to a folder")
     own = {paths.lock, *leftovers(paths.path)}
     if paths.path.is_dir() and not paths.plan.is_file() and any(
-            each not in own for each in paths.path.iterdir()):
+            path not in own for path in paths.path.iterdir()):
         raise RunError(f"{paths.path}: is not empty, and no folder of predictions; give another --out")
     with storing(paths.path):
         paths.path.mkdir(parents=True, exist_ok=True)
@@ -128,26 +133,26 @@ def _plan(model: Any, run: str | Path, tasks: Sequence[str], files: Sequence[str
           text: Sequence[str] | None, format: str, safe_csv: bool, engine: str, strict: bool, rows: int,
           paths: PredictionPaths) -> tuple[ShardPlan, list[AnswerableTask]]:
     """Return the plan that the folder has, if it is of the same order, or a new one."""
-    found, cache = named_files(files), Cache()
+    inputs, cache = named_files(files), Cache()
     named: list[AnswerableTask] = [model.task(name) for name in tasks if name != ALL] or [
         *model.tasks.values()]
-    specs = answering(record_source(found[0], named[0].file_format), named, ALL in tasks, text)
+    specs = answering(record_source(inputs[0], named[0].file_format), named, ALL in tasks, text)
     address = str(run) if is_address(run) else str(Path(run).expanduser().absolute())
     order = PredictionOrder(address, _model_digest(Path(model.folder), cache), engine,
                   tuple(spec.name for spec in specs), None if text is None else tuple(text), format,
                   safe_csv, strict, rows,
-                  {str(path.absolute()): content_key(path, cache) for path in found})
+                  {str(path.absolute()): content_key(path, cache) for path in inputs})
     if paths.plan.is_file():
-        held = ShardPlan.read(paths)
-        if difference := first_difference(vars(held.order), vars(order)):
+        kept = ShardPlan.read(paths)
+        if difference := first_difference(vars(kept.order), vars(order)):
             key, was, now = difference
             raise RunError(f"{paths.path}: holds predictions of another call, {key} was {was!r} and is now "
                            f"{now!r}; give another --out")
-        return held, specs
-    plan = ShardPlan(order, tuple(_cut(found, specs, text, rows)))
+        return kept, specs
+    plan = ShardPlan(order, tuple(_cut(inputs, specs, text, rows)))
     if not plan.rows:
-        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        raise DataError(f"{found[0]}{others}: no record is left to be answered")
+        others = f" and {len(inputs) - 1} more" if len(inputs) > 1 else ""
+        raise DataError(f"{inputs[0]}{others}: no record is left to be answered")
     for note in PredictionColumns.beside(specs[0].text).notes():
         sys.stderr.write(f"note: {note}\n")
     plan.write(paths)

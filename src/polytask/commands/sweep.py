@@ -10,6 +10,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,13 +23,14 @@ from polytask.core.paths import SweepPaths
 from polytask.core.run_folder import RunFolder, claim_folder
 from polytask.core.toml import write_toml
 from polytask.core.user_modules import trusting
+from polytask.engines.choice import engine_for
 from polytask.engines.contract import Engine
 from polytask.engines.job import Job
-from polytask.engines.local import LocalEngine
 from polytask.engines.queue import Queue, run_jobs
 from polytask.engines.watch import watching
 from polytask.metrics import overall
 from polytask.studies import search, sweep_tables
+from polytask.studies.shared_search import SharedSearch, shown, storage_errors
 from polytask.studies.statistics import less_is_better
 from polytask.studies.study import SCALES
 from polytask.studies.sweep import OVERALL, Sweep, read_sweep
@@ -56,15 +58,17 @@ class Swept:
                                      self.about)
 
 
-def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers: int = 1,
+def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers: int | None = None,
           scale: str = "full", assignments: Iterable[str] = (), seed: int = 0,
-          quiet: bool = False, trust: bool = False, engine: Engine | None = None) -> Swept:
+          quiet: bool = False, trust: bool = False, engine: Engine | None = None, on: str | None = None,
+          resources: str | None = None, storage: str | None = None) -> Swept:
     """Search the parameters of a sweep file; resume what is in `out`.
 
     trials: how many in all; absent, the file's. workers: runs at the same time (with more than one, the
     order in which they end influences what a `tpe` search asks next). seed: of the search. trust: a run
-    that trials start from (encoder.checkpoint) may bring in modules of someone's own. engine: where the
-    runs are computed; absent, `workers` processes of this machine.
+    that trials start from (encoder.checkpoint) may bring in modules of someone's own. engine, on,
+    resources: where the runs are computed, as of `compare`. storage: a database (sqlite:///FILE,
+    postgresql://USER@HOST/NAME) in place of the folder's journal: others work on the same sweep.
     Raises `ConfigError` for every mistake of the file and of each value in it before anything runs,
     `RunError` for another sweep's folder, and `Interrupted` with everything finished kept.
     """
@@ -75,17 +79,22 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     search.available()
     _check(loaded, quiet)
     claim_folder(out, "sweep", loaded.title, {loaded.title: loaded.digest})
-    queue = TrialQueue(loaded, out, search.Search.open(loaded, SweepPaths(out).journal, seed))
-    with trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch:
-        run_jobs(queue, engine or LocalEngine(workers), stopped.is_set, watch)
+    queue = TrialQueue(loaded, out, SharedSearch.open_shared(loaded, storage, seed) if storage else
+                       search.Search.open(loaded, SweepPaths(out).journal, seed))
     command = shlex.join(["polytask", "sweep", str(path), "--scale", scale, "--seed", str(seed),
                           *(["--trials", str(trials)] if trials else []),
                           *(word for assignment in assignments for word in ("--set", assignment)),
-                          *(["--trust"] if trust else [])])
-    if stopped.is_set():
-        raise Interrupted("stopped; finished trials are kept; resume with: "
-                          f"{command} --out {shlex.quote(str(out))}")
-    return _write(queue, {"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
+                          *(["--trust"] if trust else []),
+                          *(["--storage", shown(storage)] if storage else []),
+                          *(["--on", on] if on else []), *(["--each", resources] if resources else [])])
+    with closing(queue.search), storage_errors(storage) if storage else nullcontext():
+        with (trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch,
+              engine_for(engine, workers, on, resources) as chosen_engine):
+            run_jobs(queue, chosen_engine, stopped.is_set, watch)
+        if stopped.is_set():
+            raise Interrupted("stopped; finished trials are kept; resume with: "
+                              f"{command} --out {shlex.quote(str(out))}")
+        return _write(queue, {"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
 
 
 def _check(sweep: Sweep, quiet: bool) -> None:
@@ -137,6 +146,10 @@ class TrialQueue(Queue):
     def total(self) -> int:
         return len(self._by_name) + max(0, self.sweep.trials - self.search.asked)
 
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.waiting) or self.search.others_at_work
+
     def next(self) -> Job | None:
         if self.waiting:
             return super().next()
@@ -145,7 +158,8 @@ class TrialQueue(Queue):
 
     def _job(self, number: int) -> Job:
         job = Job(f"trial {number}", self.sweep.config(self.search.drawn(number)),
-                  self.paths.trial(number), self.paths.trial_config(number))
+                  self.paths.trial(self.search.folder_number(number)),
+                  self.paths.trial_config(self.search.folder_number(number)))
         self._by_name[job.name] = number, job
         return job
 
@@ -158,6 +172,7 @@ class TrialQueue(Queue):
 
         A trial that has made its last update is not pruned: there is no time left to save.
         """
+        self.search.beat(self.number(job.name))
         if self.sweep.pruner == "none":
             return False
         number, events = self.number(job.name), job.last_events()
@@ -195,6 +210,10 @@ class TrialQueue(Queue):
         elif self.search.pruned(number):
             self.search.end_pruned(number)
             complaint = None
+        elif complaint is None:
+            self.search.release(number)
+        else:
+            self.search.fail(number)
         super().ended(job, complaint)
 
 

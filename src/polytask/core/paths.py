@@ -53,6 +53,10 @@ class RunPaths:
         """The part of the artifacts that is arrays."""
         return self.artifacts / "artifacts.npz"
 
+    def tracker(self, name: str) -> Path:
+        """Return where a tracker keeps the run's events."""
+        return inside(self.path / "trackers", name)
+
     def answers(self, task: str, split: str) -> Path:
         """Return the predictions of a task for a split."""
         return inside(self.predictions, f"{task}-{split}.csv")

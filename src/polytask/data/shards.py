@@ -85,18 +85,18 @@ def named_files(names: Iterable[str | Path]) -> list[Path]:
     for name in names:
         path = Path(name).expanduser()
         if path.is_dir():
-            found = sorted(each for each in path.rglob("*") if each.is_file() and _is_table(each, path))
+            matches = sorted(file for file in path.rglob("*") if file.is_file() and _is_table(file, path))
             remedy = f"has no table in it (a name that ends with {', '.join(SUFFIXES)}, or these and .gz)"
         elif not path.exists() and glob.has_magic(str(path)):
-            found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))
-                     if Path(each).is_file()]
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))
+                       if Path(match).is_file()]
             remedy = "no file has such a name"
         else:
             check_file(path)
-            found, remedy = [path], ""
-        if not found:
+            matches, remedy = [path], ""
+        if not matches:
             raise DataError(f"{name}: {remedy}")
-        files |= dict.fromkeys(found)
+        files |= dict.fromkeys(matches)
     return list(files)
 
 
@@ -126,16 +126,16 @@ def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFi
 
 def _shards(file: CutFile, answered: Callable[[ReadRecord], bool], rows: int) -> Iterator[Shard]:
     """Yield the shards: a new one begins with the record after the last row of the one before."""
-    begin, held, taken = (1, 0, 0), 0, 0
+    begin, records, taken = (1, 0, 0), 0, 0
     for place, record in _placed_records(file):
-        if taken == rows or not held:
-            if held:
-                yield Shard(*begin, held, taken)
-            begin, held, taken = place, 0, 0
-        held += 1
+        if taken == rows or not records:
+            if records:
+                yield Shard(*begin, records, taken)
+            begin, records, taken = place, 0, 0
+        records += 1
         taken += answered(record)
-    if held:
-        yield Shard(*begin, held, taken)
+    if records:
+        yield Shard(*begin, records, taken)
 
 
 def _placed_records(file: CutFile) -> Iterator[tuple[tuple[int, int, int], ReadRecord]]:
@@ -200,14 +200,14 @@ def shard_source(file: CutFile, shard: Shard) -> RecordSource:
 
 def _shard_records(file: CutFile, shard: Shard) -> Iterator[ReadRecord]:
     path, skipped = Path(file.path), 0
-    found: Iterable[ReadRecord]
+    records: Iterable[ReadRecord]
     if file.kind == "Parquet":
         skipped = shard.line - 1 - sum(row_groups(path)[:shard.group])
-        found = parquet_records(path, shard.group)
+        records = parquet_records(path, shard.group)
     elif file.kind == "JSON array":
         skipped = shard.line - 1
-        found = json_cells(file.columns, json_array(path, file.encoding))
+        records = json_cells(file.columns, json_array(path, file.encoding))
     else:
         lines = read_lines(path, file.encoding, LinePlace(shard.line, shard.byte))
-        found = _text_records(file, lines, shard.line)
-    return islice(found, skipped, skipped + shard.records)
+        records = _text_records(file, lines, shard.line)
+    return islice(records, skipped, skipped + shard.records)

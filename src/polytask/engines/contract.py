@@ -43,3 +43,6 @@ class Engine(ABC):
     @abstractmethod
     def start(self, job: Job) -> Execution:
         """Start the job, or resume what a killed one left."""
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what the engine holds beside its jobs."""

@@ -34,6 +34,11 @@ class Queue(ABC):
     def total(self) -> int:
         """How many jobs there will be in all."""
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether jobs may still come, or come back, although none runs here."""
+        return bool(self.waiting)
+
     def next(self) -> Job | None:
         """Return the next job, None if there is none now."""
         job = next((job for job in self.waiting if not job.in_use), None)
@@ -81,7 +86,7 @@ def run_jobs(queue: Queue, engine: Engine, stopped: Callable[[], bool], watch: W
             else:
                 running.append(engine.start(job))
         watch.show(queue, running)
-        if not running and (stopped() or not queue.waiting):
+        if not running and (stopped() or not queue.unfinished):
             return queue.failures
         time.sleep(POLL_SECONDS)
         for execution in [*running]:

@@ -142,26 +142,26 @@ class LocalShards(ShardEngine):
         idle.give(number)
 
     def reports(self, seconds: float) -> list[Report]:
-        made: list[Report] = []
+        reports: list[Report] = []
         while True:
             try:
-                worker, message = self._heard.get(timeout=0 if made else seconds)
+                worker, message = self._heard.get(timeout=0 if reports else seconds)
             except queue.Empty:
-                return made
+                return reports
             number = worker.number
             if message is None:
                 worker.end()
-                self._processes = {index: each for index, each in self._processes.items()
-                                   if each is not worker}
+                self._processes = {index: process for index, process in self._processes.items()
+                                   if process is not worker}
                 if number is not None:
-                    made.append(Report(number, lost=worker.complaint()))
+                    reports.append(Report(number, lost=worker.complaint()))
             elif "error" in message:
                 raise worker_error(message["kind"], message["error"])
             elif number is not None and "rows" in message:
-                made.append(Report(number, rows=message["rows"]))
+                reports.append(Report(number, rows=message["rows"]))
             elif number is not None and "done" in message:
                 worker.number = None
-                made.append(Report(number, done=True))
+                reports.append(Report(number, done=True))
 
     def stop(self) -> None:
         for worker in self._processes.values():
@@ -173,7 +173,7 @@ class LocalShards(ShardEngine):
 
 def worker_error(kind: str, text: str) -> PolytaskError:
     """Return the error that a worker raised, as one of ours."""
-    found = getattr(errors, kind, None)
-    if isinstance(found, type) and issubclass(found, PolytaskError) and found is not errors.MissingExtra:
-        return found(text)
+    error = getattr(errors, kind, None)
+    if isinstance(error, type) and issubclass(error, PolytaskError) and error is not errors.MissingExtra:
+        return error(text)
     return PolytaskError(text)

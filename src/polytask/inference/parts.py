@@ -34,7 +34,7 @@ class Part(ABC):
     """A file of a task's predictions that is being written."""
 
     @abstractmethod
-    def write(self, found: Iterable[Record]) -> None:
+    def write(self, predicted: Iterable[Record]) -> None:
         """Write some records."""
 
     @abstractmethod
@@ -63,8 +63,8 @@ class TextPart(Part):
         self._writer = RecordWriter(format, task, safe=safe)
         self._file = path.open("w", encoding="utf-8", newline="")
 
-    def write(self, found: Iterable[Record]) -> None:
-        self._file.write(self._writer.text(found))
+    def write(self, predicted: Iterable[Record]) -> None:
+        self._file.write(self._writer.text(predicted))
 
     def close(self) -> None:
         with self._file:
@@ -91,8 +91,8 @@ class ParquetPart(Part):
             kinds[own.probabilities] = by_class
         return self._pyarrow.schema(list(kinds.items()))
 
-    def write(self, found: Iterable[Record]) -> None:
-        rows = iter(found)
+    def write(self, predicted: Iterable[Record]) -> None:
+        rows = iter(predicted)
         while chunk := list(islice(rows, _GROUP)):
             self._writer.write_table(self._pyarrow.Table.from_pylist(chunk, schema=self._writer.schema))
 

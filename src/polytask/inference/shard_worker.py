@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--trust", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops us
     parent = os.getppid()
 
@@ -127,7 +127,7 @@ def main() -> None:
         _say(rows=rows)
 
     try:
-        worker = ShardWorker(given.folder, given.index, given.trust)
+        worker = ShardWorker(options.folder, options.index, options.trust)
         _say(ready=True)
         for line in sys.stdin:
             _say(done=worker.compute(int(line), answered))

@@ -35,6 +35,15 @@ def available() -> None:
         raise MissingExtra("polytask sweep", "sweep") from None
 
 
+def pruner_of(sweep: Sweep) -> Any:
+    """Return Optuna's pruner of a sweep; what it is asked about is scored after so many updates."""
+    import optuna
+
+    return {"median": lambda: optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
+            "asha": optuna.pruners.SuccessiveHalvingPruner, "hyperband": optuna.pruners.HyperbandPruner,
+            "none": optuna.pruners.NopPruner}[sweep.pruner]()
+
+
 class Search:
     """A search in a journal file. Trials are numbered from 0."""
 
@@ -48,23 +57,46 @@ class Search:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        journal.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sampler = optuna.samplers.TPESampler(seed=seed)  # a grid's trials are given, not drawn
-            pruner = (optuna.pruners.MedianPruner(n_startup_trials=STARTUP) if sweep.pruner == "median"
-                      else optuna.pruners.NopPruner())
-            journal.parent.mkdir(parents=True, exist_ok=True)
-            study = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
-                directions=["minimize" if less_is_better(metric) else "maximize"
-                            for metric in sweep.metrics],
-                sampler=sampler, pruner=pruner, load_if_exists=True)
+            study = cls._study(sweep, JournalStorage(JournalFileBackend(str(journal))), "sweep", sampler)
         search = cls(sweep, study)
         # The seed depends on the trials so far: a killed search must not draw its first trials again.
         if sweep.sampler == "tpe" and search.asked:
             study.sampler = optuna.samplers.TPESampler(seed=seed + search.asked)
         return search
+
+    @staticmethod
+    def _study(sweep: Sweep, storage: Any, name: str, sampler: Any) -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.create_study(
+            storage=storage, study_name=name, sampler=sampler, pruner=pruner_of(sweep), load_if_exists=True,
+            directions=["minimize" if less_is_better(metric) else "maximize" for metric in sweep.metrics])
+
+    def beat(self, number: int) -> None:
+        """Let others know that a trial is at work."""
+
+    @property
+    def others_at_work(self) -> bool:
+        """Whether trials are at work elsewhere, which this process may have to try again."""
+        return False
+
+    def folder_number(self, number: int) -> int:
+        """Return whose folder a trial has: of one that is tried again, the first attempt's."""
+        return number
+
+    def release(self, number: int) -> None:
+        """Give back a trial that was stopped, for this search to resume or others to try."""
+
+    def close(self) -> None:
+        """Close the connections of a database."""
+
+    def fail(self, number: int) -> None:
+        """Record that a trial's training failed; it stays open for the next call."""
 
     @property
     def asked(self) -> int:

@@ -21,10 +21,10 @@ from polytask.metrics import METRICS
 from polytask.studies.study import COMMON_KEYS, Scale, changed, digest, key_problems, titled
 
 SAMPLERS = ("grid", "tpe")
-PRUNERS = ("median", "none")
+PRUNERS = ("median", "asha", "hyperband", "none")
 OVERALL = "overall"
 _KEYS = {**COMMON_KEYS, "sampler": (str, "grid or tpe"), "trials": (int, "a whole number"),
-         "metrics": (list, "a list"), "pruner": (str, "median or none"),
+         "metrics": (list, "a list"), "pruner": (str, "median, asha, hyperband or none"),
          "parameters": (dict, "a table"), "pilot_parameters": (dict, "a table")}
 _RANGE = {"low", "high", "log"}
 
@@ -119,7 +119,7 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     sampler, pruner = table.get("sampler", "tpe"), table.get("pruner", "median")
     for key, value, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
         if value not in known:
-            expected = f"{' or '.join(known)}{nearest(value, known)}"
+            expected = f"{', '.join(known[:-1])} or {known[-1]}{nearest(value, known)}"
             problems.append(f'{path}: {key}: found "{value}", expected {expected}')
     if sampler == "grid":
         problems += [f"{path}: parameters.{parameter.name}: is a range; a grid needs a list of values"

@@ -1,0 +1,57 @@
+"""`polytask log`: a run's events in TensorBoard, MLflow, W&B or trackio, and only where it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.run_folder import RunFolder
+from polytask.trackers.contract import Tracker
+from polytask.trackers.mlflow import MLflow
+from polytask.trackers.replay import replay
+from polytask.trackers.tensorboard import TensorBoard
+from polytask.trackers.wandb import WandB
+from polytask.training.session import stop_signals
+
+TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
+
+
+def log(run: str | Path, to: str, out: str | Path | None = None, follow: bool = False,
+        project: str = "polytask") -> str:
+    """Send what a run has logged to a tracker, each update once; return what was done.
+
+    to: tensorboard, mlflow, wandb or trackio. out: the tracker's folder; absent, `trackers/<to>` in the
+    run. follow: go on until the training ends, or Ctrl-C. project: what MLflow calls an experiment.
+    Raises `ConfigError` for another tracker, `MissingExtra` with the pip command, `RunError` for no run.
+    """
+    if to not in TRACKERS:
+        raise ConfigError(f'--to: found "{to}", expected {", ".join(TRACKERS[:-1])} or {TRACKERS[-1]}'
+                          f"{nearest(to, TRACKERS)}")
+    folder = RunFolder.open(run)
+    if not folder.events.is_file():
+        raise RunError(f"{folder.events}: is missing; the training has not begun")
+    place = folder.tracker(to) if out is None else Path(out)
+    tracker = _tracker(to, place, dict(_flat(folder.settings())), project, folder.path)
+    try:
+        with stop_signals() as stopped:
+            count = replay(folder.events, tracker, follow, stopped.is_set)
+    finally:
+        tracker.close()
+    return f"{count:,} points sent to {to}: {place}"
+
+
+def _tracker(to: str, place: Path, settings: dict[str, Any], project: str, run: Path) -> Tracker:
+    if to == "tensorboard":
+        return TensorBoard(place, settings)
+    if to == "mlflow":
+        return MLflow(place, settings, project, run)
+    return WandB(to, place, settings, project, run)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the settings by their dotted keys."""
+    return [pair for key, value in table.items()
+            for pair in (_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping)
+                         else [(f"{prefix}{key}", value)])]

@@ -1,0 +1,90 @@
+"""From `events.jsonl` to points, while it grows, and although a resumed training rewrites its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polytask.core.errors import RunError
+from polytask.trackers.contract import Point, Tracker, points_of
+
+# Points that are sent at a time; seconds between two looks at a log that is followed.
+_BATCH, _LOOK_SECONDS = 500, 1.0
+
+
+class EventReader:
+    """Reads a log from where it stopped; from the start again if what it had read is no longer there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position, self._last = 0, b""
+
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the events since the last call, or all of a log that a resumed training has cut."""
+        with self.path.open("rb") as file:
+            file.seek(self._position - len(self._last))
+            if file.read(len(self._last)) != self._last:
+                self._position, self._last = 0, b""
+            file.seek(self._position)
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return  # it is being written
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    raise RunError(f"{self.path}: line {number} after byte {self._position} is no "
+                                   "event; expected what polytask wrote") from None
+                self._position, self._last = self._position + len(line), line
+                yield event
+
+
+def replay(path: Path, tracker: Tracker, follow: bool, stopped: Callable[[], bool]) -> int:
+    """Send the points of a log that the tracker does not have; return how many.
+
+    follow: go on until the training ends, or `stopped` returns true. A resumed training repeats updates
+    with the same numbers, so a step that was sent is not sent again.
+    """
+    reader, sent, count, ended = EventReader(path), tracker.sent(), 0, False
+    clock = _Clock()
+    while True:
+        batch: list[Point] = []
+        for event in reader.events():
+            ended = event.get("event") == "end"
+            point = points_of(event, clock.at(event))
+            if point is None or point.step <= sent.get(point.kind, -1):
+                continue
+            sent[point.kind] = point.step
+            batch.append(point)
+            if len(batch) == _BATCH:
+                tracker.send(batch)
+                count, batch = count + len(batch), []
+        if batch:
+            tracker.send(batch)
+            count += len(batch)
+        if not follow or ended or stopped():
+            return count
+        time.sleep(_LOOK_SECONDS)
+
+
+class _Clock:
+    """When an event happened: the start of the training, and the seconds of its updates since."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def at(self, event: Mapping[str, Any]) -> float:
+        if event.get("event") == "start":
+            self.now = _seconds(event.get("time"))
+        elif event.get("event") == "step":
+            self.now += float(event.get("seconds") or 0.0)
+        return self.now
+
+
+def _seconds(text: Any) -> float:
+    try:
+        return time.mktime(time.strptime(str(text), "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0.0

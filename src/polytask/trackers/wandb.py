@@ -1,0 +1,59 @@
+"""Weights & Biases, and trackio, which has the same calls: locally unless the environment says else."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polytask.core.atomic_files import write_json
+from polytask.core.errors import MissingExtra
+from polytask.core.json_files import read_json
+from polytask.trackers.contract import Point, Tracker
+
+
+class WandB(Tracker):
+    """A run of W&B, offline unless WANDB_MODE says else; or of trackio, which is always local.
+
+    What was sent stands in a file beside, for neither can be asked: a kill between sending and writing it
+    sends some points twice, which W&B drops because their steps are past.
+    """
+
+    def __init__(self, module: str, folder: Path, settings: dict[str, Any], project: str, run: Path
+                 ) -> None:
+        try:
+            self._module = importlib.import_module(module)
+        except ImportError:
+            raise MissingExtra(f"--to {module}", module) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._state = folder / "sent.json"
+        options: dict[str, Any] = {"project": project, "name": run.name, "config": settings}
+        if module == "wandb":
+            os.environ.setdefault("WANDB_MODE", "offline")
+            os.environ.setdefault("WANDB_SILENT", "true")
+            options |= {"dir": str(folder), "id": _identity(run), "resume": "allow"}
+        else:
+            options |= {"resume": "allow"}
+        self._run = self._module.init(**options)
+
+    def sent(self) -> dict[str, int]:
+        return dict(read_json(self._state)) if self._state.is_file() else {}
+
+    def send(self, points: Sequence[Point]) -> None:
+        sent = self.sent()
+        for point in points:
+            self._module.log(dict(point.values), step=point.step)
+            sent[point.kind] = point.step
+        write_json(self._state, sent)
+
+    def close(self) -> None:
+        self._module.finish()
+
+
+def _identity(run: Path) -> str:
+    """Return an id that the same folder always has."""
+    import hashlib
+
+    return hashlib.blake2b(str(run.absolute()).encode(), digest_size=8).hexdigest()

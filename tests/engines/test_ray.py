@@ -1,0 +1,145 @@
+"""Ray: a study on two nodes, one of which is lost; what cannot work is said at once."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from polytask.commands.compare import compare
+from polytask.commands.predict import predict_file
+from polytask.commands.predict_shards import predict_shards
+from polytask.core.errors import ConfigError, MissingExtra, PolytaskError
+from polytask.core.paths import StudyPaths
+from polytask.engines.place import Place, read_place
+
+pytestmark = [pytest.mark.filterwarnings("ignore")]
+skipped = pytest.mark.skipif(not os.environ.get("POLYTASK_RAY") or importlib.util.find_spec("ray") is None,
+                             reason="POLYTASK_RAY is not set, or ray is not installed")
+
+
+def test_a_place_is_read_from_its_options() -> None:
+    assert read_place(None, None) is None
+    assert read_place("ray", None) == Place(None, {"cpus": 1.0})
+    place = read_place("ray://head:10001", "cpus=2, gpus=1,disk=0.5")
+    assert place == Place("ray://head:10001", {"cpus": 2.0, "gpus": 1.0, "disk": 0.5})
+    assert place.needs() == "cpus=2,gpus=1,disk=0.5"
+    for on, each, said in (("slurm", None, 'found "slurm", expected ray'), (None, "cpus=1", "--on ray"),
+                           ("ray", "cpus", 'found "cpus", expected a resource and how many'),
+                           ("ray", "cpus=-1", "such as cpus=2,gpus=1"), ("ray", "cpus=x", "cpus=x")):
+        with pytest.raises(ConfigError, match=said):
+            read_place(on, each)
+
+
+def test_without_ray_the_pip_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polytask.engines.ray_cluster import Cluster
+
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r'--on ray needs an extra: pip install "polytask\[ray\]"'):
+        Cluster(Place())
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head of one processor, and a node of one."""
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0",
+                   "RAY_worker_niceness": "0"}
+    import ray
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=small)
+    del small["include_dashboard"]
+    made.other = made.add_node(**small)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def study(small_table: dict[str, Any], tmp_path: Path) -> Path:
+    """Six rows of two seeds; without the extras of a run, for they take longer than its training."""
+    for task in small_table["tasks"].values():
+        task |= {"limit": 16, "dev_limit": 8}
+    small_table["tasks"] = {"sst": small_table["tasks"]["sst"]}
+    small_table["train"] = {"max_steps": 3, "batch_size": 4}
+    small_table["data"]["baselines"] = False
+    (tmp_path / "base.toml").write_text(tomli_w.dumps(small_table))
+    rows = "".join(f'[[rows]]\nname = "row {n}"\n[rows.set]\n"train.optimizer.lr" = {n}e-3\n'
+                   for n in range(1, 7))
+    (tmp_path / "study.toml").write_text(f'title = "Rates"\nbase = "base.toml"\nseeds = 2\n{rows}')
+    return tmp_path / "study.toml"
+
+
+def scores(out: Path) -> dict[str, Any]:
+    return {str(path.relative_to(out)): json.loads((path / "results.json").read_text())["dev"]["scores"]
+            for path in StudyPaths(out).all_runs()}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1200)
+@skipped
+def test_twelve_runs_finish_though_a_node_is_lost(cluster: Any, study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def remove_node() -> None:
+        while len(list(out.glob("runs/*/*/results.json"))) < 3:
+            time.sleep(0.1)
+        cluster.remove_node(cluster.other, allow_graceful=False)
+
+    removing = threading.Thread(target=remove_node, daemon=True)
+    removing.start()
+    result = compare(study, out, on="ray", quiet=True)
+    removing.join()
+    assert len(scores(out)) == 12 and not result.comparison.failed
+    assert not list(out.glob("configs/.shared-*"))
+    alone = tmp_path / "alone"
+    compare(study, alone, seeds=1, rows=["row 1", "row 4"], quiet=True)
+    assert all(scores(out)[run] == measured for run, measured in scores(alone).items())
+
+
+@pytest.mark.ray
+@skipped
+def test_runs_come_back_from_nodes_that_share_no_folder(cluster: Any, study: Path, tmp_path: Path) -> None:
+    from polytask.engines.ray_cluster import RayEngine
+
+    out = tmp_path / "out"
+    compare(study, out, seeds=1, rows=["row 1"], engine=RayEngine(Place(), shared=False), quiet=True)
+    (run,) = StudyPaths(out).all_runs()
+    assert (run / "model" / "tasks.json").is_file() and not (run / "checkpoints").exists()
+
+
+@pytest.mark.ray
+@skipped
+def test_shards_on_actors_equal_plain_prediction(cluster: Any, study: Path, tmp_path: Path) -> None:
+    compare(study, tmp_path / "out", seeds=1, rows=["row 1"], quiet=True)
+    (run,) = StudyPaths(tmp_path / "out").all_runs()
+    data = tmp_path / "rows.csv"
+    data.write_text("sentence\n" + "".join(f"text {n}\n" for n in range(300)))
+    predict_file(run, ["sst"], data, tmp_path / "plain.csv", "csv", quiet=True)
+    predict_shards(run, ["sst"], [data], tmp_path / "parts", rows=100, on="ray", quiet=True)
+    parts = [csv_rows for part in sorted(tmp_path.glob("parts/sst/*.csv"))
+             for csv_rows in csv.DictReader(part.read_text().splitlines())]
+    plain = list(csv.DictReader((tmp_path / "plain.csv").read_text().splitlines()))
+    assert [(row["id"], row["prediction"]) for row in parts] == [
+        (row["id"], row["prediction"]) for row in plain]
+
+
+@pytest.mark.ray
+@skipped
+def test_what_no_node_has_is_said_at_once(cluster: Any, study: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(PolytaskError, match=r"--each: no living node of the Ray cluster has cpus=64,gpus=1;"
+                                            r" the most that .* offer is cpus=1, gpus=0"):
+        compare(study, tmp_path / "out", on="ray", resources="cpus=64,gpus=1", quiet=True)
+    assert time.monotonic() - began < 30

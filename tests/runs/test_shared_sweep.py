@@ -1,0 +1,189 @@
+"""A sweep in a database: several processes, each trial once, those of a killed one again."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from polytask.commands.sweep import Swept, sweep
+from polytask.core.errors import ConfigError, PolytaskError
+from polytask.studies import shared_search
+from polytask.studies.shared_search import SharedSearch, shown
+from polytask.studies.sweep import read_sweep
+
+GRID = ('base = "base.toml"\nsampler = "grid"\npruner = "none"\n[parameters]\n'
+        '"train.optimizer.lr" = [1e-4, 1e-3, 1e-2]\n')
+FREE = ('base = "base.toml"\ntrials = 6\npruner = "{pruner}"\n[parameters]\n'
+        '"train.optimizer.lr" = {{ low = 1e-5, high = 1e-2, log = true }}\n')
+SERVER = shutil.which("pg_ctl") or next(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), None)
+
+
+@pytest.fixture
+def base(small_table: dict[str, Any], tmp_path: Path) -> Path:
+    small_table["tasks"] = {"sst": small_table["tasks"]["sst"]}
+    small_table["train"] = {"max_steps": 2, "batch_size": 4}
+    small_table["data"]["baselines"] = False
+    (tmp_path / "base.toml").write_text(tomli_w.dumps(small_table))
+    (tmp_path / "sweep.toml").write_text(GRID)
+    return tmp_path
+
+
+def opened(base: Path, storage: str) -> SharedSearch:
+    return SharedSearch.open_shared(read_sweep(base / "sweep.toml"), storage, 0)
+
+
+def test_two_searches_share_a_grid_and_retry_what_is_dead(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_search, "STALE_SECONDS", 1)
+    monkeypatch.setattr(shared_search, "BEAT_SECONDS", 1)
+    monkeypatch.setattr(shared_search, "_LOOK_SECONDS", 0.0)
+    storage = f"sqlite:///{base}/search.db"
+    here, there = opened(base, storage), opened(base, storage)
+    numbers = [here.ask(), there.ask(), here.ask()]
+    assert numbers == [0, 1, 2] and here.ask() is None
+    assert sorted(here.drawn(number)["train.optimizer.lr"] for number in (0, 1, 2)) == [0, 1, 2]
+    here.tell(0, [0.5], 1.0)
+    deadline = time.monotonic() + 20
+    while (again := here.ask()) is None:  # "there" beats no more
+        here.beat(2)
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert here.drawn(again) == here.drawn(1) and here.folder_number(again) == 1
+    assert here.others_at_work
+    here.tell(again, [0.6], 1.0)
+    there.tell(1, [0.1], 1.0)  # it was only slow; the second attempt counts
+    here.fail(2)
+    assert not here.others_at_work and here.asked == 3 and here.ask() is None
+    assert [(trial.number, trial.values) for trial in here.finished()] == [(0, (0.5,)), (again, (0.6,))]
+
+
+def test_a_stopped_trial_is_given_back(base: Path) -> None:
+    search = opened(base, f"sqlite:///{base}/search.db")
+    first = search.ask()
+    assert first is not None
+    search.release(first)
+    again = search.ask()
+    assert again not in (None, first) and search.folder_number(again or 0) == first
+    assert search.drawn(again or 0) == search.drawn(first) and search.asked == 1
+
+
+@pytest.mark.parametrize("pruner", ["asha", "hyperband"])
+def test_halving_prunes_the_worse_of_many(base: Path, pruner: str) -> None:
+    (base / "sweep.toml").write_text(FREE.format(pruner=pruner).replace("trials = 6", "trials = 40"))
+    search = opened(base, f"sqlite:///{base}/search.db")
+    pruned = []
+    for score in [0.9, 0.8, 0.7, 0.6] + [0.1, 0.9] * 12:
+        number = search.ask()
+        assert number is not None
+        for step in range(25, 101, 25):
+            search.report(number, step, score)
+            if search.prunes(number):
+                pruned.append(score)
+                search.end_pruned(number)
+                break
+        else:
+            search.tell(number, [score], 1.0)
+    assert pruned and max(pruned) < 0.9 and 0.1 in pruned
+
+
+def test_addresses_that_cannot_work(base: Path) -> None:
+    with pytest.raises(ConfigError, match=r'found "mysql://me@host/x", expected sqlite:///FILE or'):
+        opened(base, "mysql://me:secret@host/x")
+    with pytest.raises(PolytaskError, match=r"postgresql://me@127\.0\.0\.1:1/x does not answer") as error:
+        opened(base, "postgresql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(error.value)
+    assert shown("sqlite:///a.db") == "sqlite:///a.db"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Start a server of its own in a folder, on a free port; as another user if we are root."""
+    binaries = Path(str(SERVER)).resolve().parent
+    folder = Path(tempfile.mkdtemp(prefix="polytask-postgresql-"))
+    run: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
+    if os.getuid() == 0:
+        entry = pwd.getpwnam("nobody")
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        run |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = ["-D", folder / "db"]
+    subprocess.run([binaries / "initdb", *data, "-U", "me", "-A", "trust", "--no-sync"], **run)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    subprocess.run([binaries / "pg_ctl", *data, "-o", options, "-l", folder / "log", "-w", "start"], **run)
+    try:
+        yield f"postgresql://me@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([binaries / "pg_ctl", *data, "-m", "immediate", "stop"], **run)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(SERVER is None, reason="PostgreSQL is not installed")
+def test_processes_share_postgresql_and_one_is_killed(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that was at work in a killed process is tried again; two sweeps then share another grid."""
+    monkeypatch.setattr(shared_search, "STALE_SECONDS", 10)
+    monkeypatch.setattr(shared_search, "BEAT_SECONDS", 1)
+    path, long = base / "sweep.toml", "train.max_steps=100000"
+    with postgresql() as storage:
+        killed = subprocess.Popen([sys.executable, "-m", "polytask", "sweep", str(path), "--out",
+                                   str(base / "killed"), "--storage", storage, "-q", "--set", long],
+                                  start_new_session=True)
+        wait_for(lambda: bool(list(base.glob("killed/trials/*/events.jsonl"))) or killed.poll() is not None)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+        end_orphans(base / "killed")
+        search = SharedSearch.open_shared(read_sweep(path, assignments=[long]), storage, 0)
+        drawn: list[int] = []
+
+        def all_drawn() -> bool:
+            if (number := search.ask()) is not None:
+                drawn.append(search.drawn(number)["train.optimizer.lr"])
+                search.tell(number, [0.5], 1.0)
+            return len(drawn) == 3
+
+        wait_for(all_drawn)
+        search.close()
+        assert sorted(drawn) == [0, 1, 2]
+        results: list[Swept] = []
+        threads = [threading.Thread(target=lambda name=name: results.append(
+            sweep(path, base / name, storage=storage, quiet=True))) for name in ("a", "b")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [len(result.trials) for result in results] == [3, 3]
+    assert len(list(base.glob("[ab]/trials/*/results.json"))) == 3
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def end_orphans(out: Path) -> None:
+    """Kill the trainings that outlived the process that started them."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        words = entry.read_bytes().split(b"\0") if entry.exists() else []
+        if b"train" in words and any(word.startswith(os.fsencode(out)) for word in words):
+            os.kill(int(entry.parent.name), signal.SIGKILL)
