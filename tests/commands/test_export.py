@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 import polytask as pk
-from polytask.cli import app
+from polytask.cli import app, main
 from polytask.commands import export as command
-from polytask.core.errors import CheckpointError, ConfigError, RunError
+from polytask.core.errors import CheckpointError, ConfigError, MissingExtra, RunError
 from polytask.export import check, onnx_folder
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.pretrained import save_encoder
@@ -153,3 +156,64 @@ def test_wrong_options_are_refused_before_anything_is_read(tmp_path: Path, given
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="has no model"):
         pk.export(tmp_path)
+
+
+@pytest.mark.parametrize(("missing", "asked", "extra"), [
+    ("onnx", {"to": "onnx"}, "export"), ("onnxscript", {"to": "onnx"}, "export"),
+    ("sentence_transformers", {"to": "sentence-transformers"}, "sentence-transformers"),
+    ("onnxruntime", None, "export")])
+def test_an_extra_that_is_not_installed_is_named(
+    run: Path, report: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str,
+    asked: dict[str, Any] | None, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match=rf'pip install "polytask\[{extra}\]"'):
+        pk.load(run, engine="onnx") if asked is None else pk.export(run, out=tmp_path / "out", **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def without_a_part(folder: Path) -> str:
+    (folder / "model" / "heads" / "quora" / "model.safetensors").unlink()
+    return "heads/quora/model.safetensors"
+
+
+def of_another_schema(folder: Path) -> str:
+    path = folder / "model" / "tasks.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    return "tasks.json: found schema 99, expected 1"
+
+
+def with_a_foreign_graph(folder: Path) -> str:
+    import onnx
+
+    path = folder / "model" / "onnx" / "model.onnx"
+    proto = onnx.load(path)
+    del proto.metadata_props[:]
+    path.write_bytes(proto.SerializeToString())
+    return "model.onnx: is an ONNX graph of another program"
+
+
+def without_a_model(folder: Path) -> str:
+    shutil.rmtree(folder / "model")
+    return "has no model"
+
+
+@pytest.mark.parametrize(("damage", "engine"), [
+    (without_a_part, "torch"), (of_another_schema, "torch"), (with_a_foreign_graph, "onnx"),
+    (without_a_model, "torch")])
+def test_a_folder_that_cannot_be_opened_is_one_sentence_and_status_2(
+    run: Path, report: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], damage: Callable[[Path], str], engine: str
+) -> None:
+    folder, rows = tmp_path / "run", tmp_path / "rows.csv"
+    shutil.copytree(run, folder)
+    rows.write_text("sentence\nA gem.\n")
+    sentence = damage(folder)
+    for words in (["predict", str(folder), "--task", "sst", str(rows), "--engine", engine],
+                  ["serve", str(folder), "--port", "0", "--engine", engine]):
+        monkeypatch.setattr(sys, "argv", ["polytask", *words])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        lines = capsys.readouterr().err.splitlines()
+        assert stop.value.code == 2 and len(lines) == 1, lines
+        assert lines[0].startswith("polytask: ") and sentence in lines[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from exported_models import MANY, PAIRS, RAW, STARS, TEXTS, THREE, TWO, saved, task
 
 from polytask.core.errors import ConfigError
 from polytask.data.dataset import DatasetStore, Split
 from polytask.data.tokenization import Tokenizer
+from polytask.export import sentence_transformers, transformers
 from polytask.export.sentence_transformers import export_sentence_transformers
 from polytask.export.transformers import export_transformers
 from polytask.inference.predictor import Model
@@ -25,6 +28,7 @@ from polytask.model.heads.shared import Shared
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
+from polytask.model.pairings.twin import Twin
 from polytask.model.poolings.cls import Cls
 from polytask.model.poolings.max import Max
 from polytask.model.poolings.mean import Mean
@@ -43,6 +47,11 @@ TASKS = [
     task("mean", THREE, CrossEncoder(), Mean(), MLP(hidden=8, activation="leaky_relu")),
     task("max", RAW, CrossEncoder(), Max(), Shared(hidden=8)),
     task("deep", STARS, CrossEncoder(), Pooler(), MLP(hidden=8, activation="gelu")),
+    task("plain", THREE, CrossEncoder(), Mean(), Linear()),
+    task("most", TWO, CrossEncoder(), Max(), Linear()),
+    task("most-deep", STARS, CrossEncoder(), Max(), MLP(hidden=8)),
+    task("first-deep", MANY, CrossEncoder(), Cls(), MLP(hidden=8)),
+    task("twin", STARS, Twin(), Mean(), Cosine()),
     task("cosine", STARS, BiEncoder(), Mean(), Cosine()),
     task("features", THREE, BiEncoder(), Mean(), Linear()),
 ]
@@ -87,14 +96,15 @@ def test_transformers_answers_as_the_model(held: ModelFolder, tmp_path: Path, na
         assert "from a probability of 0.3000 on" in (out / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["first", "bare", "many", "mean", "max", "deep"])
+@pytest.mark.parametrize("name", ["first", "bare", "many", "mean", "max", "deep", "plain", "most",
+                                  "most-deep", "first-deep"])
 def test_a_cross_encoder_scores_as_the_model(held: ModelFolder, tmp_path: Path, name: str) -> None:
     splits = splits_of(held)
     report = export_sentence_transformers(held, tmp_path, BY_NAME[name], tmp_path / name, splits, 99)
     assert report[0].startswith(f"tasks.{name}: {len(PAIRS)} rows") and difference(report) < 5e-6
 
 
-@pytest.mark.parametrize("name", [None, "cosine"])
+@pytest.mark.parametrize("name", [None, "cosine", "twin"])
 def test_a_sentence_transformer_embeds_as_the_model(held: ModelFolder, tmp_path: Path,
                                                     name: str | None) -> None:
     chosen = BY_NAME[name] if name else None
@@ -121,6 +131,7 @@ def test_a_model_folder_opens_as_a_sentence_transformer(tmp_path: Path, tokenize
 @pytest.mark.parametrize(("name", "said"), [
     ("mean", 'no pooling "mean", only the first token; --to sentence-transformers --task mean, open to it'),
     ("deep", 'head "mlp" has two linear layers, BertForSequenceClassification one; --to sentence-tr'),
+    ("twin", 'pairing "twin" has two sequences a row'),
     ("features", 'pairing "bi_encoder" has two sequences a row')])
 def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
     held: ModelFolder, tmp_path: Path, name: str, said: str
@@ -157,4 +168,38 @@ def test_an_export_that_answers_otherwise_is_not_written(held: ModelFolder, tmp_
     mixed = replace(pooled, columns=other.columns)
     with pytest.raises(ConfigError, match=r"tasks\.pooled: transformers answers otherwise by"):
         export_transformers(held, BY_NAME["pooled"], tmp_path / "out", mixed, 9)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("to", "name"), [
+    ("transformers", "pooled"), ("sentence_transformers", "first"), ("sentence_transformers", None)])
+def test_an_export_with_a_wrong_weight_is_not_written(
+    held: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, name: str | None
+) -> None:
+    module = {"transformers": transformers, "sentence_transformers": sentence_transformers}[to]
+    if name is None:
+        own = module.save_any
+
+        def broken(encoder: Any, *rest: Any) -> None:
+            encoder = copy.deepcopy(encoder)
+            with torch.no_grad():
+                encoder.layer(1).down.weight[0] += 0.05
+            own(encoder, *rest)
+
+        monkeypatch.setattr(module, "save_any", broken)
+    else:
+        layers = module.dense_layers
+        monkeypatch.setattr(module, "dense_layers", lambda *given: [
+            replace(layer, weight=1.5 * layer.weight) for layer in layers(*given)])
+    source, splits = Path(held.tokenizer).parent, splits_of(held)
+
+    def export() -> None:
+        if to == "transformers":
+            export_transformers(held, BY_NAME["pooled"], tmp_path / "out", splits["pooled"], 9)
+        else:
+            chosen = BY_NAME[name] if name else None
+            export_sentence_transformers(held, source, chosen, tmp_path / "out", splits, 9)
+
+    with pytest.raises(ConfigError, match=r"answers otherwise by .*; nothing was written"):
+        export()
     assert not list(tmp_path.iterdir())
