@@ -13,6 +13,11 @@ import torch
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-seconds", type=float, default=20.0, help="How long tests/fuzz draws inputs.")
+    parser.addoption("--kills", type=int, default=24, help="How many processes tests/fuzz kills.")
+
+
 @pytest.fixture(autouse=True)
 def _settled(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)

@@ -96,3 +96,18 @@ def test_a_study_reads_the_same_log(tmp_path: Path) -> None:
         file.write(b"no event\n")
     assert job.progress() == "starting"  # the run's own process will tell of it
     log.close()
+
+
+def test_the_position_after_a_cut_is_that_of_the_cut_file(tmp_path: Path) -> None:
+    """Two kills in a row: what a checkpoint remembers right after a resume must not be the old end."""
+    log = EventLog(tmp_path / "events.jsonl")
+    log.write({"event": "step"})
+    kept = log.position()
+    log.write({"event": "end"})
+    log.close()
+    resumed = EventLog(tmp_path / "events.jsonl")
+    resumed.cut(kept)
+    assert resumed.position() == kept
+    resumed.write({"event": "end"})
+    resumed.close()
+    assert [event["event"] for event in read_events(tmp_path / "events.jsonl")] == ["step", "end"]

@@ -124,7 +124,7 @@ def test_a_study_claims_a_free_folder_or_its_own(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no sweep folder, and not empty"):
         claim_folder(out, "sweep", "title", {"a": "1"})
     (out / "study.json").write_text("[")
-    with pytest.raises(RunError, match="is not what polytask wrote"):
+    with pytest.raises(RunError, match=r"study\.json: cannot be read, it is not JSON"):
         claim_folder(out, "study", "title", {"a": "1"})
 
 

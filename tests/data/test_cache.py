@@ -55,3 +55,9 @@ def test_arrays_grow_and_are_checked(tmp_path: Path) -> None:
     (tmp_path / "w.npy").write_bytes((tmp_path / "w.npy").read_bytes()[:-1])
     with pytest.raises(ValueError):
         open_array(tmp_path / "w.npy", np.int64)
+
+
+def test_the_cache_is_its_owners_alone_whatever_is_kept_first(tmp_path: Path) -> None:
+    Cache(tmp_path / "one").remember("files/a.json", 1)
+    Cache(tmp_path / "two").entry("a/b", lambda folder: None, lambda folder: None)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("one", "two")] == [0o700, 0o700]

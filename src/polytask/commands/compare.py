@@ -15,6 +15,7 @@ import torch
 
 from polytask.commands.check import refusals
 from polytask.commands.report import report_quietly
+from polytask.commands.train import complete_all
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
@@ -79,6 +80,7 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
             for seed in [runs[row.name].seed + n]}
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
     claim_folder(out, "study", loaded.title, {row.name: digest(row.config) for row in wanted})
+    complete_all(job.folder for job in jobs.values())
     command = _command(path, scale, assignments, rows, baselines, seeds) + " --trust" * trust
     command += f" --on {on}" * bool(on) + f" --each {resources}" * bool(resources)
     with (trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch,

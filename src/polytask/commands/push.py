@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from polytask.commands.evaluate import run_settings
 from polytask.core.errors import ConfigError, RunError
-from polytask.core.json_files import read_json
+from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import ManyRunsPaths, RunPaths
+from polytask.core.results_file import read_results
 from polytask.core.user_modules import trusting
 from polytask.export.hub import push_files, uploads
 from polytask.export.hub_card import MeasuredScore, Provenance, hub_card
@@ -71,9 +71,9 @@ def _measured(run: RunPaths) -> list[MeasuredScore]:
     """Return what a run scored on dev and test, each task's main metric with its interval."""
     if not run.results.is_file():
         return []
-    results, single = _table(run.results), _single_task_scores(run)
+    results, single = read_results(run.results), _single_task_scores(run)
     finished, measured = RunResults(run.path), []
-    try:
+    with as_written(run.results):
         for split in ("dev", "test"):
             table = results.get(split, {"scores": {}})
             for task, values in table["scores"].items():
@@ -83,8 +83,6 @@ def _measured(run: RunPaths) -> list[MeasuredScore]:
                     alone = single.get(f"{task}.{metric}") if split == "dev" else None
                     measured.append(MeasuredScore(task, split, metric, value, table["rows"][task],
                                                   interval, alone))
-    except (KeyError, TypeError, AttributeError):
-        raise RunError(f"{run.results}: is not what polytask wrote") from None
     return measured
 
 
@@ -105,13 +103,7 @@ def _single_task_scores(run: RunPaths) -> dict[str, float]:
     study = ManyRunsPaths(place.parents[2])
     if not study.results.is_file():
         return {}
-    single = _table(study.results).get("single")
-    scores = single.get("scores", {}) if isinstance(single, dict) else {}
-    return {key: float(cell["mean"]) for key, cell in scores.items()}
-
-
-def _table(file: Path) -> dict[str, Any]:
-    table = read_json(file)
-    if not isinstance(table, dict):
-        raise RunError(f"{file}: is not what polytask wrote")
-    return table
+    with as_written(study.results):
+        single = read_json(study.results).get("single")
+        scores = single.get("scores", {}) if isinstance(single, dict) else {}
+        return {key: float(cell["mean"]) for key, cell in scores.items()}

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from polytask.core.atomic_files import write_file
+from polytask.core.atomic_files import tidy, write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
-from polytask.core.json_files import read_json
+from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import RunPaths, StudyPaths, is_study
 from polytask.report.multi_run import MOST, chosen_runs, compared, overlaid, study_figures, study_parts
 from polytask.report.page import page, run_page
@@ -20,6 +20,8 @@ from polytask.report.svg import Figure
 from polytask.studies.study import StudyRow
 from polytask.training.artifacts import load_artifacts
 
+_AGAIN = "; run polytask compare again, finished runs are not repeated"
+
 
 def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bool = True) -> Path:
     """Write the report of a run or a study, or one that lays the curves of several runs over each other.
@@ -29,28 +31,34 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
     run nor a study, `ConfigError` for several runs without `out`.
     """
     folders = [Path(path) for path in paths]
+    page_file = Path(out) if out else RunPaths(folders[0]).report
+    tidy(page_file.parent, [page_file.name])
     if len(folders) > 1:
         if out is None:
             raise ConfigError("--out: is missing; expected a file for the report of several runs")
-        return _compare_runs(folders, Path(out))
+        return _compare_runs(folders, page_file)
     (folder,) = folders
-    file = Path(out) if out else RunPaths(folder).report
     if is_study(folder):
-        return _study_report(folder, file, plots)
-    run = _read(folder)
-    write_file(file, run_page(run))
-    if plots:
-        _write_plots(run_figures(run), RunPaths(folder).plots)
-    return file
+        return _study_report(folder, page_file, plots)
+    with as_written(folder):
+        run = _read(folder)
+        write_file(page_file, run_page(run))
+        if plots:
+            _write_plots(run_figures(run), RunPaths(folder).plots)
+    return page_file
 
 
 def _compare_runs(folders: Sequence[Path], out: Path) -> Path:
-    runs = [_read(folder) for folder in folders]
+    runs = []
+    for folder in folders:
+        with as_written(folder):
+            runs.append(_read(folder))
     names = [run.name for run in runs]
     if len(set(names)) < len(names):  # runs of a study are named after their seeds
         names = [str(run.path) for run in runs]
-    parts = compared(dict(zip(names, runs, strict=True)))
-    write_file(out, page(", ".join(names), f"{len(runs)} runs", parts))
+    with as_written(", ".join(names)):
+        parts = compared(dict(zip(names, runs, strict=True)))
+        write_file(out, page(", ".join(names), f"{len(runs)} runs", parts))
     return out
 
 
@@ -81,7 +89,7 @@ def _study_report(folder: Path, file: Path, plots: bool) -> Path:
         write_file(file, _unfinished(study))
         return file
     results = _results(study.results)
-    try:
+    with as_written(study.results, remedy=_AGAIN):
         paths = {name: study.run(StudyRow(name, {}).slug, seed) for name, seed in chosen_runs(results)}
         runs = {name: read_run(path, predictions=False) for name, path in paths.items()
                 if RunPaths(path).config.is_file()}
@@ -89,27 +97,24 @@ def _study_report(folder: Path, file: Path, plots: bool) -> Path:
         write_file(file, page(str(results["title"]), about, study_parts(results, runs)))
         if plots:
             _write_plots(study_figures(results), study.plots)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{study.results}: is not as polytask wrote it ({type(error).__name__}: "
-                       f"{error}); run polytask compare again, finished runs are not repeated") from None
     return file
 
 
 def _results(path: Path) -> dict[str, Any]:
     results = read_json(path)
     if not isinstance(results, dict) or not {"about", "scores", "primary", "rows"} <= results.keys():
-        raise RunError(f"{path}: was written by another version of polytask; run polytask compare again, "
-                       "finished runs are not repeated")
+        raise RunError(f"{path}: was written by another version of polytask{_AGAIN}")
     return results
 
 
 def _unfinished(study: StudyPaths) -> str:
     mark = read_json(study.mark("study"))
-    runs = {f"{path.parent.name} {path.name}": read_run(path, predictions=False)
-            for path in study.all_runs()[:MOST]}
     unfinished = note("The study is not finished: it has no results yet; polytask compare resumes it.")
-    return page(str(mark.get("title", study.path.name)), "not finished",
-                [("results", "Results", unfinished), *overlaid(runs)])
+    with as_written(study.path):
+        runs = {f"{path.parent.name} {path.name}": read_run(path, predictions=False)
+                for path in study.all_runs()[:MOST]}
+        return page(str(mark.get("title", study.path.name)), "not finished",
+                    [("results", "Results", unfinished), *overlaid(runs)])
 
 
 def report_quietly(folder: Path) -> None:

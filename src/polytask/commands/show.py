@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import RunError
 from polytask.core.events import read_events
-from polytask.core.json_files import read_json
+from polytask.core.json_files import as_written
+from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import read_toml
 from polytask.data.label_cells import label_columns
@@ -21,20 +21,15 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
     if config:
         yield folder.config.read_text(encoding="utf-8").rstrip()
         return
-    try:
+    with as_written(folder.config):
         yield from _told(folder, read_toml(folder.config))
-    except (KeyError, TypeError, AttributeError):
-        raise RunError(f"{folder.config}: is not what polytask wrote") from None
     if not folder.results.is_file():
         yield f"not finished; resume it: polytask train CONFIG --out {path} --resume"
         return
-    results = read_json(folder.results)
-    try:
+    results = read_results(folder.results)
+    with as_written(folder.results):
         yield from _scores(results)
         yield f"finished {results['finished']}; the whole config: polytask show {path} --config"
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{folder.results}: is not what polytask wrote "
-                       f"({type(error).__name__}: {error})") from None
 
 
 def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:

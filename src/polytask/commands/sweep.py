@@ -6,7 +6,6 @@ runs stopped; a trial that failed stays open, and the next call tries it again.
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from polytask.commands.check import refusals
+from polytask.commands.train import complete_all
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
 from polytask.core.paths import SweepPaths
+from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder, claim_folder
 from polytask.core.toml import write_toml
 from polytask.core.user_modules import trusting
@@ -79,6 +80,7 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     search.available()
     _check(loaded, quiet)
     claim_folder(out, "sweep", loaded.title, {loaded.title: loaded.digest})
+    complete_all(SweepPaths(out).all_trials())
     queue = TrialQueue(loaded, out, SharedSearch.open_shared(loaded, storage, seed) if storage else
                        search.Search.open(loaded, SweepPaths(out).journal, seed))
     command = shlex.join(["polytask", "sweep", str(path), "--scale", scale, "--seed", str(seed),
@@ -205,7 +207,7 @@ class TrialQueue(Queue):
         if job.finished:
             if self.sweep.pruner != "none":
                 self._report(number, job.last_events())  # what the next trials are compared with
-            results = json.loads(RunFolder(job.folder).results.read_text(encoding="utf-8"))
+            results = read_results(RunFolder(job.folder).results)
             self.search.tell(number, self._values(results["dev"]["scores"]), job.seconds)
         elif self.search.pruned(number):
             self.search.end_pruned(number)

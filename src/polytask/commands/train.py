@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,7 +13,10 @@ from pathlib import Path
 from polytask.commands.report import report_quietly
 from polytask.config import Run
 from polytask.core.atomic_files import write_json
+from polytask.core.errors import RunError
+from polytask.core.json_files import as_written
 from polytask.core.processes import Processes
+from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import trusting
 from polytask.evaluation.baseline import Baseline
@@ -118,16 +120,33 @@ def _claimed(out: str | Path, config: str, resume: bool, processes: Processes) -
         yield folder
 
 
+def complete(folder: RunFolder) -> None:
+    """Do what a kill prevented right after a run had finished: remove leftovers, write the report."""
+    folder.mend()
+    if not folder.report.is_file():
+        report_quietly(folder.path)
+
+
+def complete_all(folders: Iterable[Path]) -> None:
+    """Complete those of a study's or sweep's runs that are finished; their checkpoints are removed."""
+    for folder in map(RunFolder, folders):
+        if folder.results.is_file() and not folder.busy:
+            complete(folder)
+            folder.remove_checkpoint()
+
+
 def finished(folder: RunFolder, writes: bool = True) -> Result:
     """Return what a finished run ended with, and change nothing but a report that was never written."""
-    if writes and not folder.report.is_file():
-        report_quietly(folder.path)
-    results = json.loads(folder.results.read_text(encoding="utf-8"))
-    dev = results["dev"]
+    results = read_results(folder.results)
+    if (dev := results.get("dev")) is None:
+        raise RunError(f"{folder.results}: has no scores on dev; expected those of a finished run")
     evaluation = Evaluation("dev", dev["scores"], dev["score"], dev["overall"], dev["rows"],
                             positives=dev.get("positives", {}),
                             notes=tuple(dev["notes"]))
-    baselines = {task: [Baseline(**each) for each in several]
-                 for task, several in results.get("baselines", {}).items()}
+    with as_written(folder.results):
+        baselines = {task: [Baseline(**each) for each in several]
+                     for task, several in results.get("baselines", {}).items()}
+    if writes:
+        complete(folder)
     return Result(folder.path, evaluation, float(results["seconds"]), int(results["tokens"]), baselines)
 

@@ -20,7 +20,14 @@ from typing import IO, Any, TypeVar
 
 from polytask.core.errors import RunError, StorageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 T = TypeVar("T")
+# After which a file aside is nobody's, where there are no locks to tell.
+ABANDONED_SECONDS = 24 * 3600
 # How long a reader waits for a writer that replaces a folder again and again while it is read.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.01
 _OLD = ".old"
@@ -81,16 +88,21 @@ def _put_in_place(aside: Path, path: Path) -> None:
 def write_asides(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     """Give a file to write for each path; all are renamed into place at the end, or removed.
 
-    Each has a name of its own, so that two programs may write one path at the same time.
+    Each has a name of its own, so that two programs may write one path at the same time. What a killed one
+    left of such a path is removed.
     """
     asides: dict[str, Path] = {}
+    held: list[int] = []
     with storing(Path(os.path.commonpath(list(paths.values())))):
         try:
             for name, path in paths.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
-                os.close(handle)
-                asides[name] = Path(aside)
+                tidy(path.parent, [path.name], abandoned=True)
+                handle, asides[name] = _held_aside(path)
+                if fcntl is None:  # a system that renames no open file
+                    os.close(handle)
+                else:  # locked until it stands in its place, so that none takes it for abandoned
+                    held.append(handle)
             yield asides
             for name, path in paths.items():
                 _put_in_place(asides[name], path)
@@ -98,6 +110,8 @@ def write_asides(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
             for written in asides.values():
                 with suppress(OSError):
                     written.unlink(missing_ok=True)
+            for handle in held:
+                os.close(handle)
 
 
 @contextmanager
@@ -160,13 +174,41 @@ def recover_all(folder: Path) -> None:
             recover(folder / path.name.removesuffix(_OLD).removeprefix("."))
 
 
-def tidy(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Remove what killed writers left aside in a folder; only those of the named files where given."""
+def _held_aside(path: Path) -> tuple[int, Path]:
+    """Open a file beside `path`, locked while it is open: a killed writer's is known by having no lock."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+        if fcntl is None:
+            return handle, Path(name)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):  # else another program was quicker than the lock, and removed it
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a file of `_held_aside` that no process is writing any more."""
+    with suppress(OSError):
+        if fcntl is None:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                remove(path)
+            return
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(path)  # while the lock is held, so that its writer cannot take it in between
+
+
+def tidy(folder: Path, names: Iterable[str] | None = None, abandoned: bool = False) -> None:
+    """Remove what killed writers left aside in a folder; only those of the named files where given.
+
+    abandoned: leave alone what a `write_asides` is writing at this moment.
+    """
     wanted = None if names is None else set(names)
     for path in leftovers(folder):
         match = _ASIDE.fullmatch(path.name)
         if match and (wanted is None or match["name"] in wanted):
-            remove(path)
+            (_remove_abandoned if abandoned else remove)(path)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -33,7 +33,8 @@ class EventLog:
         with storing(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
-        return self._file.tell()
+            # Not `tell`, which after `cut` is where the end has been until something is written again.
+            return os.fstat(self._file.fileno()).st_size
 
     def cut(self, position: int) -> None:
         """Forget everything after `position`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +30,27 @@ def read_json(path: Path, error: type[PolytaskError] = RunError, most: int = MOS
         raise error(f"{path}: cannot be read, it is not UTF-8 text") from None
     except (ValueError, RecursionError) as wrong:
         raise error(f"{path}: cannot be read, it is not JSON ({wrong})") from None
+
+
+# What using a value raises that has another shape than it was written with.
+MISSHAPEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
+@contextmanager
+def as_written(path: str | Path, error: type[PolytaskError] = RunError, remedy: str = "",
+               also: tuple[type[Exception], ...] = (), what: str = "is not as polytask wrote it"
+               ) -> Iterator[None]:
+    """Raise `error` where a file turns out to be of another shape than polytask writes.
+
+    For the places where what was read is used first. also: what else is raised there for that reason. what:
+    what is said of the file. The cause is chained, for the case that it is a mistake of polytask's.
+    """
+    try:
+        yield
+    except PolytaskError:
+        raise
+    except Exception as wrong:
+        if not isinstance(wrong, (*MISSHAPEN, *also)):
+            raise
+        said = " ".join(f"{type(wrong).__name__}: {wrong}".split())
+        raise error(f"{path}: {what} ({said[:200]}){remedy}") from wrong

@@ -6,6 +6,7 @@ read from a file (a task, a split, a part of a checkpoint) becomes part of a pat
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 from polytask.core.errors import PolytaskError, RunError
 
 LONGEST_NAME = 100
+LOCK = ".lock"
 CONFIG, REPORT, PLOTS, MODEL, TASKS = "config.toml", "report.html", "plots", "model", "tasks.json"
 
 
@@ -41,7 +43,7 @@ class RunPaths:
         self.report = self.path / REPORT
         self.plots = self.path / PLOTS
         self.artifacts = self.path / "artifacts"
-        self.lock = self.path / ".lock"
+        self.lock = self.path / LOCK
 
     @property
     def notes(self) -> Path:
@@ -121,6 +123,7 @@ class ManyRunsPaths:
         self.report = self.path / REPORT
         self.plots = self.path / PLOTS
         self.results = self.path / "results.json"
+        self.lock = self.path / LOCK
 
     def mark(self, noun: str) -> Path:
         """Return the file that makes a folder that of a "study" or a "sweep"."""
@@ -170,6 +173,10 @@ class SweepPaths(ManyRunsPaths):
     def every_best(self) -> list[Path]:
         return sorted(path for path in self.path.glob("best*.toml")
                       if re.fullmatch(r"best(-\d{4,})?\.toml", path.name))
+
+    def all_trials(self) -> list[Path]:
+        """Return the runs that have been begun."""
+        return sorted((self.path / "trials").glob("*"))
 
 
 class PredictionPaths:
@@ -245,10 +252,18 @@ def inside(folder: Path, name: str, error: type[PolytaskError] = RunError) -> Pa
 
 
 def refuse_special(path: Path, error: type[PolytaskError] = RunError) -> None:
-    """Raise `error` for a device, pipe or socket: reading one may never end. What is missing passes."""
+    """Raise `error` for a device, pipe or socket: reading one may never end. What is missing passes.
+
+    What can be no path is refused too: a name that is too long, a zero byte, links in a circle.
+    """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):
+    except (OSError, ValueError) as refused:
+        if isinstance(refused, ValueError) or refused.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            shown = str(path)
+            shown = shown if len(shown) <= 2 * LONGEST_NAME else f"{shown[:LONGEST_NAME]}…"
+            why = getattr(refused, "strerror", None) or str(refused)
+            raise error(f"{shown!r}: cannot be read ({why})") from None
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise error(f"{path}: is a device or a pipe, expected a file")

@@ -6,6 +6,7 @@ changes nothing.
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ class RunFolder(RunPaths):
     def open(cls, path: str | Path) -> RunFolder:
         """Return an existing run, for reading; raise `RunError` if `path` is none."""
         folder = cls(path)
+        refuse_special(folder.path)
         if not folder.path.is_dir():
             raise RunError(f"{path}: there is no such folder; expected a run")
         if not folder.config.is_file():
@@ -48,6 +50,7 @@ class RunFolder(RunPaths):
     def admits(cls, path: str | Path, config: str, resume: bool) -> None:
         """Raise what `claimed` would for a folder and its config, and make nothing."""
         folder = cls(path)
+        refuse_special(folder.path)
         if not folder.used:
             return
         if not resume:
@@ -100,8 +103,7 @@ class RunFolder(RunPaths):
 
         What a killed process left is mended first.
         """
-        for part in (self.lock, self.events, self.best, self.checkpoints, self.predictions, self.artifacts,
-                     self.plots):
+        for part in (self.lock, self.events, *self._kept[1:]):
             refuse_link(part)
         lock = FileLock(self.lock)
         with storing(self.path):
@@ -114,6 +116,16 @@ class RunFolder(RunPaths):
             yield
         finally:
             lock.release()
+
+    def mend(self) -> None:
+        """Remove what a kill left in the folder, where it left anything and nobody trains there."""
+        if any(leftovers(folder) for folder in self._kept) and not self.busy:
+            with self.locked():
+                pass
+
+    def remove_checkpoint(self) -> None:
+        """Remove a finished run's training state: three times the model's size, and nobody resumes it."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property
     def busy(self) -> bool:
@@ -128,10 +140,13 @@ class RunFolder(RunPaths):
         except OSError:
             return False
 
+    @property
+    def _kept(self) -> tuple[Path, ...]:
+        return (self.path, self.best, self.checkpoints, self.predictions, self.artifacts, self.plots)
+
     def _mend(self) -> None:
         with storing(self.path):
-            for folder in (self.path, self.best, self.checkpoints, self.predictions, self.artifacts,
-                           self.plots):
+            for folder in self._kept:
                 recover_all(folder)
                 tidy(folder)
 
@@ -158,9 +173,10 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
                            "or --set; give another --out")
         if held and not held.keys() & parts.keys():
             raise RunError(f"{out}: belongs to another {noun}; give another --out")
-    elif out.exists() and any(path not in leftovers(out) for path in out.iterdir()):
+    elif out.exists() and {*out.iterdir()} - {*leftovers(out), ManyRunsPaths(out).lock}:
         raise RunError(f"{out}: is no {noun} folder, and not empty; give another --out")
-    tidy(out, [mark.name])
+    for folder in (out, ManyRunsPaths(out).configs):
+        tidy(folder)
     write_json(mark, {"title": title, "parts": {**held, **parts}})
 
 

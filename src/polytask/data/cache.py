@@ -20,14 +20,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.atomic_files import leftovers, make_aside, remove, storing, write_file
+from polytask.core.atomic_files import ABANDONED_SECONDS, leftovers, make_aside, remove, storing, write_file
 from polytask.core.errors import StorageError
 from polytask.core.paths import cache_folder
 
 T = TypeVar("T")
 # What reading an entry raises when the entry is absent, cut short or of another program.
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError)
-_ABANDONED_SECONDS = 24 * 3600
 _HEADER = 128
 
 
@@ -73,7 +72,7 @@ class Cache:
     def _build(self, name: str, build: Callable[[Path], None]) -> Path:
         path = self.folder / name
         with storing(path):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make()
             path.parent.mkdir(parents=True, exist_ok=True)
             _sweep(path.parent)
             aside = make_aside(path)
@@ -88,6 +87,11 @@ class Cache:
         finally:
             remove(aside)
         return path
+
+    def _make(self) -> None:
+        """Make the folder, for its owner alone."""
+        with storing(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _retreat(self, error: StorageError) -> None:
         """Go on in a temporary folder, that is removed when the program ends."""
@@ -110,6 +114,7 @@ class Cache:
     def remember(self, name: str, value: Any) -> None:
         """Keep a small value; what the disk refuses is not kept."""
         with suppress(StorageError):
+            self._make()
             write_file(self.folder / name, json.dumps(value))
 
 
@@ -117,7 +122,7 @@ def _sweep(folder: Path) -> None:
     """Remove what killed processes left half built, after a day; nothing that was not made here."""
     for path in leftovers(folder):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 remove(path)
 
 

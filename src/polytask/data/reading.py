@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import DataError, listed, nearest
+from polytask.core.paths import refuse_special
 from polytask.data.arrow_records import HUB, hub_dataset
 from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
@@ -172,6 +173,7 @@ def check_file(path: Path, setting: str = "") -> None:
     where = f"{setting}: " if setting else ""
     start = "; relative paths start at data.root" * (bool(setting) and not path.is_absolute())
     path = path.absolute()
+    refuse_special(path, DataError)
     if path.is_dir():
         raise DataError(f"{where}{path} is a folder, expected a file")
     if path.exists():

@@ -6,8 +6,6 @@ resumes where others stopped.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import RunError
 from polytask.core.events import Event, read_events
+from polytask.core.json_files import as_written, read_json
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import write_toml
 
@@ -50,8 +49,9 @@ class Job:
     @property
     def seconds(self) -> float:
         """How long a finished run trained."""
-        results = json.loads(RunFolder(self.folder).results.read_text(encoding="utf-8"))
-        return float(results.get("seconds", 0.0))
+        path = RunFolder(self.folder).results
+        with as_written(path):
+            return float(read_json(path).get("seconds", 0.0))
 
     @property
     def planned(self) -> int:
@@ -69,8 +69,8 @@ class Job:
         return lines[-1] if lines else "ended without a message"
 
     def remove_checkpoint(self) -> None:
-        """Remove a finished run's training state: three times the model's size, and nobody resumes it."""
-        shutil.rmtree(RunFolder(self.folder).checkpoints, ignore_errors=True)
+        """Remove a finished run's training state."""
+        RunFolder(self.folder).remove_checkpoint()
 
     def last_events(self) -> list[Event]:
         """Return the last events of the run; none of a damaged log, which its own process will report."""

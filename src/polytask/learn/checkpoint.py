@@ -17,6 +17,7 @@ from torch import Tensor
 
 from polytask.core.atomic_files import save_tensors, write_folder
 from polytask.core.errors import CheckpointError
+from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import CheckpointPaths
 
 SCHEMA = 1
@@ -67,15 +68,16 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
     for path in (paths.tensors, paths.state):
         if not path.is_file():
             raise CheckpointError(f"{path}: the checkpoint lacks this file")
+    whole = read_json(paths.state, CheckpointError)
     try:
         tensors = load_file(paths.tensors)
-        whole = json.loads(paths.state.read_text(encoding="utf-8"))
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{folder}: the checkpoint cannot be read ({error})") from None
-    if whole.get("schema") != SCHEMA:
-        raise CheckpointError(f"{folder}: found schema {whole.get('schema')}, expected {SCHEMA}")
-    state: dict[str, Any] = unpack(whole["state"], tensors)
-    return state
+    with as_written(paths.state, CheckpointError):
+        if whole["schema"] != SCHEMA:
+            raise CheckpointError(f"{folder}: found schema {str(whole['schema'])[:40]}, expected {SCHEMA}")
+        state: dict[str, Any] = unpack(whole["state"], tensors)
+        return state
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

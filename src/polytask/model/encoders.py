@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from polytask.core.errors import CheckpointError
-from polytask.model.families import flat_problem, refusal
+from polytask.model.families import flat_problem, readable_config, refusal
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.pretrained import checkpoint_folder, load_encoder, read_config, save_encoder
 
@@ -23,9 +23,10 @@ def load_any(name: str | Path, dropout: float | None = None,
     """
     folder = checkpoint_folder(name, revision)
     values = read_config(folder)
-    if problem := refusal(values):
-        raise CheckpointError(f"{folder / 'config.json'}: {problem}")
-    reason = flat_problem(values)
+    with readable_config(str(folder / "config.json")):
+        if problem := refusal(values):
+            raise CheckpointError(f"{folder / 'config.json'}: {problem}")
+        reason = flat_problem(values)
     if reason is None:
         encoder, tokenizer = load_encoder(folder, dropout)
         return encoder, tokenizer, [note.replace(str(folder), str(name)) for note in encoder.notes]

@@ -8,12 +8,15 @@ checkpoint gives other numbers than its own library without a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from polytask.core.errors import CheckpointError, listed
+from polytask.core.json_files import MISSHAPEN
 from polytask.model.bert import Bert, BertConfig
+from polytask.model.encoder_sizes import sizes_problem
 from polytask.model.flat_encoder import ACTIVATIONS, FlatEncoder
 from polytask.model.modernbert import ModernBert, ModernBertConfig
 
@@ -282,17 +285,30 @@ def flat_problem(values: Mapping[str, Any]) -> str | None:
 
 def read_flat(values: Mapping[str, Any], where: str = "config.json") -> BertConfig:
     """Read Hugging Face's config of a family; raise `CheckpointError` for what the family lacks."""
-    if problem := refusal(values) or flat_problem(values):
-        raise CheckpointError(f"{where}: {problem}")
-    family = family_of(values)
-    assert family is not None
-    config = family.config(model_type=str(values.get("model_type", "bert")), source=dict(values),
-                           **family.read(values))
+    with readable_config(where):
+        if problem := refusal(values) or flat_problem(values):
+            raise CheckpointError(f"{where}: {problem}")
+        family = family_of(values)
+        assert family is not None
+        config = family.config(model_type=str(values.get("model_type", "bert")), source=dict(values),
+                               **family.read(values))
+    if said := sizes_problem(config):
+        raise CheckpointError(f"{where}: {said}")
     if config.hidden_size % config.num_attention_heads:
         raise CheckpointError(f"{where}: found {family.fields['hidden_size']} {config.hidden_size}, "
                               f"expected a multiple of {family.fields['num_attention_heads']} "
                               f"{config.num_attention_heads}")
     return config
+
+
+@contextmanager
+def readable_config(where: str) -> Iterator[None]:
+    """Raise `CheckpointError` where a value of a config.json is of a kind that its key never has."""
+    try:
+        yield
+    except MISSHAPEN as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CheckpointError(f"{where}: cannot be read as the config of an encoder ({said})") from error
 
 
 def written(config: BertConfig) -> Config:

@@ -21,6 +21,7 @@ from polytask.core.errors import CheckpointError
 from polytask.core.json_files import read_json
 from polytask.core.paths import leads_outside
 from polytask.data.wordpiece import tokenizer_file
+from polytask.model.encoder_sizes import too_large
 from polytask.model.families import (
     FAMILIES,
     FlatFamily,
@@ -52,6 +53,8 @@ def load_encoder(
     family = FAMILIES[config.model_type]
     with ExitStack() as stack:
         weights = CheckpointWeights(folder, stack, family.prefix)
+        if said := too_large(config, weights.num_bytes):
+            raise CheckpointError(f"{folder / 'config.json'}: {said}")
         encoder = build_flat(config, pooler=family.pooler and weights.has(
             family.weight("pooler.dense.weight")))
         if encoder.pooler is None:

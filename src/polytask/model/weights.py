@@ -28,6 +28,8 @@ class CheckpointWeights:
                 file = stack.enter_context(safe_open(path, framework="pt"))
                 for key in file.keys():  # noqa: SIM118 (no iterator)
                     self._places[_modern(key).removeprefix(prefix)] = (path, file, key)
+        self.num_bytes = sum(path.stat().st_size for path in {path for path, _, _ in self._places.values()})
+        """The size of the files."""
         self.unread = set(self._places)
         """The names of the tensors that nobody asked for yet."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from polytask.core.atomic_files import write_file
+from polytask.core.atomic_files import tidy, write_file
 from polytask.core.errors import MissingExtra
 from polytask.core.paths import inside, refuse_link
 from polytask.report.record import RunRecord, TaskRecord
@@ -31,6 +31,7 @@ def write_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[P
     Raises `MissingExtra` with the pip command, once the SVG files are there, if PNG cannot be written.
     """
     refuse_link(folder)
+    tidy(folder)
     drawings = {inside(folder, f"{name}.svg"): figure.file() for name, figure in figures}
     for path, drawing in drawings.items():
         write_file(path, drawing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -13,7 +12,9 @@ import numpy as np
 
 from polytask.core.atomic_files import standing
 from polytask.core.events import read_events
+from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import ModelPaths
+from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import check_labels, encoded, read_predictions, scores_by_class
@@ -58,7 +59,7 @@ class RunResults:
 
     def __init__(self, path: Path) -> None:
         self.folder = RunFolder(path)
-        self.results: dict[str, Any] = json.loads(self.folder.results.read_text(encoding="utf-8"))
+        self.results: dict[str, Any] = read_results(self.folder.results)
         self.tasks: dict[str, Any] = self.folder.settings()["tasks"]
         self.predictions = cache(self._predictions)
 
@@ -90,7 +91,8 @@ class RunResults:
         """Return a task's labels as the model has them; None without a model, if they are classes."""
         path = ModelPaths(standing(self.folder.model)).tasks
         if path.is_file():
-            return Labels.from_json(json.loads(path.read_text(encoding="utf-8"))["tasks"][task]["labels"])
+            with as_written(path):
+                return Labels.from_json(read_json(path)["tasks"][task]["labels"])
         return Labels("regression") if "pearson" in self.metrics(task) else None
 
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import MissingExtra
+from filelock import FileLock
+
+from polytask.core.errors import MissingExtra, RunError
+from polytask.core.json_files import as_written
+from polytask.core.paths import LOCK
 from polytask.studies.statistics import less_is_better
 from polytask.studies.sweep import Sweep, grid
 
@@ -44,6 +48,20 @@ def pruner_of(sweep: Sweep) -> Any:
             "none": optuna.pruners.NopPruner}[sweep.pruner]()
 
 
+class _JournalLock:
+    """The lock of a journal. Optuna's own is a file, which a killed process leaves for 30 seconds."""
+
+    def __init__(self, file: Path) -> None:
+        self._lock = FileLock(file)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
 class Search:
     """A search in a journal file. Trials are numbered from 0."""
 
@@ -61,8 +79,13 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sampler = optuna.samplers.TPESampler(seed=seed)  # a grid's trials are given, not drawn
-            study = cls._study(sweep, JournalStorage(JournalFileBackend(str(journal))), "sweep", sampler)
+            backend = JournalFileBackend(str(journal), _JournalLock(journal.with_name(LOCK)))
+            # Whatever a damaged journal makes the library raise.
+            with as_written(journal, remedy="; give another --out", also=(Exception,)):
+                study = cls._study(sweep, JournalStorage(backend), "sweep", sampler)
         search = cls(sweep, study)
+        if said := search._problem():
+            raise RunError(f"{journal}: {said}; give another --out")
         # The seed depends on the trials so far: a killed search must not draw its first trials again.
         if sweep.sampler == "tpe" and search.asked:
             study.sampler = optuna.samplers.TPESampler(seed=seed + search.asked)
@@ -97,6 +120,20 @@ class Search:
 
     def fail(self, number: int) -> None:
         """Record that a trial's training failed; it stays open for the next call."""
+
+    def _problem(self) -> str | None:
+        """Return which trial cannot be one of this sweep, or None."""
+        choices = {parameter.name: len(parameter.values) for parameter in self.sweep.parameters
+                   if parameter.values}
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state.name in ("COMPLETE", "PRUNED") and {*trial.params} != self._names:
+                return f"trial {trial.number} drew {', '.join(trial.params) or 'nothing'}"
+            for name, value in trial.params.items():
+                if name in choices and not (isinstance(value, int) and 0 <= value < choices[name]):
+                    return f"trial {trial.number} drew {str(value)[:40]} of {name}"
+            if trial.values and len(trial.values) != len(self.sweep.metrics):
+                return f"trial {trial.number} has {len(trial.values)} values"
+        return None
 
     @property
     def asked(self) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.core.errors import ConfigError, listed, nearest
+from polytask.core.json_files import as_written
 from polytask.core.toml import TomlTable, override, place, read_toml
 from polytask.core.user_modules import add_search_path
 from polytask.studies.claims import claim_problem
@@ -85,6 +86,11 @@ def digest(value: Any) -> str:
 def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[str] = ()) -> Study:
     """Read a study; raise `ConfigError` with a sentence for every mistake in its own keys."""
     path = Path(path)
+    with as_written(path, ConfigError, what="cannot be read as a study"):
+        return _read(path, scale, assignments)
+
+
+def _read(path: Path, scale: Scale, assignments: Iterable[str]) -> Study:
     table = read_toml(path)
     problems = [*key_problems(table, _KEYS, str(path), "a study", ("base",))]
     rows = table.get("rows", [])
@@ -138,7 +144,8 @@ def _row_problems(path: Path, rows: Iterable[Any]) -> Iterable[str]:
         name = row.get("name")
         if not isinstance(name, str) or name != name.strip() or not name or "," in name:
             yield f"{at}.name: found {name!r}, expected a name without a comma"
-        elif name in seen:
+            continue
+        if name in seen:
             yield f'{at}.name: a second row is called "{name}"'
         seen.add(name)
 

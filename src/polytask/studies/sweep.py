@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
+from polytask.core.json_files import as_written
 from polytask.core.toml import TomlTable, override, place, read_toml
 from polytask.core.user_modules import add_search_path
 from polytask.metrics import METRICS
@@ -108,8 +109,15 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
                trials: int | None = None) -> Sweep:
     """Read a sweep; raise `ConfigError` with a sentence for every mistake in its own keys."""
     path = Path(path)
+    with as_written(path, ConfigError, what="cannot be read as a sweep"):
+        return _read(path, scale, assignments, trials)
+
+
+def _read(path: Path, scale: Scale, assignments: Iterable[str], trials: int | None) -> Sweep:
     table = read_toml(path)
     problems = [*key_problems(table, _KEYS, str(path), "a sweep", ("base", "parameters"))]
+    if not problems and not table["parameters"]:
+        problems.append(f"{path}: parameters: is empty, expected at least one parameter to search")
     if problems:
         raise ConfigError(problems)
     searched = table["parameters"] | (table.get("pilot_parameters", {}) if scale == "pilot" else {})

@@ -128,6 +128,7 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     Raises `CheckpointError` naming what is missing, cut short, or no part of a model, and
     `UntrustedCode` for a component of someone's own (outside `trusting`).
     """
+    refuse_special(Path(folder), CheckpointError)
     model_path = model_folder_of(folder)
     if model_path is None:
         raise CheckpointError(f"{folder}: is no model, it has no {ModelPaths(folder).tasks.name}")

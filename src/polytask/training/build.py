@@ -11,8 +11,8 @@ import torch
 
 from polytask import sample
 from polytask.config import Run
-from polytask.core.errors import ConfigError
-from polytask.core.paths import expanded
+from polytask.core.errors import CheckpointError, ConfigError
+from polytask.core.paths import expanded, refuse_special
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import progress
 from polytask.data.cache import Cache
@@ -108,6 +108,8 @@ def dataset_store(run: Run, tokenizer: Path) -> DatasetStore:
 
 def run_cache(run: Run) -> Cache:
     """Return the cache that a run's settings name."""
+    if run.data.cache:
+        refuse_special(Path(run.data.cache), ConfigError)
     return Cache(run.data.cache) if run.data.cache else Cache()
 
 
@@ -192,6 +194,7 @@ def starting_point(run: Run) -> Start:
     if is_address(place):  # training continues from a polytask model there, and starts from a plain encoder
         folder = checkpoint_folder(place, settings.revision)
         place, commit = str(folder), commit_of(folder)
+    refuse_special(Path(place), CheckpointError)
     if (source := model_folder_of(place)) is not None:
         known = load_model(source, settings.dropout)
         return Start(known.release_encoder(), known.tokenizer, known.pooling, known.notes, known, commit)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from polytask.config import Run
 from polytask.core.errors import RunError
+from polytask.core.json_files import as_written, read_json
 from polytask.core.run_folder import RunFolder
 from polytask.data.arrow_records import HUB
 from polytask.data.dataset import class_counts
@@ -68,12 +68,10 @@ def _held(folder: RunFolder) -> Iterator[tuple[str, str]]:
     """Yield each file that the checkpoint of a run was trained on, with the hash of its content then."""
     if not folder.checkpoint.is_dir() or not folder.data.is_file():
         return
-    try:
-        tasks = json.loads(folder.data.read_text(encoding="utf-8"))
+    remedy = ", so it is not known whether the data are what the run began with; give another --out"
+    with as_written(folder.data, remedy=remedy):
+        tasks = read_json(folder.data)
         for splits in tasks.values():
             for part in splits.values():
                 if part.get("content"):
                     yield str(part["file"]), str(part["content"])
-    except (ValueError, AttributeError, KeyError) as error:
-        raise RunError(f"{folder.data}: cannot be read ({error}), so it is not known whether the data are "
-                       "what the run began with; give another --out") from None

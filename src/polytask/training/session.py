@@ -16,8 +16,9 @@ from typing import Any
 from torch import Tensor
 
 from polytask.config import Run
-from polytask.core.errors import Diverged, Interrupted, PeerLost
+from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost
 from polytask.core.events import EventLog, UnwrittenLog
+from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
@@ -142,8 +143,11 @@ class Session:
     def _restore(self, trainer: Trainer, log: EventLog) -> None:
         if self.folder.checkpoint.is_dir():
             state = load_checkpoint(self.folder.checkpoint)
-            log.cut(state.pop("events"))
-            trainer.load(state)
+            # What torch raises for tensors of other shapes is a RuntimeError.
+            with as_written(self.folder.checkpoint, CheckpointError, also=(RuntimeError,)):
+                events = int(state.pop("events"))
+                trainer.load(state)
+                log.cut(events)
         else:
             log.cut(0)
             log.write({"event": "start", "seed": self.run.seed, "tasks": list(self.built.tasks),

@@ -1,0 +1,90 @@
+"""Draw inputs and kill processes for as long as is wanted; print the figures, write docs/reliability.md.
+
+    python tests/fuzz/run.py --seconds 3600 --kills 1000 --write
+
+Another --seed draws others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
+
+
+def main() -> int:
+    """Run both harnesses; return 1 where anything is to be mended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long inputs are drawn")
+    parser.add_argument("--kills", type=int, default=100, help="how many processes are killed")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/reliability.md")
+    chosen = parser.parse_args()
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory(prefix="polytask-fuzz-") as name:
+        os.environ["POLYTASK_CACHE"] = str(Path(name) / "cache")
+        tables, bad = _figures(Path(name), chosen.seconds, chosen.kills, chosen.seed)
+    sys.stdout.write("\n\n".join([*tables.values(), *bad, ""]))
+    if chosen.write:
+        page = PAGE.read_text(encoding="utf-8")
+        for part, table in tables.items():
+            page = _between(page, part, f"{table}\n\n{_about(chosen)}")
+        PAGE.write_text(page, encoding="utf-8")
+    return bool(bad)
+
+
+def _figures(folder: Path, seconds: float, wanted: int, seed: int) -> tuple[dict[str, str], list[str]]:
+    """Return a table for each harness, and what went wrong."""
+    import optuna  # noqa: F401 (imported once, before the forks)
+    import torch
+    from fuzz_campaign import KINDS, campaign
+    from fuzz_world import build
+    from kill_points import Kills
+    from kill_scenarios import scenarios
+
+    torch.set_num_threads(1)
+    (folder / "world").mkdir()
+    world = build(folder / "world")
+    fuzzed = campaign(world, folder / "place", seconds, seed)
+    killed = [Kills(scenario, folder / name) for name, scenario in scenarios(world).items()]
+    while wanted and sum(each.figures.kills for each in killed) < wanted:
+        for each in killed:
+            each.once(seed)
+        seed += 1
+    inputs = "\n".join([f"| inputs | tries | {' | '.join(KINDS)} | slowest |",
+                        "|---|" + "--:|" * (len(KINDS) + 2),
+                        *(figures.row(name) for name, figures in fuzzed.items())])
+    kills = "\n".join(["| what is killed | operations | kills | ends equal | differ | left behind |",
+                       "|---|--:|--:|--:|--:|--:|",
+                       *(each.figures.row(each.scenario.name) for each in killed)])
+    every = (*fuzzed.values(), *(each.figures for each in killed))
+    return {"fuzz": inputs, "kills": kills}, [said for figures in every for said in figures.bad]
+
+
+def _about(chosen: argparse.Namespace) -> str:
+    command = shlex.join(["python", "tests/fuzz/run.py", "--seconds", f"{chosen.seconds:g}",
+                          "--kills", str(chosen.kills), "--seed", str(chosen.seed), "--write"])
+    return (f"`{command}`, {time.strftime('%Y-%m-%d')}, {platform.machine()}, one process on "
+            f"a busy machine of {os.cpu_count()} cores, Python {platform.python_version()}.")
+
+
+def _between(page: str, part: str, text: str) -> str:
+    """Return a page with the text between two markers replaced."""
+    begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
+    found = re.compile(rf"{begin}.*?{end}", re.DOTALL)
+    assert found.search(page), f"{PAGE} has no marker {begin}"
+    return found.sub(lambda _: f"{begin}\n{text}\n{end}", page)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,44 @@
+"""Any input: success or a PolytaskError, within 20 s and 1 GB, no code run, nothing written outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from fuzz_campaign import campaign
+from fuzz_child import CRASH, HANG, REFUSED, RIGHT, TRACEBACK, in_child
+from fuzz_known import KNOWN
+from fuzz_world import World
+
+from polytask.core.errors import ConfigError
+
+
+def test_every_drawn_input_ends_well(world: World, place: Path, pytestconfig: pytest.Config) -> None:
+    figures = campaign(world, place, pytestconfig.getoption("--fuzz-seconds"))
+    assert all(each.tries for each in figures.values())
+    bad = [said for each in figures.values() for said in each.bad]
+    assert not bad, "\n\n".join(bad)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_once_broke_it_is_refused(name: str, world: World, tmp_path: Path) -> None:
+    outcome = in_child(lambda: KNOWN[name](world, tmp_path))
+    assert outcome.kind == REFUSED, (outcome.kind, outcome.detail)
+
+
+def test_the_five_ends_are_told_apart() -> None:
+    def refuses() -> None:
+        raise ConfigError("no")
+
+    def takes() -> None:
+        bytearray(1 << 30)
+
+    assert in_child(lambda: None).kind == RIGHT
+    assert in_child(refuses).kind == REFUSED
+    assert in_child(lambda: [][0]).kind == TRACEBACK
+    assert "MemoryError" in in_child(takes, memory=1 << 28).detail
+    assert in_child(lambda: time.sleep(30), seconds=0.2).kind == HANG
+    assert in_child(lambda: os.kill(os.getpid(), signal.SIGSEGV)).kind == CRASH
