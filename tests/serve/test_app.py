@@ -115,14 +115,21 @@ def test_tasks_info_health_and_metrics(client: TestClient) -> None:
     ("/predict", b"", 400, "body"),
     ("/predict", b"\xff\xfe", 400, ""),
     ("/predict", b"[" * 5000, 400, ""),
-    ("/predict", {"texts": "x", "task": "stars"}, 400, "task"),
+    ("/predict", {"texts": "x", "task": "stars"}, 400, 'is no key of this body; did you mean "tasks"'),
+    ("/predict", {"texts": "x", "\ud800" * 200: 1}, 400, "is no key"),
+    ("/predict", {"texts": "x", "tasks": "\ud800" * 9999}, 404, "is no task of run"),
+    ("/predict", {"texts": ["x", *[1] * 6000]}, 400, "texts"),
+    ("/predict", b'{"texts": ' + b"[" * 9000 + b"]" * 9000 + b"}", 400, ""),
+    ("/predict", b'{"texts": ' + b"9" * 6000 + b"}", 400, ""),
+    ("/predict", {"inputs": "x", "truncation_direction": "left"}, 400, "truncation_direction"),
     ("/predict", {"texts": 3}, 400, "texts"),
     ("/predict", {}, 400, '"texts" or "pairs"'),
     ("/predict", {"texts": "x", "pairs": ["a", "b"]}, 400, '"texts" or "pairs"'),
     ("/predict", {"texts": []}, 400, "at least one"),
     ("/predict", {"texts": ""}, 400, "input 0: the text is empty"),
     ("/predict", {"texts": ["x", " \n"]}, 400, "input 1: the text is empty"),
-    ("/predict", {"texts": "x" * 501}, 413, "501 characters"),
+    ("/predict", {"texts": "x" * 501, "truncate": False}, 413, "501 characters"),
+    ("/predict", {"texts": ["a", " " * 501]}, 400, "input 1: the text is empty"),
     ("/predict", {"texts": ["x"] * 9}, 413, "9 inputs, expected at most 8"),
     ("/predict", {"texts": "x", "tasks": "starz"}, 404, 'did you mean "stars"'),
     ("/predict", {"texts": "x", "tasks": ["stars", "same"]}, 400, '"same" takes 2 texts an input, found 1'),
@@ -147,19 +154,33 @@ def test_a_bad_request_gets_its_status_and_a_sentence(
     assert answer.status_code == status, answer.text
     assert sentence in answer.json()["error"]
     assert "Traceback" not in answer.text and set(answer.json()) == {"error", "error_type"}
+    assert len(answer.text) < 1000
     assert client.post("/predict", json={"texts": "good"}).status_code == 200
 
 
 def test_odd_texts_are_answered(client: TestClient) -> None:
-    odd = ["NUL \x00 inside", "\ud800 alone", "‮ rtl", "a b " * 60]
-    answer = client.post("/predict", content=json.dumps({"texts": odd}).encode(),
-                         headers={"content-type": "application/json"})
-    assert answer.status_code == 200 and len(answer.json()["results"]) == 4
-    assert answer.json()["truncated"] == [3]
+    odd = ["NUL \x00 inside", "\ud800 alone", "‮ rtl", "\x00", "a b " * 60]
+
+    def post(path: str, body: Any) -> Any:
+        answer = client.post(path, content=json.dumps(body).encode(),
+                             headers={"content-type": "application/json"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    answer = post("/predict", {"texts": odd})
+    assert len(answer["results"]) == 5 and answer["truncated"] == [4]
+    assert len(post("/embed", {"texts": odd})["embeddings"]) == 5
+    ranked = post("/rerank", {"query": odd[1], "documents": odd, "return_documents": True})["results"]
+    # What was sent comes back as it was sent, a surrogate that no UTF-8 can hold as well.
+    assert sorted(each["document"]["text"] for each in ranked) == sorted(odd)
+    assert post("/v1/embeddings", {"input": odd, "model": odd[1]})["model"] == odd[1]
 
 
 def test_a_text_that_is_too_long_is_cut_and_told_or_refused(client: TestClient) -> None:
     long = "good " * 90
+    cut = client.post("/predict", json={"texts": ["bad", "good " * 2000]}).json()
+    assert cut["truncated"] == [1] and cut["results"] == client.post(
+        "/predict", json={"texts": ["bad", long]}).json()["results"]
     assert client.post("/predict", json={"texts": ["bad", long]}).json()["truncated"] == [1]
     refused = client.post("/predict", json={"inputs": long, "truncate": False})
     assert refused.status_code == 413 and "more tokens" in refused.json()["error"]

@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
+from echo import Echo
 
+from polytask.serve import batcher as module
 from polytask.serve.batcher import Batcher, DeadlinePassed, InputFailed, Overloaded, WantedInput
-from polytask.serve.engine import BatchAnswers, EncodedText, TaskAnswer
-
-
-class Echo:
-    """A model that answers with the first token of each input; 666 fails, `gate` makes it wait."""
-
-    name, engine, width, max_length = "echo", "echo", 1, 64
-    embedding_layout: Hashable = "single"
-
-    def __init__(self) -> None:
-        self.tasks = {}
-        self.batches: list[tuple[str, ...]] = []
-        self.sizes: list[int] = []
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def tokenize(self, inputs: Sequence[tuple[str, ...]]) -> list[EncodedText]:
-        return [EncodedText((np.array([int(texts[0])], np.int32),)) for texts in inputs]
-
-    def tokens(self, layout: Hashable, text: EncodedText) -> tuple[int, int]:
-        return 10, 10
-
-    def answer(self, layout: Hashable, tasks: Sequence[str], inputs: Sequence[EncodedText],
-               embed: bool) -> BatchAnswers:
-        self.gate.wait(20)
-        numbers = [int(each.ids[0][0]) for each in inputs]
-        self.sizes.append(len(numbers))
-        self.batches.append(tuple(tasks))
-        if 666 in numbers:
-            raise RuntimeError("poisoned")
-        answers = [TaskAnswer(number, float(number), None, (float(number),)) for number in numbers]
-        return BatchAnswers(dict.fromkeys(tasks, answers),
-                            np.array(numbers, np.float32)[:, None] if embed else None)
 
 
 @pytest.fixture
@@ -194,3 +161,55 @@ def test_closing_answers_what_waits_and_takes_nothing_more(model: Echo) -> None:
 
     asyncio.run(run())
     assert not batcher.ready
+
+
+def test_reserved_places_count_and_are_given_back(model: Echo, batcher: Batcher) -> None:
+    async def run() -> None:
+        places = batcher.reserve(19)
+        batcher.reserve(1)
+        assert not batcher.ready
+        with pytest.raises(Overloaded):
+            batcher.reserve(1)
+        answers = await batcher.submit(wanted(model, *range(19)), 10, places)
+        assert [each.tasks["a"].label for each in answers] == [*range(19)]
+        batcher.give_back(places)
+        batcher.give_back(places)
+        batcher.reserve(19)
+        with pytest.raises(Overloaded):
+            batcher.reserve(1)
+
+    asyncio.run(run())
+
+
+def test_a_server_that_failed_lets_itself_be_tried_again(
+    model: Echo, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_UNREADY", 0.1)
+
+    async def run() -> None:
+        for _ in range(3):
+            with pytest.raises(InputFailed):
+                await labels(batcher, wanted(model, 666))
+        assert not batcher.ready
+        await asyncio.sleep(0.15)
+        assert batcher.ready
+
+    asyncio.run(run())
+
+
+def test_who_waited_in_a_loop_that_has_ended_harms_nobody(model: Echo, batcher: Batcher) -> None:
+    async def leaves() -> None:
+        model.gate.clear()
+        asyncio.ensure_future(labels(batcher, wanted(model, 1)))  # noqa: RUF006
+        await asyncio.sleep(0.05)
+
+    async def asks() -> None:
+        assert await labels(batcher, wanted(model, 2)) == [2]
+
+    asyncio.run(leaves())
+    model.gate.set()
+    asyncio.run(asks())
+
+
+def test_a_request_without_inputs_is_answered_at_once(batcher: Batcher) -> None:
+    assert asyncio.run(batcher.submit([], 10)) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,13 +11,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from polytask.serve import compatible
 from polytask.serve.engine import TaskInfo
-from polytask.serve.limits import LOG, Gate, ServeError
+from polytask.serve.limits import Gate, ServeError, short
 from polytask.serve.requests import EmbedBody, PredictBody, TaskBody
+from polytask.serve.responses import AsciiJson, finite
 from polytask.serve.service import Answered, Service, vectors
 from polytask.serve.settings import ServeSettings
 
@@ -38,7 +38,7 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
     # FastAPI's own pages of the routes load from elsewhere: ours is `/`.
     app = FastAPI(title="polytask", version=version("polytask"), docs_url=None, redoc_url=None,
-                  lifespan=lifespan, root_path=settings.root_path)
+                  lifespan=lifespan, root_path=settings.root_path, default_response_class=AsciiJson)
     app.state.service = service
     app.add_middleware(Gate, settings=settings, keys=keys, counters=service.counters)
     if settings.allow_origin:
@@ -54,34 +54,27 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
 
 def _errors(app: FastAPI) -> None:
-    """Let every refusal be JSON with a sentence, and no failure show its insides."""
+    """Let every refusal be JSON with a sentence; what fails otherwise is the gate's."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServeError)
-        return JSONResponse(error.body(), error.status, headers=error.headers())
+        return AsciiJson(error.body(), error.status, headers=error.headers())
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return JSONResponse({"error": _sentence(error), "error_type": "validation"}, 400)
+        return AsciiJson({"error": _sentence(error), "error_type": "validation"}, 400)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        sentence = {404: f"{request.url.path} is no route here; /openapi.json lists them",
-                    405: f"{request.method} is not answered at {request.url.path}"}
-        return JSONResponse({"error": sentence.get(error.status_code, str(error.detail)),
-                             "error_type": _KINDS.get(error.status_code, "validation")},
+        sentence = {404: f"{short(request.url.path)} is no route here; /openapi.json lists them",
+                    405: f"{request.method} is not answered at {short(request.url.path)}"}
+        return AsciiJson({"error": sentence.get(error.status_code, str(error.detail)),
+                          "error_type": _KINDS.get(error.status_code, "validation")},
                             error.status_code, headers=error.headers)
-
-    async def failed(request: Request, error: Exception) -> Response:
-        number = getattr(request.state, "request_id", "unknown")
-        LOG.error('{"request": "%s", "failed": "%s"}', number, type(error).__name__)
-        return JSONResponse({"error": f"the server failed on this request ({number})",
-                             "error_type": "failed"}, 500)
 
     app.add_exception_handler(ServeError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, failed)
 
 
 def _sentence(error: RequestValidationError) -> str:
@@ -91,7 +84,9 @@ def _sentence(error: RequestValidationError) -> str:
         return f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')}"
     if first["type"] == "missing" and tuple(first["loc"]) == ("body",):
         return "the body is missing, expected a JSON object"
-    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    if first["type"] == "unknown_key":
+        return str(first["msg"])
+    place = short(".".join(str(part) for part in first["loc"] if part != "body")) or "the body"
     return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
@@ -117,6 +112,8 @@ def _state(app: FastAPI, service: Service, settings: ServeSettings) -> None:
 
     @app.get("/health", summary="Whether the process lives")
     async def health() -> dict[str, str]:
+        if not service.alive:
+            raise ServeError(503, "failed", "the thread that answers has ended; restart the server")
         return {"status": "ok"}
 
     @app.get("/ready", summary="Whether a request would be taken")
@@ -140,7 +137,7 @@ def _predict(app: FastAPI, service: Service) -> None:
         wanted = service.wanted_tasks(model, tasks, texts)
         answered = await service.answer(request, model, inputs, wanted,
                                         truncate=getattr(body, "truncate", None))
-        return JSONResponse(result(answered, wanted, body.logits))
+        return AsciiJson(result(answered, wanted, body.logits))
 
     @app.post("/predict", summary="Every task's answer to texts or pairs, for one pass of the encoder")
     async def predict(request: Request, body: PredictBody) -> Response:
@@ -159,7 +156,7 @@ def _predict(app: FastAPI, service: Service) -> None:
         inputs, _ = inputs_of(body.texts, None)
         answered = await service.answer(request, service.model(body.model), inputs, (), embed=True,
                                         truncate=body.truncate)
-        return JSONResponse({"embeddings": vectors(answered, bool(body.normalize)).tolist(),
+        return AsciiJson({"embeddings": vectors(answered, bool(body.normalize)).tolist(),
                              "tokens": answered.tokens, "truncated": answered.truncated})
 
 
@@ -179,15 +176,6 @@ def result(answered: Answered, tasks: Sequence[TaskInfo], logits: bool) -> dict[
     rows = [{task.name: finite(answer.tasks[task.name].to_json(logits)) for task in tasks}
             for answer in answered.answers]
     return {"results": rows, "tokens": answered.tokens, "truncated": answered.truncated}
-
-
-def finite(value: Any) -> Any:
-    """Return a JSON value without numbers that JSON does not know: those are null."""
-    if isinstance(value, dict):
-        return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _page(app: FastAPI) -> None:

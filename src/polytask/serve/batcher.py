@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 from polytask.serve.counters import Counters
 from polytask.serve.engine import BatchAnswers, EncodedText, ServedModel, TaskAnswer
 
-# Batches in a row that must fail before the server says that it is not ready.
-FAILURES_UNTIL_UNREADY = 3
+# Batches in a row of which no input could be answered, before the server says that it is not ready; and
+# the seconds after which it lets itself be tried again, as nobody asks a server that is not ready.
+FAILURES_UNTIL_UNREADY, SECONDS_UNREADY = 3, 10.0
 
 
 class Overloaded(Exception):
@@ -32,6 +34,13 @@ class Overloaded(Exception):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"the queue is full; try again in {retry_after} s")
         self.retry_after = retry_after
+
+
+class BatcherStopped(Exception):
+    """The thread that answers has ended: nothing will be answered any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the thread that answers has ended; restart the server")
 
 
 class DeadlinePassed(Exception):
@@ -76,6 +85,14 @@ class PendingRequest:
     ended: bool = False
 
 
+@dataclass(eq=False)
+class ReservedPlaces:
+    """Places in the queue that a request has before its inputs are tokenized."""
+
+    count: int
+    given_back: bool = False
+
+
 QueuedInput = tuple[PendingRequest, int]
 
 
@@ -88,30 +105,49 @@ class Batcher:
         self.max_wait = max_wait_ms / 1000
         self.counters = counters or Counters()
         self._queue: deque[QueuedInput] = deque()
-        self._queued_tokens = 0
+        self._queued_tokens = self._reserved = 0
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._stopped = False
         self._several = False  # whether the last batch held more than one request
-        self._failures = 0
+        self._failures, self._failed_at = 0, 0.0
         self._rate = 0.0  # tokens a second, a running mean
         self._thread = threading.Thread(target=self._run, name="polytask-batcher", daemon=True)
         self._thread.start()
 
     # ---- asking
 
-    async def submit(self, inputs: Sequence[WantedInput], timeout: float) -> list[InputAnswer]:
-        """Return the answers to the inputs of one request.
+    def reserve(self, count: int) -> ReservedPlaces:
+        """Keep places for a request; raise `Overloaded` where they do not fit.
 
-        Raises `Overloaded` at once, `DeadlinePassed` after `timeout` seconds, `InputFailed`. A cancelled
-        task leaves the queue.
+        So a request that the queue has no room for is refused before any work goes into it.
         """
+        with self._changed:
+            self._check_room(count)
+            self._reserved += count
+        return ReservedPlaces(count)
+
+    def give_back(self, places: ReservedPlaces) -> None:
+        """Free places that were not used; those that were, or were freed before, stay as they are."""
+        with self._changed:
+            self._free(places)
+
+    async def submit(self, inputs: Sequence[WantedInput], timeout: float,
+                     places: ReservedPlaces | None = None) -> list[InputAnswer]:
+        """Return the answers to the inputs of one request, which may have its places already.
+
+        Raises `Overloaded` and `BatcherStopped` at once, `DeadlinePassed` after `timeout` seconds,
+        `InputFailed`. A cancelled task leaves the queue.
+        """
+        if not inputs:
+            return []
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[InputAnswer]] = loop.create_future()
 
         def finish(result: list[InputAnswer] | Exception) -> None:
-            loop.call_soon_threadsafe(_resolve, future, result)
+            with suppress(RuntimeError):  # the loop has ended, and whoever waited with it
+                loop.call_soon_threadsafe(_resolve, future, result)
 
-        request = self.enqueue(inputs, timeout, finish)
+        request = self.enqueue(inputs, timeout, finish, places)
         try:
             return await asyncio.wait_for(future, timeout)
         except TimeoutError:
@@ -120,21 +156,36 @@ class Batcher:
             request.cancelled = True
 
     def enqueue(self, inputs: Sequence[WantedInput], timeout: float,
-                finish: Callable[[list[InputAnswer] | Exception], None]) -> PendingRequest:
+                finish: Callable[[list[InputAnswer] | Exception], None],
+                places: ReservedPlaces | None = None) -> PendingRequest:
         """Put a request's inputs into the queue, all of them; raise `Overloaded` where they do not fit."""
         now = time.monotonic()
         request = PendingRequest(inputs, now + timeout, finish, now)
         with self._changed:
-            if self._closing:
-                raise Overloaded(1)
-            # A request that alone is larger than the queue is taken when nothing waits.
-            if self._queue and len(self._queue) + len(inputs) > self.max_queue:
-                raise Overloaded(self._retry_after())
+            if places is None or places.given_back:
+                self._check_room(len(inputs))
+            else:
+                self._free(places)
+            if self._stopped:
+                raise BatcherStopped
             self._queue.extend((request, place) for place in range(len(inputs)))
             self._queued_tokens += sum(entry.tokens for entry in inputs)
             self.counters.queue(len(self._queue))
             self._changed.notify()
         return request
+
+    def _check_room(self, count: int) -> None:
+        if self._closing:
+            raise Overloaded(1)
+        taken = len(self._queue) + self._reserved
+        # A request that alone is larger than the queue is taken when nothing waits.
+        if taken and taken + count > self.max_queue:
+            raise Overloaded(self._retry_after())
+
+    def _free(self, places: ReservedPlaces) -> None:
+        if not places.given_back:
+            places.given_back = True
+            self._reserved -= places.count
 
     def _retry_after(self) -> int:
         return max(1, min(60, round(self._queued_tokens / self._rate))) if self._rate else 1
@@ -142,8 +193,15 @@ class Batcher:
     @property
     def ready(self) -> bool:
         """Whether a request would be taken: the last batches did not fail, and the queue has room."""
-        return (not self._closing and self._failures < FAILURES_UNTIL_UNREADY
-                and len(self._queue) < self.max_queue and self._thread.is_alive())
+        failing = (self._failures >= FAILURES_UNTIL_UNREADY
+                   and time.monotonic() - self._failed_at < SECONDS_UNREADY)
+        return (not self._closing and not failing
+                and len(self._queue) + self._reserved < self.max_queue and self.alive)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that answers still runs."""
+        return not self._stopped
 
     def close(self, timeout: float | None = None) -> None:
         """Take nothing more, answer what waits, end the thread."""
@@ -155,12 +213,26 @@ class Batcher:
     # ---- the thread
 
     def _run(self) -> None:
-        while True:
-            batch = self._next()
-            if batch is None:
-                return
-            if batch:
-                self._answer(batch)
+        try:
+            while (batch := self._next()) is not None:
+                self._answer_all(batch)
+        finally:
+            with self._changed:
+                self._stopped = True
+                for request, _ in self._queue:  # empty, unless something ended the thread
+                    self._end(request, BatcherStopped())
+
+    def _answer_all(self, batch: list[QueuedInput]) -> None:
+        try:
+            self._answer(batch)
+        except Exception as error:  # a mistake of ours must not end the thread that all wait for
+            for request, place in batch:
+                self._end(request, InputFailed(f"input {place}: its batch failed "
+                                               f"({type(error).__name__})"))
+        except BaseException:
+            for request, _ in batch:
+                self._end(request, BatcherStopped())
+            raise
 
     def _next(self) -> list[QueuedInput] | None:
         """Return the next batch, waiting for it; None when the batcher has ended."""
@@ -198,20 +270,23 @@ class Batcher:
         return batch
 
     def _answer(self, batch: list[QueuedInput]) -> None:
+        if not batch:
+            return
         began = time.monotonic()
         groups: dict[Hashable, list[QueuedInput]] = {}
         for request, place in batch:
             wanted = request.inputs[place]
             groups.setdefault((id(wanted.model), wanted.layout), []).append((request, place))
             self.counters.waited(began - request.since)
-        failed = False
+        answered = False
         for group in groups.values():
             try:
                 self._compute(group)
+                answered = True
             except Exception as error:  # of any kind: the thread must outlive it
-                failed = True
-                self._one_by_one(group, error)
-        self._failures = self._failures + 1 if failed else 0
+                answered = self._one_by_one(group, error) or answered
+        self._failures = 0 if answered else self._failures + 1
+        self._failed_at = self._failed_at if answered else time.monotonic()
         seconds = time.monotonic() - began
         tokens = sum(request.inputs[place].tokens for request, place in batch)
         self._rate = 0.8 * self._rate + 0.2 * tokens / max(seconds, 1e-6) if self._rate else (
@@ -234,8 +309,9 @@ class Batcher:
         for (request, place), at, each in zip(group, where, wanted, strict=True):
             request.answers[place] = _of_input(answers, at, each)
 
-    def _one_by_one(self, group: Sequence[QueuedInput], error: Exception) -> None:
-        """Find the input that a batch failed on, and answer the others."""
+    def _one_by_one(self, group: Sequence[QueuedInput], error: Exception) -> bool:
+        """Find the input that a batch failed on, and answer the others; return whether any could be."""
+        answered = False
         for request, place in group:
             if request.ended:
                 continue
@@ -243,10 +319,12 @@ class Batcher:
                 if len(group) == 1:
                     raise error
                 self._compute([(request, place)])
+                answered = True
             except Exception as reason:
                 self.counters.failure()
                 self._end(request, InputFailed(f"input {place}: the model failed on it "
                                                f"({type(reason).__name__})"))
+        return answered
 
     @staticmethod
     def _end(request: PendingRequest, result: list[InputAnswer] | Exception) -> None:

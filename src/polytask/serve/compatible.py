@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from polytask.serve.engine import TaskAnswer, TaskInfo
 from polytask.serve.limits import ServeError
 from polytask.serve.requests import EmbedBody, OpenAIBody, PredictBody, RerankBody, SimilarityBody
+from polytask.serve.responses import AsciiJson
 from polytask.serve.service import Service, vectors
 
 
@@ -30,8 +31,11 @@ async def predict(request: Request, service: Service, body: PredictBody) -> Resp
     task = service.task(model, named, texts) if named else service.default_task(model, texts)
     answered = await service.answer(request, model, inputs, [task], truncate=body.truncate)
     rows = [ranked(task, answer.tasks[task.name], body.raw_scores) for answer in answered.answers]
+    parameters = body.parameters or {}
+    if isinstance(most := parameters.get("top_k"), int):
+        rows = [row[:max(1, most)] for row in rows]
     # The hub's inference client sends `parameters` and reads the first of a batch.
-    return JSONResponse(rows if batch or body.parameters is not None else rows[0])
+    return AsciiJson(rows if batch or body.parameters is not None else rows[0])
 
 
 def classified_inputs(inputs: Any) -> tuple[list[tuple[str, ...]], bool]:
@@ -70,7 +74,7 @@ async def embed(request: Request, service: Service, body: EmbedBody) -> Response
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs or []
     answered = await service.answer(request, model, [(text,) for text in inputs], (), embed=True,
                                     truncate=body.truncate)
-    return JSONResponse(vectors(answered, body.normalize is not False).tolist())
+    return AsciiJson(vectors(answered, body.normalize is not False).tolist())
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -78,17 +82,16 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/embeddings", summary="OpenAI's embeddings")
     async def openai(request: Request, body: OpenAIBody) -> Response:
-        model = service.model(body.model if body.model in service.models else None)
+        # With one model, a client may call it as it likes.
+        model = service.model(body.model)
         _width(body.dimensions, model.width)
         texts: Any = [body.input] if isinstance(body.input, str) else body.input
-        if texts and isinstance(texts[0], int):
-            texts = [texts]
-        if texts and not isinstance(texts[0], str):
+        if not all(isinstance(text, str) for text in texts):
             raise ServeError(400, "validation", "input: found token numbers, expected texts; this server "
                              "has a tokenizer of its own")
         answered = await service.answer(request, model, [(text,) for text in texts], (), embed=True)
         rows = vectors(answered, normalize=True)
-        return JSONResponse({
+        return AsciiJson({
             "object": "list", "model": body.model or model.name,
             "data": [{"object": "embedding", "index": place, "embedding": _shown(row, body.encoding_format)}
                      for place, row in enumerate(rows)],
@@ -102,7 +105,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         answered = await service.answer(request, service.model(None), [(text,) for text in texts], (),
                                         embed=True)
         first, *others = vectors(answered, normalize=True)
-        return JSONResponse([float(first @ other) for other in others])
+        return AsciiJson([float(first @ other) for other in others])
 
     @app.post("/rerank", summary="Documents by their score with a query")
     async def rerank(request: Request, body: RerankBody) -> Response:
@@ -126,12 +129,12 @@ async def _rerank(request: Request, service: Service, body: RerankBody) -> Respo
     scores = [answer.logits[-1] if body.raw_scores else float(answer.score) for answer in scored]
     order = sorted(range(len(scores)), key=lambda place: -scores[place])[:body.top_n]
     if body.texts is not None:
-        return JSONResponse([{"index": place, "score": scores[place]}
+        return AsciiJson([{"index": place, "score": scores[place]}
                              | ({"text": documents[place]} if body.return_text else {}) for place in order])
     results = [{"index": place, "relevance_score": scores[place]}
                | ({"document": {"text": documents[place]}} if body.return_documents else {})
                for place in order]
-    return JSONResponse({"id": request.state.request_id, "model": model.name, "results": results,
+    return AsciiJson({"id": request.state.request_id, "model": model.name, "results": results,
                          "usage": {"prompt_tokens": answered.tokens, "total_tokens": answered.tokens}})
 
 

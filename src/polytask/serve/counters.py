@@ -31,6 +31,8 @@ class Counters:
         self._answers = Counter("polytask_answers", "Answers by task and label.", ["task", "label"],
                                 registry=own)
         self._reloads = Counter("polytask_reloads", "Models loaded in place of another.", registry=own)
+        self._connections = Counter("polytask_connections_refused", "Connections closed unasked.",
+                                    ["reason"], registry=own)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()
@@ -55,6 +57,9 @@ class Counters:
 
     def reload(self) -> None:
         self._reloads.inc()
+
+    def refused_connection(self, reason: str) -> None:
+        self._connections.labels(reason).inc()
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""

@@ -38,7 +38,6 @@ class EncodedText:
     """One input, tokenized: the ids of each of its texts, without special tokens."""
 
     ids: tuple[NDArray[np.int32], ...]
-    characters_cut: bool = False
 
     @property
     def key(self) -> tuple[bytes, ...]:

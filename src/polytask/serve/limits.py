@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import json
 import logging
 import sys
 import time
+import traceback
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from polytask.serve.connections import CROWDED
 from polytask.serve.counters import Counters
 from polytask.serve.settings import ServeSettings
 
@@ -43,24 +47,26 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, keys: Sequence[bytes],
                  counters: Counters) -> None:
-        self.app, self.settings, self.keys, self.counters = app, settings, tuple(keys), counters
+        self.app, self.settings, self.counters = app, settings, counters
+        # Digests are of one length: the time of a comparison tells nothing of a key's length either.
+        self.key_digests = [_digest(key) for key in keys]
         self.open_requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, started = time.perf_counter(), 500, False
         scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex[:12]
 
         refusals: list[ServeError] = []
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if refusals:  # the body was refused while the route read it: that is the answer
                 return
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 message["headers"] = [*message.get("headers", ()),
                                       (b"x-request-id", scope["state"]["request_id"].encode())]
             await send(message)
@@ -71,6 +77,13 @@ class Gate:
             await self.app(scope, self._bounded(receive, refusals), noted)
         except ServeError as refusal:
             refusals.append(refusal)
+        except Exception as error:  # of any kind: the client gets a sentence, the log where it happened
+            if refusals:
+                pass  # a framework's answer to what was raised while it read the body
+            elif started:
+                raise
+            else:
+                refusals.append(self._failed(scope, error))
         finally:
             self.open_requests -= 1
             if refusals:
@@ -83,16 +96,21 @@ class Gate:
 
     def _check(self, scope: Scope) -> None:
         """Refuse what may not come in at all."""
-        headers = dict(scope["headers"])
-        if self.open_requests > self.settings.max_requests and scope["path"] not in OPEN_ROUTES:
-            raise ServeError(429, "overloaded", f"{self.settings.max_requests} requests are being "
-                             "answered; try again in 1 s", retry_after=1)
-        if self.keys and scope["path"] not in OPEN_ROUTES | OWN_ROUTES:
+        headers, path = dict(scope["headers"]), scope["path"].removeprefix(self.settings.root_path)
+        if path not in OPEN_ROUTES:
+            if scope["state"].get(CROWDED):
+                raise ServeError(429, "overloaded", f"{self.settings.max_connections} connections are "
+                                 "open; try again in 1 s", retry_after=1)
+            if self.open_requests > self.settings.max_requests:
+                raise ServeError(429, "overloaded", f"{self.settings.max_requests} requests are being "
+                                 "answered; try again in 1 s", retry_after=1)
+        if self.key_digests and path not in OPEN_ROUTES | OWN_ROUTES:
             authorization = headers.get(b"authorization", b"")
             bearer = authorization[:7].lower() == b"bearer "
             token = authorization[7:].strip() if bearer else headers.get(b"x-api-key", b"")
-            # Every key is compared, and in constant time: the time tells nothing.
-            if not sum(hmac.compare_digest(token, key) for key in self.keys):
+            digest = _digest(token)
+            # Every key is compared, and in constant time: the time does not tell which was nearly right.
+            if not sum(hmac.compare_digest(digest, key) for key in self.key_digests):
                 raise ServeError(401, "unauthorized", "the API key is missing or wrong; expected the "
                                  'header "Authorization: Bearer KEY"')
         length = headers.get(b"content-length", b"0")
@@ -112,7 +130,7 @@ class Gate:
         What is refused is put into `refusals` as well: a framework makes errors of its own of what is
         raised while it reads.
         """
-        until, size, ended = time.monotonic() + self.settings.timeout, 0, False
+        until, size, ended = time.monotonic() + self.settings.read_timeout, 0, False
 
         async def bounded() -> Message:
             nonlocal size, ended
@@ -122,7 +140,7 @@ class Gate:
                 message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
             except TimeoutError:
                 refusals.append(ServeError(408, "timeout", "the body did not arrive within "
-                                           f"{self.settings.timeout:g} s"))
+                                           f"{self.settings.read_timeout:g} s"))
                 raise refusals[0] from None
             if message["type"] == "http.request":
                 size += len(message.get("body", b""))
@@ -133,6 +151,13 @@ class Gate:
             return message
 
         return bounded
+
+    def _failed(self, scope: Scope, error: Exception) -> ServeError:
+        """Log where a request failed, without what it said, and return what the client is told."""
+        number, last = scope["state"]["request_id"], traceback.extract_tb(error.__traceback__)[-1]
+        LOG.error(json.dumps({"request": number, "failed": type(error).__name__,
+                              "at": f"{Path(last.filename).name}:{last.lineno}"}))
+        return ServeError(500, "failed", f"the server failed on this request ({number})")
 
     def _log(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         line: dict[str, Any] = {
@@ -146,8 +171,12 @@ class Gate:
             LOG.info(" ".join(f"{key}={value}" for key, value in line.items()))
 
 
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
 async def _answer(refusal: ServeError, scope: Scope, send: Send) -> None:
-    body = json.dumps(refusal.body()).encode()
+    body = json.dumps(refusal.body()).encode()  # ASCII, whatever the client named
     headers = {"content-type": "application/json", "content-length": str(len(body)),
                # What is left of a refused body is not read: the connection ends with it.
                "connection": "close", "x-request-id": scope["state"]["request_id"],
@@ -157,10 +186,29 @@ async def _answer(refusal: ServeError, scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def short(name: str) -> str:
+    """Return a name that a client sent as a sentence can show it: no more than 100 characters."""
+    return name if len(name) <= 100 else name[:100] + "…"
+
+
+class _Line(logging.Formatter):
+    """A JSON line for what the web server itself has to say; never a traceback, which may quote a text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == LOG.name:
+            return record.getMessage()
+        reason = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        return json.dumps({"level": record.levelname.lower(), "message": record.getMessage()}
+                          | ({"failed": reason} if reason else {}))
+
+
 def log_to_stderr() -> None:
-    """Let the server's log go to standard error, a line a request."""
+    """Let the server's log go to standard error: a line a request, and the web server's warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    LOG.handlers[:] = [handler]
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
+    handler.setFormatter(_Line())
+    for name, level in ((LOG.name, logging.INFO), ("uvicorn.error", logging.WARNING),
+                        ("asyncio", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from polytask.core.errors import nearest
 
 Pair = tuple[str, str]
+
+
+class AtFirstMistake(FailFast):
+    """Ends a list at its first mistake: a million of them in a body would take seconds to tell."""
+
+    __hash__ = object.__hash__  # a union of types needs it
+
+
+Texts = Annotated[list[str], AtFirstMistake()]
+Pairs = Annotated[list[Pair], AtFirstMistake()]
 
 
 class Body(BaseModel):
     """A body whose unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def known_keys(cls, body: Any) -> Any:
+        """Refuse the first unknown key, and name the one that was meant."""
+        for key in body if isinstance(body, dict) else ():
+            if key not in cls.model_fields:
+                shown = str(key)[:100]
+                raise PydanticCustomError("unknown_key", "{sentence}", {
+                    "sentence": f'"{shown}" is no key of this body{nearest(shown, cls.model_fields)} '
+                                f"(there are {', '.join(cls.model_fields)})"})
+        return body
 
 
 class LenientBody(BaseModel):
@@ -24,9 +49,9 @@ class LenientBody(BaseModel):
 class PredictBody(Body):
     """`/predict`: texts or pairs, and the tasks that answer; or `inputs`, as text-embeddings-inference."""
 
-    texts: str | list[str] | None = Field(None, description="A text, or several.")
-    pairs: Pair | list[Pair] | None = Field(None, description="A pair of texts, or several.")
-    tasks: str | list[str] | None = Field(
+    texts: str | Texts | None = Field(None, description="A text, or several.")
+    pairs: Pair | Pairs | None = Field(None, description="A pair of texts, or several.")
+    tasks: str | Texts | None = Field(
         None, description='The tasks that answer: one, several, or absent (or "all") for all that fit.')
     logits: bool = Field(False, description="Whether answers hold the head's raw numbers as well.")
     model: str | None = Field(None, description="The model, where the server has several.")
@@ -34,7 +59,7 @@ class PredictBody(Body):
                         "text-embeddings-inference's, of the default task.")
     raw_scores: bool = False
     truncate: bool | None = None
-    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    truncation_direction: Literal["right", "Right"] = "right"
     parameters: dict[str, Any] | None = Field(None, description="Sent by the hub's inference "
                                               "client, which reads a batch of one.")
 
@@ -42,12 +67,12 @@ class PredictBody(Body):
 class EmbedBody(Body):
     """`/embed`: texts; or `inputs`, as text-embeddings-inference."""
 
-    texts: str | list[str] | None = None
+    texts: str | Texts | None = None
     normalize: bool | None = Field(None, description="Whether vectors are scaled to length 1.")
     model: str | None = None
-    inputs: str | list[str] | None = None
+    inputs: str | Texts | None = None
     truncate: bool | None = None
-    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    truncation_direction: Literal["right", "Right"] = "right"
     prompt_name: None = None
     dimensions: int | None = None
     parameters: dict[str, Any] | None = None
@@ -56,7 +81,7 @@ class EmbedBody(Body):
 class OpenAIBody(LenientBody):
     """`/v1/embeddings`."""
 
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | list[Any]
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
@@ -65,7 +90,7 @@ class OpenAIBody(LenientBody):
 
 class SimilarityInputs(LenientBody):
     source_sentence: str
-    sentences: list[str]
+    sentences: Texts
 
 
 class SimilarityBody(LenientBody):
@@ -78,8 +103,8 @@ class RerankBody(Body):
     """`/rerank`: a query and documents (the answer is Cohere's), or texts (text-embeddings-inference's)."""
 
     query: str
-    documents: list[str | dict[str, Any]] | None = None
-    texts: list[str] | None = None
+    documents: Annotated[list[str | dict[str, Any]], AtFirstMistake()] | None = None
+    texts: Texts | None = None
     task: str | None = None
     model: str | None = None
     top_n: int | None = Field(None, ge=1)
@@ -87,12 +112,12 @@ class RerankBody(Body):
     return_text: bool = False
     raw_scores: bool = False
     truncate: bool | None = None
-    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    truncation_direction: Literal["right", "Right"] = "right"
 
 
 class TaskBody(Body):
     """`/tasks/NAME`: what one task is asked."""
 
-    texts: str | list[str] | None = None
-    pairs: Pair | list[Pair] | None = None
+    texts: str | Texts | None = None
+    pairs: Pair | Pairs | None = None
     logits: bool = False

@@ -6,9 +6,11 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from types import FrameType
 
@@ -18,12 +20,15 @@ from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.core.paths import ModelPaths, RunPaths
 from polytask.model.hub import fetched_model, is_address, parsed
 from polytask.serve.app import create_app
+from polytask.serve.connections import MAX_HEAD_BYTES, ConnectionLimits, guarded_protocol
 from polytask.serve.counters import Counters
 from polytask.serve.engine import ServedModel
 from polytask.serve.limits import log_to_stderr
 from polytask.serve.service import Service
 from polytask.serve.settings import ServeSettings
 
+# Connections that wait to be taken up; and files beside them: the model's, the log's, the libraries'.
+_BACKLOG, _FILES_OF_OUR_OWN = 2048, 256
 Loader = Callable[[Path, str], ServedModel]
 
 
@@ -75,23 +80,19 @@ def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[by
     `started` is told the address. Raises `RunError`, `ConfigError` and `CheckpointError` for a folder that
     cannot be served, `RunError` for a port that is taken.
     """
-    folders = named_folders(runs, settings.engine)
-    models = [load(folder, name) for name, folder in folders.items()]
-    service = Service(models, settings, Counters())
-    listening = _bound(settings)
-    if settings.log != "none":
-        log_to_stderr()
-    config = uvicorn.Config(
-        create_app(service, keys), log_config=None, access_log=False, lifespan="on",
-        timeout_graceful_shutdown=int(settings.timeout) + 1, timeout_keep_alive=10,
-        h11_max_incomplete_event_size=65536, server_header=False)
-    server = OrderlyServer(config, lambda: setattr(service, "draining", True))
-    ended = threading.Event()
-    if settings.reload_seconds:
-        watch = FolderWatch(service, folders, load)
-        threading.Thread(target=watch.run, args=(settings.reload_seconds, ended), daemon=True,
-                         name="polytask-reload").start()
+    names = named_folders(runs, settings.engine)
+    listening, ended = _bound(settings), threading.Event()
     try:
+        service = Service([load(folder, name) for name, folder in names.items()], settings, Counters())
+        server = server_of(service, keys)
+        _listen(listening, settings)
+        if settings.log != "none":
+            log_to_stderr()
+        if settings.reload_seconds:
+            watch = FolderWatch(service, names, load)
+            # A thread begins with an empty context; what the user trusts is in ours.
+            threading.Thread(target=copy_context().run, args=(watch.run, settings.reload_seconds, ended),
+                             daemon=True, name="polytask-reload").start()
         if started is not None:
             started(f"http://{settings.host}:{listening.getsockname()[1]}{settings.root_path}")
         server.run(sockets=[listening])
@@ -100,8 +101,37 @@ def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[by
         listening.close()
 
 
+def server_of(service: Service, keys: Sequence[bytes] = (), parser: str = "auto") -> OrderlyServer:
+    """Return what answers for a service over HTTP; `parser` is "auto" or "h11"."""
+    settings = service.settings
+    limits = ConnectionLimits(settings.read_timeout, settings.timeout,
+                              _open_files(settings.max_connections), service.counters.refused_connection)
+    config = uvicorn.Config(
+        create_app(service, keys), log_config=None, access_log=False, lifespan="on", ws="none",
+        http=guarded_protocol(limits, parser), timeout_graceful_shutdown=int(settings.timeout) + 1,
+        timeout_keep_alive=10, h11_max_incomplete_event_size=MAX_HEAD_BYTES, server_header=False)
+    return OrderlyServer(config, lambda: setattr(service, "draining", True))
+
+
+def _open_files(connections: int) -> int:
+    """Return how many connections this process may hold, its limit of open files raised where it can be."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _FILES_OF_OUR_OWN
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        more = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
+        return max(1, min(connections, soft - _FILES_OF_OUR_OWN))
+    return connections
+
+
 def _bound(settings: ServeSettings) -> socket.socket:
-    """Return a socket that listens; raise `RunError` for an address that cannot be had."""
+    """Return a socket with the address, which does not listen yet; raise `RunError` where it is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,18 +139,34 @@ def _bound(settings: ServeSettings) -> socket.socket:
         listening.bind((settings.host, settings.port))
     except (OSError, UnicodeError) as error:
         listening.close()
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise RunError(f"{settings.host}:{settings.port}: cannot listen there ({reason}); choose another "
-                       "with --host and --port") from None
+        raise _cannot_listen(settings, error) from None
     return listening
 
 
+def _listen(listening: socket.socket, settings: ServeSettings) -> None:
+    """Open the port; another process may have taken it while the models were loaded."""
+    try:
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(settings, error) from None
+
+
+def _cannot_listen(settings: ServeSettings, error: OSError | UnicodeError) -> RunError:
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    return RunError(f"{settings.host}:{settings.port}: cannot listen there ({reason}); choose another "
+                    "with --host and --port")
+
+
 class FolderWatch:
-    """Takes up a model whose folder was replaced; requests under way are answered by the old one."""
+    """Takes up a model whose folder was replaced; requests under way are answered by the old one.
+
+    A folder that was copied file by file is loaded when it has stopped changing.
+    """
 
     def __init__(self, service: Service, folders: dict[str, Path], load: Loader) -> None:
         self.service, self.folders, self.load = service, folders, load
-        self._seen = {name: self._mark(folder) for name, folder in folders.items()}
+        self._loaded = {name: _mark(folder) for name, folder in folders.items()}
+        self._before = dict(self._loaded)
 
     def run(self, seconds: float, ended: threading.Event) -> None:
         """Look every `seconds`, until `ended`."""
@@ -130,21 +176,30 @@ class FolderWatch:
     def look(self) -> None:
         """Load every model that was replaced; where that fails, tell it and keep the old one."""
         for name, folder in self.folders.items():
-            mark = self._mark(folder)
-            if mark is None or mark == self._seen[name]:
+            mark, before = _mark(folder), self._before[name]
+            self._before[name] = mark
+            if not mark or mark == self._loaded[name] or mark != before:
                 continue
-            self._seen[name] = mark
+            self._loaded[name] = mark
             try:
                 self.service.replace(self.load(folder, name))
-            except (PolytaskError, OSError) as error:
+            except Exception as error:  # of any kind: the thread must outlive it
+                reason = str(error) if isinstance(error, PolytaskError | OSError) else type(error).__name__
                 sys.stderr.write(f"{folder}: the new model cannot be loaded, so the old one stays "
-                                 f"({error})\n")
+                                 f"({reason})\n")
 
-    @staticmethod
-    def _mark(folder: Path) -> tuple[int, int, int] | None:
-        """Return what changes when a model folder is replaced; None while there is none."""
-        for place in (ModelPaths(RunPaths(folder).model).tasks, ModelPaths(folder).tasks):
-            with contextlib.suppress(OSError):
-                status = place.stat()
-                return status.st_ino, status.st_mtime_ns, status.st_size
-        return None
+
+def _mark(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what changes when a model folder is replaced, file by file; nothing while there is none."""
+    for place in (RunPaths(folder).model, folder):
+        if ModelPaths(place).tasks.is_file():
+            return tuple(sorted(_files(place)))
+    return ()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    for path in [*folder.glob("*"), *folder.glob("*/*"), *folder.glob("*/*/*")]:
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield str(path), status.st_ino, status.st_mtime_ns, status.st_size

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +17,17 @@ from starlette.requests import Request
 from polytask.core.errors import nearest
 from polytask.serve.batcher import (
     Batcher,
+    BatcherStopped,
     DeadlinePassed,
     InputAnswer,
     InputFailed,
     Overloaded,
+    ReservedPlaces,
     WantedInput,
 )
 from polytask.serve.counters import Counters
-from polytask.serve.engine import EncodedText, ServedModel, TaskInfo
-from polytask.serve.limits import ServeError
+from polytask.serve.engine import ServedModel, TaskInfo
+from polytask.serve.limits import ServeError, short
 from polytask.serve.settings import ServeSettings
 
 # Seconds between two looks at whether a client that waits is still there.
@@ -38,6 +43,15 @@ class Answered:
     truncated: list[int]
 
 
+@dataclass(frozen=True)
+class PreparedInput:
+    """An input of a request in one layout, and whether its tokens were cut."""
+
+    place: int
+    wanted: WantedInput
+    cut: bool
+
+
 class Service:
     """The models of a server and the batcher before them."""
 
@@ -49,6 +63,11 @@ class Service:
                                self.counters)
         self.draining = False
         self._pool = ThreadPoolExecutor(2, "polytask-tokenizer")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that answers runs; without it, only a restart helps."""
+        return self.batcher.alive
 
     @property
     def ready(self) -> bool:
@@ -71,16 +90,16 @@ class Service:
         if name is not None and name in self.models:
             return self.models[name]
         if name is not None and len(self.models) > 1:
-            raise ServeError(404, "not_found", f'model: "{name}" is no model here'
-                             f"{nearest(name, self.models)} (there are {', '.join(self.models)})")
+            raise ServeError(404, "not_found", f'model: "{short(name)}" is no model here'
+                             f"{_instead(name, self.models)}")
         fitting = [model for model in self.models.values() if all(task in model.tasks for task in tasks)]
         return (fitting or list(self.models.values()))[0]
 
     def task(self, model: ServedModel, name: str, texts: int | None = None) -> TaskInfo:
         """Return a task; refuse one that is not there or takes another number of texts."""
         if name not in model.tasks:
-            raise ServeError(404, "not_found", f'"{name}" is no task of {model.name}'
-                             f"{nearest(name, model.tasks)} (there are {', '.join(model.tasks)})")
+            raise ServeError(404, "not_found", f'"{short(name)}" is no task of {model.name}'
+                             f"{_instead(name, model.tasks)}")
         task = model.tasks[name]
         if texts is not None and task.texts != texts:
             raise ServeError(400, "validation", f'task "{name}" takes {_texts(task.texts)} an input, found '
@@ -109,21 +128,29 @@ class Service:
 
     # ---- inputs
 
-    def checked(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-        """Return the inputs, their texts within the limits; what cannot be encoded as "?"."""
+    def checked(self, inputs: Sequence[tuple[str, ...]],
+                truncate: bool) -> tuple[list[tuple[str, ...]], set[int]]:
+        """Return the inputs, their texts within the limits, and the places of those that were cut.
+
+        What cannot be encoded in UTF-8 becomes "?".
+        """
         if not inputs:
             raise ServeError(400, "validation", "found no text, expected at least one")
         if len(inputs) > self.settings.max_inputs:
             raise ServeError(413, "too_many", f"found {len(inputs):,} inputs, expected at most "
                              f"{self.settings.max_inputs:,} a request (max_inputs)")
+        most, cut = self.settings.max_characters, set()
         for place, texts in enumerate(inputs):
             for text in texts:
-                if len(text) > self.settings.max_characters:
-                    raise ServeError(413, "too_large", f"input {place}: found {len(text):,} characters, "
-                                     f"expected at most {self.settings.max_characters:,} (max_characters)")
-                if not text.strip():
+                if len(text) > most:
+                    if not truncate:
+                        raise ServeError(413, "too_large", f"input {place}: found {len(text):,} "
+                                         f"characters, expected at most {most:,} (max_characters)")
+                    cut.add(place)
+                if not text[:most].strip():
                     raise ServeError(400, "validation", f"input {place}: the text is empty")
-        return [tuple(text.encode("utf-8", "replace").decode() for text in texts) for texts in inputs]
+        return [tuple(text[:most].encode("utf-8", "replace").decode() for text in texts)
+                for texts in inputs], cut
 
     async def answer(self, request: Request, model: ServedModel, inputs: Sequence[tuple[str, ...]],
                      tasks: Sequence[TaskInfo], embed: bool = False,
@@ -132,62 +159,89 @@ class Service:
 
         Raises `ServeError` with the status that the refusal has.
         """
-        checked = self.checked(inputs)
-        loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._pool, model.tokenize, checked)
-        return await self.answer_encoded(request, model, encoded, tasks, embed, truncate)
-
-    async def answer_encoded(self, request: Request, model: ServedModel, encoded: Sequence[EncodedText],
-                             tasks: Sequence[TaskInfo], embed: bool = False,
-                             truncate: bool | None = None) -> Answered:
-        """Return the answers to tokenized inputs."""
-        layouts: dict[object, list[str]] = {}
+        if self.draining:
+            raise ServeError(503, "unavailable", "the server is shutting down", retry_after=5)
+        may_cut = self.settings.truncate if truncate is None else truncate
+        checked, cut = self.checked(inputs, may_cut)
+        layouts: dict[Hashable, list[str]] = {}
         for task in tasks:
             layouts.setdefault(task.layout, []).append(task.name)
         if embed:
             layouts.setdefault(model.embedding_layout, [])
-        wanted, owner, truncated, total = [], [], set(), 0
-        for place, text in enumerate(encoded):
-            for layout, names in layouts.items():
-                kept, full = model.tokens(layout, text)
-                if kept < full:
-                    truncated.add(place)
-                total += kept
-                wanted.append(WantedInput(model, text, layout, tuple(names),
-                                     embed and layout == model.embedding_layout, kept))
-                owner.append(place)
-        cut = self.settings.truncate if truncate is None else truncate
-        if truncated and not cut:
-            raise ServeError(413, "too_long", f"input {min(truncated)}: has more tokens than the "
-                             "model reads; shorten it, or let it be cut with truncate = true")
-        answers = await self._submitted(request, wanted)
-        merged = [InputAnswer({}, None) for _ in encoded]
-        for place, answer in zip(owner, answers, strict=True):
-            merged[place].tasks |= answer.tasks
-            merged[place].vector = answer.vector if merged[place].vector is None else merged[place].vector
-        for each in merged:
-            for name, task_answer in each.tasks.items():
+        until = time.monotonic() + self.settings.timeout
+        with _refusals(), self._places(len(checked) * len(layouts)) as places:
+            rows = await self._prepared(model, checked, layouts, embed, until)
+            cut |= {row.place for row in rows if row.cut}
+            if cut and not may_cut:
+                raise ServeError(413, "too_long", f"input {min(cut)}: has more tokens than the model "
+                                 "reads; shorten it, or let it be cut with truncate = true")
+            answers = await self._submitted(request, [row.wanted for row in rows], until, places)
+        merged = [InputAnswer({}, None) for _ in checked]
+        for row, answer in zip(rows, answers, strict=True):
+            merged[row.place].tasks |= answer.tasks
+            if answer.vector is not None:
+                merged[row.place].vector = answer.vector
+        for answer in merged:
+            for name, task_answer in answer.tasks.items():
                 self.counters.answer(name, _label(task_answer.label))
-        request.state.counts = {"inputs": len(encoded), "tokens": total}
-        return Answered(merged, total, sorted(truncated))
+        total = sum(row.wanted.tokens for row in rows)
+        request.state.counts = {"inputs": len(checked), "tokens": total}
+        return Answered(merged, total, sorted(cut))
 
-    async def _submitted(self, request: Request, wanted: Sequence[WantedInput]) -> list[InputAnswer]:
-        if self.draining:
-            raise ServeError(503, "unavailable", "the server is shutting down", retry_after=5)
-        answered = asyncio.ensure_future(self.batcher.submit(wanted, self.settings.timeout))
+    @contextmanager
+    def _places(self, count: int) -> Iterator[ReservedPlaces]:
+        places = self.batcher.reserve(count)
+        try:
+            yield places
+        finally:
+            self.batcher.give_back(places)
+
+    async def _prepared(self, model: ServedModel, inputs: Sequence[tuple[str, ...]],
+                        layouts: Mapping[Hashable, Sequence[str]], embed: bool,
+                        until: float) -> list[PreparedInput]:
+        """Return the inputs tokenized, once for each layout; in a thread, as long texts take a while."""
+        def prepare() -> list[PreparedInput]:
+            rows = []
+            for place, text in enumerate(model.tokenize(inputs)):
+                for layout, names in layouts.items():
+                    kept, full = model.tokens(layout, text)
+                    wants = embed and layout == model.embedding_layout
+                    wanted = WantedInput(model, text, layout, tuple(names), wants, kept)
+                    rows.append(PreparedInput(place, wanted, kept < full))
+            return rows
+
+        working = asyncio.get_running_loop().run_in_executor(self._pool, prepare)
+        try:
+            return await asyncio.wait_for(working, until - time.monotonic())
+        except TimeoutError:
+            raise DeadlinePassed(f"not answered within {self.settings.timeout:g} s") from None
+
+    async def _submitted(self, request: Request, wanted: Sequence[WantedInput], until: float,
+                         places: ReservedPlaces) -> list[InputAnswer]:
+        answered = asyncio.ensure_future(
+            self.batcher.submit(wanted, max(0.0, until - time.monotonic()), places))
         try:
             while not (await asyncio.wait({answered}, timeout=DISCONNECT_POLL))[0]:
                 if await request.is_disconnected():
                     raise ServeError(499, "cancelled", "the client went away")
             return answered.result()
-        except Overloaded as error:
-            raise ServeError(429, "overloaded", str(error), retry_after=error.retry_after) from None
-        except DeadlinePassed as error:
-            raise ServeError(504, "timeout", str(error)) from None
-        except InputFailed as error:
-            raise ServeError(500, "failed", str(error)) from None
         finally:
             answered.cancel()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Let what the batcher raises be a refusal with its status."""
+    try:
+        yield
+    except Overloaded as error:
+        raise ServeError(429, "overloaded", str(error), retry_after=error.retry_after) from None
+    except DeadlinePassed as error:
+        raise ServeError(504, "timeout", str(error)) from None
+    except InputFailed as error:
+        raise ServeError(500, "failed", str(error)) from None
+    except BatcherStopped as error:
+        raise ServeError(503, "unavailable", str(error), retry_after=5) from None
 
 
 def vectors(answered: Answered, normalize: bool) -> NDArray[np.float32]:
@@ -200,6 +254,11 @@ def vectors(answered: Answered, normalize: bool) -> NDArray[np.float32]:
     return scaled
 
 
+def _instead(name: str, known: Iterable[str]) -> str:
+    """Return the name that was meant, and all that there are."""
+    return f"{nearest(short(name), known)} (there are {', '.join(known)})"
+
+
 def _texts(number: int) -> str:
     return "1 text" if number == 1 else f"{number} texts"
 
@@ -207,5 +266,5 @@ def _texts(number: int) -> str:
 def _label(label: object) -> str:
     """Return what the counter of answers calls a label: numbers by the whole number below."""
     if isinstance(label, float):
-        return str(int(label // 1))
+        return str(int(label // 1)) if math.isfinite(label) else str(label)
     return "|".join(map(str, label)) if isinstance(label, list) else str(label)

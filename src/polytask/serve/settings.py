@@ -39,14 +39,18 @@ class ServeSettings:
     """Texts of a request at most."""
     max_requests: Annotated[int, Field(ge=1, le=1 << 20)] = 512
     """Requests answered at the same time at most."""
+    max_connections: Annotated[int, Field(ge=1, le=1 << 20)] = 1000
+    """Connections open at the same time at most; /health and /ready answer beyond."""
     max_bytes: Annotated[int, Field(ge=64, le=1 << 30)] = 2_000_000
     """Bytes of a request's body at most."""
     max_characters: Annotated[int, Field(ge=1, le=1 << 24)] = 20_000
-    """Characters of a text at most."""
+    """Characters of a text at most; more are cut and told, or refused where `truncate` is false."""
     truncate: bool = True
-    """Whether texts above a task's tokens are cut, and told; else they are refused."""
+    """Whether texts that are too long are cut, and told; else they are refused."""
     timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    """Seconds in which a request is answered, or given up with 504."""
+    """Seconds within which a request that has arrived is answered, or given up with 504."""
+    read_timeout: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Seconds within which the head of a request must arrive, and then its body."""
     api_keys_file: str | None = None
     """File of API keys, one a line; absent: those of POLYTASK_API_KEYS, comma separated, or none."""
     allow_origin: str | None = None
