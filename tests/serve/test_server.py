@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 import polytask as pk
-from polytask.core.errors import ConfigError, RunError
+from polytask.commands.serve import serve_runs
+from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.serve.settings import ServeSettings, api_keys, read_settings
 
 
@@ -154,26 +155,62 @@ def test_a_replaced_model_is_taken_up_without_a_lost_request(served_run: Path, t
         assert ended(process) == 0
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    (["nowhere"], "has no model"),
-    (["RUN", "--engine", "int9"], 'engine'),
-    (["RUN", "--set", "max_quue=3"], 'did you mean "max_queue"'),
-    (["RUN", "--port", "99999"], "port"),
-    (["RUN", "RUN"], "another model is called"),
-    (["RUN", "--set", "api_keys_file=/nowhere/keys"], "API keys cannot be read"),
-    (["RUN", "--host", "256.1.1.1"], "cannot listen"),
+def refusal(*runs: Path, **given: Any) -> str:
+    """Return the sentence with which runs are refused before anything listens."""
+    with pytest.raises(PolytaskError) as caught:
+        serve_runs(runs, None, {"port": 0, **given}, quiet=True)
+    assert "\n" not in str(caught.value).strip()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"engine": "int9"}, "engine found 'int9'"),
+    ({"max_quue": 3}, 'did you mean "max_queue"'),
+    ({"port": 99999}, "port"),
+    ({"api_keys_file": "/nowhere/keys"}, "API keys cannot be read"),
+    ({"host": "256.1.1.1"}, "cannot listen there"),
+    ({"engine": "onnx"}, "polytask export"),
 ])
-def test_what_cannot_be_served_is_one_sentence_before_it_listens(
-    served_run: Path, arguments: list[str], sentence: str, tmp_path: Path
+def test_a_setting_that_cannot_be_is_one_sentence_before_it_listens(
+    served_run: Path, given: dict[str, Any], sentence: str
 ) -> None:
-    given = [str(served_run) if each == "RUN" else each for each in arguments]
-    result = subprocess.run([sys.executable, "-m", "polytask", "serve", *given], capture_output=True,
-                            text=True, cwd=tmp_path, timeout=120)
-    assert result.returncode == 2 and sentence in result.stderr, result.stderr
-    assert "Traceback" not in result.stderr and "serving" not in result.stderr
+    assert sentence in refusal(served_run, **given)
 
 
-def test_a_port_that_is_taken_is_told(served_run: Path) -> None:
+def test_a_folder_that_cannot_be_served_is_one_sentence_before_it_listens(
+    served_run: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    assert "has no model" in refusal(tmp_path / "nowhere")
+    assert "another model is called" in refusal(served_run, served_run)
+    assert "has no model" in refusal(tiny_checkpoint)  # an encoder that answers nothing
+
+    def damaged(name: str) -> Path:
+        return Path(shutil.copytree(served_run / "model", tmp_path / name))
+
+    (damaged("headless") / "heads" / "topic" / "model.safetensors").unlink()
+    assert "heads/topic" in refusal(tmp_path / "headless")
+    (damaged("untold") / "tokenizer.json").unlink()
+    assert "tokenizer.json" in refusal(tmp_path / "untold")
+    weights = damaged("half") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-500])
+    assert "model.safetensors" in refusal(tmp_path / "half")
+    tasks = damaged("newer") / "tasks.json"
+    tasks.write_text(tasks.read_text().replace('"schema": ', '"schema": 9'))
+    assert "schema" in refusal(tmp_path / "newer")
+    graphs = damaged("strange") / "onnx"
+    graphs.mkdir()
+    (graphs / "model.onnx").write_bytes(b"not a graph")
+    assert "model.onnx" in refusal(tmp_path / "strange", engine="onnx")
+
+
+def test_without_the_extra_the_sentence_says_what_to_install(
+    served_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "polytask[serve]" in refusal(served_run)
+
+
+def test_the_command_ends_with_status_2_and_the_sentence(served_run: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -182,6 +219,7 @@ def test_a_port_that_is_taken_is_told(served_run: Path) -> None:
             [sys.executable, "-m", "polytask", "serve", str(served_run), "--port", port],
             capture_output=True, text=True, timeout=120)
     assert result.returncode == 2 and "cannot listen there (Address already in use)" in result.stderr
+    assert "Traceback" not in result.stderr and "serving" not in result.stderr
 
 
 def test_flags_are_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
