@@ -16,7 +16,6 @@ import pytest
 from echo import POISON, Echo, Live, live
 
 from polytask.core.errors import RunError
-from polytask.serve.asynchronous import AsyncModel
 from polytask.serve.batcher import Batcher, WantedInput
 from polytask.serve.engine import EncodedText
 from polytask.serve.server import serve
@@ -165,17 +164,21 @@ def test_no_request_waits_while_a_model_loads() -> None:
 
 def test_batched_methods_do_not_hang(model: Echo) -> None:
     """ray #42593: batched methods hung, with a batch of none, of one, or from several loops."""
-    asynchronous = AsyncModel(model, timeout=5)
+    batcher = Batcher()
+
+    async def asked(*numbers: int) -> list[int]:
+        wanted = [WantedInput(model, text, "single", ("a",), False, 10)
+                  for text in model.tokenize([(str(number),) for number in numbers])]
+        return [each.tasks["a"].label for each in await batcher.submit(wanted, 5)]
 
     async def run() -> None:
-        assert await asynchronous.predict("a", []) == []
-        assert [each.label for each in await asynchronous.predict("a", ["1"])] == [1]
-        several = await asyncio.gather(*(asynchronous.predict("a", [str(n), "3"]) for n in range(40)))
-        assert [[each.label for each in answers] for answers in several] == [[n, 3] for n in range(40)]
+        assert await asked() == []
+        assert await asked(1) == [1]
+        assert await asyncio.gather(*(asked(n, 3) for n in range(40))) == [[n, 3] for n in range(40)]
 
     asyncio.run(run())
     asyncio.run(run())
-    asynchronous.close()
+    batcher.close()
 
 
 def test_health_is_quick_under_load() -> None:
