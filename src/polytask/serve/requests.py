@@ -18,8 +18,8 @@ class AtFirstMistake(FailFast):
     __hash__ = object.__hash__  # a union of types needs it
 
 
-Texts = Annotated[list[str], AtFirstMistake()]
-Pairs = Annotated[list[Pair], AtFirstMistake()]
+TextList = Annotated[list[str], AtFirstMistake()]
+PairList = Annotated[list[Pair], AtFirstMistake()]
 
 
 class Body(BaseModel):
@@ -49,9 +49,9 @@ class LenientBody(BaseModel):
 class PredictBody(Body):
     """`/predict`: texts or pairs, and the tasks that answer; or `inputs`, as text-embeddings-inference."""
 
-    texts: str | Texts | None = Field(None, description="A text, or several.")
-    pairs: Pair | Pairs | None = Field(None, description="A pair of texts, or several.")
-    tasks: str | Texts | None = Field(
+    texts: str | TextList | None = Field(None, description="A text, or several.")
+    pairs: Pair | PairList | None = Field(None, description="A pair of texts, or several.")
+    tasks: str | TextList | None = Field(
         None, description='The tasks that answer: one, several, or absent (or "all") for all that fit.')
     logits: bool = Field(False, description="Whether answers hold the head's raw numbers as well.")
     model: str | None = Field(None, description="The model, where the server has several.")
@@ -67,10 +67,10 @@ class PredictBody(Body):
 class EmbedBody(Body):
     """`/embed`: texts; or `inputs`, as text-embeddings-inference."""
 
-    texts: str | Texts | None = None
+    texts: str | TextList | None = None
     normalize: bool | None = Field(None, description="Whether vectors are scaled to length 1.")
     model: str | None = None
-    inputs: str | Texts | None = None
+    inputs: str | TextList | None = None
     truncate: bool | None = None
     truncation_direction: Literal["right", "Right"] = "right"
     prompt_name: None = None
@@ -90,7 +90,7 @@ class OpenAIBody(LenientBody):
 
 class SimilarityInputs(LenientBody):
     source_sentence: str
-    sentences: Texts
+    sentences: TextList
 
 
 class SimilarityBody(LenientBody):
@@ -104,7 +104,7 @@ class RerankBody(Body):
 
     query: str
     documents: Annotated[list[str | dict[str, Any]], AtFirstMistake()] | None = None
-    texts: Texts | None = None
+    texts: TextList | None = None
     task: str | None = None
     model: str | None = None
     top_n: int | None = Field(None, ge=1)
@@ -118,6 +118,6 @@ class RerankBody(Body):
 class TaskBody(Body):
     """`/tasks/NAME`: what one task is asked."""
 
-    texts: str | Texts | None = None
-    pairs: Pair | Pairs | None = None
+    texts: str | TextList | None = None
+    pairs: Pair | PairList | None = None
     logits: bool = False
