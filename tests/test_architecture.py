@@ -32,7 +32,7 @@ BELOW = {
     "export": _TASKS | {"inference", "evaluation"},
     "sample": set(),
     "training": _CONFIG | {"inference", "evaluation", "sample"},
-    "serve": _TASKS | {"inference"},
+    "serve": _TASKS | {"inference", "evaluation"},
     "studies": _CONFIG | {"evaluation"},
     "report": _CONFIG | {"evaluation", "studies"},
     "engines": {"core"},

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from polytask.serve import compatible
 from polytask.serve.engine import TaskInfo
+from polytask.serve.explanations import add_explanations
 from polytask.serve.limits import Gate, ServeError, short
 from polytask.serve.requests import EmbedBody, PredictBody, TaskBody
 from polytask.serve.responses import AsciiJson, finite
@@ -48,6 +49,7 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
     _state(app, service, settings)
     _predict(app, service)
     compatible.add_routes(app, service)
+    add_explanations(app, service)
     if settings.page:
         _page(app)
     return app

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.decisions import Threshold
+
 
 @dataclass(frozen=True)
 class TaskInfo:
@@ -25,11 +27,14 @@ class TaskInfo:
     pairing: str
     layout: Hashable
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    threshold: Threshold | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `/tasks` says of the task."""
         return {"task": self.name, "texts": self.texts, "kind": self.kind, "pairing": self.pairing,
                 "classes": list(self.classes), "range": list(self.range) if self.range else None,
+                "threshold": self.threshold,
                 "metrics": dict(self.metrics)}
 
 
@@ -89,3 +94,9 @@ class ServedModel(Protocol):
     def answer(self, layout: Hashable, tasks: Sequence[str], inputs: Sequence[EncodedText],
                embed: bool) -> BatchAnswers:
         """Return every task's answer to every input, from one pass of the encoder."""
+
+    def attention(self, task: str, texts: tuple[str, ...]) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the tokens of an input, and what each gets of a layer's attention: (layers, tokens).
+
+        Any thread calls it. Raises `PolytaskError` where the model keeps no attention.
+        """

@@ -23,7 +23,7 @@ class OnnxEngine(TextEngine):
         self.width = int(widths[EMBEDDING])
         for task in model.tasks.values():
             self._add_task(task.name, len(task.text), task.labels, task.layout, task.layout,
-                           (scores or {}).get(task.name, {}))
+                           (scores or {}).get(task.name, {}), task.text, task.threshold)
 
     def answer(self, layout: Hashable, tasks: Sequence[str], inputs: Sequence[EncodedText],
                embed: bool) -> BatchAnswers:

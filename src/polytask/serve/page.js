@@ -46,12 +46,100 @@ function bars(task, answer, parent) {
     const isBest = name === shown || (Array.isArray(answer.label) && answer.label.includes(name));
     const row = element("div", undefined, parent, isBest ? "bar best" : "bar");
     element("span", name, row);
-    const bar = element("progress", undefined, row);
+    const track = element("div", undefined, row, "track");
+    const bar = element("progress", undefined, track);
     bar.max = 1;
     bar.value = Math.max(0, Math.min(1, share));
     bar.setAttribute("aria-label", name);
+    const cut = thresholdOf(task, name);
+    if (cut !== undefined) {
+      const mark = element("i", undefined, track, "mark");
+      mark.style.left = 100 * cut + "%";
+      mark.title = "threshold " + cut;
+    }
     element("span", text || share.toFixed(3), row);
   }
+}
+
+function thresholdOf(task, name) {
+  const place = task.classes.indexOf(name);
+  if (task.kind === "multi-label") {
+    return Array.isArray(task.threshold) ? task.threshold[place] : task.threshold ?? 0.5;
+  }
+  return task.kind === "binary" && place === 1 && typeof task.threshold === "number" ? task.threshold : undefined;
+}
+
+function asked() {
+  const body = question();
+  return body.pairs ? {pair: body.pairs[0]} : {text: body.texts};
+}
+
+// What was asked for beside the answers, in a place of its own: the sentence of a refusal as well.
+async function explain(button, place, path, body, showIn) {
+  button.disabled = true;
+  place.replaceChildren();
+  element("p", "looking…", place);
+  try {
+    const answer = await ask(path, body);
+    place.replaceChildren();
+    showIn(answer, place);
+  } catch (error) {
+    place.replaceChildren();
+    element("p", error.message, place, "error");
+  }
+  button.disabled = false;
+}
+
+function showErrors(answer, place) {
+  for (const [name, found] of Object.entries(answer.errors)) {
+    element("h4", `${name}: ${found.known} known errors on dev`, place);
+    const list = element("ol", undefined, place);
+    for (const each of found.nearest) {
+      const item = element("li", each.texts.join("  |  "), list);
+      element("small", ` similarity ${each.similarity.toFixed(2)}, true ${each.label}, predicted ${each.prediction}`,
+              item);
+    }
+  }
+}
+
+function showAttention(answer, place) {
+  const label = element("label", "Layer ", place);
+  const layer = element("select", undefined, label);
+  answer.layers.forEach((_, n) => { element("option", String(n + 1), layer).value = n; });
+  layer.value = answer.layers.length - 1;
+  const tokens = element("p", undefined, place, "tokens");
+  const shade = () => {
+    const weights = answer.layers[layer.value];
+    const most = Math.max(...weights) || 1;
+    tokens.replaceChildren();
+    answer.tokens.forEach((token, n) => {
+      const shown = element("span", token, tokens);
+      shown.style.backgroundColor = `rgb(59 125 216 / ${(0.6 * weights[n] / most).toFixed(3)})`;
+      shown.title = `${(100 * weights[n]).toFixed(1)} % of the attention`;
+      tokens.append(" ");
+    });
+  };
+  layer.addEventListener("change", shade);
+  shade();
+}
+
+function explanations(place) {
+  const texts = numberOfTexts(), body = asked();
+  const row = element("p", undefined, place, "row");
+  const parts = element("div", undefined, place);
+  const near = element("button", "Nearest known errors", row);
+  const attention = element("button", "Attention", row);
+  const choice = element("select", undefined, row);
+  choice.setAttribute("aria-label", "Task whose attention is shown");
+  for (const task of tasks) if (task.texts === texts) element("option", task.task, choice);
+  const errorsPlace = element("section", undefined, parts);
+  errorsPlace.id = "errors";
+  const attentionPlace = element("section", undefined, parts);
+  attentionPlace.id = "attention";
+  near.type = attention.type = "button";
+  near.addEventListener("click", () => explain(near, errorsPlace, "errors", body, showErrors));
+  attention.addEventListener("click", () => explain(attention, attentionPlace, "attention",
+                                                    {...body, task: choice.value}, showAttention));
 }
 
 function show(answer, milliseconds) {
@@ -62,6 +150,7 @@ function show(answer, milliseconds) {
   for (const [name, found] of Object.entries(answer.results[0])) {
     bars(tasks.find((task) => task.task === name), found, element("section", undefined, place, "task"));
   }
+  explanations(place);
 }
 
 function remember(body) {
@@ -174,9 +263,14 @@ async function start() {
   at("curl").addEventListener("click", async () => {
     const body = JSON.stringify(question()).replaceAll("'", "'\\''");
     const address = new URL("predict", location.href);
-    await navigator.clipboard.writeText(
-      `curl -s ${address} -H 'content-type: application/json' -d '${body}'`);
-    tell("copied", false);
+    const key = at("key").value ? " -H 'authorization: Bearer YOUR-KEY'" : "";
+    const line = `curl -s ${address} -H 'content-type: application/json'${key} -d '${body}'`;
+    try {
+      await navigator.clipboard.writeText(line);
+      tell("copied", false);
+    } catch {  // there is no clipboard on a page that is neither local nor https
+      tell(line, false);
+    }
   });
   at("file").addEventListener("change", () => at("file").files[0] && takeFile(at("file").files[0]));
   document.addEventListener("dragover", (event) => {

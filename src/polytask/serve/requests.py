@@ -115,6 +115,25 @@ class RerankBody(Body):
     truncation_direction: Literal["right", "Right"] = "right"
 
 
+class ErrorsBody(Body):
+    """`/errors`: a text or a pair, and the tasks whose mistakes are searched."""
+
+    text: str | None = None
+    pair: Pair | None = None
+    tasks: str | TextList | None = None
+    model: str | None = None
+    count: int = Field(3, ge=1, le=50)
+
+
+class AttentionBody(Body):
+    """`/attention`: a text or a pair, as a task reads it; absent: the first that takes so many texts."""
+
+    text: str | None = None
+    pair: Pair | None = None
+    task: str | None = None
+    model: str | None = None
+
+
 class TaskBody(Body):
     """`/tasks/NAME`: what one task is asked."""
 

@@ -83,7 +83,8 @@ def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[by
     names = named_folders(runs, settings.engine)
     listening, ended = _bound(settings), threading.Event()
     try:
-        service = Service([load(folder, name) for name, folder in names.items()], settings, Counters())
+        service = Service([load(folder, name) for name, folder in names.items()], settings, Counters(),
+                          names)
         server = server_of(service, keys)
         _listen(listening, settings)
         if settings.log != "none":

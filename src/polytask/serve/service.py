@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +57,13 @@ class Service:
     """The models of a server and the batcher before them."""
 
     def __init__(self, models: Sequence[ServedModel], settings: ServeSettings,
-                 counters: Counters | None = None) -> None:
+                 counters: Counters | None = None, folders: Mapping[str, Path] | None = None) -> None:
         self.settings, self.counters = settings, counters or Counters()
         self.models = {model.name: model for model in models}
         self.batcher = Batcher(settings.max_batch_tokens, settings.max_queue, settings.max_wait_ms,
                                self.counters)
+        # Where the models lie, by their names: a run has more to show than its model.
+        self.folders = dict(folders or {})
         self.draining = False
         self._pool = ThreadPoolExecutor(2, "polytask-tokenizer")
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from polytask.core.errors import RunError
 from polytask.core.paths import RunPaths
 from polytask.data.collate import InputLayout, Selection, sequence_lengths
-from polytask.data.decisions import Decision, named, probabilities
+from polytask.data.decisions import Decision, Threshold, named, probabilities
 from polytask.data.labels import Labels
 from polytask.data.tokenization import TokenColumn, Tokenizer
 from polytask.serve.engine import EncodedText, TaskAnswer, TaskInfo
@@ -29,11 +31,16 @@ class TextEngine:
         self._layouts: dict[Hashable, InputLayout] = {embedding_key: embedding}
 
     def _add_task(self, name: str, texts: int, labels: Labels, layout: InputLayout, key: Hashable,
-                  scores: dict[str, Any]) -> None:
+                  scores: dict[str, Any], columns: Sequence[str] = (),
+                  threshold: Threshold | None = None) -> None:
         self._layouts[key] = layout
         span = (labels.low, labels.high) if labels.is_regression else None
         self.tasks[name] = TaskInfo(name, texts, labels.kind, labels.classes, span, _pairing(layout), key,
-                                    scores)
+                                    scores, tuple(columns), threshold)
+
+    def attention(self, task: str, texts: tuple[str, ...]) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the tokens of an input, and what each gets of a layer's attention: (layers, tokens)."""
+        raise RunError(f"{self.name}: this engine keeps no attention; serve it with torch")
 
     def tokenize(self, inputs: Sequence[tuple[str, ...]]) -> list[EncodedText]:
         """Return the inputs as token ids."""

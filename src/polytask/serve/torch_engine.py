@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from polytask.data.collate import InputLayout, collate
 from polytask.data.tokenization import Tokenizer
@@ -33,7 +35,8 @@ class TorchEngine(TextEngine):
         self.model, self.width = model, int(model.network.encoder.width)
         for task in model.tasks.values():
             self._add_task(task.name, len(task.text), task.labels, task.layout,
-                           task.name if apart else task.layout, (scores or {}).get(task.name, {}))
+                           task.name if apart else task.layout, (scores or {}).get(task.name, {}),
+                           task.text, model.thresholds.get(task.name))
 
     @torch.inference_mode()
     def answer(self, layout: Hashable, tasks: Sequence[str], inputs: Sequence[EncodedText],
@@ -53,6 +56,12 @@ class TorchEngine(TextEngine):
         return BatchAnswers(
             {name: self._answers(self.model.tasks[name], output) for name, output in outputs.items()},
             None if vectors is None else vectors.float().cpu().numpy())
+
+    @torch.inference_mode()
+    def attention(self, task: str, texts: tuple[str, ...]) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the tokens of an input, and what each gets of a layer's attention: (layers, tokens)."""
+        tokens, maps = self.model.attention(task, texts[0] if len(texts) == 1 else (texts[0], texts[1]))
+        return tokens, maps.mean(axis=(1, 2), dtype=np.float32)
 
     def _answers(self, task: ResolvedTask, output: Output) -> list[TaskAnswer]:
         decision = task.head.decide(output, task.labels, self.model.thresholds.get(task.name))
