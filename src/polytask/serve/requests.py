@@ -33,7 +33,7 @@ class Body(BaseModel):
         """Refuse the first unknown key, and name the one that was meant."""
         for key in body if isinstance(body, dict) else ():
             if key not in cls.model_fields:
-                shown = str(key)[:100]
+                shown = str(key)[:100].encode("utf-8", "replace").decode()  # pydantic's errors are UTF-8
                 raise PydanticCustomError("unknown_key", "{sentence}", {
                     "sentence": f'"{shown}" is no key of this body{nearest(shown, cls.model_fields)} '
                                 f"(there are {', '.join(cls.model_fields)})"})
