@@ -9,7 +9,7 @@ DEMO := runs/demo
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
-	$(BIN)/polytask train examples/demo.toml --out $(DEMO)
+	$(BIN)/polytask demo --out $(DEMO)
 
 test: $(VENV)/developed
 	$(BIN)/python -m pytest -n 2 --dist worksteal

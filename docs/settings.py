@@ -67,7 +67,9 @@ label = "tag"
 """, """
         A run used as a checkpoint supplies its encoder and pooling, the heads of tasks that both runs
         have, and its adapters if `encoder.adapter` is the same. A task that is new, or whose classes or
-        range differ, starts with a fresh head, and a note says so.
+        range differ, starts with a fresh head, and a note says so. The new model has the tasks that this
+        config names, so name the old ones again to keep them; `train.tasks = ["tags"]` then trains the new
+        one alone.
         """),
     "Train part of the encoder": ("""
 [encoder]
@@ -148,7 +150,7 @@ def page() -> str:
     for title, (toml, text) in EXAMPLES.items():
         parts += [f"## {title}", f"```toml\n{toml.strip()}\n```", reference.flowing(text)]
     parts += ["## The same in Python", f"```python\n{PYTHON.strip()}\n```",
-              "`run.train(\"runs/first\")` trains it."]
+              "`pk.train(run, \"runs/first\")` trains it."]
     for title, cls in TABLES.items():
         parts += [f"## {title}", reference.flowing((inspect.getdoc(cls) or "").split("\n\n")[0]),
                   "\n".join(["| key | type | default | |", "|---|---|---|---|",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,16 @@ def _settled(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     torch.manual_seed(0)
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("POLYTASK_CACHE", str(cache))
+
+
+@pytest.fixture
+def log_as_before() -> Iterator[None]:
+    """Leave the library's log as it was: a handler would write to a stream that pytest has closed."""
+    log = logging.getLogger("polytask")
+    handlers, level = log.handlers[:], log.level
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ BELOW = {
     "trackers": {"core"},
     "commands": {path.stem for path in SOURCE.iterdir()} - {"cli", "__main__"},
     "options": set(),
-    "output": set(),
+    "output": {"core"},
     "cli": {"core", "config", "commands", "options", "output"},
     "__main__": {"cli"},
 }
@@ -61,7 +61,8 @@ CONFINED = {
     "wandb": ("trackers/wandb",),
     "trackio": ("trackers/wandb",),
     "sqlalchemy": ("studies/shared_search",),
-    "pandas": ("inference/answers",),
+    "pandas": ("core/frames",),
+    "IPython": ("core/progress",),
 }
 # Packages whose modules each have a test file of the same name, and what a test file covers instead.
 MIRRORED = {"core", "data", "learn"}

@@ -52,7 +52,7 @@ def test_the_whole_path_from_check_to_predictions(
     folder = str(tmp_path / "run")
     code, out, _ = run_cli("train", str(config), "--out", folder, "-q", capsys=capsys)
     assert code == 0
-    assert out.strip().endswith(f"run: {folder}\nreport: {folder}/report.html")
+    assert f"run: {folder}\nreport: {folder}/report.html\nnext: polytask predict {folder} " in out
     assert "cs224n" in out
 
     code, out, _ = run_cli("evaluate", folder, "--json", capsys=capsys)

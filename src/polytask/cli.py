@@ -2,26 +2,70 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polytask.core.errors import Interrupted, MissingPackage, PolytaskError, missing_dependency
 from polytask.options import Each, On, Quiet, Set, Trust
-from polytask.output import discard_output, output_refused, write_any_text
+from polytask.output import exit_status
 
 app = typer.Typer(
     name="polytask",
-    help="One BERT-family encoder trained jointly on many sentence-level tasks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _changes(assignments: list[str] | None) -> str:
+    """Return settings as they are typed again."""
+    return "".join(f" --set '{assignment}'" for assignment in assignments or ())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"polytask {version('polytask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def polytask(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """One BERT-family encoder trained jointly on many sentence-level tasks.
+
+    First time here: `polytask demo` trains three small tasks that come with the package, and
+    `polytask init FILE` writes a config for data of yours. POLYTASK_LOG=info or debug tells more.
+    """
+
+
+@app.command(epilog="Example: `polytask demo --out runs/demo`")
+def demo(
+    out: Annotated[Path, typer.Option(help="The run folder; a demo in it is resumed.")] = Path("runs/demo"),
+    assignments: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train the sample's three tasks, which come with the package: sentiment, paraphrase, similarity."""
+    from polytask.commands.demo import demo as train_demo
+    from polytask.commands.demo import next_commands
+
+    print(train_demo(out, assignments or (), quiet), next_commands(out), sep="\n")
+
+
+@app.command(epilog="Example: `polytask schema --out polytask.schema.json`")
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+) -> None:
+    """Write the JSON schema of configs, with which editors complete and check them."""
+    from polytask.commands.schema import schema_text, write_schema
+
+    print(schema_text() if out is None else write_schema(out), end="\n" * (out is not None))
 
 
 @app.command(epilog="Example: `polytask init data/reviews-train.csv data/reviews-dev.csv > my.toml`")
@@ -31,18 +75,13 @@ def init(
     checkpoint: Annotated[str, typer.Option(help="The encoder to start from.")] = "minilm",
 ) -> None:
     """Write a first config, guessed from the columns of data files."""
-    from polytask.commands.init import scaffold
+    from polytask.commands.init import scaffold, write_config
 
     text = scaffold(data, checkpoint=checkpoint, quiet=False)
     if out is None:
         print(text, end="")
         return
-    if out.exists():
-        raise PolytaskError(f"{out}: exists already; give another --out")
-    from polytask.core.atomic_files import write_file
-
-    write_file(out, text)
-    print(f"{out} written; review it, then run: polytask check {out}")
+    print("\n".join(write_config(out, text)))
 
 
 @app.command(epilog="Example: `polytask check three.toml --set data.root=../data`")
@@ -64,6 +103,7 @@ def check(
     with trusting(trust):
         for line in check_run(run, time_steps, quiet, baseline):
             print(line)
+    print(f"next: polytask train {config} --out runs/{config.stem}{_changes(assignments)}")
 
 
 @app.command(epilog="Examples: `polytask train three.toml --out runs/first --set train.epochs=5` · "
@@ -82,6 +122,8 @@ def train(
     result = train_config(config, out, assignments or (), resume, quiet, trust)
     if result is not None:
         print(result)
+        task = next(iter(result.evaluation.scores), "TASK")
+        print(f"next: polytask predict {out} --task {task} FILE, or: polytask serve {out}")
 
 
 @app.command(epilog="Example: `polytask evaluate runs/first --split test`")
@@ -346,46 +388,7 @@ def serve(
 
 def main() -> None:
     """Run the command line; the user's mistakes are one line each and exit status 2."""
-    write_any_text()
-    status = _status()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        discard_output()
-    except OSError as error:
-        status = output_refused(error)
-    raise SystemExit(status)
-
-
-def _status() -> str | int | None:
-    try:
-        app(standalone_mode=True)
-    except SystemExit as stop:
-        return stop.code
-    except Interrupted as stopped:
-        if not stopped.silent:
-            print(stopped, file=sys.stderr)
-        return 130
-    except PolytaskError as error:
-        if not error.silent:
-            print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        if (package := missing_dependency(error)) is None:
-            raise
-        purpose = " ".join(["polytask", *sys.argv[1:2]])
-        print(f"polytask: {MissingPackage(purpose, package)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # whoever read the output has seen enough
-        discard_output()
-        return 0
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
-            raise
-        return output_refused(error)
-    return 0
+    raise SystemExit(exit_status(app))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,65 @@
-"""Standard output and error of the command line: any text in any locale, and devices that refuse it."""
+"""The command line as a program: its exit status, what a refusal says, and streams that take any text."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
+
+from polytask.core.errors import Interrupted, MissingPackage, PolytaskError, missing_dependency
+from polytask.core.log import configure, debugging
+
+
+def exit_status(command: Callable[[], Any]) -> str | int | None:
+    """Run a command and return its exit status; the user's mistakes are one line each and status 2."""
+    write_any_text()
+    status = _status(command)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except OSError as error:
+        status = output_refused(error)
+    return status
+
+
+def _status(command: Callable[[], Any]) -> str | int | None:
+    try:
+        configure()
+        command()
+    except SystemExit as stop:
+        return stop.code
+    except Interrupted as stopped:
+        if not stopped.silent:
+            print(stopped, file=sys.stderr)
+        return 130
+    except PolytaskError as error:
+        if debugging():
+            import traceback
+
+            traceback.print_exc()
+        if not error.silent:
+            print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (package := missing_dependency(error)) is None:
+            raise
+        purpose = " ".join(["polytask", *sys.argv[1:2]])
+        print(f"polytask: {MissingPackage(purpose, package)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        discard_output()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
+            raise
+        return output_refused(error)
+    return 0
 
 
 def write_any_text() -> None:

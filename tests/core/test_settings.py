@@ -125,3 +125,10 @@ def test_toml_there_and_back_and_what_is_no_toml(tmp_path: Any) -> None:
         read_toml(path)
     with pytest.raises(ConfigError, match="is a folder"):
         read_toml(tmp_path)
+
+
+def test_a_key_of_an_inner_table_is_named_with_its_place() -> None:
+    from polytask.learn.train_settings import Train
+
+    with pytest.raises(ConfigError, match=r'train\.lr is not a setting; did you mean "optimizer\.lr"\?'):
+        from_table(Train, {"lr": 1e-3}, "", "train")

@@ -70,6 +70,7 @@ def test_equals_scikit_learn_and_scipy(name: str, predicted: np.ndarray, true: n
 
 
 SHARES = RNG.dirichlet(np.ones(5), 200)
+WIDE = RNG.dirichlet(np.ones(9), 200)
 PAIRS = np.stack([1 - SHARES[:, 0], SHARES[:, 0]], axis=1)
 ONE_HOT = np.eye(5)[RIGHT]
 
@@ -82,6 +83,7 @@ ONE_HOT = np.eye(5)[RIGHT]
     ("average_precision", RIGHT, SHARES, sk.average_precision_score(ONE_HOT, SHARES, average="macro")),
     ("average_precision", TRUE_SETS, SHARES[:, :3], sk.average_precision_score(TRUE_SETS, SHARES[:, :3])),
     ("top_3_accuracy", RIGHT, SHARES, sk.top_k_accuracy_score(RIGHT, SHARES, k=3)),
+    ("top_5_accuracy", RIGHT, WIDE, sk.top_k_accuracy_score(RIGHT, WIDE, k=5, labels=range(9))),
 ])
 def test_metrics_of_scores_equal_scikit_learn(name: str, true: np.ndarray, scores: np.ndarray,
                                               expected: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import platform
 import shlex
@@ -19,6 +21,7 @@ from polytask.commands.train import complete_all
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
+from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
 from polytask.core.user_modules import trusting
@@ -31,7 +34,7 @@ from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
 from polytask.studies.single_task import single_rows
 from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study
-from polytask.studies.tables import as_csv, as_json, markdown, terminal
+from polytask.studies.tables import as_csv, as_json, markdown, remarks, sections, terminal
 from polytask.training.session import stop_signals
 
 
@@ -45,6 +48,16 @@ class Compared:
 
     def __str__(self) -> str:
         return markdown(self.comparison, self.about)
+
+    def _repr_html_(self) -> str:
+        """Return the tables for a notebook."""
+        return "".join(html_table(header, rows, title) for title, header, rows in sections(self.comparison)
+                       ) + html_lines(remarks(self.comparison))
+
+    def to_pandas(self) -> Any:
+        """Return what `results.csv` holds as a data frame."""
+        return data_frame([*csv.DictReader(io.StringIO(as_csv(self.comparison)),
+                                           quoting=csv.QUOTE_MINIMAL)], numbers=True)
 
     def tables(self) -> list[Any]:
         """Return the same as rich's tables, for a terminal."""

@@ -16,6 +16,7 @@ from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DatasetStore, TaskData
 from polytask.data.label_kind import Wanted
+from polytask.data.python_records import file_or_rows
 from polytask.data.reading import Columns, select
 from polytask.data.row_filter import RowFilter
 from polytask.data.task_labels import read_labels
@@ -27,17 +28,18 @@ from polytask.training.build import device, read_data
 SPLITS = ("train", "dev", "test")
 
 
-def evaluate_run(path: Path, split: str = "dev", data: Path | None = None, task: str | None = None,
+def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | None = None,
                  assignments: Iterable[str] = (), trust: bool = False) -> Evaluation:
     """Score a run's best model on a split of its data, or on the rows of another labelled file.
 
-    trust: import the modules that the run names for components of someone's own.
+    data: a file, or rows from Python as `pk.Task(train=…)` takes them. trust: import the modules that the
+    run names for components of someone's own.
     """
     with trusting(trust):
         return _evaluated(path, split, data, task, assignments)
 
 
-def _evaluated(path: Path, split: str, data: Path | None, task: str | None,
+def _evaluated(path: Path, split: str, data: Any, task: str | None,
                assignments: Iterable[str]) -> Evaluation:
     run = run_settings(RunFolder.open(path).config, assignments)
     if split not in SPLITS:
@@ -80,12 +82,13 @@ def run_settings(config: Path, assignments: Iterable[str]) -> Run:
         return Run.from_table(override(table, assignments), str(config))
 
 
-def _other(data: Path, task: Any, tokenizer: Path) -> TaskData:
+def _other(data: Any, task: Any, tokenizer: Path) -> TaskData:
     """Return a file's rows as the splits of a task whose labels are known already."""
     library = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
-    table = library.table(str(data.absolute()), "--data", task.file_format)
+    place = str(data.absolute()) if isinstance(data, Path) else str(file_or_rows(data))
+    table = library.table(place, "--data", task.file_format)
     where = RowFilter.of(task.where).on(table.columns)
     rows = select(table, Columns(task.text, task.label, where=where))
     rows = read_labels({"dev": rows}, Wanted(), task.labels).rows["dev"]
-    part = library.split(data.name, rows, task.labels)
+    part = library.split(Path(place).name, rows, task.labels)
     return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))

@@ -7,14 +7,17 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from polytask.commands.init_task import Group, header_lines, quoted, task_lines
+from polytask.commands.schema import schema_text
+from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, DataError, PolytaskError
+from polytask.core.paths import SCHEMA
 from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
 from polytask.data.reading import read_file
@@ -73,14 +76,52 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
 
 def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:
     count = len(scaffold.tables)
-    head = [f"# Made by `polytask init` from {count} file{'s' if count > 1 else ''};"
+    head = [f"#:schema ./{SCHEMA}",
+            f"# Made by `polytask init` from {count} file{'s' if count > 1 else ''};"
             " look over what was guessed.", "seed = 11711", "",
             "[data]", f"root = {quoted(str(scaffold.root))}", *_max_length(longest), "",
-            "[encoder]", f"checkpoint = {quoted(checkpoint)}", ""]
+            "[encoder]",
+            f"checkpoint = {quoted(checkpoint)}".ljust(39)
+            + "# or a hub name: bert-base-uncased, xlm-roberta-base (many languages)", ""]
     rates = "lr = 1e-4, head_lr = 1e-3" if checkpoint == "minilm" else "lr = 2e-5"
-    tail = ["[train]", "epochs = 3", "batch_size = 16",
+    tail = ["[train]",
+            "epochs = 3".ljust(39) + "# small sets need more; `polytask check` counts the updates",
+            "batch_size = 16",
             f"optimizer = {{ {rates}, weight_decay = 0.01, warmup = 0.1 }}"]
+    if len(parts) > 1:
+        tail += ['# schedule = "proportional"'.ljust(39) + "# one task an update: more updates for "
+                 "the same rows (polytask list schedules)",
+                 '# weighting = "uncertainty"'.ljust(39) + "# learned weights of the tasks' losses "
+                 "(polytask list weightings)"]
     return "\n".join([*head, *(line for part in parts for line in [*part, ""]), *tail]) + "\n"
+
+
+def write_config(out: Path, text: str) -> Iterator[str]:
+    """Write a config, and the schema beside it; yield what was guessed and what to do next.
+
+    Raises `PolytaskError` for a file that is there already.
+    """
+    if out.exists():
+        raise PolytaskError(f"{out}: exists already; give another --out")
+    write_file(out, text)
+    yield from guesses(text)
+    if not (schema_file := out.parent / SCHEMA).exists():
+        write_file(schema_file, schema_text())
+        yield f"{schema_file} written, with which editors complete and check the config"
+    yield f"{out} written; review it, then run: polytask check {out}"
+
+
+def guesses(text: str) -> list[str]:
+    """Return a line a task of a config that `scaffold` wrote: texts, label, and what it was taken for."""
+    why = dict(zip(re.findall(r"^\[tasks\.(.+)\]$", text, re.MULTILINE),
+                   re.findall(r"^label = [^#\n]*(?:# (.*))?$", text, re.MULTILINE), strict=True))
+    return [f"{name}: {_shown(task['text'])} -> {_shown(task['label'])} "
+            f"({why[name] or 'columns of 0 and 1'})"
+            for name, task in tomllib.loads(text)["tasks"].items()]
+
+
+def _shown(columns: str | list[str]) -> str:
+    return columns if isinstance(columns, str) else ", ".join(columns)
 
 
 def _read(scaffold: Scaffold, group: Group, cache: Cache) -> tuple[str, ...] | None:

@@ -18,6 +18,7 @@ from polytask.data.labels import Kind
 from polytask.data.schema_guess import Guess, Profile
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
+from polytask.metrics import DEFAULT_METRICS, METRICS
 
 # Encoders that were trained to put similar sentences close to one another.
 _SENTENCE_ENCODER = re.compile(
@@ -103,6 +104,12 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
     elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
         lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
     lines += [f"# {printable(note)}" for note in notes]
+    metrics = [name for name in DEFAULT_METRICS[labels.kind] if METRICS[name].scalar][:3]
+    lines.append(f"# metrics = [{', '.join(map(quoted, metrics))}]".ljust(39)
+                 + "# the first chooses the model (polytask list metrics)")
+    if labels.kind in ("binary", "multi-label"):
+        lines.append('# threshold = "tuned"'.ljust(39)
+                     + "# the best F1 on dev, for rare classes; default: 0.5")
     return lines + [f"# or label = {quoted(column.name)}: {_about(column)}" for column in guessed.others]
 
 

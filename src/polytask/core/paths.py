@@ -210,6 +210,10 @@ class PredictionPaths:
         return self.shards / f"worker-{worker}.log"
 
 
+# Beside configs that `polytask init` wrote.
+SCHEMA = "polytask.schema.json"
+
+
 def is_study(path: str | Path) -> bool:
     """Return whether a folder is that of a study."""
     return ManyRunsPaths(path).mark("study").is_file()

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line a minute on a pipe, nothing where it is unwanted."""
+"""Progress of long work: a bar on a terminal or in a notebook, a line a minute on a pipe, or nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import Protocol
 
 # Seconds between two lines on a pipe.
 PIPE_SECONDS = 60.0
+_REDRAW_SECONDS = 0.3
 
 
 class Progress(Protocol):
@@ -78,14 +80,55 @@ class _Lines:
         self.units = units
 
 
+class _NotebookBar(_Lines):
+    """A bar of HTML in the output of a notebook's cell, redrawn now and then."""
+
+    def __init__(self, title: str, units: float | None) -> None:
+        super().__init__(title, units)
+        from IPython.display import display
+
+        self.note, self.shown = "", 0.0
+        self._display = display(self, display_id=True)
+
+    def _repr_html_(self) -> str:
+        of = f" max={self.units:.0f} value={self.done:.0f}" if self.units else ""
+        count = f"{self.done:,.0f}{f' of {self.units:,.0f}' if self.units else ''}"
+        return f"<div>{escape(self.title)} <progress{of}></progress> {count} {escape(self.note)}</div>"
+
+    def __repr__(self) -> str:
+        return f"{self.title}: {self.done:,.0f}{f' of {self.units:,.0f}' if self.units else ''} {self.note}"
+
+    def advance(self, done: float, note: str = "") -> None:
+        self.done += done
+        self.note = note
+        if time.monotonic() - self.shown >= _REDRAW_SECONDS:
+            self.draw()
+
+    def draw(self) -> None:
+        self.shown = time.monotonic()
+        self._display.update(self)
+
+
+def in_notebook() -> bool:
+    """Return whether the program runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
 @contextmanager
 def progress(title: str, total: float | None = None, quiet: bool = False) -> Iterator[Progress]:
-    """Show progress on stderr while the block runs: a bar on a terminal, else a line a minute.
+    """Show progress while the block runs: a bar on a terminal or in a notebook, else a line a minute.
 
     Work that takes less than a minute shows nothing on a pipe; with `quiet` nothing is ever shown.
     """
     if quiet:
         yield Silent()
+        return
+    if in_notebook():
+        shown = _NotebookBar(title, total)
+        yield shown
+        shown.draw()
         return
     if not sys.stderr.isatty():
         yield _Lines(title, total)

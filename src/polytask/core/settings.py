@@ -37,7 +37,7 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if not isinstance(value, Mapping):
             return inner(value)
         known = keys_of(cls)
-        errors = [_unknown(key, known) for key in value if key not in known]
+        errors = [_unknown(cls, key, known) for key in value if key not in known]
         try:
             value_of_known = inner({key: value[key] for key in value if key in known})
         except ValidationError as error:
@@ -49,8 +49,14 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
     return core_schema.no_info_wrap_validator_function(validate, handler(source))
 
 
-def _unknown(key: str, known: list[str]) -> InitErrorDetails:
-    hint = nearest(key, known) or f"; expected one of {', '.join(known)}"
+def _unknown(cls: Any, key: str, known: list[str]) -> InitErrorDetails:
+    """Return the error of a key that is none; it may be that of a table inside, as `optimizer.lr` is."""
+    defaults = {name: getattr(cls, name, None) for name in known}
+    tables = {name: type(default) for name, default in defaults.items()
+              if dataclasses.is_dataclass(default) and not hasattr(default, "reference")}
+    inside = next((f"{name}.{key}" for name, table in tables.items() if key in keys_of(table)), None)
+    hint = (f'; did you mean "{inside}"?' if inside else
+            nearest(key, known) or f"; expected one of {', '.join(known)}")
     return _custom(f"is not a setting{hint}", (key,), None)
 
 
@@ -90,7 +96,7 @@ def settings(cls: type[T]) -> type[T]:
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         known = keys_of(settings_class)
-        if strange := [_unknown(key, known) for key in kwargs if key not in known]:
+        if strange := [_unknown(settings_class, key, known) for key in kwargs if key not in known]:
             raise tell(ValidationError.from_exception_data(settings_class.__name__, strange), cls.__name__)
         try:
             plain_init(self, *args, **kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -25,6 +26,7 @@ from polytask.core.errors import StorageError
 from polytask.core.paths import cache_folder
 
 T = TypeVar("T")
+LOG = logging.getLogger(__name__)
 # What reading an entry raises when the entry is absent, cut short or of another program.
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError)
 _HEADER = 128
@@ -71,6 +73,7 @@ class Cache:
 
     def _build(self, name: str, build: Callable[[Path], None]) -> Path:
         path = self.folder / name
+        LOG.info("%s: computed and kept in the cache", path)
         with storing(path):
             self._make()
             path.parent.mkdir(parents=True, exist_ok=True)

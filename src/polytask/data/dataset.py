@@ -19,6 +19,7 @@ from polytask.data.label_cells import label_columns
 from polytask.data.label_kind import Wanted
 from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Labels
+from polytask.data.python_records import PYTHON
 from polytask.data.reading import Columns, Rows, read_file
 from polytask.data.splits import carve, draw, row_keys
 from polytask.data.tables import Integers, Table, table_of
@@ -143,7 +144,7 @@ class DatasetStore:
 
     def table(self, file: str, setting: str = "", settings: FileFormat = _UNTOLD) -> Table:
         """Return a file as a table; paths are relative to the root."""
-        where = file if file.startswith(HUB) else str(self.root / Path(file).expanduser())
+        where = file if file.startswith((HUB, PYTHON)) else str(self.root / Path(file).expanduser())
         if (where, settings) not in self.tables:
             self.tables[where, settings] = read_file(where, self.cache, setting, settings)
         return self.tables[where, settings]

@@ -72,15 +72,16 @@ def kind_of(path: Path, encoding: str = _UNTOLD.encoding) -> str:
 
 def parse(path: Path, settings: FileFormat = _UNTOLD) -> TableWriter:
     """Read a file of any kind whole."""
-    return _written(record_source(path, settings))
+    return written(record_source(path, settings))
 
 
 def parse_dataset(name: str, dataset: Any) -> TableWriter:
     """Read a data set of the hub whole."""
-    return _written(RecordSource(name, tuple(dataset.column_names), partial(hub_records, dataset)))
+    return written(RecordSource(name, tuple(dataset.column_names), partial(hub_records, dataset)))
 
 
-def _written(source: RecordSource) -> TableWriter:
+def written(source: RecordSource) -> TableWriter:
+    """Return all records; raise `DataError` where there are none."""
     writer = TableWriter(source.columns)
     for line, cells in source.records():
         if isinstance(cells, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +21,14 @@ from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
 from polytask.data.formats import parse, parse_dataset
 from polytask.data.label_cells import LabelColumns, label_columns, label_texts, unlabelled
+from polytask.data.python_records import PYTHON, given_rows
 from polytask.data.row_filter import RowFilter
 from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read_table
 
 # A file changed within this time of being read may change again without its times telling.
 _SETTLED_SECONDS = 2.0
+
+LOG = logging.getLogger(__name__)
 
 NO_LABEL, NO_TEXT, NESTED_TEXT = "no label", "no text", "a list or an object, expected text"
 _UNTOLD, _EVERY_ROW = FileFormat(), RowFilter()
@@ -155,9 +159,16 @@ def read_file(path: str | Path, cache: Cache, setting: str = "", settings: FileF
         key = _table_key(content, "", _UNTOLD)
         return cache.entry(f"tables/{key}", lambda folder: parse_dataset(name, dataset).write(folder),
                            lambda folder: read_table(folder, name, key, content))
+    if str(path).startswith(PYTHON):
+        name = str(path)
+        content = name.removeprefix(PYTHON)
+        key = _table_key(content, "", _UNTOLD)
+        return cache.entry(f"tables/{key}", lambda folder: given_rows(name).write(folder),
+                           lambda folder: read_table(folder, name, key, content))
     path = Path(path).expanduser()
     check_file(path, setting)
     content = content_key(path, cache)
+    LOG.info("%s: reading, or what the cache %s has of it", path, cache.folder)
     key = _table_key(content, Path(path.name.removesuffix(".gz")).suffix.lower(), settings)
     return cache.entry(f"tables/{key}", lambda folder: parse(path, settings).write(folder),
                        lambda folder: read_table(folder, str(path), key, content))

@@ -5,6 +5,7 @@ A table knows the line of each of its rows and which lines it refused, and why.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -192,6 +193,16 @@ class TableWriter:
     def refuse(self, line: int, reason: str) -> None:
         """Count a line that is no row."""
         self.refused.append((line, reason))
+
+    def digest(self) -> str:
+        """Return the digest of the content of what was gathered."""
+        self._take_pending()
+        content = hashlib.blake2b("\0".join(self.columns).encode("utf-8", "replace"), digest_size=16)
+        for cells, ends in zip(self.cells, self.ends, strict=True):
+            content.update(ends.tobytes())
+            content.update(cells)
+        content.update(self.lines.tobytes() + self.nested.tobytes() + repr(self.refused).encode())
+        return content.hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write what was gathered."""

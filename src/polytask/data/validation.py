@@ -233,7 +233,8 @@ def _advice(data: TaskData) -> list[str]:
     if labels.kind == "binary":
         return [*notes, f'{ratio}loss = {{ type = "binary_cross_entropy", positive_weight ='
                        f" {counts[0] / max(counts[1], 1):.3g} }}"]
-    weights = ", ".join(f"{sum(counts) / (len(counts) * max(count, 1)):.3g}" for count in counts)
+    weights = ", ".join(f"{name} {sum(counts) / (len(counts) * max(count, 1)):.3g}"
+                        for name, count in zip(labels.classes, counts, strict=True))
     return [*notes, f'{ratio}loss = {{ type = "cross_entropy", class_weights = "balanced" }}'
                    f" ({weights})"]
 

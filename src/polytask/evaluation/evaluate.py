@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
@@ -76,6 +77,26 @@ class Evaluation:
         marks = "  ".join(f"{name} {value:.4f}" for name, value in self.overall.items())
         lines.append(f"{'overall':<26}{marks}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return html_table(["task", "rows", "metric", self.split], [
+            [str(row["task"]), f"{row['rows']:,}", str(row["metric"]), shown(row["value"])]
+            for row in self._records()]) + html_lines(
+                [", ".join(f"{name} {value:.4f}" for name, value in self.overall.items()), *self.notes])
+
+    def to_pandas(self) -> Any:
+        """Return a data frame with a row a task and metric (and label): task, rows, metric, value."""
+        return data_frame(list(self._records()))
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for task, values in self.scores.items():
+            for metric, value in values.items():
+                several = value if isinstance(value, Mapping) else {None: value}
+                for label, number in several.items():
+                    name = metric if label is None else f"{metric} of {label}"
+                    yield {"task": task, "rows": self.rows[task], "metric": name, "value": number}
 
 
 def shown(value: Any) -> str:

@@ -44,29 +44,29 @@ Predict = Callable[[Any], Decision]
 def baselines(tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData], cache: Cache,
               progress: Progress | None = None) -> dict[str, list[Baseline]]:
     """Return for every task what one answer for all dev rows scores, and TF-IDF with a linear model."""
-    made = {}
+    by_task = {}
     for name, task in tasks.items():
-        found = (baseline(task, data[name]), linear_baseline(task, data[name], cache))
-        made[name] = [each for each in found if each is not None]
+        both = (baseline(task, data[name]), linear_baseline(task, data[name], cache))
+        by_task[name] = [result for result in both if result is not None]
         if progress is not None:
             progress.advance(1, name)
-    return made
+    return by_task
 
 
 def beaten_notes(tasks: Mapping[str, ResolvedTask], scores: Mapping[str, Mapping[str, Any]],
-                 found: Mapping[str, Sequence[Baseline]]) -> list[str]:
+                 by_task: Mapping[str, Sequence[Baseline]]) -> list[str]:
     """Return a sentence for each task whose score a baseline beats."""
-    made = []
+    notes = []
     for name, values in scores.items():
         metric, best = tasks[name].metrics[0], _unit(tasks[name], values)
-        for each in reversed(found.get(name, ())):
-            value = each.scores.get(metric)
+        for result in reversed(by_task.get(name, ())):
+            value = result.scores.get(metric)
             if value is not None and METRICS[metric].unit(value) > best:
-                made.append(f"{name}: {each.name} reaches {metric} {value:.4f}, the model "
+                notes.append(f"{name}: {result.name} reaches {metric} {value:.4f}, the model "
                             f"{shown(values[metric])}; train longer (train.epochs), or with another "
                             "learning rate (train.optimizer.lr)")
                 break
-    return made
+    return notes
 
 
 def linear_baseline(task: ResolvedTask, data: TaskData, cache: Cache) -> Baseline | None:
@@ -89,10 +89,10 @@ def linear_baseline(task: ResolvedTask, data: TaskData, cache: Cache) -> Baselin
     keep = all(METRICS[metric].function.__module__.startswith("polytask.") for metric in task.metrics)
     if keep and isinstance(known := cache.remembered(name), dict):
         return Baseline(**known) if known else None
-    made = _measured(task, train, rows, dev, dev_rows)
+    result = _measured(task, train, rows, dev, dev_rows)
     if keep:
-        cache.remember(name, dataclasses.asdict(made) if made else {})
-    return made
+        cache.remember(name, dataclasses.asdict(result) if result else {})
+    return result
 
 
 def _measured(task: ResolvedTask, train: Split, rows: Array, dev: Split,
@@ -108,12 +108,12 @@ def _measured(task: ResolvedTask, train: Split, rows: Array, dev: Split,
             return None
         for predict in _candidates(task, features[0], targets):
             decision = predict(features[1])
-            found = measure(task.metrics, decision.labels, true, task.labels, decision.scores,
-                            decision.probabilities)
-            headline = _unit(task, found.values)
+            measured = measure(task.metrics, decision.labels, true, task.labels, decision.scores,
+                               decision.probabilities)
+            headline = _unit(task, measured.values)
             if best is None or headline > best[0]:
-                undefined = {note.partition(":")[0] for note in found.notes if "not defined" in note}
-                best = headline, {metric: value for metric, value in found.values.items()
+                undefined = {note.partition(":")[0] for note in measured.notes if "not defined" in note}
+                best = headline, {metric: value for metric, value in measured.values.items()
                                   if isinstance(value, float) and metric not in undefined}
             if time.process_time() - began > SECONDS:
                 break
@@ -192,12 +192,12 @@ def _candidates(task: ResolvedTask, features: Any, targets: Array) -> Iterator[P
         fits = [_logistic(features, column, strength, weights) for column in columns.T]
 
         def predict(x: Any, fits: list[Any] = fits) -> Decision:
-            found = np.stack([_positive(fit, x) for fit in fits], axis=1)
+            probabilities = np.stack([_positive(fit, x) for fit in fits], axis=1)
             if labels.kind == "binary":
-                return chosen(found[:, 0], labels, None)
+                return chosen(probabilities[:, 0], labels, None)
             if labels.kind != "multi-label":
-                found = found / found.sum(axis=1, keepdims=True)
-            return chosen(found, labels, None)
+                probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+            return chosen(probabilities, labels, None)
 
         yield predict
 

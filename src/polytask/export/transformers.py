@@ -158,8 +158,11 @@ def _card(task: ResolvedTask, threshold: Threshold | None) -> str:
              "```python", "from transformers import pipeline", "",
              f'pipeline("text-classification", "this/folder", top_k=None)({fed})', "```", ""]
     if threshold is not None:
-        lines += [f"The model itself says yes from a probability of {threshold:.4f} on, fitted on "
-                  "training rows; transformers has no place for that.", ""]
+        cuts = [threshold] if isinstance(threshold, float) else threshold
+        names = [task.labels.positive or "yes"] if isinstance(threshold, float) else task.labels.classes
+        said = ", ".join(f"{name} from {cut:.4f} on" for name, cut in zip(names, cuts, strict=False))
+        lines += [f"The model itself decides by thresholds ({said}); transformers has no place for them.",
+                  ""]
     if task.labels.is_regression:
         lines += [f"Scores are not cut off at {task.labels.low:g} and {task.labels.high:g}.", ""]
     if task.labels.kind == "multi-label":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from polytask.core.errors import MissingExtra
+from polytask.core.frames import data_frame
 from polytask.data.prediction_columns import PredictionColumns
 
 _SHOWN = 20
@@ -50,11 +50,7 @@ class Answers(list[Prediction]):
 
     def to_pandas(self) -> Any:
         """Return the records as a `pandas.DataFrame`; raise `MissingExtra` without pandas."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("to_pandas", "pandas") from None
-        return pandas.DataFrame(self.to_records())
+        return data_frame(self.to_records())
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks: the first rows, with a bar per probability."""

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from polytask.core.errors import listed, nearest
 from polytask.core.settings import problem
 from polytask.data.labels import Labels
 from polytask.losses.contract import Loss, kind_problem, loss
@@ -34,14 +35,16 @@ class CrossEntropy(Loss):
 
     input_field = "logits"
 
-    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
-    """A weight for each class, in the order of the classes, or "balanced"."""
+    class_weights: Literal["balanced"] | tuple[float, ...] | dict[str, float] | None = None
+    """A weight for each class, by name ({ spam = 4 }; others weigh 1) or in their order, or "balanced"."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.class_weights, tuple) and not all(0 < w < math.inf for w in self.class_weights):
-            raise problem(f"class_weights: found {list(self.class_weights)}, expected all above 0")
+        given = self.class_weights
+        weights = given.values() if isinstance(given, dict) else given if isinstance(given, tuple) else ()
+        if not all(0 < w < math.inf for w in weights):
+            raise problem(f"class_weights: found {list(weights)}, expected all above 0")
 
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes
@@ -56,16 +59,24 @@ class CrossEntropy(Loss):
         if isinstance(self.class_weights, tuple) and len(self.class_weights) != labels.num_classes:
             return (f"class_weights: found {len(self.class_weights)} weights, expected "
                     f"{labels.num_classes}, one for each of {', '.join(labels.classes)}")
+        if isinstance(self.class_weights, dict):
+            for name in self.class_weights:
+                if name not in labels.classes:
+                    return (f'class_weights: "{name}" is no class{nearest(name, labels.classes)} '
+                            f"(there are {listed(labels.classes)})")
         return None
 
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
+        if isinstance(self.class_weights, dict):
+            return replace(self, class_weights=tuple(  # type: ignore[type-var]
+                self.class_weights.get(name, 1.0) for name in labels.classes))
         if self.class_weights != "balanced":
             return self
         return replace(self, class_weights=balanced_weights(counts or ()))  # type: ignore[type-var]
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
         logits = output.field("logits").float()
-        assert self.class_weights != "balanced", "class weights are filled in by `prepared`"
+        assert not isinstance(self.class_weights, str | dict), "class weights are filled in by `prepared`"
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         return functional.cross_entropy(logits, target, weights,
                                         label_smoothing=self.label_smoothing)

@@ -53,5 +53,15 @@ def average_precision(predicted: Array, true: Array, scores: Array) -> float:
 @metric("classes", "ordinal", aliases=("top3", "top_k", "hits_at_3"))
 def top_3_accuracy(predicted: Array, true: Array, scores: Array) -> float:
     """Share of the rows whose class is among the three with the highest scores."""
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :3]
+    return _among_best(true, scores, 3)
+
+
+@metric("classes", "ordinal", aliases=("top5", "hits_at_5"))
+def top_5_accuracy(predicted: Array, true: Array, scores: Array) -> float:
+    """Share of the rows whose class is among the five with the highest scores."""
+    return _among_best(true, scores, 5)
+
+
+def _among_best(true: Array, scores: Array, most: int) -> float:
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :most]
     return float((best == true[:, None]).any(axis=1).mean())

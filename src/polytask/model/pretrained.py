@@ -6,6 +6,7 @@ What is read is safetensors and JSON, never a pickle. What is written opens with
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.hub import MODEL_FILES, fetched, is_address
 from polytask.model.packaged import PACKAGED
 from polytask.model.weights import CheckpointWeights
+
+LOG = logging.getLogger(__name__)
 
 _HUB_FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json",
               "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
@@ -79,6 +82,7 @@ def _is_encoders(key: str, family: FlatFamily) -> bool:
 
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     """Return the local folder of a checkpoint; one of the hub is downloaded if need be."""
+    LOG.info("%s: the checkpoint is looked for", name)
     if is_address(name):
         return fetched(str(name), MODEL_FILES, revision)
     folder = Path(name).expanduser()

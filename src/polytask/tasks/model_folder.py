@@ -130,6 +130,9 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     """
     refuse_special(Path(folder), CheckpointError)
     model_path = model_folder_of(folder)
+    if model_path is None and RunPaths(folder).config.is_file():
+        raise CheckpointError(f"{folder}: the run has kept no model yet, it was stopped before its first "
+                              f"evaluation; go on with: polytask train CONFIG --out {folder} --resume")
     if model_path is None:
         raise CheckpointError(f"{folder}: is no model, it has no {ModelPaths(folder).tasks.name}")
     model = read_folder(model_path, lambda place: _loaded(ModelPaths(place), dropout))

@@ -19,6 +19,7 @@ from polytask.core.settings import problem, settings, to_table
 from polytask.data.collate import InputLayout
 from polytask.data.file_format import FileFormat
 from polytask.data.labels import Kind, Labels
+from polytask.data.python_records import file_or_rows
 from polytask.data.row_filter import RowFilter, filter_problems
 from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
 from polytask.losses.contract import Loss, loss
@@ -34,7 +35,7 @@ from polytask.model.pairings.single import Single
 from polytask.model.poolings.contract import Pooling, pooling
 
 
-def _several(value: Any) -> Any:
+def several(value: Any) -> Any:
     """Let one name or table stand for a list of one."""
     return (value,) if isinstance(value, str | Mapping) or not isinstance(value, Sequence) else value
 
@@ -50,7 +51,7 @@ def _one_or_several(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
 
 
 
-def _metric_name(value: Any) -> str:
+def metric_name(value: Any) -> str:
     """Return what a config calls a metric; a user's own is imported from its place."""
     try:
         return metric.read(value)
@@ -63,10 +64,10 @@ OnePairing = Annotated[Pairing, pairing]
 OnePooling = Annotated[Pooling, pooling]
 OneHead = Annotated[Head, head]
 OneLoss = Annotated[Loss, loss]
-OneMetric = Annotated[str, BeforeValidator(_metric_name)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=2)]
+OneMetric = Annotated[str, BeforeValidator(metric_name)]
+Texts = Annotated[tuple[str, ...], Field(min_length=1, max_length=2), BeforeValidator(several)]
 LabelNames = Annotated[str | tuple[str, ...], AfterValidator(_one_or_several)]
-Losses = Annotated[tuple[OneLoss, ...], BeforeValidator(_several), Field(min_length=1)]
+Losses = Annotated[tuple[OneLoss, ...], Field(min_length=1), BeforeValidator(several)]
 RowCount = Annotated[int, Field(gt=0, le=2**62)]
 
 
@@ -74,11 +75,12 @@ RowCount = Annotated[int, Field(gt=0, le=2**62)]
 class Task:
     """One task as the config says it. Its name is its key in `[tasks]`."""
 
-    train: str
-    """File of the training rows (CSV, TSV, JSONL, Parquet), or a hub data set `hf://name:split`."""
-    dev: str | float | None = None
+    train: Annotated[str, BeforeValidator(file_or_rows)]
+    """File of the training rows (CSV, TSV, JSONL, Parquet), or a hub data set `hf://name:split`. In Python
+    also the rows: a list of dicts, a dict of columns, a data frame, a `datasets.Dataset`."""
+    dev: Annotated[str | float | None, BeforeValidator(file_or_rows)] = None
     """File of the dev rows, or the fraction of the training rows to carve; absent: 0.1."""
-    test: str | None = None
+    test: Annotated[str | None, BeforeValidator(file_or_rows)] = None
     """File of the test rows; they may lack labels."""
     split: str | None = None
     """A column of the `train` file that says which rows are for training, dev and test."""

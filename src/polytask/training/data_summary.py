@@ -12,6 +12,7 @@ from polytask.core.json_files import as_written, read_json
 from polytask.core.run_folder import RunFolder
 from polytask.data.arrow_records import HUB
 from polytask.data.dataset import class_counts
+from polytask.data.python_records import PYTHON
 from polytask.data.reading import content_key
 from polytask.training.artifacts import histogram
 from polytask.training.build import Built, run_cache
@@ -46,7 +47,8 @@ def refuse_changed_files(run: Run, folder: RunFolder) -> None:
     """
     cache = run_cache(run)
     for file, content in set(_held(folder)):
-        if not file.startswith(HUB) and Path(file).is_file() and content_key(Path(file), cache) != content:
+        here = not file.startswith((HUB, PYTHON)) and Path(file).is_file()
+        if here and content_key(Path(file), cache) != content:
             raise _changed(file)
 
 

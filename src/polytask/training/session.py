@@ -18,6 +18,7 @@ from torch import Tensor
 from polytask.config import Run
 from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost
 from polytask.core.events import EventLog, UnwrittenLog
+from polytask.core.frames import data_frame, html_lines
 from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, progress
@@ -57,6 +58,20 @@ class Result:
                  f"run: {self.folder}", *([f"report: {page}"] if page.is_file() else [])]
         return "\n".join(lines)
 
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return self.evaluation._repr_html_() + html_lines([*self._to_beat(), f"run: {self.folder}"])
+
+    def to_pandas(self) -> Any:
+        """Return the scores on dev, and the baselines' in each task's main metric, as a data frame."""
+        frame = self.evaluation.to_pandas()
+        metrics = {task: next(iter(values)) for task, values in self.evaluation.scores.items()}
+        rows = [{"task": task, "rows": self.evaluation.rows[task],
+                 "metric": f"{metrics[task]} of {result.name}", "value": result.scores[metrics[task]]}
+                for task, results in self.baselines.items() for result in results
+                if metrics.get(task) in result.scores]
+        return data_frame([*frame.to_dict("records"), *rows])
 
     def _to_beat(self) -> Iterator[str]:
         """Yield a line a task: its main metric, and what the baselines reach in it."""
