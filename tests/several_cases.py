@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,14 @@ import torch
 from torch import Tensor
 
 from networks import KINDS, TinyRows, randomize, tiny_bert
+from polytask.core.errors import PeerLost, RunError
 from polytask.core.processes import ALONE, Processes
 from polytask.core.settings import from_table
 from polytask.data.batch import Span, TokenBatch
 from polytask.data.tables import Integers
+from polytask.learn import torch_processes
+from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
+from polytask.learn.shards import gathered, local, shard
 from polytask.learn.train_settings import Train
 from polytask.learn.trainer import Score, Trainer
 from polytask.losses.contract import Loss
@@ -30,7 +37,7 @@ from polytask.model.poolings.pooler import Pooler
 ROWS = {"sst": 37, "quora": 23, "sts": 13}
 # Adam divides by the size of a gradient: where it is zero but for rounding, a small epsilon makes a
 # full step of that.
-TABLE = {"batch_size": 9, "epochs": 20, "max_steps": 20,
+TABLE: dict[str, Any] = {"batch_size": 9, "epochs": 20, "max_steps": 20,
          "optimizer": {"lr": 2e-3, "warmup": 0.1, "options": {"eps": 1e-5}}}
 
 
@@ -82,17 +89,20 @@ def trainer(processes: Processes, table: Mapping[str, Any], special: bool = Fals
     losses: dict[str, Loss] = {
         "quora": SimCSE(rows="all"), "sst": CrossEntropy(class_weights=(0.3, 1.0, 4.0))} if special else {}
     train = from_table(Train, {**TABLE, **table}, "")
-    return Trainer(network(pairs, dropout), Rows(rows, losses, pairs), train, 7,
+    model = network(pairs, dropout)
+    if train.parallel == "shard" and processes.world > 1:
+        shard(model, processes)
+    return Trainer(model, Rows(rows, losses, pairs), train, 7,
                    lambda: Score(0.5, {"sst": 0.5}), lambda where: None, processes=processes)
 
 
 def weights(trained: Trainer) -> dict[str, Tensor]:
     """Return what a training has made: weights, averages, what the weighting learned."""
-    made = {name: p.detach().clone() for name, p in trained.model.named_parameters()}
+    made = {name: gathered(p.detach().clone()) for name, p in trained.model.named_parameters()}
     made |= {f"weighting.{name}": value.detach().clone()
              for name, value in trained.weighting.named_parameters()}
-    return made | {f"average.{number}": value.clone()
-                   for number, value in enumerate(trained.ema.averages if trained.ema else ())}
+    return made | {f"average.{number}": gathered(value).clone()
+                   for number, value in enumerate(trained.ema.state() if trained.ema else ())}
 
 
 def trained(processes: Processes, table: Mapping[str, Any], special: bool = False,
@@ -107,3 +117,94 @@ def alone(table: Mapping[str, Any], special: bool = False,
           rows: Mapping[str, int] = ROWS) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Do the same in one process."""
     return trained(ALONE, table, special, rows)
+
+
+# ---- stopping and resuming
+
+
+def until(processes: Processes, table: Mapping[str, Any], updates: int, folder: str,
+          dropout: float = 0.0) -> None:
+    """Train for some updates and save."""
+    begun = trainer(processes, table, dropout=dropout)
+    for event in begun.run():
+        if event["event"] == "step" and begun.at.total == updates:
+            break
+    state = begun.state()
+    if processes.writes:
+        save_checkpoint(folder, state)
+    processes.barrier()
+
+
+def resumed(processes: Processes, table: Mapping[str, Any], folder: str,
+            dropout: float = 0.0) -> dict[str, Tensor]:
+    """Go on from what was saved, to the end."""
+    going_on = trainer(processes, table, dropout=dropout)
+    going_on.load(load_checkpoint(folder))
+    for _ in going_on.run():
+        pass
+    return weights(going_on)
+
+
+# ---- what processes say to one another
+
+
+def disagreement(processes: Processes, tables: Sequence[dict[str, Any]]) -> str:
+    try:
+        processes.refuse_differences("the config", tables[processes.rank])
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def unshared(processes: Processes, files: Sequence[str]) -> str:
+    torch_processes.SHARED_SECONDS = 0.3
+    try:
+        processes.refuse_unshared(Path(files[processes.rank]))
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def in_turn(processes: Processes, file: str) -> bool:
+    """Return whether the file was there when it was this process's turn."""
+    with processes.one_first():
+        there = Path(file).is_file()
+        Path(file).touch()
+    return there
+
+
+def losing(processes: Processes, rank: int) -> str:
+    """Let one process die; return what the others hear."""
+    if processes.rank == rank:
+        os._exit(9)
+    began = time.monotonic()
+    try:
+        processes.sum_([torch.ones(10)])
+    except PeerLost as error:
+        return f"{error} after {time.monotonic() - began:.0f} s"
+    return "nothing"
+
+
+def exchanged(processes: Processes) -> dict[str, Any]:
+    rank, world = processes.rank, processes.world
+    value = torch.tensor(float(rank + 1), requires_grad=True)
+    total = processes.total(value)
+    total.backward()  # type: ignore[no-untyped-call]
+    whole = torch.arange(15.0).view(5, 3)
+    own = whole[list(processes.share(5))].requires_grad_()
+    few = torch.full((1, 2), float(rank), requires_grad=True)  # of two rows, when there are more processes
+    first, second = processes.whole([own, few], [5, min(2, world)])
+    (first.square().sum() + second.sum()).backward()
+    return {"total": float(total.detach()), "slope": value.grad, "whole": first.detach(),
+            "own": torch.equal(own.grad, 2 * own.detach()) if own.grad is not None else None,
+            "few": second.detach(), "few_slope": few.grad, "any": processes.any(rank == world - 1),
+            "none": processes.any(False), "agreed": processes.agreed({"rank": rank, "π": 0.1}),
+            "parts": [len(part) for part in processes.gather(torch.zeros(rank, 2))]}
+
+
+def held_weights(processes: Processes) -> int:
+    """Return how many weights of the layers this process holds."""
+    model = network()
+    if processes.world > 1:
+        shard(model, processes)
+    return sum(local(p).numel() for p in model.encoder.layers.parameters())

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from polytask.core.errors import ConfigError, nearest
 from polytask.data.dataset import TaskData
 from polytask.learn.gradients import operated, trained_by_several
+from polytask.learn.shards import OPTIMIZERS
 from polytask.learn.train_settings import Train
 from polytask.metrics import check_formula
+from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.heads.contract import layer_problem
 from polytask.model.multitask import MultiTask
 from polytask.model.names import module_name_problem
@@ -149,6 +151,8 @@ def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
     if mistake := phase.schedule.problem(tasks, rows, {**phase.batch_sizes(tasks), **named}):
         yield f"{at}: {mistake}"
     yield from _processes(known, at, phase, tasks, rows)
+    if phase.parallel == "shard":
+        yield from _sharded(run, known, at, phase, tasks)
     if mistake := phase.weighting.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
         yield f"{at}.weighting: {mistake}"
     if mistake := phase.optimizer.problem(tasks, known.encoder):
@@ -177,6 +181,25 @@ def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
         yield (f'{at}.accumulate: {known.processes} processes cannot share the '
                f'{size // phase.accumulate} rows of a part of a batch of "{task}"; lower it, as the '
                "processes divide the batch already")
+
+
+def _sharded(run: Run, known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
+    """Yield what cannot work where each process holds a part of every layer."""
+    key, remedy = f'{at}.parallel: "shard"', 'take "replicate"'
+    if run.encoder.trainable != "full" or run.encoder.adapter is not None:
+        yield (f"{key} is for encoders that are trained whole, but encoder.trainable or encoder.adapter is "
+               f"set; {remedy}")
+    if known.encoder is not None and not isinstance(known.encoder, FlatEncoder):
+        yield f"{key} knows no layers of an encoder that runs through transformers; {remedy}"
+    if phase.optimizer.type not in OPTIMIZERS:
+        yield (f'{key} cuts weights in pieces, for which optimizer "{phase.optimizer.type}" is not known '
+               f"to work; use one of {', '.join(OPTIMIZERS)}")
+    if phase.surgery is not None and not phase.surgery.build(tasks).uses_gramian:
+        yield (f'{key} has no whole gradients, which surgery "{phase.surgery.name}" needs; {remedy}, or a '
+               "surgery that needs their inner products alone, such as pcgrad")
+    for number, regularizer in enumerate(phase.regularizers):
+        if mistake := regularizer.sharded_problem():
+            yield f'{at}.regularizers.{number}: {mistake}; take train.parallel = "replicate"'
 
 
 def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:

@@ -60,7 +60,7 @@ def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
         parts: dict[str, list[Output]] = {task.name: [] for task in group}
         order = []
         for places, pooled in _pooled(model, group, split, rows, progress or Silent(), processes):
-            with torch.inference_mode(), autocast_of(model):
+            with _no_graph(model), autocast_of(model):
                 for name, vectors in pooled.items():
                     parts[name].append(_on_cpu(model.from_pooled(name, vectors)))
             order.append(places)
@@ -116,6 +116,12 @@ def attention(model: MultiTask, task: ResolvedTask, split: Split, row: int) -> t
     return batch.ids.tolist(), maps.float().cpu()
 
 
+def _no_graph(model: MultiTask) -> AbstractContextManager[Any]:
+    """Return inference mode; not where layers are spread, whose weights are gathered into the same memory
+    that the next update records."""
+    return torch.no_grad() if model.sharded else torch.inference_mode()
+
+
 def autocast_of(model: MultiTask) -> AbstractContextManager[Any]:
     """Return bf16 autocast on a GPU that has it, unless the model was trained in float32."""
     return inference_autocast(next(model.parameters()).device.type, model.precision)
@@ -148,7 +154,7 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
     batches = (places_by_batch[number] for number in [*mine, *[0] * spare])
     for turn, (places, batch) in enumerate(prefetch((places, batch_of(places)) for places in batches)):
         batch = batch.to(device)
-        with torch.inference_mode(), autocast_of(model):
+        with _no_graph(model), autocast_of(model):
             hidden = model.encoder(batch)
             pooled = {task.name: model.pooled(hidden, batch, replace(batch.spans[0], task=task.name))
                       for task in tasks}

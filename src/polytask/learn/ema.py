@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from polytask.learn.shards import local, parted, placed
+
 
 class EMA:
     """Keeps a = d·a + (1 − d)·w of every trainable weight w, updated after each step.
@@ -17,8 +19,13 @@ class EMA:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-        self.averages = [p.detach().clone() for p in self.weights]
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.averages = [weight.clone() for weight in self.weights]
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights as they stand; of a spread one, this process's piece."""
+        return [local(p.detach()) for p in self.parameters]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -40,8 +47,9 @@ class EMA:
         torch._foreach_copy_(self.weights, values)
 
     def state(self) -> list[Tensor]:
-        return self.averages
+        return [placed(average, p) for average, p in zip(self.averages, self.parameters, strict=True)]
 
     @torch.no_grad()
     def restore(self, averages: list[Tensor]) -> None:
-        torch._foreach_copy_(self.averages, averages)
+        torch._foreach_copy_(self.averages, [
+            local(parted(average, p)) for average, p in zip(averages, self.parameters, strict=True)])

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from polytask.core.processes import ALONE, Processes
 from polytask.learn.gramian import Gradient, RowGradient
+from polytask.learn.shards import is_shard, local, placed
 from polytask.learn.surgery.contract import GradientRule
 from polytask.model.multitask import MultiTask
 from polytask.model.sparse_embedding import SparseEmbedding
@@ -37,12 +39,18 @@ class Gradients:
         """Return what holds the gradient of a parameter, to be changed in place."""
         table = self._tables.get(id(parameter))
         both = (parameter.grad, table.leaf.grad if table and table.narrowed else None)
-        return [gradient for gradient in both if gradient is not None]
+        return [local(gradient) for gradient in both if gradient is not None]
+
+    def unsummed(self) -> list[Tensor]:
+        """Return the gradients that no one has summed over the processes: those of whole parameters."""
+        return [gradient for p in self.parameters if not is_shard(p) for gradient in self.of(p)]
 
     def take(self, parameter: nn.Parameter) -> Gradient:
         """Return the gradient of a parameter and leave it without one."""
         table = self._tables.get(id(parameter))
         dense, parameter.grad = parameter.grad, None
+        if dense is not None:
+            dense = local(dense)
         if table is None or table.rows is None or table.leaf.grad is None:
             return dense
         values, table.leaf.grad = table.leaf.grad, None
@@ -57,15 +65,20 @@ class Gradients:
             assert gradient.rows is table.rows
             table.leaf.grad = gradient.values
         else:
-            parameter.grad = gradient
+            parameter.grad = None if gradient is None else placed(gradient, parameter)
 
-    def norm(self) -> Tensor:
+    def norm(self, processes: Processes = ALONE) -> Tensor:
         """Return the norm of the whole gradient, 0-dim: not finite where an entry is not."""
         for table in self._tables.values():
             if table.weight.grad is not None:  # both parts of one gradient: their sum has the norm
                 table.widen()
-        gradients = [gradient for p in self.parameters for gradient in self.of(p)]
-        return nn.utils.get_total_norm(gradients, foreach=True) if gradients else torch.zeros(())
+        pieces = [gradient for p in self.parameters if is_shard(p) for gradient in self.of(p)]
+        norm = total_norm([gradient for p in self.parameters if not is_shard(p) for gradient in self.of(p)])
+        if not any(is_shard(p) for p in self.parameters):
+            return norm
+        squared = total_norm(pieces).double().square()
+        processes.sum_([squared])
+        return (norm.double().square() + squared).sqrt()
 
     def clip(self, limit: float, norm: float) -> None:
         """Scale all gradients, whose norm is `norm`, to a norm of at most `limit`.
@@ -85,6 +98,11 @@ class Gradients:
     def __iter__(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that have a gradient."""
         return (p for p in self.parameters if self.of(p))
+
+
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of all entries of some tensors, 0-dim."""
+    return nn.utils.get_total_norm(tensors, foreach=True) if tensors else torch.zeros(())
 
 
 def trained_by_several(model: MultiTask, tasks: Sequence[str]) -> list[nn.Parameter]:

@@ -15,7 +15,6 @@ the Gramian.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from polytask.learn.microbatch import Chunk, Microbatch, TaskRows, TrainingRows,
 from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.context import RegularizerContext, repeat
 from polytask.learn.regularizers.contract import Attached
+from polytask.learn.shards import is_shard
 from polytask.learn.surgery.contract import GradientRule
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
@@ -84,7 +84,7 @@ class Step:
         self.step_penalties = [penalty for penalty in regularizers if penalty.scope == "step"]
         self.shared = trained_by_several(model, tasks or list(training_set.rows))
         self._shared_ids = {id(p) for p in self.shared}
-        self.gradients = Gradients([model, weighting])
+        self.gradients, self.model_gradients = Gradients([model, weighting]), Gradients([model])
         self._operated = operated(surgery, model, self.shared)
 
     def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
@@ -108,7 +108,7 @@ class Step:
                 penalty = each.weight * each.module.penalty(RegularizerContext(model=self.model))
                 _backward(penalty)
                 record.penalties[each.name] = float(penalty.detach())
-            record.norm = float(self.gradients.norm())
+            record.norm = float(self.gradients.norm(self.processes))
             if self.clip is not None:
                 self.gradients.clip(self.clip, record.norm)
         finally:
@@ -141,8 +141,7 @@ class Step:
                        if task not in losses}
             weighted = self.weighting(scaled)
             _backward(_summed(weighted) / len(work))
-        self.processes.sum_([gradient for p in self.model.parameters() if p.requires_grad
-                             for gradient in self.gradients.of(p)])
+        self.processes.sum_(self.model_gradients.unsummed())
         self._note(record)
 
     # ---- a pass for each task
@@ -160,7 +159,8 @@ class Step:
             private[task] = [gradient for p in own for gradient in self.gradients.of(p)]
             self._scale(task, tasks)
             gradients.append([self.gradients.take(p) for p in self.shared])
-        self.processes.sum_([*values_of(gradients), *itertools.chain.from_iterable(private.values())])
+        whole = [[g for g, p in zip(row, self.shared, strict=True) if not is_shard(p)] for row in gradients]
+        self.processes.sum_([*values_of(whole), *self.model_gradients.unsummed()])
         self._note(record)
         factors = self._factors(record)
         weights = self._combine(tasks, gradients, factors, record, operate, private)
@@ -178,7 +178,7 @@ class Step:
     def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
                  record: StepRecord, operate: bool, private: Mapping[str, list[Tensor]]) -> Tensor:
         """Give the shared parameters their gradient; return the factor of each task's own."""
-        inner = gramian([[g[i] for i in self._operated] for g in gradients])
+        inner = self._inner_products(gradients)
         record.cosines = _pairs(tasks, cosines(inner))
         weights = factors
         combined: list[Gradient] | None = None
@@ -200,6 +200,16 @@ class Step:
         for index, p in enumerate(self.shared):
             self.gradients.put(p, combined[index] if index in operated else rest[index])
         return weights if self.surgery is not None and self.surgery.heads else factors
+
+    def _inner_products(self, gradients: list[list[Gradient]]) -> Tensor:
+        """Return the Gramian of the operated parameters; that of spread ones is a sum over processes."""
+        pieces = [i for i in self._operated if is_shard(self.shared[i])]
+        inner = gramian([[g[i] for i in self._operated if i not in set(pieces)] for g in gradients])
+        if pieces:
+            of_pieces = gramian([[g[i] for i in pieces] for g in gradients])
+            self.processes.sum_([of_pieces])
+            inner += of_pieces
+        return inner
 
     def _through_matrix(self, gradients: list[list[Gradient]], factors: Tensor) -> list[Gradient]:
         """Combine by a rule that needs the gradients themselves: (T, P) -> (P,)."""

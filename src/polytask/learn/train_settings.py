@@ -68,6 +68,9 @@ class Train:
     with its weighting where that is the same for the same tasks. Rates and decay are the phase's own."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 computes under autocast; auto takes it on a GPU that has it."""
+    parallel: Literal["replicate", "shard"] = "replicate"
+    """What several processes (torchrun) hold: each the whole model, or each a part of every layer, for
+    encoders that fit no process whole. With one process it makes no difference."""
     tasks: tuple[str, ...] | None = None
     """The tasks trained; absent: all."""
     phases: tuple[dict[str, Any], ...] = ()
@@ -87,6 +90,8 @@ class Train:
             if "score" in phase:
                 problems.append(f"{at}.score: one score picks the best model of all phases; "
                                 "set train.score")
+            if "parallel" in phase:
+                problems.append(f"{at}.parallel: the phases train one model; set train.parallel")
             try:
                 phases.append(from_table(Train, _over(own, phase), "", at))
             except ConfigError as error:

@@ -22,12 +22,14 @@ from polytask.core.errors import Diverged
 from polytask.core.events import Event
 from polytask.core.processes import ALONE, Processes
 from polytask.learn.ema import EMA
+from polytask.learn.gradients import total_norm
 from polytask.learn.lr_schedule import lr_factor
 from polytask.learn.microbatch import TaskRows, TrainingRows
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.phase_plan import PhasePlan, phases_of
 from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.contract import Attached, attach
+from polytask.learn.shards import gathered, groups_apart, is_shard, local, parted_model, parted_optimizer
 from polytask.learn.step import Step, StepRecord
 from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
@@ -79,7 +81,8 @@ class Trainer:
         self.model, self.training_set, self.seed = model, training_set, seed
         self.evaluate, self.keep, self.pooled = evaluate, keep, pooled
         self.processes = processes
-        processes.broadcast_([weight.detach() for weight in model.state_dict().values()])
+        processes.broadcast_([weight.detach() for weight in model.state_dict().values()
+                              if not is_shard(weight)])
         self.randomness = Randomness(processes, seed, next(model.parameters()).device)
         self.phases = phases_of(train, training_set.rows, seed)
         self.at = Position()
@@ -113,6 +116,8 @@ class Trainer:
     def _optimizer(self, settings: Optimizer, weighting_lr: float | None,
                    tasks: list[str]) -> torch.optim.Optimizer:
         groups = settings.groups(self.model, tasks)
+        if self.settings.parallel == "shard":
+            groups = groups_apart(groups)
         if learned := [p for p in self.weighting.parameters() if p.requires_grad]:
             groups.append({"params": learned, "lr": weighting_lr or settings.lr, "weight_decay": 0.0})
         optimizer = settings.build(groups)
@@ -228,9 +233,8 @@ class Trainer:
 
     def _check_weights(self) -> None:
         """Raise `Diverged` where a weight is not finite: one reduction over all of them."""
-        weights = [p.detach() for p in self.model.parameters() if p.requires_grad]
-        norm = float(nn.utils.get_total_norm(weights, foreach=True)) if weights else 0.0
-        if not math.isfinite(norm):
+        norm = float(total_norm([local(p.detach()) for p in self.model.parameters() if p.requires_grad]))
+        if self.processes.any(not math.isfinite(norm)):
             raise self._diverged(f"the norm of the weights is {norm} after it", self.at.total)
 
     def _diverged(self, what: str, step: int | None = None) -> Diverged:
@@ -282,20 +286,20 @@ class Trainer:
         return {
             "position": asdict(self.at), **self.randomness.state(),
             "surgery_random": self.surgery_random.get_state(),
-            "model": dict(self.model.state_dict()), "optimizer": self.optimizer.state_dict(),
+            "model": gathered(self.model.state_dict()), "optimizer": gathered(self.optimizer.state_dict()),
             "weighting": dict(self.weighting.state_dict()),
             "surgery": dict(self.surgery.state_dict()) if self.surgery else {},
             "penalties": [dict(penalty.module.state_dict()) for penalty in self.penalties],
             "samplers": {task: sampler.state() for task, sampler in self.samplers.items()},
-            "ema": self.ema.state() if self.ema else None,
+            "ema": gathered(self.ema.state()) if self.ema else None,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go back to where `state` was taken."""
         self.at = Position(**state["position"])
         self._enter(self.phases[self.at.phase])
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.model.load_state_dict(parted_model(state["model"], self.model))
+        self.optimizer.load_state_dict(parted_optimizer(state["optimizer"], self.optimizer))
         self.weighting.load_state_dict(state["weighting"])
         for penalty, module_state in zip(self.penalties, state["penalties"], strict=True):
             penalty.module.load_state_dict(module_state)

@@ -42,11 +42,13 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
+        self.apart = False
+        """Whether the matrices cannot lie in one piece of memory: those of a spread layer come and go."""
 
     def qkv(self, x: Tensor) -> Tensor:
         """Return queries, keys and values beside one another: (…, 3W)."""
         parts = (self.query, self.key, self.value)
-        if not all(type(part) is nn.Linear for part in parts):
+        if self.apart or not all(type(part) is nn.Linear for part in parts):
             # A projection that was wrapped (LoRA) is called by itself.
             return torch.cat([part(x) for part in parts], -1)
         return F.linear(x, stacked([part.weight for part in parts]), stacked([part.bias for part in parts]))

@@ -79,6 +79,7 @@ class MultiTask(nn.Module):
         self.task_heads = nn.ModuleDict(task_heads)
         self.shared = nn.ModuleDict() if shared is None else shared
         self.kept: StateKeeper | None = None  # while a training with frozen layers lasts
+        self.sharded = False  # whether the layers are spread over several processes
         self.precision: Precision = "auto"  # of evaluations and predictions; the training sets its own
 
     @property

@@ -30,8 +30,10 @@ from polytask.evaluation.linear_baseline import baselines
 from polytask.inference.forward import encode_once
 from polytask.inference.kept_states import KeptStates, kept_depth
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
+from polytask.learn.shards import gathered, shard
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
+from polytask.model.multitask import MultiTask
 from polytask.tasks.model_folder import save_model
 from polytask.training.build import Built, run_cache
 from polytask.training.finalize import finish
@@ -92,6 +94,7 @@ class Session:
         self.run, self.built, self.folder = run, built, folder
         self.quiet, self.stopped = quiet, stopped
         self.again = again or f"pk.train(run, {str(folder.path)!r}, resume=True)"
+        self.whole: MultiTask | None = None  # what is written, where the model itself is spread
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
 
@@ -105,6 +108,8 @@ class Session:
             kept = None if pooled else self._kept(bar)
         if kept is not None and not self.quiet:
             sys.stderr.write(f"note: {kept.note()}\n")
+        if run.train.parallel == "shard" and self.processes.world > 1:
+            self.whole = shard(built.model, self.processes)
         trainer = Trainer(built.model, built.training_set, run.train, run.seed,
                           self._evaluate, self._keep, pooled, self.processes)
         with closing(EventLog(self.folder.events) if self.processes.writes else UnwrittenLog()) as log:
@@ -226,10 +231,16 @@ class Session:
     def _keep(self, where: str) -> None:
         if where == "model":
             self.best = self.last
+        model, state = self.built.model, None
+        if model.sharded:
+            state = gathered(model.state_dict())  # by all processes
         if not self.processes.writes:
             return
+        if self.whole is not None and state is not None:
+            self.whole.load_state_dict(state)
+            self.whole.precision, model = model.precision, self.whole
         thresholds = self.last.thresholds if self.last else {}
-        save_model(self.built.model, self.built.tasks, self.built.tokenizer, self.folder.path / where,
+        save_model(model, self.built.tasks, self.built.tokenizer, self.folder.path / where,
                    thresholds, self.built.card(self.last))
 
 

@@ -54,6 +54,10 @@ class Regularizer:
         """Return whether the penalty joins the loss of `task`."""
         return self.scope == "task" and (self.tasks is None or task in self.tasks)
 
+    def sharded_problem(self) -> str | None:
+        """Return why it cannot serve an encoder whose layers are spread over processes, or None."""
+        return None
+
     def problem(self, tasks: Collection[str]) -> str | None:
         """Return why it cannot serve a run of these tasks, or None, with the key that is wrong."""
         if self.tasks is not None and not self.tasks:

@@ -61,6 +61,9 @@ class Norm(Regularizer):
     def scope(self) -> Scope:
         return "task" if self.over == "head" else "step"
 
+    def sharded_problem(self) -> str | None:
+        return None if self.over == "head" else f'"norm" over the {self.over} reads every weight whole'
+
     def build(self, model: Any) -> Penalty:
         if self.over == "head":
             tasks = self.tasks or tuple(model.task_heads)

@@ -73,6 +73,9 @@ class SMART(Regularizer):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
     """How much of the averaged copy stays at each update."""
 
+    def sharded_problem(self) -> str | None:
+        return '"smart" with bregman keeps a whole copy of the model' if self.bregman else None
+
     def build(self, model: Any) -> Penalty:
         return SmartPenalty(self, model)
 
