@@ -223,3 +223,24 @@ def test_no_component_answers_by_another_method() -> None:
             strange = [each for each in dir(member) if "problem" in each
                        and each not in ("problem", "rows_problem") and not each.startswith("_")]
             assert not strange, (plural, name, strange)
+
+
+@pytest.mark.parametrize(("changes", "processes", "text"), [
+    ({}, 16, "train.batch_size: 16 processes cannot share the 8 rows that a batch of \"sst\" has; start at "
+             "most 8 processes, or raise the batch size"),
+    ({"train.accumulate": 4}, 4, "train.accumulate: 4 processes cannot share the 2 rows of a part of a "),
+    ({"train.parallel": "shard", "train.optimizer": {"type": "adagrad"}}, 2,
+     'train.parallel: "shard" cuts weights in pieces, for which optimizer "adagrad" is not known to work'),
+    ({"train.parallel": "shard", "encoder.trainable": "frozen"}, 2, "for encoders that are trained whole"),
+    ({"train.parallel": "shard", "train.regularizers": [{"type": "norm"}]}, 2,
+     'train.regularizers.0: "norm" over the model reads every weight whole; take train.parallel = "repl'),
+    ({"train.parallel": "shard", "train.regularizers": [{"type": "smart", "bregman": 1.0}]}, 2,
+     '"smart" with bregman keeps a whole copy of the model'),
+    ({"train.phases": [{"parallel": "shard"}]}, 2,
+     "train.phases.0.parallel: the phases train one model; set train.parallel"),
+])
+def test_what_several_processes_cannot_do_is_refused(
+        small_table: dict[str, Any], changes: dict[str, Any], processes: int, text: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        validate(Run.from_table(changed(small_table, **changes), ""), Known(processes=processes))
+    assert text in str(refusal.value)
