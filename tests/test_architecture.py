@@ -192,6 +192,12 @@ def test_core_imports_no_torch() -> None:
         assert all(name.split(".")[0] != "torch" for name, _ in imports(path)), path
 
 
+def test_two_modules_know_that_there_are_several_processes() -> None:
+    knowing = {str(path.relative_to(SOURCE)) for path in MODULES
+               if any(name.startswith("torch.distributed") for name, _ in imports(path))}
+    assert knowing == {"learn/torch_processes.py", "learn/shards.py"}
+
+
 @pytest.mark.parametrize(
     "path", [path for path in MODULES if path.relative_to(SOURCE).parts[0] in MIRRORED
              and not path.stem.startswith("__")], ids=lambda p: str(p.relative_to(SOURCE)))

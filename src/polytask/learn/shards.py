@@ -14,9 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from polytask.core.processes import Processes
 from polytask.model.flat_encoder import SelfAttention
@@ -29,6 +26,10 @@ OPTIMIZERS = ("adamw", "adam", "sgd")
 
 def shard(model: MultiTask, processes: Processes) -> MultiTask | None:
     """Spread a model's layers over the processes; return a whole copy to the process that writes models."""
+    # Here, for FSDP takes a while to import.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     processes.broadcast_([weight.detach() for weight in model.state_dict().values()])
     whole = copy.deepcopy(model) if processes.writes else None
     mesh = init_device_mesh(next(model.parameters()).device.type, (processes.world,))
@@ -46,26 +47,31 @@ def shard(model: MultiTask, processes: Processes) -> MultiTask | None:
 
 def is_shard(tensor: Tensor) -> bool:
     """Return whether a tensor is spread over the processes."""
-    return isinstance(tensor, DTensor)
+    return hasattr(tensor, "to_local")
 
 
 def local(tensor: Tensor) -> Tensor:
     """Return this process's piece of a tensor, to be read and changed in place; of a whole one, itself."""
-    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor
+    spread: Any = tensor
+    return spread.to_local().detach() if is_shard(tensor) else tensor
 
 
 def placed(piece: Tensor, like: Tensor) -> Tensor:
     """Return this process's piece of a tensor that is spread as `like` is; `piece` if that is whole."""
-    if not isinstance(like, DTensor) or isinstance(piece, DTensor):
+    if not is_shard(like) or is_shard(piece):
         return piece
+    from torch.distributed.tensor import DTensor
+
+    assert isinstance(like, DTensor)
     return DTensor.from_local(piece, like.device_mesh, like.placements, run_check=False, shape=like.shape,
                               stride=like.stride())
 
 
 def gathered(value: Any) -> Any:
     """Return a nested state with every tensor whole; all processes call this."""
-    if isinstance(value, DTensor):
-        return value.full_tensor().detach().cpu()
+    if isinstance(value, Tensor) and is_shard(value):
+        spread: Any = value
+        return spread.full_tensor().detach().cpu()
     if isinstance(value, Mapping):
         return {key: gathered(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -75,8 +81,11 @@ def gathered(value: Any) -> Any:
 
 def parted(whole: Tensor, like: Tensor) -> Tensor:
     """Return a whole tensor spread as `like` is, each process taking its piece of what it has."""
-    if not isinstance(like, DTensor) or whole.shape != like.shape:
+    if not is_shard(like) or whole.shape != like.shape:
         return whole
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(like, DTensor)
     return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 

@@ -1,4 +1,4 @@
-"""Several processes of one training, over `torch.distributed`: the only module that knows it.
+"""Several processes of one training, over `torch.distributed`, which only this and `shards` know.
 
     torchrun --standalone --nproc-per-node 4 -m polytask train three.toml --out runs/first
 
@@ -52,6 +52,10 @@ class TorchProcesses(Processes):
         self._control = (dist.new_group(backend="gloo", timeout=TIMEOUT) if torch.cuda.is_available()
                          else None)
 
+    def _group(self, tensor: Tensor) -> Any:
+        """Return the group that reaches a tensor's memory."""
+        return self._control if tensor.device.type == "cpu" else None
+
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = defaultdict(list)
         for tensor in tensors:
@@ -59,7 +63,7 @@ class TorchProcesses(Processes):
         for held in alike.values():
             flat = torch.cat([tensor.reshape(-1) for tensor in held])
             with _answered():
-                dist.all_reduce(flat)
+                dist.all_reduce(flat, group=self._group(flat))
             pieces = torch.split(flat, [tensor.numel() for tensor in held])
             torch._foreach_copy_(held, [piece.view_as(tensor)
                                         for piece, tensor in zip(pieces, held, strict=True)])
@@ -67,7 +71,7 @@ class TorchProcesses(Processes):
     def total(self, value: Tensor) -> Tensor:
         summed = value.detach().clone()
         with _answered():
-            dist.all_reduce(summed)
+            dist.all_reduce(summed, group=self._group(summed))
         return _Replaced.apply(value, summed)  # type: ignore[no-any-return, no-untyped-call]
 
     def whole(self, tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
@@ -99,13 +103,13 @@ class TorchProcesses(Processes):
         padded = _padded(tensor, max(int(size) for size in sizes))
         parts = [torch.empty_like(padded) for _ in range(self.world)]
         with _answered():
-            dist.all_gather(parts, padded, group=self._control if tensor.device.type == "cpu" else None)
+            dist.all_gather(parts, padded, group=self._group(padded))
         return [part[:int(size)] for part, size in zip(parts, sizes, strict=True)]
 
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         for tensor in tensors:
             with _answered():
-                dist.broadcast(tensor, 0, group=self._control if tensor.device.type == "cpu" else None)
+                dist.broadcast(tensor, 0, group=self._group(tensor))
 
     def any(self, flag: bool) -> bool:
         held = torch.tensor([int(flag)])
@@ -168,7 +172,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     Raises `RunError` for an environment that is not complete, an address that cannot be had and a GPU
     that is not there. Of errors that end the training, one process's is told; the others' are `silent`.
     """
-    if dist.is_initialized():  # by whoever called us
+    if dist.is_available() and dist.is_initialized():  # by whoever called us
         yield TorchProcesses()
         return
     place = _place(environment)
