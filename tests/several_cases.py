@@ -208,3 +208,11 @@ def held_weights(processes: Processes) -> int:
     if processes.world > 1:
         shard(model, processes)
     return sum(local(p).numel() for p in model.encoder.layers.parameters())
+
+
+def whole_run(processes: Processes, table: dict[str, Any], out: str) -> str:
+    """Train a run in a folder, as the command does; return what it prints."""
+    from polytask.commands.train import train
+    from polytask.config import Run
+
+    return str(train(Run.from_table(table), out, quiet=True))

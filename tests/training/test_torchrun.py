@@ -49,7 +49,7 @@ def test_a_killed_process_is_started_again_and_the_result_is_that_of_one(
     small_table["data"]["baselines"] = False
     for task in small_table["tasks"].values():
         task |= {"limit": 24, "dev_limit": 8}
-    for name in ("sst", "quora"):
+    for name in ("sst", "quora", "sts"):
         small_table["tasks"][name]["head"] = {"type": "linear", "dropout": 0.0}
     small_table["train"] |= {"epochs": 99, "max_steps": 60, "save_every": 5, "evaluate_every": 60,
                              "surgery": "pcgrad", "optimizer": {"lr": 1e-3, "options": {"eps": 1e-4}}}
