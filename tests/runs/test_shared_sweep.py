@@ -135,6 +135,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(SERVER is None, reason="PostgreSQL is not installed")
 def test_processes_share_postgresql_and_one_is_killed(
     base: Path, monkeypatch: pytest.MonkeyPatch
