@@ -28,6 +28,7 @@ from polytask.core.user_modules import trusting
 from polytask.engines.choice import engine_for
 from polytask.engines.contract import Engine
 from polytask.engines.job import Job
+from polytask.engines.place import read_place
 from polytask.engines.queue import FixedQueue, run_jobs
 from polytask.engines.watch import watching
 from polytask.studies import comparison
@@ -84,6 +85,7 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     path, out, assignments = Path(study), Path(out), list(assignments)
     if scale not in SCALES:
         raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
+    read_place(on, resources)
     loaded = read_study(path, cast(Literal["pilot", "full"], scale), assignments)
     wanted = list(chosen(loaded, rows))
     if loaded.baselines if baselines is None else baselines:

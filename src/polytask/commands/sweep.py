@@ -27,11 +27,12 @@ from polytask.core.user_modules import trusting
 from polytask.engines.choice import engine_for
 from polytask.engines.contract import Engine
 from polytask.engines.job import Job
+from polytask.engines.place import read_place
 from polytask.engines.queue import Queue, run_jobs
 from polytask.engines.watch import watching
 from polytask.metrics import overall
 from polytask.studies import search, sweep_tables
-from polytask.studies.shared_search import SharedSearch, shown, storage_errors
+from polytask.studies.shared_search import SharedSearch, check_address, shown, storage_errors
 from polytask.studies.statistics import less_is_better
 from polytask.studies.study import SCALES
 from polytask.studies.sweep import OVERALL, Sweep, read_sweep
@@ -75,6 +76,9 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     """
     if scale not in SCALES:
         raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
+    read_place(on, resources)
+    if storage is not None:
+        check_address(storage)
     out, assignments = Path(out), list(assignments)
     loaded = read_sweep(path, cast(Literal["pilot", "full"], scale), assignments, trials)
     search.available()

@@ -46,9 +46,7 @@ class SharedSearch(Search):
         """
         import optuna
 
-        if not storage.startswith(_KINDS):
-            raise ConfigError(f'--storage: found "{shown(storage)}", expected sqlite:///FILE or '
-                              "postgresql://USER@HOST/NAME")
+        check_address(storage)
         address = storage.replace("postgresql://", "postgresql+psycopg://", 1)
         # A grid's trials are given; for the others no two processes may draw the same.
         own = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode())
@@ -181,6 +179,13 @@ def _closed_elsewhere() -> Iterator[None]:
     except ValueError as error:
         if "finished" not in str(error) and "Cannot tell" not in str(error):
             raise
+
+
+def check_address(storage: str) -> None:
+    """Raise `ConfigError` for what is no address of a database that is known."""
+    if not storage.startswith(_KINDS):
+        raise ConfigError(f'--storage: found "{shown(storage)}", expected sqlite:///FILE or '
+                          "postgresql://USER@HOST/NAME")
 
 
 def shown(storage: str) -> str:
