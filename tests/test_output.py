@@ -1,11 +1,21 @@
-"""A command's exit status: mistakes are one line and status 2, what ends quietly says nothing."""
+"""No name in a user's file gives a terminal an order; a command's exit status and what it says then."""
 
 from __future__ import annotations
 
 import pytest
 
 from polytask.core.errors import ConfigError, Interrupted
+from polytask.core.terminal import terminal_text
 from polytask.output import exit_status
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"), ("bell\a", r"bell\x07"), ("\x9b31m", r"\x9b31m"),
+    ("\ufefftext", r"\ufefftext"), ("a\u202eb", r"a\u202eb"), ("over\rwritten", r"over\rwritten"),
+    ("two\nlines\tand a tab", "two\nlines\tand a tab"), ("naïve 漢字 😀 עברית", "naïve 漢字 😀 עברית"),
+])
+def test_orders_are_spelled_out_and_text_stays(text: str, expected: str) -> None:
+    assert terminal_text(text) == expected
 
 
 def raising(error: BaseException) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from polytask.core.terminal import terminal_text
 from polytask.options import Each, On, Quiet, Set, Trust
 from polytask.output import exit_status
 
@@ -102,8 +103,8 @@ def check(
     run = Run.from_toml(config, assignments or ())
     with trusting(trust):
         for line in check_run(run, time_steps, quiet, baseline):
-            print(line)
-    print(f"next: polytask train {config} --out runs/{config.stem}{_changes(assignments)}")
+            print(terminal_text(line))
+    print(terminal_text(f"next: polytask train {config} --out runs/{config.stem}{_changes(assignments)}"))
 
 
 @app.command(epilog="Examples: `polytask train three.toml --out runs/first --set train.epochs=5` · "
@@ -121,9 +122,9 @@ def train(
 
     result = train_config(config, out, assignments or (), resume, quiet, trust)
     if result is not None:
-        print(result)
+        print(terminal_text(result))
         task = next(iter(result.evaluation.scores), "TASK")
-        print(f"next: polytask predict {out} --task {task} FILE, or: polytask serve {out}")
+        print(terminal_text(f"next: polytask predict {out} --task {task} FILE, or: polytask serve {out}"))
 
 
 @app.command(epilog="Example: `polytask evaluate runs/first --split test`")
@@ -140,7 +141,7 @@ def evaluate(
     from polytask.commands.evaluate import evaluate_run
 
     result = evaluate_run(run, split, data, task, assignments or (), trust)
-    print(result.to_json() if as_json else result)
+    print(result.to_json() if as_json else terminal_text(result))
 
 
 @app.command(epilog="Examples: `echo 'A gem.' | polytask predict runs/first --task sst` · "
@@ -294,7 +295,7 @@ def compare(
 
         Console().print(*result.tables(), sep="\n\n")
     else:
-        print(result)
+        print(terminal_text(result))
     if result.comparison.failed:
         raise typer.Exit(1)
 
@@ -323,7 +324,7 @@ def sweep_(
 
     result = run_sweep(sweep, out, trials, workers, scale, assignments or (), seed, quiet, trust,
                        on=on, resources=resources, storage=storage)
-    print(result)
+    print(terminal_text(result))
     if result.failures:
         raise typer.Exit(1)
 
@@ -353,7 +354,7 @@ def show(
     from polytask.commands.show import show_run
 
     for line in show_run(run, config):
-        print(line)
+        print(line if config else terminal_text(line))
 
 
 @app.command(epilog="Example: `polytask serve runs/first --port 8080`, then "

@@ -11,6 +11,7 @@ from typing import Any
 
 from polytask.core.errors import Interrupted, MissingPackage, PolytaskError, missing_dependency
 from polytask.core.log import configure, debugging
+from polytask.core.terminal import terminal_text
 
 
 def exit_status(command: Callable[[], Any]) -> str | int | None:
@@ -34,7 +35,7 @@ def _status(command: Callable[[], Any]) -> str | int | None:
         return stop.code
     except Interrupted as stopped:
         if not stopped.silent:
-            print(stopped, file=sys.stderr)
+            print(terminal_text(stopped), file=sys.stderr)
         return 130
     except PolytaskError as error:
         if debugging():
@@ -42,7 +43,7 @@ def _status(command: Callable[[], Any]) -> str | int | None:
 
             traceback.print_exc()
         if not error.silent:
-            print("\n".join(f"polytask: {line}" for line in str(error).splitlines()), file=sys.stderr)
+            print("\n".join(f"polytask: {line}" for line in terminal_text(error).split("\n")), file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if (package := missing_dependency(error)) is None:

@@ -103,7 +103,8 @@ def test_odd_names_are_quoted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "lines", "said"), [
     ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "there is no training file with it"),
     ("x.csv", ["text,number", "a b c,1", "d e f,1"], "no column looks like a label"),
-    ("x.csv", ["a,label", "1,1", "2,0"], "no column holds sentences (there are a, label)"),
+    ("x.csv", ["a,label", "1,1", "2,0"], 'no column holds sentences (there are "a", "label")'),
+    ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" occur twice and can be none'),
     ("x.csv", [], "x.csv: is empty"),
     ("absent.csv", None, "there is no such file"),
 ])

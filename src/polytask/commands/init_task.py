@@ -103,7 +103,8 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines.append(f"range = [{labels.low:g}, {labels.high:g}]")
     elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
         lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
-    lines += [f"# {printable(note)}" for note in notes]
+    confirmed = "to confirm it" if _needs_kind(inferred) else "\0"  # the kind is written already
+    lines += [f"# {printable(note)}" for note in notes if not note.endswith(confirmed)]
     metrics = [name for name in DEFAULT_METRICS[labels.kind] if METRICS[name].scalar][:3]
     lines.append(f"# metrics = [{', '.join(map(quoted, metrics))}]".ljust(39)
                  + "# the first chooses the model (polytask list metrics)")

@@ -16,6 +16,7 @@ from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
+from polytask.core.terminal import terminal_text
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision
 from polytask.data.formats import RecordSource, record_source
@@ -66,7 +67,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
         _refuse_overwriting(file, paths.values())
         named = [PredictionColumns.beside(spec.text) for spec in specs]
         for note in dict.fromkeys(note for own in named for note in own.notes()):
-            sys.stderr.write(f"note: {note}\n")
+            sys.stderr.write(f"note: {terminal_text(note)}\n")
         began, count, cut = time.perf_counter(), 0, 0
         with _opened(paths) as to, progress(f"predicting {', '.join(tasks)}", quiet=quiet) as bar:
             writers = {spec.name: RecordWriter(format, spec, safe=safe_csv) for spec in specs}
@@ -138,7 +139,7 @@ def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, tex
 def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, text: Sequence[str] | None
                ) -> Reading:
     for note in source.notes:
-        sys.stderr.write(f"note: {source.file}: {note}\n")
+        sys.stderr.write(f"note: {source.file}: {terminal_text(note)}\n")
     specs = answering(source, tasks, every, text)
     stream = RowStream(source, text or specs[0].text, specs[0].id, shared_filter(specs))
     return Reading(specs, specs[0].text, stream.rows(), stream)

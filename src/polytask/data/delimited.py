@@ -312,6 +312,8 @@ def _refuse_most(file: str, reading: _Reading) -> None:
     line = min(reading.misfits)
     reason = reading.misfits[line]
     remedy = "; a field that holds the delimiter needs double quotes" * (" fields" in reason)
+    if reading.trailing and "last one is empty" in reason:
+        remedy = "; every line ends with a delimiter, which the header does not: take it away"
     raise DataError(f"{file}:{line}: {reason}; {refused:,} of {reading.records:,} records are refused"
                     f"{remedy}")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from polytask.core.errors import DataError
+from polytask.core.terminal import terminal_text
 from polytask.data.formats import RecordSource
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import NESTED_TEXT
@@ -97,4 +98,4 @@ class RowStream:
 
     def tell(self) -> None:
         """Write to stderr what has no answer."""
-        sys.stderr.write(self.told())
+        sys.stderr.write(terminal_text(self.told()))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from polytask.core.errors import DataError
+from polytask.core.errors import DataError, listed
 from polytask.data.label_forms import number
 from polytask.data.label_inference import Inferred, infer
 from polytask.data.label_kind import Wanted
@@ -169,8 +169,10 @@ def guess(table: Table) -> Guess:
     every = profiles(table)
     text = _text(every)
     if not text:
+        twice = [name for name in dict.fromkeys(table.columns) if name and table.columns.count(name) > 1]
         raise DataError(f"{table.file}: no column holds sentences (there are "
-                        f"{', '.join(profile.name for profile in every)})")
+                        f"{listed(profile.name for profile in every) or 'none'}"
+                        + f"; {listed(twice)} occur twice and can be none" * bool(twice) + ")")
     labels = [column for column in every if column.name not in text and column.labels is not None]
     if not labels:
         raise DataError(f"{table.file}: no column looks like a label, expected one with 2 to 50"

@@ -21,7 +21,8 @@ from polytask.data.text_lines import MAX_LINE
 
 KINDS = ("text", "csv", "jsonl")
 NAME = "standard input"
-_OBJECT = re.compile(r'\s*\{\s*"')
+# The first line of JSON: an object, an array of them, or a bracket by itself.
+_JSON = re.compile(r'\s*(\{\s*"|\[\s*\{|[\[{]\s*\Z)')
 
 
 def check_kind(kind: str | None) -> None:
@@ -88,13 +89,16 @@ def _lines() -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise DataError(f"{NAME}:{number}: is not UTF-8 text ({error.reason}); convert it, for example "
                             "with iconv -f latin1 -t utf-8") from None
+        if "\0" in text:
+            raise DataError(f"{NAME}:{number}: holds a NUL byte, expected a text a line; convert UTF-16, "
+                            "for example with iconv -f utf-16 -t utf-8")
         yield text.removesuffix("\n").removesuffix("\r")
 
 
 def _refuse_a_table(line: str, text: Sequence[str]) -> None:
     """Raise `DataError` for a line that is JSON, or names the columns that the tasks read."""
-    if _OBJECT.match(line):
-        raise DataError(f"{NAME}:1: looks like JSON lines; say --input-format jsonl, or text if it is text")
+    if _JSON.match(line):
+        raise DataError(f"{NAME}:1: looks like JSON; say --input-format jsonl, or text if it is text")
     for delimiter in (None, *DELIMITERS):
         _, cells = next(quoted_records(NAME, [line], delimiter, QuoteTally()), (1, ""))
         names = {cell.strip().casefold() for cell in cells} if isinstance(cells, list) else set()

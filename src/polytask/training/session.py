@@ -23,6 +23,7 @@ from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
+from polytask.core.terminal import terminal_text
 from polytask.data.cache import Cache
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, shown
@@ -102,7 +103,7 @@ class Session:
         run, built = self.run, self.built
         keep_freed_memory()
         if not self.quiet:
-            sys.stderr.writelines(f"note: {note}\n" for note in built.training_notes())
+            sys.stderr.writelines(f"note: {terminal_text(note)}\n" for note in built.training_notes())
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
             kept = None if pooled else self._kept(bar)
@@ -183,7 +184,7 @@ class Session:
             log.write(event)
             if event["event"] == "evaluation":
                 if not self.quiet:
-                    sys.stderr.write(f"step {event['step']}: {event['summary']}\n")
+                    sys.stderr.write(f"step {event['step']}: {terminal_text(event['summary'])}\n")
             elif event["event"] == "step":
                 recent = [*recent[-19:], (event["seconds"], event["tokens"])]
                 rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))

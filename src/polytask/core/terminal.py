@@ -1,0 +1,17 @@
+"""What a terminal would obey or hide instead of showing: escape sequences, marks that reorder a line."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters but for line ends and tabs, the marks that embed, override and isolate directions, and
+# blanks of no width, which make two names look alike. Joiners stay: alphabets and emoji need them.
+_OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
+def terminal_text(text: object) -> str:
+    r"""Return a text for a terminal: names that users' files hold cannot move its cursor or turn its lines.
+
+    Each such character is written as Python writes it: "\x1b".
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
