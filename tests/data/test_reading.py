@@ -7,6 +7,7 @@ import gzip
 import importlib
 import io
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -274,3 +275,11 @@ def test_the_real_files_are_read_whole(
     rows = read_rows(real_data / name, columns, Cache(tmp_path))
     assert (rows.found, rows.refused) == (found, refused)
     assert len(rows) == found - len(refused)
+
+
+def test_devices_and_pipes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("zero.csv", "pipe.csv"):
+        with pytest.raises(DataError, match=rf"{name} is a device or a pipe, expected a file"):
+            read(tmp_path / name)

@@ -187,8 +187,10 @@ def check_file(path: Path, setting: str = "") -> None:
     refuse_special(path, DataError)
     if path.is_dir():
         raise DataError(f"{where}{path} is a folder, expected a file")
-    if path.exists():
+    if path.is_file():
         return
+    if path.exists():  # it may have no end, and is read more than once
+        raise DataError(f"{where}{path} is a device or a pipe, expected a file; save what it gives to one")
     folder = path.parent
     if not folder.is_dir():
         raise DataError(f"{where}{path}: there is no folder {folder}{start}")
