@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from polytask.core.errors import ConfigError, Interrupted
-from polytask.core.terminal import terminal_text
+from polytask.core.terminal import TerminalOutput, tell, terminal_text
 from polytask.output import exit_status
 
 
@@ -16,6 +18,16 @@ from polytask.output import exit_status
 ])
 def test_orders_are_spelled_out_and_text_stays(text: str, expected: str) -> None:
     assert terminal_text(text) == expected
+
+
+def test_what_is_told_and_printed_is_text_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a column \x1b[2J")
+    shown = io.StringIO()
+    output = TerminalOutput(shown)
+    assert output.write("a,\x1b]0;title\x07,b\n") == 15
+    output.flush()
+    assert capsys.readouterr().err == "a column \\x1b[2J\n"
+    assert shown.getvalue() == "a,\\x1b]0;title\\x07,b\n"
 
 
 def raising(error: BaseException) -> None:

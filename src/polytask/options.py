@@ -16,4 +16,4 @@ On = Annotated[str | None, typer.Option(
     "on this machine.")]
 Each = Annotated[str | None, typer.Option(
     "--each", metavar="cpus=2,gpus=1", help="What each run or worker gets there; absent: cpus=1.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; notes about the data stay.")]

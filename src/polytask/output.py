@@ -11,7 +11,7 @@ from typing import Any
 
 from polytask.core.errors import Interrupted, MissingPackage, PolytaskError, missing_dependency
 from polytask.core.log import configure, debugging
-from polytask.core.terminal import terminal_text
+from polytask.core.terminal import tell
 
 
 def exit_status(command: Callable[[], Any]) -> str | int | None:
@@ -35,7 +35,7 @@ def _status(command: Callable[[], Any]) -> str | int | None:
         return stop.code
     except Interrupted as stopped:
         if not stopped.silent:
-            print(terminal_text(stopped), file=sys.stderr)
+            tell(str(stopped))
         return 130
     except PolytaskError as error:
         if debugging():
@@ -43,7 +43,8 @@ def _status(command: Callable[[], Any]) -> str | int | None:
 
             traceback.print_exc()
         if not error.silent:
-            print("\n".join(f"polytask: {line}" for line in terminal_text(error).split("\n")), file=sys.stderr)
+            for line in str(error).split("\n"):
+                tell(f"polytask: {line}")
         return 2
     except ModuleNotFoundError as error:
         if (package := missing_dependency(error)) is None:

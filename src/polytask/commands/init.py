@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from polytask.commands.schema import schema_text
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, DataError, PolytaskError
 from polytask.core.paths import SCHEMA
+from polytask.core.terminal import tell
 from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
 from polytask.data.reading import read_file
@@ -50,7 +50,6 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     """
     if not paths:
         raise DataError("no data files given, expected at least one")
-    tell = (lambda line: None) if quiet else (lambda said: sys.stderr.write(f"{said}\n"))
     cache = cache or Cache()
     files_named = [Path(path).expanduser() for path in paths]
     if any(path.is_absolute() for path in files_named):
@@ -60,7 +59,7 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     scaffold = Scaffold(groups, Path(os.path.commonpath([path.parent for path in files])))
     parts, longest = [], 0
     for group in groups:
-        tell(f"reading {', '.join(map(str, group.files.values()))}")
+        _step(f"reading {', '.join(map(str, group.files.values()))}", quiet)
         columns = _read(scaffold, group, cache)
         train = scaffold.tables[group.files["train"]]
         guessed = guess(train)
@@ -69,9 +68,15 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
         parts.append(task_lines(group, guessed, scaffold.tables, scaffold.root, checkpoint,
                                 header_lines(columns)))
     text = _config(scaffold, parts, longest, checkpoint)
-    tell("checking the config with its data")
+    _step("checking the config with its data", quiet)
     _validate(text, [group.name for group in groups])
     return text
+
+
+def _step(line: str, quiet: bool) -> None:
+    """Say what is done now, which can take a while."""
+    if not quiet:
+        tell(line)
 
 
 def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.core.registry import Registry
+from polytask.core.terminal import terminal_text
 
 # The modules whose import registers the components, family by family, as they are listed.
 FAMILIES = {
@@ -43,8 +44,8 @@ def catalogue(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
 def table(name: str | None = None) -> None:
     """Print the catalogue for people."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     for plural, members in catalogue(name).items():
@@ -52,14 +53,15 @@ def table(name: str | None = None) -> None:
         shown.add_column("name", style="bold", no_wrap=True)
         if plural == "metrics":
             for cells in _metric_cells(shown, members):
-                shown.add_row(*map(escape, cells))
+                shown.add_row(*map(Text, map(terminal_text, cells)))
         else:
             shown.add_column("fields", ratio=2)
             shown.add_column("what it does", ratio=3)
             shown.add_column("source", ratio=2, style="dim")
             for member in members:
                 fields = ", ".join(_field(field) for field in member["fields"])
-                shown.add_row(*map(escape, (member["reference"], fields, member["doc"], member["source"])))
+                cells = (member["reference"], fields, member["doc"], member["source"])
+                shown.add_row(*map(Text, map(terminal_text, cells)))
         console.print(shown)
 
 

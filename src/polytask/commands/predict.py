@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from polytask.core.atomic_files import write_streams
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, listed
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
-from polytask.core.terminal import terminal_text
+from polytask.core.terminal import TerminalOutput, tell
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision
 from polytask.data.formats import RecordSource, record_source
@@ -67,7 +67,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
         _refuse_overwriting(file, paths.values())
         named = [PredictionColumns.beside(spec.text) for spec in specs]
         for note in dict.fromkeys(note for own in named for note in own.notes()):
-            sys.stderr.write(f"note: {terminal_text(note)}\n")
+            tell(f"note: {note}")
         began, count, cut = time.perf_counter(), 0, 0
         with _opened(paths) as to, progress(f"predicting {', '.join(tasks)}", quiet=quiet) as bar:
             writers = {spec.name: RecordWriter(format, spec, safe=safe_csv) for spec in specs}
@@ -88,7 +88,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
     note_cut(specs, cut, count)
     if not quiet and out is not None:
         spent = time.perf_counter() - began
-        sys.stderr.write(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}\n")
+        tell(f"{count:,} rows in {spent:.1f} s ({count / spent:,.0f} rows/s): {out}")
 
 
 def in_shards(files: Sequence[str], out: Path | None, input_format: str | None, asked: bool) -> bool:
@@ -112,8 +112,8 @@ def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
     """Say how many rows were answered without their ends."""
     if cut:
         longest = max(spec.max_length for spec in specs)
-        sys.stderr.write(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
-                         "answered without their ends\n")
+        tell(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
+             "answered without their ends")
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, tex
 def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, text: Sequence[str] | None
                ) -> Reading:
     for note in source.notes:
-        sys.stderr.write(f"note: {source.file}: {terminal_text(note)}\n")
+        tell(f"note: {source.file}: {note}")
     specs = answering(source, tasks, every, text)
     stream = RowStream(source, text or specs[0].text, specs[0].id, shared_filter(specs))
     return Reading(specs, specs[0].text, stream.rows(), stream)
@@ -150,13 +150,16 @@ def answering(source: RecordSource, tasks: list[AnswerableTask], every: bool,
     """Return the tasks that can answer a file's rows in one reading; see `predict_file` for `text`."""
     if every and text is None:
         there = [task for task in tasks if set(task.text) <= set(source.columns)]
+        for task in tasks if there else ():
+            if lacking := [name for name in task.text if name not in source.columns]:
+                tell(f"note: {task.name} is left out: {source.file} has no column {listed(lacking)}")
         tasks = there or tasks
     specs = _alike(tasks, every, named_texts=text is None)
     if text is not None and len(text) != len(specs[0].text):
         raise ConfigError(f"--text: found {','.join(text)}, expected {len(specs[0].text)} "
                           f"column{'s' * (len(specs[0].text) > 1)} in place of {','.join(specs[0].text)}")
     if len({RowFilter.of(spec.where) for spec in specs}) > 1:
-        sys.stderr.write("note: the tasks take different rows (where), so all rows are answered\n")
+        tell("note: the tasks take different rows (where), so all rows are answered")
     return specs
 
 
@@ -171,8 +174,8 @@ def _alike(tasks: list[AnswerableTask], every: bool, named_texts: bool) -> list[
              if (task.text == first.text if named_texts else len(task.text) == len(first.text))]
     others = [task for task in tasks if task not in alike]
     if others and every:
-        sys.stderr.write(f"note: {', '.join(task.name for task in others)} read other texts than "
-                         f"{', '.join(task.name for task in alike)} and are left out\n")
+        tell(f"note: {', '.join(task.name for task in others)} read other texts than "
+             f"{', '.join(task.name for task in alike)} and are left out")
     elif others:
         other = others[0]
         remedy = ("name the file's columns with --text" if len(other.text) == len(first.text)
@@ -227,7 +230,8 @@ def _opened(paths: dict[str, Path | None]) -> Iterator[dict[str, IO[str]]]:
     """Open what each task's predictions go to; files are written aside and renamed at the end."""
     written = {name: path for name, path in paths.items() if path is not None}
     if not written:
-        yield dict.fromkeys(paths, sys.stdout)
+        shown = cast(IO[str], TerminalOutput(sys.stdout)) if sys.stdout.isatty() else sys.stdout
+        yield dict.fromkeys(paths, shown)
         return
     with write_streams(written) as streams:
         yield streams

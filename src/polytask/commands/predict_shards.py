@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from polytask.core.json_files import read_json
 from polytask.core.paths import ModelPaths, PredictionPaths
 from polytask.core.progress import progress
 from polytask.core.run_folder import first_difference
+from polytask.core.terminal import tell
 from polytask.core.user_modules import trusting
 from polytask.data.cache import Cache
 from polytask.data.formats import record_source
@@ -98,11 +98,11 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
                               "command computes the others")
     note_cut(specs, cut, rows_done)
     if passed_over:
-        sys.stderr.write(f"note: {passed_over:,} rows are left out by where\n")
+        tell(f"note: {passed_over:,} rows are left out by where")
     if refused:
-        sys.stderr.write(f"note: {refused:,} records have no prediction; {paths.refused} says why\n")
+        tell(f"note: {refused:,} records have no prediction; {paths.refused} says why")
     if not quiet:
-        sys.stderr.write(f"{rows_done:,} rows in {time.perf_counter() - began:.1f} s: {paths.path}\n")
+        tell(f"{rows_done:,} rows in {time.perf_counter() - began:.1f} s: {paths.path}")
     return PredictedShards(paths.path, rows_done, refused)
 
 
@@ -154,7 +154,7 @@ def _plan(model: Any, run: str | Path, tasks: Sequence[str], files: Sequence[str
         others = f" and {len(inputs) - 1} more" if len(inputs) > 1 else ""
         raise DataError(f"{inputs[0]}{others}: no record is left to be answered")
     for note in PredictionColumns.beside(specs[0].text).notes():
-        sys.stderr.write(f"note: {note}\n")
+        tell(f"note: {note}")
     plan.write(paths)
     return plan, specs
 
@@ -171,7 +171,7 @@ def _cut(files: Iterable[Path], specs: Sequence[AnswerableTask], text: Sequence[
             problems.append(str(error))
             continue
         for note in cut.notes:
-            sys.stderr.write(f"note: {path}: {note}\n")
+            tell(f"note: {path}: {note}")
         yield cut
     if problems:
         raise DataError("\n".join(problems))

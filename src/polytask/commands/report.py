@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from polytask.core.atomic_files import tidy, write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
 from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import RunPaths, StudyPaths, is_study
+from polytask.core.terminal import tell
 from polytask.report.multi_run import MOST, chosen_runs, compared, overlaid, study_figures, study_parts
 from polytask.report.page import page, run_page
 from polytask.report.plots import run_figures, write_figures
@@ -67,7 +67,7 @@ def _write_plots(figures: Iterable[tuple[str, Figure]], folder: Path) -> None:
     try:
         write_figures(figures, folder)
     except MissingExtra as error:
-        sys.stderr.write(f"{error}\n")
+        tell(f"{error}")
 
 
 def _read(folder: Path) -> RunRecord:
@@ -75,7 +75,7 @@ def _read(folder: Path) -> RunRecord:
     run = read_run(folder, load_artifacts(folder))
     for task in run.tasks.values():
         for problem in task.damaged.values():
-            sys.stderr.write(f"{folder}/{problem}; the report leaves this file out\n")
+            tell(f"{folder}/{problem}; the report leaves this file out")
     return run
 
 
@@ -125,7 +125,7 @@ def report_quietly(folder: Path) -> None:
     try:
         report([folder], plots=False)
     except PolytaskError as error:
-        sys.stderr.write(f"{folder}: {error}\n")
+        tell(f"{folder}: {error}")
     except Exception as error:
-        sys.stderr.write(f"{folder}: the report could not be written ({type(error).__name__}: {error}); "
-                         f"everything else is complete, try: polytask report {folder}\n")
+        tell(f"{folder}: the report could not be written ({type(error).__name__}: {error}); "
+             f"everything else is complete, try: polytask report {folder}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import MissingExtra
+from polytask.core.terminal import tell
 
 
 def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[str, Any],
@@ -32,6 +32,6 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[s
 
     def started(address: str) -> None:
         if not quiet:
-            sys.stderr.write(f"serving {', '.join(map(str, runs))} at {address} (Ctrl-C ends it)\n")
+            tell(f"serving {', '.join(map(str, runs))} at {address} (Ctrl-C ends it)")
 
     serve(runs, settings, keys, loader(settings), started)

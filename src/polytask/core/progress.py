@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import Protocol
 
+from polytask.core.terminal import tell, terminal_text
+
 # Seconds between two lines on a pipe.
 PIPE_SECONDS = 60.0
 _REDRAW_SECONDS = 0.3
@@ -42,7 +44,7 @@ class _Bar:
         self._bar, self._task = bar, task
 
     def advance(self, done: float, note: str = "") -> None:
-        self._bar.update(self._task, advance=done, note=note)  # type: ignore[attr-defined]
+        self._bar.update(self._task, advance=done, note=terminal_text(note))  # type: ignore[attr-defined]
 
     def skip(self, done: float) -> None:
         self._bar.update(self._task, advance=done)  # type: ignore[attr-defined]
@@ -73,7 +75,7 @@ class _Lines:
         if self.units and self.done > self.skipped:
             left = (self.units - self.done) * (now - self.started) / (self.done - self.skipped)
             parts.append(f"{duration(left)} left")
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {', '.join([*parts, *filter(None, [note])])}\n")
+        tell(f"{time.strftime('%H:%M:%S')} {', '.join([*parts, *filter(None, [note])])}")
         sys.stderr.flush()
 
     def total(self, units: float) -> None:
@@ -148,7 +150,7 @@ def progress(title: str, total: float | None = None, quiet: bool = False) -> Ite
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
                TextColumn("{task.fields[note]}", markup=False))
     with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
-        yield _Bar(bar, bar.add_task(title, total=total, note=""))
+        yield _Bar(bar, bar.add_task(terminal_text(title), total=total, note=""))
 
 
 def duration(seconds: float) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from polytask.core.errors import DataError
-from polytask.core.terminal import terminal_text
+from polytask.core.terminal import tell
 from polytask.data.formats import RecordSource
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import NESTED_TEXT
@@ -85,17 +84,18 @@ class RowStream:
             raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to be answered")
 
     def told(self) -> str:
-        """Return lines about the records that have no answer, or ""."""
+        """Return lines about the records that have no answer, or "", without the last line's end."""
         rows = []
         for reason, lines in self.refused.items():
             shown = ", ".join(map(str, lines[:_LINES_TOLD])) + (", …" if len(lines) > _LINES_TOLD else "")
             several = "s" * (len(lines) > 1)
             rows.append(f"{self.source.file}: {len(lines):,} record{several} without a prediction: "
-                        f"{reason} (line{several} {shown})\n")
+                        f"{reason} (line{several} {shown})")
         if self.passed_over:
-            rows.append(f"{self.source.file}: {self.passed_over:,} rows are left out by where\n")
-        return "".join(rows)
+            rows.append(f"{self.source.file}: {self.passed_over:,} rows are left out by where")
+        return "\n".join(rows)
 
     def tell(self) -> None:
         """Write to stderr what has no answer."""
-        sys.stderr.write(terminal_text(self.told()))
+        if lines := self.told():
+            tell(lines)

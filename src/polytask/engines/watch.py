@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from polytask.core.progress import PIPE_SECONDS, duration
+from polytask.core.terminal import tell, terminal_text
 from polytask.engines.contract import Execution
 from polytask.engines.job import Job
 
@@ -43,7 +44,7 @@ class Watch:
 
     def _line(self, text: str) -> None:
         if not self.quiet:
-            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            tell(f"{time.strftime('%H:%M:%S')} {text}")
             sys.stderr.flush()
 
     def _summary(self, queue: Queue, running: Sequence[Execution]) -> str:
@@ -57,15 +58,18 @@ class Watch:
 
     def _table(self, queue: Queue, running: Sequence[Execution]) -> Any:
         from rich.table import Table
-        from rich.text import Text
+        from rich.text import Text as RichText
 
-        table = Table("run", "state", "", title=Text(self._summary(queue, running)), title_justify="left",
+        def shown(text: str) -> RichText:
+            return RichText(terminal_text(text))
+
+        table = Table("run", "state", "", title=shown(self._summary(queue, running)), title_justify="left",
                       min_width=100)
         for execution in running:
-            table.add_row(Text(execution.job.name), duration(execution.seconds),
-                          Text(execution.job.progress()))
+            table.add_row(shown(execution.job.name), duration(execution.seconds),
+                          shown(execution.job.progress()))
         for name, complaint in queue.failures.items():
-            table.add_row(Text(name), "[red]failed", Text(complaint))
+            table.add_row(shown(name), "[red]failed", shown(complaint))
         return table
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
@@ -18,6 +17,7 @@ import uvicorn
 
 from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.terminal import tell
 from polytask.model.hub import fetched_model, is_address, parsed
 from polytask.serve.app import create_app
 from polytask.serve.connections import MAX_HEAD_BYTES, ConnectionLimits, guarded_protocol
@@ -186,8 +186,8 @@ class FolderWatch:
                 self.service.replace(self.load(folder, name))
             except Exception as error:  # of any kind: the thread must outlive it
                 reason = str(error) if isinstance(error, PolytaskError | OSError) else type(error).__name__
-                sys.stderr.write(f"{folder}: the new model cannot be loaded, so the old one stays "
-                                 f"({reason})\n")
+                tell(f"{folder}: the new model cannot be loaded, so the old one stays "
+                     f"({reason})")
 
 
 def _mark(folder: Path) -> tuple[tuple[str, int, int, int], ...]:

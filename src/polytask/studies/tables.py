@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polytask.core.markdown import markdown_table, plain
+from polytask.core.terminal import terminal_text
 from polytask.model.packaged import training_notes
 from polytask.studies.comparison import SINGLE, Comparison, Line, Order
 from polytask.studies.statistics import Cell, Difference, less_is_better
@@ -186,17 +187,20 @@ def _row(line: Line) -> dict[str, Any]:
 def terminal(comparison: Comparison) -> list[Any]:
     """Return rich's tables of the result, to print."""
     from rich.table import Table
-    from rich.text import Text
+    from rich.text import Text as RichText
+
+    # As RichText: a name in square brackets is a name, not markup.
+    def shown(text: str) -> RichText:
+        return RichText(terminal_text(text))
 
     parts: list[Any] = []
     for title, header, rows in sections(comparison):
-        # As Text: a name in square brackets is a name, not markup.
-        table = Table(title=Text(title or comparison.study.title), title_justify="left")
+        table = Table(title=shown(title or comparison.study.title), title_justify="left")
         for name in header:
-            table.add_column(Text(name), justify="left" if name in ("row", "what", "verdict") else "right")
+            table.add_column(shown(name), justify="left" if name in ("row", "what", "verdict") else "right")
         for row in rows:
             emphasis = "bold" if row[0] in (comparison.study.against, SINGLE) else None
-            table.add_row(*map(Text, row), style=emphasis)
+            table.add_row(*map(shown, row), style=emphasis)
         parts.append(table)
-    return [*parts, *map(Text, remarks(comparison)),
-            *(Text(f"{line.row.name} failed: {line.failed}") for line in comparison.failed)]
+    return [*parts, *map(shown, remarks(comparison)),
+            *(shown(f"{line.row.name} failed: {line.failed}") for line in comparison.failed)]

@@ -8,7 +8,6 @@ So the report can be built from the run folder alone, without the model and with
 
 from __future__ import annotations
 
-import sys
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from polytask.core.errors import RunError
 from polytask.core.json_files import MOST_BYTES, read_json
 from polytask.core.paths import RunPaths
 from polytask.core.run_folder import RunFolder
+from polytask.core.terminal import tell
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import class_counts
 from polytask.data.labels import Labels
@@ -70,8 +70,8 @@ def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
     try:
         write_artifacts(built, model, folder)
     except Exception as error:
-        sys.stderr.write(f"{folder.path}: embeddings and attention could not be kept "
-                         f"({type(error).__name__}: {error}); the report will say that they are missing\n")
+        tell(f"{folder.path}: embeddings and attention could not be kept "
+             f"({type(error).__name__}: {error}); the report will say that they are missing")
 
 
 def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
-from polytask.core.terminal import terminal_text
+from polytask.core.terminal import tell
 from polytask.data.cache import Cache
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, shown
@@ -102,13 +101,14 @@ class Session:
     def train(self) -> Result:
         run, built = self.run, self.built
         keep_freed_memory()
-        if not self.quiet:
-            sys.stderr.writelines(f"note: {terminal_text(note)}\n" for note in built.training_notes())
+        if self.processes.writes:  # `quiet` hides progress, not what is wrong with the data
+            for note in built.training_notes():
+                tell(f"note: {note}")
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
             kept = None if pooled else self._kept(bar)
         if kept is not None and not self.quiet:
-            sys.stderr.write(f"note: {kept.note()}\n")
+            tell(f"note: {kept.note()}")
         if run.train.parallel == "shard" and self.processes.world > 1:
             self.whole = shard(built.model, self.processes)
         trainer = Trainer(built.model, built.training_set, run.train, run.seed,
@@ -134,8 +134,8 @@ class Session:
             with progress("TF-IDF with a linear model", len(built.tasks), self.quiet) as bar:
                 return baselines(built.tasks, built.data, run_cache(self.run), bar)
         except Exception as error:
-            sys.stderr.write(f"{self.folder.path}: the baselines could not be computed "
-                             f"({type(error).__name__}: {error}); data.baselines = false leaves them out\n")
+            tell(f"{self.folder.path}: the baselines could not be computed "
+                 f"({type(error).__name__}: {error}); data.baselines = false leaves them out")
             return {}
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
@@ -184,7 +184,7 @@ class Session:
             log.write(event)
             if event["event"] == "evaluation":
                 if not self.quiet:
-                    sys.stderr.write(f"step {event['step']}: {terminal_text(event['summary'])}\n")
+                    tell(f"step {event['step']}: {event['summary']}")
             elif event["event"] == "step":
                 recent = [*recent[-19:], (event["seconds"], event["tokens"])]
                 rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))
