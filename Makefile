@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test check fmt docs bench clean data-test
+.PHONY: demo test check fmt docs docs-site bench clean data-test
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -31,6 +31,10 @@ docs: $(VENV)/developed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/techniques.py
 
+docs-site: $(VENV)/developed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the site is in site/: open site/index.html, or serve it with python3 -m http.server -d site"
+
 bench: $(VENV)/developed
 	$(BIN)/python bench/page.py $(if $(DATA),--data $(DATA))
 
@@ -46,4 +50,4 @@ $(VENV)/developed: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs dist build site .pytest_cache .mypy_cache .ruff_cache

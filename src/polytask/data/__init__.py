@@ -1,0 +1,1 @@
+"""From files of rows to flat batches: reading, labels, splits, tokens, validation."""
