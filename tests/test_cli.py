@@ -48,7 +48,7 @@ def test_the_whole_path_from_check_to_predictions(
     code, out, _ = run_cli("check", str(config), "--time-steps", "1", "-q", capsys=capsys)
     assert code == 0
     assert "plan of the first of 1 epochs: 6 steps" in out
-    assert "a step" in out
+    assert "s per step, " in out
     folder = str(tmp_path / "run")
     code, out, _ = run_cli("train", str(config), "--out", folder, "-q", capsys=capsys)
     assert code == 0
@@ -106,9 +106,9 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "a phase without tasks": (["--set", "train.phases=[{ tasks = [] }]"], ["train.phases.0.tasks"]),
     "mse with classes": (["--set", "tasks.sst.loss=mean_squared_error"],
                          ["tasks.sst.loss", "regression"]),
-    "cosine head of a packed pair": (["--set", "tasks.quora.head=cosine"],
+    "cosine head of a cross-encoded pair": (["--set", "tasks.quora.head=cosine"],
                                      ["tasks.quora.head", "bi_encoder"]),
-    "contrastive and packed": (["--set", "tasks.quora.loss=multiple_negatives"],
+    "contrastive and cross-encoder": (["--set", "tasks.quora.loss=multiple_negatives"],
                                ["tasks.quora.loss", "bi_encoder"]),
     "layers that do not exist": (["--set", "encoder.trainable=[7]"], ["7", "0 to 1"]),
     "class weights of the wrong length": (

@@ -217,11 +217,11 @@ def test_a_task_that_gets_no_update_is_noted(small_table: dict[str, Any]) -> Non
 
 
 def test_no_component_answers_by_another_method() -> None:
-    """`problem` is the one method; a loss's rows are asked for by `rows_problem`."""
+    """`problem` is the one method; what rows and processes rule out, known later, has its own."""
     for plural, family in Family.all.items():
         for name, member in family.members.items():
-            strange = [each for each in dir(member) if "problem" in each
-                       and each not in ("problem", "rows_problem") and not each.startswith("_")]
+            strange = {entry for entry in dir(member) if "problem" in entry and not entry.startswith("_")}
+            strange -= {"problem", "rows_problem", "sharded_problem"}
             assert not strange, (plural, name, strange)
 
 
@@ -244,3 +244,53 @@ def test_what_several_processes_cannot_do_is_refused(
     with pytest.raises(ConfigError) as refusal:
         validate(Run.from_table(changed(small_table, **changes), ""), Known(processes=processes))
     assert text in str(refusal.value)
+
+
+OLD_WORDS = {  # a key or a name that is no more → what its message names
+    "tasks.sst.objective": "loss", "tasks.quora.pairing=packed": "cross_encoder",
+    "tasks.sts.pairing=separate": "bi_encoder", "train.optimizer.course": "lr_schedule",
+    "train.course": "optimizer.lr_schedule", "train.lr": "optimizer.lr", "train.average": "ema",
+    "encoder.init": "checkpoint", "sede": "seed",
+}
+
+
+def test_every_old_word_of_a_config_names_the_new_one(small_table: dict[str, Any]) -> None:
+    changes = dict(entry.split("=") if "=" in entry else (entry, "x") for entry in OLD_WORDS)
+    mistakes = told(changed(small_table, **changes))
+    assert len(mistakes) == len(OLD_WORDS)
+    for entry, new in OLD_WORDS.items():
+        key = entry.partition("=")[0]
+        assert any(mistake.startswith(f"{key} ") and f'did you mean "{new}"' in mistake
+                   for mistake in mistakes), (key, mistakes)
+
+
+def test_a_typo_hides_no_mistake_between_settings_that_can_be_read(small_table: dict[str, Any]) -> None:
+    mistakes = told(changed(small_table, **{
+        "sede": 1, "data.max_len": 3, "tasks.sst.limitt": 3, "tasks.sst.head": "cosine",
+        "tasks.quora.head": "cosine", "train.tasks": ["qora"]}))
+    for start in ("sede is not", "data.max_len is not", "tasks.sst.limitt is not", "tasks.quora.head:",
+                  "train.tasks:"):
+        assert any(mistake.startswith(start) for mistake in mistakes), mistakes
+    assert len(mistakes) == 5, mistakes  # what sst has beside its typo is told once that is mended
+
+
+def test_what_stands_in_for_a_wrong_value_is_not_judged(small_table: dict[str, Any]) -> None:
+    assert len(told(changed(small_table, **{"train.schedle": "x", "train.surgery": "pcgrad"}))) == 1
+    lacking = changed(small_table, **{"tasks.quora.head": "cosine"})
+    del lacking["tasks"]["sst"]["label"]
+    mistakes = told(lacking)
+    assert mistakes[0].startswith("tasks.sst.label is missing") and len(mistakes) == 2, mistakes
+
+
+def test_a_regularizer_tells_every_task_that_there_is_not(small_table: dict[str, Any]) -> None:
+    smart = {"type": "smart", "tasks": ["sts2", "x"]}
+    mistakes = told(changed(small_table, **{"train.regularizers": [smart]}))
+    assert mistakes == ['train.regularizers.0.tasks: found "sts2", "x", expected tasks of this run '
+                        '("sst", "quora", "sts")']
+
+
+def test_a_torchjd_rule_tells_every_wrong_task(small_table: dict[str, Any]) -> None:
+    pytest.importorskip("torchjd")
+    (mistake,) = told(changed(small_table, **{"train.weighting": {
+        "type": "torchjd:Constant", "weights": {"sst": 1.0, "x": 1.0, "y": 1.0}}}))
+    assert '"x"' in mistake and '"y"' in mistake and 'lacks the tasks "quora", "sts"' in mistake

@@ -203,7 +203,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Also write the graph in int8.")] = False,
     check: Annotated[Path | None, typer.Option(help="Compare answers on the rows of this file; absent: the "
                                                "run's dev rows.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows a task that answers are compared on.")] = 500,
+    rows: Annotated[int, typer.Option(min=1, help="Rows per task to compare answers on.")] = 500,
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
@@ -220,7 +220,7 @@ def push(
     name: Annotated[str, typer.Argument(help="user/name on the hub.")],
     private: Annotated[bool, typer.Option(
         "--private/--public", help="Who may read a new repository.")] = True,
-    revision: Annotated[str | None, typer.Option(help="A branch there; made if need be.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A branch there; created if missing.")] = None,
     dry_run: Annotated[bool, typer.Option(
         "--dry-run", help="Show files and card, upload nothing.")] = False,
     language: Annotated[list[str] | None, typer.Option(
@@ -245,7 +245,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page; absent: report.html in the folder.")] = None,
     plots: Annotated[bool, typer.Option(help="Also write the figures to plots/ as SVG and PNG.")] = True,
 ) -> None:
-    """Write the report of a run or a study again, from its folder alone."""
+    """Rewrite the report of a run or study from its folder."""
     from polytask.commands.report import report as write_report
 
     print(write_report(runs, out, plots))

@@ -7,19 +7,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from polytask.core.settings import from_table, settings, to_table
+from polytask.core.errors import ConfigError
+from polytask.core.settings import from_table, keys_of, readable_part, settings, to_table
 from polytask.core.toml import override, read_toml, write_toml
 from polytask.core.user_modules import add_search_path
 from polytask.learn.train_settings import Train
 from polytask.model.adapters.contract import Adapter, adapter
 from polytask.tasks.task import OnePooling, Task
-from polytask.validate import validate
+from polytask.validate import problems, validate
 
 # Named here, because inside a settings class a field hides the family that it is named after.
 OneAdapter = Annotated[Adapter, adapter]
@@ -86,7 +87,10 @@ class Run:
     @classmethod
     def from_table(cls, table: Mapping[str, Any], where: str = "config") -> Run:
         """Read a table; raise `ConfigError` with a sentence for every mistake in it."""
-        run = from_table(cls, table, where)
+        try:
+            run = from_table(cls, table, where)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *_further_mistakes(cls, table, where)]) from None
         validate(run, where=where)
         return run
 
@@ -99,3 +103,24 @@ class Run:
     def to_toml(self) -> str:
         """Return the run as TOML, every default written out."""
         return write_toml(to_table(self))
+
+
+def _further_mistakes(cls: type[Run], table: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what is wrong between the settings of a table that has mistakes of its own.
+
+    A table with a mistake is judged once that is mended: what stands in for its wrong value says nothing.
+    """
+    run, left_out = readable_part(cls, table)
+    tables_lost = any(len(path) == 1 and (path[0] in keys_of(cls) or isinstance(table[path[0]], Mapping))
+                      for path in left_out)
+    if run is None or tables_lost:
+        return
+    unjudged = [".".join(path[:2] if path[0] == "tasks" else path[:1]) for path in left_out]
+    task_paths = [path for path in left_out if path[0] == "tasks"]
+    if any(len(path) == 2 for path in task_paths):
+        unjudged.append("train")  # which may name the task that could not be read
+    elif task_paths:
+        unjudged.append("train.score")
+    for mistake in problems(run):
+        if not any(mistake.startswith((f"{part}.", f"{part}:")) for part in unjudged):
+            yield f"{where}: {mistake}"

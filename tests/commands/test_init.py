@@ -101,7 +101,7 @@ def test_odd_names_are_quoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "lines", "said"), [
-    ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "there is no training file with it"),
+    ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "has no training file beside it"),
     ("x.csv", ["text,number", "a b c,1", "d e f,1"], "no column looks like a label"),
     ("x.csv", ["a,label", "1,1", "2,0"], 'no column holds sentences (there are "a", "label")'),
     ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" occur twice and can be none'),
@@ -119,7 +119,7 @@ def test_what_cannot_be_scaffolded_is_told(
 
 
 def test_two_training_files_of_one_name_are_told() -> None:
-    with pytest.raises(DataError, match="is a second train file of task x"):
+    with pytest.raises(DataError, match="is a second train file for task x"):
         group_files([Path("x-train.csv"), Path("x-train.tsv")])
 
 
@@ -152,7 +152,7 @@ def test_a_file_without_a_header_gets_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "nohead.csv", *(f"{each},{n % 2}" for n, each in enumerate(SENTENCES)))
     text, run, data = loaded(tmp_path, path)
     task = run.tasks["nohead"]
-    assert not task.header and task.columns == ("text", "label") and "looks like a row" in text
+    assert not task.header and task.columns == ("text", "label") and "looks like data" in text
     assert sum(map(len, data["nohead"].splits.values())) == len(SENTENCES)
 
 

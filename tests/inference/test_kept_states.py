@@ -168,6 +168,16 @@ def test_dropout_is_off_in_frozen_layers_and_on_above_them(upper: dict[str, Any]
     assert rates(encoder.layer(0)) == {0.1}
 
 
+@pytest.mark.parametrize("changes", [
+    {}, {"trainable": [0, 1]}, {"trainable": [1], "keep_frozen": "no"}, {"trainable": "frozen"}])
+def test_no_dropout_is_switched_off_where_no_states_are_kept(
+        small_table: dict[str, Any], changes: dict[str, Any]) -> None:
+    small_table["encoder"] |= {"dropout": 0.2, **changes}
+    encoder = build(Run.from_table(small_table), quiet=True).model.encoder
+    rates = {module.p for module in encoder.embeddings.modules() if hasattr(module, "p")}
+    assert rates == {0.2}
+
+
 def test_the_depth_is_what_no_gradient_reaches() -> None:
     model = tiny_model(encoder=tiny_bert(num_hidden_layers=4))
     for trainable, depth in (("full", 0), ((2, 3), 2), ((0, 3), 0), ((3,), 3), ("frozen", 4)):

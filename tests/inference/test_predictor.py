@@ -29,7 +29,7 @@ TEXTS = [(f"Is number {n} a {'prime' if n % 3 else 'square'}?", "Is it?" * (1 + 
 
 @pytest.fixture
 def model(small_table: dict[str, Any], tmp_path: Path) -> predictor.Model:
-    """Two tasks that read pairs alike (packed), one that reads them apart, one of single texts."""
+    """Two tasks that read pairs alike (cross-encoder), one that reads them apart, one of single texts."""
     small_table["tasks"]["again"] = small_table["tasks"]["quora"] | {"head": {"type": "mlp", "hidden": 4}}
     small_table["tasks"]["sts"]["pairing"] = "bi_encoder"
     small_table["train"] = {"max_steps": 2, "batch_size": 8}

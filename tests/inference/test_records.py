@@ -109,5 +109,5 @@ def test_every_row_of_a_test_file_is_predicted(run: Path, capsys: pytest.Capture
     assert [line["prediction"] for line in lines] == ["good", "", "bad"]
     assert [line["tasks"]["a"]["prediction"] for line in lines] == a["prediction_"].tolist()
     assert set(lines[0]["tasks"]["b"]) == {"prediction", "score", "probabilities"}
-    with pytest.raises(ConfigError, match=r"--out: .*test\.csv is the file that is read"):
+    with pytest.raises(ConfigError, match=r"--out: .*test\.csv is the input file"):
         predict_file(run, ["a"], test, test, "csv", quiet=True)

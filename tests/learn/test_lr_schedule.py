@@ -1,4 +1,4 @@
-"""The course of the learning rates: pinned values, and what holds for every length."""
+"""The schedule of the learning rates: pinned values, and what holds for every length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ quick = settings(derandomize=True, database=None, deadline=None, max_examples=60
 COURSES = ("constant", "linear", "cosine")
 
 
-def course(num_steps: int, **fields: Any) -> list[float]:
+def rates_of(num_steps: int, **fields: Any) -> list[float]:
     return [lr_factor(Optimizer(**fields), step, num_steps) for step in range(num_steps)]
 
 
@@ -30,7 +30,7 @@ def course(num_steps: int, **fields: Any) -> list[float]:
      [1 / 2, 1, (1 + math.cos(math.pi / 4)) / 2, 1 / 2, (1 + math.cos(3 * math.pi / 4)) / 2]),
 ])
 def test_the_course_over_five_updates(fields: dict[str, Any], expected: list[float]) -> None:
-    assert course(5, **fields) == pytest.approx(expected)
+    assert rates_of(5, **fields) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", COURSES)
@@ -39,7 +39,7 @@ def test_the_course_over_five_updates(fields: dict[str, Any], expected: list[flo
 def test_it_rises_to_the_full_rate_and_then_never_again(
     kind: str, num_steps: int, warmup: float
 ) -> None:
-    rates = course(num_steps, lr_schedule=kind, warmup=warmup)
+    rates = rates_of(num_steps, lr_schedule=kind, warmup=warmup)
     rising = round(warmup * num_steps)
     assert all(0 < each <= 1 for each in rates), "an update at rate 0 is lost"
     assert rates[: rising + 1] == sorted(set(rates[: rising + 1]))

@@ -1,4 +1,4 @@
-"""The optimizer's settings: which of torch's, with which rates, and the course of the rates."""
+"""The optimizer's settings: which of torch's, with which rates, and the schedule of the rates."""
 
 from __future__ import annotations
 
@@ -127,13 +127,13 @@ def test_a_problem_with_the_run_is_told() -> None:
     assert "did you mean" in str(Optimizer(layer_rates={"stt": {"1": 2.0}}).problem(("sst",), encoder))
 
 
-@pytest.mark.parametrize(("course", "after"), [
+@pytest.mark.parametrize(("lr_schedule", "after"), [
     ("constant", lambda done: 1.0),
     ("linear", lambda done: 1 - done),
     ("cosine", lambda done: (1 + math.cos(math.pi * done)) / 2),
 ])
-def test_rates_rise_in_the_warmup_and_then_run_their_course(course: Any, after: Any) -> None:
-    settings = Optimizer(warmup=0.2, lr_schedule=course)
+def test_rates_rise_in_the_warmup_and_then_follow_their_schedule(lr_schedule: Any, after: Any) -> None:
+    settings = Optimizer(warmup=0.2, lr_schedule=lr_schedule)
     factors = [lr_factor(settings, step, 100) for step in range(100)]
     rise = factors[:20]
     assert rise == sorted(rise)

@@ -1,4 +1,4 @@
-"""Feeds: passes are permutations, draws hold no row twice, and integers are enough to go on."""
+"""Samplers: passes are permutations, draws hold no row twice, and integers are enough to go on."""
 
 from __future__ import annotations
 

@@ -394,7 +394,7 @@ def test_a_run_is_not_lost_when_its_exhibits_cannot_be_kept(
     train(Run.from_table(small_table), tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "results.json").is_file()
     said = capsys.readouterr().err
-    assert "embeddings and attention could not be kept (RuntimeError: out of memory)" in said
+    assert "embeddings and attention could not be saved (RuntimeError: out of memory)" in said
     assert "the report could not be written" in said
 
 

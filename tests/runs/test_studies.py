@@ -124,7 +124,7 @@ def test_a_killed_study_goes_on(study: Path, tmp_path: Path) -> None:
 
 MISTAKES = {
     "unknown key": ('[[rows]]\nname = "x"\n[rows.set]\n"train.shedule" = "sum"\n', "train.shedule"),
-    "two of one name": ('[[rows]]\nname = "sum"\n', 'a second row is called "sum"'),
+    "two of one name": ('[[rows]]\nname = "sum"\n', 'two rows are called "sum"'),
     "key of a row": ('[[rows]]\nname = "y"\nsett = {}\n', 'did you mean "set"'),
     "claimed metric of no task": ('[[rows]]\nname = "z"\nclaimed = { "dev.stz.pearson" = 0.5 }\n',
                                   'row "z": claimed.dev.stz.pearson: "stz" is not a task; did you mean'),

@@ -108,7 +108,7 @@ def test_a_diverged_training_says_what_is_left_of_it(tmp_path: Path, tiny_checkp
     with pytest.raises(Diverged) as caught:
         train(hopeless, tmp_path / "r", quiet=True)
     assert "nothing was saved, and" in str(caught.value) and "give another --out" not in str(caught.value)
-    assert "intact" not in str(caught.value) and "other settings need another --out" in str(caught.value)
+    assert "intact" not in str(caught.value) and "changed settings need another --out" in str(caught.value)
 
 
 @pytest.mark.parametrize("threshold", [0.3, "tuned"])

@@ -1,6 +1,6 @@
-"""`polytask check`: what the data are, whether they fit, and the plan of the first epoch.
+"""`polytask check`: the data, whether they fit the settings, and the plan of the first epoch.
 
-Also whether many runs fit their data and encoders, before the first of them is started.
+Also checks many runs against their data and encoders before the first one starts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from polytask.config import Run
 from polytask.core.errors import PolytaskError
-from polytask.core.progress import progress
+from polytask.core.progress import duration, progress
 from polytask.data.dataset import DatasetStore
 from polytask.data.validation import inspect
 from polytask.evaluation.baseline import baseline
@@ -25,7 +25,7 @@ from polytask.validate import Known, validate
 def check_run(run: Run, time_steps: int = 5, quiet: bool = False, linear: bool = False) -> Iterator[str]:
     """Yield the lines of the report on a run's data and plan.
 
-    linear: also what TF-IDF with a linear model scores on the same rows, which takes some seconds.
+    linear: also the score of TF-IDF with a linear model on the same rows, which takes a few seconds.
     """
     built = build(run, quiet=quiet)
     report = inspect(built.data, built.layouts())
@@ -44,7 +44,7 @@ def check_run(run: Run, time_steps: int = 5, quiet: bool = False, linear: bool =
 
 
 def _baselines(built: Built, linear: bool, quiet: bool) -> Iterator[str]:
-    """Say what one answer for every dev row would score, and what a linear model does where it is asked."""
+    """Yield the score of one answer for every dev row and, if asked, of a linear model."""
     if linear:
         with progress("TF-IDF with a linear model", len(built.tasks), quiet) as bar:
             found = baselines(built.tasks, built.data, run_cache(built.run), bar)
@@ -54,7 +54,7 @@ def _baselines(built: Built, linear: bool, quiet: bool) -> Iterator[str]:
     for name, several in found.items():
         yield from (f"{name}: the score to beat on dev is {each.line()}" for each in several)
     if found and not linear:
-        yield "what TF-IDF with a linear model reaches: add --baseline"
+        yield "add --baseline for the score of TF-IDF with a linear model"
 
 
 def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
@@ -67,13 +67,13 @@ def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
         yield f"  train.max_steps leaves {phase.num_steps:,} steps of all epochs ({updates})"
     for task, batches in plan.batches.items():
         yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "
-               f"drawn, {plan.unseen[task]:,} never, {plan.repeated[task]:,} twice or more")
-    yield "the first steps, a column each:"
+               f"drawn ({plan.unseen[task]:,} never drawn, {plan.repeated[task]:,} more than once)")
+    yield "the first steps, one per column:"
     yield from (f"  {line}" for line in plan.strip.splitlines())
 
 
 def _estimate(built: Built, trainer: Trainer, time_steps: int) -> Iterator[str]:
-    """Time a few real steps; the first, which warms caches up, does not count."""
+    """Time a few real steps; the first, which warms up caches, does not count."""
     began, steps, tokens = 0.0, 0, 0
     for event in trainer.run():
         if event["event"] != "step":
@@ -89,22 +89,16 @@ def _estimate(built: Built, trainer: Trainer, time_steps: int) -> Iterator[str]:
         return
     each = (time.perf_counter() - began) / (steps - 1)
     total = each * trainer.num_steps
-    yield (f"time: {each:.2f} s a step, {tokens / each / (steps - 1):,.0f} tokens/s; about "
-           f"{_spelled(total)} for {trainer.num_steps:,} steps"
-           f"{' of all phases at the rate of the first' if len(trainer.phases) > 1 else ''}, "
-           "evaluations beside it")
-
-
-def _spelled(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    yield (f"time: {each:.2f} s per step, {tokens / each / (steps - 1):,.0f} tokens/s; about "
+           f"{duration(total)} for {trainer.num_steps:,} steps"
+           f"{' of all phases, at the speed of the first' if len(trainer.phases) > 1 else ''}, "
+           "without evaluations")
 
 
 def refusals(runs: Mapping[str, Run], quiet: bool = False) -> dict[str, list[str]]:
-    """Return what the runs' data and encoders would refuse: each sentence with the names of its runs.
+    """Return the mistakes that the runs' data and encoders reveal: sentence → names of its runs.
 
-    A file and an encoder are read once, whichever runs name them.
+    Each file and encoder is read once, however many runs name it.
     """
     starts: dict[Any, Start] = {}
     libraries: dict[Any, DatasetStore] = {}

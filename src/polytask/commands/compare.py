@@ -1,4 +1,4 @@
-"""`polytask compare`: every row and seed of a study is a run of its own, in a process of its own."""
+"""`polytask compare`: every row and seed of a study is its own run, in its own process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from polytask.training.session import stop_signals
 
 @dataclass(frozen=True)
 class Compared:
-    """A study's result, its folder, and how it came about; printed, it is Markdown."""
+    """A study's result, its folder and how it was computed; prints as Markdown."""
 
     comparison: Comparison
     folder: Path
@@ -70,17 +70,17 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
             assignments: Iterable[str] = (), baselines: bool | None = None,
             quiet: bool = False, trust: bool = False, engine: Engine | None = None, on: str | None = None,
             resources: str | None = None) -> Compared:
-    """Run what is not finished of a study, and compare what is.
+    """Run the unfinished rows of a study, then compare all finished ones.
 
     study: the TOML file. out: the study's folder; it gets `results.{md,csv,json}` and `report.html`.
-    seeds: how many per row; absent, the study's. workers: runs at the same time. rows: names; absent, all.
+    seeds: how many per row; absent, the study's. workers: runs at a time. rows: names; absent, all.
     scale: "pilot" or "full". assignments: "dotted.key=value" changes to every row's config. baselines:
-    whether to train each task alone, too; absent, as the study says. trust: a run that a row starts from
-    (encoder.checkpoint) may bring in modules of someone's own. engine: where the runs are computed; absent,
-    by `workers` processes of this machine (default: 1), or `on` a cluster: "ray", "ray://head:10001", where
+    whether to train each task alone as well; absent, as in the study. trust: a run that a row starts from
+    (encoder.checkpoint) may import its own modules. engine: where the runs are computed; absent,
+    `workers` local processes (default: 1), or `on` a cluster: "ray", "ray://head:10001", where
     each run gets `resources`: "cpus=2,gpus=1" (default: cpus=1) and `workers` is by default what fits.
     Raises `ConfigError` for every mistake of the study and its rows before anything runs, `RunError` for
-    another study's folder, and `Interrupted` with everything finished kept.
+    another study's folder, and `Interrupted` after a signal; finished runs are kept.
     """
     path, out, assignments = Path(study), Path(out), list(assignments)
     if scale not in SCALES:
@@ -126,7 +126,7 @@ def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[
 
 
 def _read_configs(study: Study, rows: Sequence[StudyRow]) -> dict[str, Run]:
-    """Read every row's config; all mistakes are reported at once, one that rows share only once."""
+    """Read every row's config; all mistakes are reported together, a shared one once."""
     runs, problems = {}, dict[str, list[str]]()
     for row in rows:
         try:

@@ -74,7 +74,7 @@ def _left_out(data_by_task: Mapping[str, TaskData], split: str) -> Iterator[str]
 
 
 def run_settings(config: Path, assignments: Iterable[str]) -> Run:
-    """Return the settings of a run from its folder: nothing that they name is imported without trust."""
+    """Return the settings of a run from its folder; without trust, no module that they name is imported."""
     table = read_toml(config)
     if not trusted() and isinstance(table.get("data"), dict):
         table["data"].pop("cache", None)  # a folder that is read does not say where is written

@@ -1,4 +1,4 @@
-"""`polytask export`: a trained model as files that other programs open."""
+"""`polytask export`: a trained model as files for other programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMATS = ("onnx", "transformers", "sentence-transformers")
 def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, task: str | None = None,
            int8: bool = False, check: str | Path | None = None, rows: int = CHECK_ROWS,
            quiet: bool = True, trust: bool = False) -> list[str]:
-    """Write a run's best model for other programs; return the report, a sentence a line.
+    """Write a run's best model for other programs; return the report, one sentence per line.
 
     run: a run, a model folder, or "hf://user/name[@revision]", which needs `out` and `check`. to: "onnx"
     (all tasks in one graph), "transformers" (one task as a sequence classifier) or "sentence-transformers"
@@ -48,7 +48,7 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
     refuse_taken(place)
     if is_address(run):
         if place is None:
-            raise ConfigError(f"--out: is missing; {run} is a download, which nothing is written into")
+            raise ConfigError(f"--out: is missing; {run} is a download, which is read-only")
         run = fetched_model(str(run))
     source = model_folder_of(run)
     if source is None:
@@ -78,7 +78,7 @@ def _exported(run: Path, source: Path, to: str, place: Path | None, task: str | 
 
 
 def _task(held: ModelFolder, to: str, name: str | None, splits: dict[str, Split]) -> ResolvedTask | None:
-    """Return the task that is asked for; None are the embeddings."""
+    """Return the requested task; None for the embeddings."""
     if name is None and to == "sentence-transformers":
         return None
     if name is None or name not in held.tasks:
@@ -92,11 +92,11 @@ def _task(held: ModelFolder, to: str, name: str | None, splits: dict[str, Split]
 
 
 def check_rows(run: Path, held: ModelFolder, check: Path | None, quiet: bool) -> dict[str, Split]:
-    """Return the rows that answers are compared on: of a file, or of the run's own dev splits."""
+    """Return the rows to compare answers on: those of a file, or the run's own dev splits."""
     if check is not None:
         return dict(_file_rows(check, held))
     if not RunPaths(run).config.is_file():
-        raise ConfigError(f"{run}: is a model without its data, so there is nothing to compare answers on; "
+        raise ConfigError(f"{run}: is a model without its data, so no rows to compare answers on; "
                           "name a file with --check")
     config = run_settings(RunPaths(run).config, ())
     data = read_data(config, held.tokenizer, quiet, only=held.tasks)

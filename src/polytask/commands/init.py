@@ -1,4 +1,4 @@
-"""A config from the files' own columns: what was guessed stands in its comments."""
+"""Writes a config from the files' columns; its comments explain the guesses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TOKENS_A_WORD, _MAX_LENGTHS = 1.35, (128, 256, 512)
 
 @dataclass
 class Scaffold:
-    """What was read of the files, on the way to a config."""
+    """The files read so far, on the way to a config."""
 
     groups: list[Group]
     root: Path
@@ -49,7 +49,7 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     its data before it is returned. Raises `DataError` for files that no config fits.
     """
     if not paths:
-        raise DataError("no data files given, expected at least one")
+        raise DataError("no data files given; expected at least one")
     cache = cache or Cache()
     files_named = [Path(path).expanduser() for path in paths]
     if any(path.is_absolute() for path in files_named):
@@ -82,8 +82,8 @@ def _step(line: str, quiet: bool) -> None:
 def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:
     count = len(scaffold.tables)
     head = [f"#:schema ./{SCHEMA}",
-            f"# Made by `polytask init` from {count} file{'s' if count > 1 else ''};"
-            " look over what was guessed.", "seed = 11711", "",
+            f"# Written by `polytask init` from {count} file{'s' if count > 1 else ''};"
+            " review the guesses below.", "seed = 11711", "",
             "[data]", f"root = {quoted(str(scaffold.root))}", *_max_length(longest), "",
             "[encoder]",
             f"checkpoint = {quoted(checkpoint)}".ljust(39)
@@ -175,14 +175,14 @@ def group_files(paths: Sequence[Path]) -> list[Group]:
         name, split = _name_and_split(path)
         group = groups.setdefault(name, Group(name))
         if split in group.files:
-            raise DataError(f"{path}: is a second {split} file of task {name}, beside"
-                            f" {group.files[split]}")
+            raise DataError(f"{path}: is a second {split} file for task {name}, after "
+                            f"{group.files[split]}")
         group.files[split] = path
     for group in groups.values():
         if "train" not in group.files:
             path = next(iter(group.files.values()))
-            raise DataError(f"{path}: there is no training file with it, expected one named"
-                            f' {path.name} with "train" instead')
+            raise DataError(f"{path}: has no training file beside it; expected one of the same name "
+                            'with "train" in place of the split')
     return list(groups.values())
 
 

@@ -1,4 +1,4 @@
-"""The lines of one task in a scaffolded config: its files, columns, labels, and why."""
+"""The lines of one task in a scaffolded config: its files, columns and labels, with reasons."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def header_lines(columns: Sequence[str] | None) -> list[str]:
     """Return the keys of files without a header."""
     if columns is None:
         return []
-    return ["header = false".ljust(39) + "# the first line looks like a row, not like names",
+    return ["header = false".ljust(39) + "# the first line looks like data, not column names",
             f"columns = [{', '.join(map(quoted, columns))}]"]
 
 
 def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root: Path,
                checkpoint: str, header: Sequence[str] = ()) -> list[str]:
-    """Return the table of a task, its alternatives as comments."""
+    """Return the table of a task, with alternatives as comments."""
     lines = [f"[tasks.{group.name}]"]
-    # A column says the splits of one file; beside files of their own it says nothing new.
+    # A column gives the splits of a single file; it adds nothing where each split has a file.
     column = guessed.split if group.files.keys() == {"train"} else None
     named = {SPLIT_WORDS[cell.casefold()] for cell in column.filled} if column else set()
     for split in ("train", "dev", "test"):
@@ -80,16 +80,16 @@ def _inferred(group: Group, guessed: Guess, tables: Mapping[Path, Table]) -> Inf
 
 
 def _needs_kind(inferred: Inferred) -> bool:
-    """Return whether classes are so many that a config had better say that they are classes."""
+    """Return whether there are so many classes that the config should state the kind."""
     return inferred.labels.kind == "classes" and inferred.labels.num_classes > MAX_CLASSES
 
 
 def _label(guessed: Guess, inferred: Inferred) -> list[str]:
-    """Return the label's lines: what it was taken for, and what else it could be."""
+    """Return the label's lines: the guess, and the alternatives."""
     if guessed.flags:
         names = ", ".join(quoted(column.name) for column in guessed.flags)
-        lines = ["label = "
-                 f"[{names}]", "# each is 0 or 1, so they are the labels of one task; or one of them:"]
+        lines = [f"label = [{names}]",
+                 "# all are 0/1 columns, so they form one multi-label task; or use one of them:"]
         lines += [f"# label = {quoted(column.name)}: {_about(column)}" for column in guessed.flags[:3]]
         lines += [f"# or label = {quoted(other.name)}: {_about(other)}" for other in guessed.others]
         return lines
@@ -115,11 +115,11 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
 
 
 def _pairing(guessed: Guess, inferred: Inferred, checkpoint: str) -> list[str]:
-    """Return how two texts meet: graded similarity is the cosine of two vectors of a sentence encoder."""
+    """Return the pairing: graded similarity is the cosine of two vectors of a sentence encoder."""
     alike = inferred.labels.is_regression and _MEANT_ALIKE.search(guessed.label.name) is not None
     folder = Path(checkpoint).expanduser()
     if alike and (_SENTENCE_ENCODER.search(checkpoint) or (folder / "modules.json").is_file()):
-        return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder knows what is similar; or "
+        return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
                 '"cross_encoder" without the head', 'head = "cosine"']
     return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']
 
@@ -144,7 +144,7 @@ def _counted(column: Profile, most: int = 6) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text as one line of a comment: TOML admits no control character there."""
+    """Return a text as one line of a comment, without the control characters TOML forbids."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 

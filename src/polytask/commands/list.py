@@ -1,4 +1,4 @@
-"""`polytask list`: every registered component as data, or as tables on the terminal."""
+"""`polytask list`: every registered component, as data or as tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polytask.core.errors import ConfigError, nearest
 from polytask.core.registry import Registry
 from polytask.core.terminal import terminal_text
 
-# The modules whose import registers the components, family by family, as they are listed.
+# Modules whose import registers the components, in the order listed.
 FAMILIES = {
     "poolings": "polytask.model.poolings",
     "pairings": "polytask.model.pairings",
@@ -37,12 +37,12 @@ def families(name: str | None = None) -> dict[str, Registry[Any]]:
 
 
 def catalogue(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Return {family: [component]} with fields, defaults, the first line of the doc, the source."""
+    """Return {family: [component]}: fields, defaults, first line of the docstring, source."""
     return {plural: family.describe() for plural, family in families(name).items()}
 
 
 def table(name: str | None = None) -> None:
-    """Print the catalogue for people."""
+    """Print the catalogue as tables."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -66,7 +66,7 @@ def table(name: str | None = None) -> None:
 
 
 def _metric_cells(shown: Any, members: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table of metrics: the kinds of labels that each serves, which way is better."""
+    """Yield the rows of the metrics table: supported kinds of labels, direction, description."""
     shown.add_column("kinds of labels", ratio=2)
     shown.add_column("better", no_wrap=True)
     shown.add_column("what it does", ratio=4)

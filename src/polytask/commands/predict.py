@@ -222,7 +222,7 @@ def _refuse_overwriting(file: Path | None, paths: Iterable[Path | None]) -> None
     """Raise `ConfigError` for predictions that would take the place of what they are made from."""
     for path in paths:
         if file is not None and path is not None and path.exists() and path.samefile(file.expanduser()):
-            raise ConfigError(f"--out: {path} is the file that is read; give another name")
+            raise ConfigError(f"--out: {path} is the input file; choose another name")
 
 
 @contextmanager

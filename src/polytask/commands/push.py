@@ -1,4 +1,4 @@
-"""`polytask push`: a trained model on the hub, with a card of what was measured."""
+"""`polytask push`: uploads a trained model to the hub, with a card of its measured scores."""
 
 from __future__ import annotations
 

@@ -128,4 +128,4 @@ def report_quietly(folder: Path) -> None:
         tell(f"{folder}: {error}")
     except Exception as error:
         tell(f"{folder}: the report could not be written ({type(error).__name__}: {error}); "
-             f"everything else is complete, try: polytask report {folder}")
+             f"everything else is complete; try again with: polytask report {folder}")

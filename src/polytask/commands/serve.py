@@ -32,6 +32,6 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[s
 
     def started(address: str) -> None:
         if not quiet:
-            tell(f"serving {', '.join(map(str, runs))} at {address} (Ctrl-C ends it)")
+            tell(f"serving {', '.join(map(str, runs))} at {address} (Ctrl-C to stop)")
 
     serve(runs, settings, keys, loader(settings), started)

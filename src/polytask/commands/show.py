@@ -16,7 +16,7 @@ from polytask.evaluation.evaluate import Evaluation
 
 
 def show_run(path: Path, config: bool = False) -> Iterator[str]:
-    """Yield the settings of a run, what was told when it began, and its scores."""
+    """Yield the settings of a run, the notes from its start, and its scores."""
     folder = RunFolder.open(path)
     if config:
         yield folder.config.read_text(encoding="utf-8").rstrip()
@@ -24,16 +24,16 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
     with as_written(folder.config):
         yield from _told(folder, read_toml(folder.config))
     if not folder.results.is_file():
-        yield f"not finished; resume it: polytask train CONFIG --out {path} --resume"
+        yield f"not finished; resume with: polytask train CONFIG --out {path} --resume"
         return
     results = read_results(folder.results)
     with as_written(folder.results):
         yield from _scores(results)
-        yield f"finished {results['finished']}; the whole config: polytask show {path} --config"
+        yield f"finished {results['finished']}; the full config: polytask show {path} --config"
 
 
 def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a run's own config says; none of its components is looked for."""
+    """Yield the facts of a run's own config, without resolving its components."""
     yield (f"{folder.path}: {len(table['tasks'])} tasks from {table['encoder']['checkpoint']}, "
            f"seed {table['seed']}")
     yield from (f"note: {sentence}" for sentence in _notes(folder))
@@ -51,7 +51,7 @@ def _scores(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _notes(folder: RunFolder) -> list[str]:
-    """Return what was told when the training began: rows left out, guesses, tasks that are never drawn."""
+    """Return the notes from the start of training: rows left out, guesses, tasks that are never drawn."""
     if not folder.events.is_file():
         return []
     start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})

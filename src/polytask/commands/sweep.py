@@ -1,4 +1,4 @@
-"""`polytask sweep`: Optuna asks for trials, each is a run of its own in a process of its own.
+"""`polytask sweep`: Optuna proposes trials; each is its own run in its own process.
 
 The search lives in a journal file in the sweep's folder. Trials that a kill left open resume where their
 runs stopped; a trial that failed stays open, and the next call tries it again.
@@ -124,7 +124,7 @@ def _check(sweep: Sweep, quiet: bool) -> None:
 
 
 def _scored(sweep: Sweep) -> dict[str, Any]:
-    """Return metric → config: what can be maximised is exactly what can be `train.score`."""
+    """Return metric → config: a metric can be maximised if it can be `train.score`."""
     first = next(sweep.probes())
     return {metric: {**first, "train": {**first.get("train", {}), "score": score}}
             for metric in sweep.metrics if metric != OVERALL
@@ -136,7 +136,7 @@ def _of_metrics(problem: str) -> str:
 
 
 class TrialQueue(Queue):
-    """The trials of one call: the search asks for them, and is told how they ended."""
+    """The trials of one call, as the search proposes them."""
 
     def __init__(self, sweep: Sweep, out: Path, asked: search.Search) -> None:
         self.sweep, self.out, self.search = sweep, out, asked

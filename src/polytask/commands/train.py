@@ -1,4 +1,4 @@
-"""`polytask train`: a run folder from a config; with its report at the end."""
+"""`polytask train`: trains a config in a run folder and writes the report."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def missing_dependency(error: ModuleNotFoundError) -> str | None:
 
 
 class StorageError(PolytaskError):
-    """The disk did not take what was to be saved."""
+    """A file could not be written to disk."""
 
 
 class TrainingStopped(PolytaskError):
@@ -110,7 +110,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "course": ("lr_schedule",), "lr_scheduler": ("lr_schedule",), "scheduler": ("schedule",),
     "feed": ("sampler",), "average": ("ema",), "num_train_epochs": ("epochs",),
     "learning_rate": ("lr",), "matthews": ("mcc",), "matthews_corrcoef": ("mcc",),
-    "backbone": ("encoder",), "model": ("encoder", "checkpoint"), "validation": ("dev",),
+    "init": ("checkpoint",), "backbone": ("encoder",),
+    "model": ("encoder", "checkpoint"), "validation": ("dev",),
     "eval": ("dev",), "seq_length": ("max_length",), "max_seq_length": ("max_length",),
 }
 
@@ -126,6 +127,14 @@ def nearest(name: str, known: Iterable[str], words: Mapping[str, str] | None = N
     match = [synonym for synonym in _SYNONYMS.get(wanted, ()) if synonym in names]
     match = match or get_close_matches(wanted, names, n=1, cutoff=0.5)
     return f'; did you mean "{names[match[0]]}"?' if match else ""
+
+
+def same_meaning(name: str, known: Iterable[str], unless: Iterable[str] = ()) -> str | None:
+    """Return the known name that `name` is or stands for; None where it stands for one of `unless`."""
+    meanings = (name, *_SYNONYMS.get(name, ()))
+    if {*meanings} & {*unless}:
+        return None
+    return next((meaning for meaning in meanings if meaning in {*known}), None)
 
 
 def listed(names: Iterable[object]) -> str:

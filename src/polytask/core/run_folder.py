@@ -167,7 +167,7 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
         found = read_json(mark)
         held = found.get("parts", {}) if isinstance(found, dict) else None
         if not isinstance(held, dict):
-            raise RunError(f"{mark}: is not what polytask wrote; give another --out")
+            raise RunError(f"{mark}: is damaged; give another --out")
         if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
             raise RunError(f'{out}: was begun with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")

@@ -6,16 +6,17 @@ the nearest one it does, and beside it every other mistake of the same table.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from polytask.core.errors import ConfigError, nearest
+from polytask.core.errors import ConfigError, nearest, same_meaning
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if not isinstance(value, Mapping):
             return inner(value)
         known = keys_of(cls)
-        errors = [_unknown(cls, key, known) for key in value if key not in known]
+        errors = [_unknown(key, cls) for key in value if key not in known]
         try:
             value_of_known = inner({key: value[key] for key in value if key in known})
         except ValidationError as error:
@@ -49,15 +50,22 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
     return core_schema.no_info_wrap_validator_function(validate, handler(source))
 
 
-def _unknown(cls: Any, key: str, known: list[str]) -> InitErrorDetails:
-    """Return the error of a key that is none; it may be that of a table inside, as `optimizer.lr` is."""
-    defaults = {name: getattr(cls, name, None) for name in known}
-    tables = {name: type(default) for name, default in defaults.items()
-              if dataclasses.is_dataclass(default) and not hasattr(default, "reference")}
-    inside = next((f"{name}.{key}" for name, table in tables.items() if key in keys_of(table)), None)
-    hint = (f'; did you mean "{inside}"?' if inside else
-            nearest(key, known) or f"; expected one of {', '.join(known)}")
+def _unknown(key: str, cls: Any) -> InitErrorDetails:
+    known = keys_of(cls)
+    hint = _in_another_table(key, cls) or nearest(key, known) or f"; expected one of {', '.join(known)}"
     return _custom(f"is not a setting{hint}", (key,), None)
+
+
+def _in_another_table(key: str, cls: Any) -> str:
+    """Return a hint at the table below this one that has the key under its own or a former name, or ''."""
+    for field, about in cls.__pydantic_fields__.items():
+        inner = about.annotation
+        if not hasattr(inner, "__pydantic_fields__"):
+            continue
+        here, there = keys_of(cls), keys_of(inner)
+        if name := same_meaning(key, there, here):
+            return f'; did you mean "{key_of(cls, field)}.{name}"?'
+    return ""
 
 
 def _again(error: Any) -> InitErrorDetails:
@@ -96,7 +104,7 @@ def settings(cls: type[T]) -> type[T]:
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         known = keys_of(settings_class)
-        if strange := [_unknown(settings_class, key, known) for key in kwargs if key not in known]:
+        if strange := [_unknown(key, settings_class) for key in kwargs if key not in known]:
             raise tell(ValidationError.from_exception_data(settings_class.__name__, strange), cls.__name__)
         try:
             plain_init(self, *args, **kwargs)
@@ -150,6 +158,51 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str, root: str = "
         return TypeAdapter(cls).validate_python(dict(table))
     except ValidationError as error:
         raise tell(error, where, root) from None
+
+
+def readable_part(cls: type[T], table: Mapping[str, Any]) -> tuple[T | None, list[list[str]]]:
+    """Return the settings of a table that has mistakes, and the paths of what was left out to read it.
+
+    What is left out is a key that is unknown or has a wrong value, and a table that lacks a key. None: even
+    so it cannot be read.
+    """
+    rest = copy.deepcopy(dict(table))
+    left_out: list[list[str]] = []
+    for _ in range(4):  # a value in place of a removed one may be wrong as well
+        try:
+            return TypeAdapter(cls).validate_python(rest), left_out
+        except ValidationError as error:
+            paths = [_innermost_key(rest, detail["loc"]) for detail in error.errors(include_url=False)]
+            if [] in paths:
+                return None, left_out
+            for path in sorted(paths, key=len, reverse=True):
+                if path not in left_out:
+                    left_out.append(path)
+                    _remove(rest, path)
+    return None, left_out
+
+
+def _innermost_key(table: Mapping[str, Any], loc: Sequence[int | str]) -> list[str]:
+    """Return the path of the innermost key of a table on the way to `loc`; [] without one."""
+    here: Any = table
+    path: list[str] = []
+    innermost: list[str] = []
+    for part in loc:
+        if isinstance(here, dict) and part in here:
+            path = [*path, str(part)]
+            innermost = path
+        elif not (isinstance(here, list) and isinstance(part, int) and part < len(here)):
+            continue  # which type of a union was tried; or a key that is missing
+        else:
+            path = [*path, str(part)]
+        here = here[part]
+    return innermost
+
+
+def _remove(table: Any, path: Sequence[str]) -> None:
+    for key in path[:-1]:
+        table = table[int(key) if isinstance(table, list) else key]
+    del table[path[-1]]
 
 
 def to_table(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What of the data is left out or too little to go by: told before training, and kept with the run."""
+"""Notes on data that are left out or too few, shown before training and kept with the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to rows: found, parsed once, kept in the cache, and told by line what was refused."""
+"""Files to rows: parsed once, cached, with a note for each refused line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data gate: what is in the files, and what is wrong with them, told before any training."""
+"""Validation of the data: what the files contain and what is wrong with it, before any training."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SplitReport:
     unknown: float = 0.0
 
     def lines(self, name: str) -> list[str]:
-        """Return what it says for a terminal."""
+        """Return the lines for a terminal."""
         used = "" if self.used == self.found else f", {self.used:,} used"
         lines = [f"{name:5} {_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
         lines += refusal_lines(self.file, self.refused)
@@ -82,7 +82,7 @@ class Overlap:
     examples: list[tuple[int, int]]
 
     def line(self) -> str:
-        """Return what it says for a terminal."""
+        """Return the lines for a terminal."""
         kind = "nearly the same as in" if self.nearly else (
             "that stands in" if self.rows == 1 else "that stand in")
         examples = [f"{self.files[0]}:{a} = {self.files[1]}:{b}" for a, b in self.examples]
@@ -100,7 +100,7 @@ class TaskReport:
     advice: list[str]
 
     def lines(self, name: str) -> list[str]:
-        """Return what it says for a terminal."""
+        """Return the lines for a terminal."""
         lines = [f"{name}: {_described(Labels.from_json(self.labels))}"]
         for key, split in self.splits.items():
             lines += [f"  {line}" for line in split.lines(key)]
@@ -120,7 +120,7 @@ class ValidationReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Return what it says for a terminal, without the notes."""
+        """Return the lines for a terminal, without the notes."""
         lines: list[str] = []
         for name, task in self.tasks.items():
             lines += [*task.lines(name), ""]

@@ -1,4 +1,4 @@
-"""What an engine is: it starts jobs somewhere, and says how each of them ended."""
+"""The contract of engines: they start jobs somewhere and report how each ended."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ class Job:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process trains in the folder, perhaps one that outlived whoever started it."""
+        """Whether a process trains in the folder, even one that outlived its parent."""
         return RunFolder(self.folder).busy
 
     @property
     def log(self) -> Path:
-        """What the training writes on its standard output and error."""
+        """The training's standard output and error."""
         return self.config.with_suffix(".log")
 
     @property

@@ -15,7 +15,7 @@ from polytask.engines.job import Job
 
 
 class LocalProcess(Execution):
-    """A job in a process of its own, which outlives a killed parent and saves on SIGTERM."""
+    """A job in its own process, which outlives a killed parent and saves on SIGTERM."""
 
     def __init__(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         self.job, self.process = job, process

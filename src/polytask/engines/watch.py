@@ -1,4 +1,4 @@
-"""Shows on stderr how many jobs go: a live table on a terminal, lines on a pipe."""
+"""Shows the progress of jobs on stderr: a live table on a terminal, lines on a pipe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Watch:
             self._line(f"{job.name}: {state}")
 
     def show(self, queue: Queue, running: Sequence[Execution]) -> None:
-        """Show how far the jobs are, if it is time to."""
+        """Show the progress of the jobs, at most once per interval."""
         if self.quiet or time.monotonic() - self.shown < (PIPE_SECONDS if self.live is None else 1.0):
             return
         self.shown = time.monotonic()

@@ -1,1 +1,1 @@
-"""Evaluation: a model's scores on its tasks, and the card that says them."""
+"""Evaluation: a model's scores on its tasks, and the card that reports them."""

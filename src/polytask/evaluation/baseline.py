@@ -1,4 +1,4 @@
-"""What one answer for every row would score: the number to beat before a score means anything."""
+"""The score of one answer for every row: the number to beat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polytask.tasks.task import ResolvedTask
 
 @dataclass(frozen=True)
 class Baseline:
-    """What something simple scores on dev; `line` is what a terminal shows.
+    """The dev score of a simple baseline; `line` is its line on a terminal.
 
     `name` says what it does (`always "no"`), `limits` how many of the rows it saw where that is not all.
     """

@@ -15,7 +15,7 @@ from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, Threshold
 from polytask.inference.forward import forward_rows
-from polytask.metrics import METRICS, measure, overall, shown_scores
+from polytask.metrics import METRICS, check_formula, measure, overall, shown_scores
 from polytask.metrics.registry import Array
 from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 from polytask.model.multitask import MultiTask
@@ -133,6 +133,11 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         scores[name], counts[name], decisions[name] = measured.values, len(chosen), decision
         notes += [f"{name}: {note}" for note in measured.notes]
     positives = {name: positive for name in scores if (positive := tasks[name].labels.positive) is not None}
+    names = {name: list(values) for name, values in scores.items()}
+    if scores and (mistake := check_formula(formula, names)):
+        # Other splits may lack the labels of a task that the run's score is made of.
+        notes.append(f"{mistake}; on {split} the overall score is the default one")
+        formula = "default"
     return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,
                       overalls(formula, scores), counts, fitted, decisions,
                       positives, tuple(notes))

@@ -1,4 +1,4 @@
-"""What a bag of words reaches: TF-IDF with a linear model, on the same rows and in the same metrics.
+"""A bag-of-words baseline: TF-IDF with a linear model, on the same rows and in the same metrics.
 
 A transformer that scores below it has learned nothing that counting words does not tell, so `polytask check
 --baseline`, the table at the end of a training and the report's cards show both.
@@ -43,7 +43,7 @@ Predict = Callable[[Any], Decision]
 
 def baselines(tasks: Mapping[str, ResolvedTask], data: Mapping[str, TaskData], cache: Cache,
               progress: Progress | None = None) -> dict[str, list[Baseline]]:
-    """Return for every task what one answer for all dev rows scores, and TF-IDF with a linear model."""
+    """Return each task's dev scores of one answer for all rows, and of TF-IDF with a linear model."""
     by_task = {}
     for name, task in tasks.items():
         both = (baseline(task, data[name]), linear_baseline(task, data[name], cache))
@@ -223,7 +223,7 @@ def _positive(fit: Any, features: Any) -> NDArray[np.float64]:
 
 
 def _key(task: ResolvedTask, train: Split, rows: Array, dev: Split, dev_rows: Array) -> str:
-    """Return the digest of all that the result hangs on: rows, labels, metrics."""
+    """Return the digest of all inputs of the result: rows, labels, metrics."""
     digest = hashlib.blake2b(digest_size=16)
     about = [_VERSION, task.text, task.labels.to_json(), task.metrics, TEXT, FEATURES,
              train.rows.table.key, dev.rows.table.key]

@@ -1,4 +1,4 @@
-"""What a model answers for many rows: batches by length, no gradients, one encoder pass a text."""
+"""Outputs for many rows: batched by length, without gradients, one encoder pass per text."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def forward_rows(model: MultiTask, task: ResolvedTask, split: Split, rows: Integ
 def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
                   rows: Integers | None = None, progress: Progress | None = None,
                   processes: Processes = ALONE) -> dict[str, RowOutputs]:
-    """Return the outputs of several tasks for the same rows: one encoder pass where they read alike.
+    """Return the outputs of several tasks for the same rows: one encoder pass where they share inputs.
 
-    Tasks read alike if their sentences are packed the same way and no adapter of a task's own is in
-    the encoder. Several processes share the batches, and each has the outputs of all rows.
+    Tasks share inputs if they lay out their sentences in the same way and the encoder has no
+    task-specific adapter. Several processes share the batches, and each has the outputs of all rows.
     """
     rows = np.arange(len(split)) if rows is None else rows
     outputs: dict[str, RowOutputs] = {}
@@ -88,7 +88,7 @@ def encode_once(model: MultiTask, task: ResolvedTask, split: Split,
 def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Integers,
                 progress: Progress | None = None, processes: Processes = ALONE) -> Tensor:
     """Return the pooled vectors of some rows: (rows, sequences, width) float32 on the CPU."""
-    # Filled in place, out of inference mode: training saves the vectors for its backward.
+    # Filled in place, outside inference mode: training saves the vectors for its backward.
     made = torch.empty(len(rows), task.pairing.sequences, model.encoder.width)
     order = []
     for places, pooled in _pooled(model, [task], split, rows, progress or Silent(), processes):
@@ -106,8 +106,8 @@ def attention(model: MultiTask, task: ResolvedTask, split: Split, row: int) -> t
     """Return the ids of a row's sequence and its attention in every layer and head (S-25).
 
     The maps are (layers, heads, length, length) float32 on the CPU, each row of them summing to 1.
-    Two texts stand in one sequence whatever the task's pairing, so that one can be seen to attend to
-    the other. The encoder must have `attentions`.
+    Two texts share one sequence whatever the task's pairing, so that the map shows attention between
+    them. The encoder must have `attentions`.
     """
     layout = InputLayout(len(task.text), 1, task.max_length)
     device = next(model.parameters()).device
@@ -131,8 +131,8 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
             progress: Progress, processes: Processes) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
     """Yield places in `rows` and each task's pooled vectors (rows·sequences, width), batch by batch.
 
-    The tasks read alike; the next batch is put together while the encoder works on the last one. Of several
-    processes each yields its share of the batches.
+    The tasks share inputs; the next batch is collated while the encoder runs. Of several processes each
+    yields its share of the batches.
     """
     first = tasks[0]
     layout = InputLayout.of(first.pairing, first.max_length)

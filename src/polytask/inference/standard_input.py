@@ -1,4 +1,4 @@
-"""Texts from standard input: one a line, or CSV or JSON lines if told; never one taken for another."""
+"""Texts from standard input: one a line, or CSV or JSON lines if the user says so; nothing is guessed."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _FUSED = ("adamw", "adam", "sgd")
 
 @settings
 class Optimizer:
-    """The optimizer, its learning rates and their course over the updates."""
+    """The optimizer, its learning rates and their schedule."""
 
     type: str = "adamw"
     """adamw, or any other of torch.optim in small letters: adam, sgd, adagrad, rmsprop, nadam, …"""

@@ -60,14 +60,15 @@ class TorchJDRules:
 
     def misfit(self, name: str, options: Mapping[str, Any], tasks: Sequence[str],
                min_tasks_per_step: int | None) -> str | None:
-        """Return why a rule cannot serve these tasks, in one sentence, or None."""
+        """Return every reason why a rule cannot serve these tasks, in one sentence, or None."""
         cls = self.find(name, options)
         some_missing = min_tasks_per_step is not None and min_tasks_per_step < len(tasks)
+        mistakes = list(_options_problems(options, tasks))
         if some_missing and takes_task_values(cls, options):
-            return (f'"torchjd:{name}" needs every task in every step, but the schedule gives '
-                    f"as few as {min_tasks_per_step} of {len(tasks)}")
-        if wrong := _options_problem(options, tasks):
-            return f'"torchjd:{name}": {wrong}'
+            mistakes.append("it needs every task in every step, but the schedule gives as few as "
+                            f"{min_tasks_per_step} of {len(tasks)}")
+        if mistakes:
+            return f'"torchjd:{name}": {"; ".join(mistakes)}'
         try:
             with torch.random.fork_rng(devices=[]):
                 build(cls, options, tasks)(self.trial(len(tasks)))
@@ -94,16 +95,14 @@ def takes_task_values(cls: type[nn.Module], options: Mapping[str, Any]) -> bool:
     return counted or nested or hasattr(cls, "reset")  # torchjd's mark of a rule with memory
 
 
-def _options_problem(options: Mapping[str, Any], tasks: Sequence[str]) -> str | None:
+def _options_problems(options: Mapping[str, Any], tasks: Sequence[str]) -> Iterator[str]:
     for name, value in options.items():
-        if isinstance(value, Mapping):
-            for task in value:
-                if task not in tasks:
-                    return f'{name} names "{task}", which is no task here{nearest(task, tasks)}'
-            missing = [task for task in tasks if task not in value]
-            if missing:
-                return f'{name} lacks the task "{missing[0]}"'
-    return None
+        if not isinstance(value, Mapping):
+            continue
+        yield from (f'{name} names "{task}", which is no task here{nearest(task, tasks)}'
+                    for task in value if task not in tasks)
+        if missing := [f'"{task}"' for task in tasks if task not in value]:
+            yield f"{name} lacks {'the task' if len(missing) == 1 else 'the tasks'} {', '.join(missing)}"
 
 
 def build(cls: type[nn.Module], options: Mapping[str, Any],

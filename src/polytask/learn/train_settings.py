@@ -1,4 +1,4 @@
-"""`[train]`: everything that is said about training, and its phases."""
+"""`[train]`: all settings of training, and its phases."""
 
 from __future__ import annotations
 

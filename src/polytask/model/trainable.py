@@ -118,7 +118,9 @@ def frozen_depth(encoder: Any) -> int:
 
 
 def quiet_frozen_layers(encoder: Any, depth: int) -> None:
-    """Switch off the dropout of the embeddings and of the first `depth` layers."""
+    """Switch off the dropout of the first `depth` layers and the embeddings; with none, of nothing."""
+    if depth == 0:
+        return
     for part in [encoder.embeddings, *(encoder.layer(k) for k in range(depth))]:
         for module in part.modules():
             if isinstance(module, Dropout):

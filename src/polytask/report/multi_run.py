@@ -131,7 +131,7 @@ def _results(results: Mapping[str, Any], rows: list[ResultRow]) -> str:
     body = [[number, row["name"], len(row["seeds"]), *(_cell(row["scores"].get(key)) for key in keys),
              f"{row['cost'].get('seconds', 0):,.0f}"] for number, row in numbered]
     failed = [f"{row['name']} failed: {row['failed']}" for row in results["rows"] if row["failed"]]
-    return (table(["number", "row", "seeds", *keys, "s a run"], body)
+    return (table(["number", "row", "seeds", *keys, "s per run"], body)
             + soft("Mean over seeds ± standard error over dev rows and seeds.")
             + "".join(map(note, failed)))
 

@@ -72,7 +72,7 @@ class RunRecord:
 
     @property
     def notes(self) -> list[str]:
-        """What was told of the data and the plan: rows left out, guesses, tasks without an update."""
+        """Notes on the data and the plan: rows left out, guesses, tasks without an update."""
         start = next((event for event in self.events if event.get("event") == "start"), {})
         notes = self.results.get("notes", start.get("notes", []))
         return [str(note) for note in notes]

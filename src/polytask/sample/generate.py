@@ -54,7 +54,7 @@ def write(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows as tab-separated text with an unnamed index and an id, as the real files have them."""
+    """Rows as tab-separated text with an unnamed index and an id, like the real files."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
     writer.writerow(["", "id", *columns])

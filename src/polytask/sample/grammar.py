@@ -33,7 +33,7 @@ def parts(line: str, by: str = "|") -> list[str]:
 
 
 def quotas(shares: Mapping[Key, float], size: int) -> dict[Key, int]:
-    """`size` divided in these shares; the last one takes what rounding leaves."""
+    """`size` divided in these shares; the last one absorbs the rounding."""
     counts = {key: round(share * size) for key, share in shares.items()}
     last = list(counts)[-1]
     return counts | {last: size - sum(counts.values()) + counts[last]}
@@ -62,7 +62,7 @@ def polish(text: str) -> str:
 
 
 class Deck:
-    """Deals alternatives in random order, all of them before any comes again."""
+    """Deals alternatives in random order; none repeats before all were dealt."""
 
     def __init__(self, alternatives: Iterable[str], rng: random.Random) -> None:
         self.alternatives = list(alternatives)
@@ -80,7 +80,7 @@ class Deck:
                         taken.add(tag)
                     return text
             self.left += self.rng.sample(self.alternatives, len(self.alternatives))
-        raise ValueError(f"every alternative is taken: {self.alternatives}")
+        raise ValueError(f"no unused alternative is left: {self.alternatives}")
 
 
 def plural(noun: str) -> str:
@@ -103,7 +103,7 @@ class Grammar:
         self.rng = rng
 
     def write(self, rule: str) -> str:
-        """A finished text from `rule`: slots are replaced left to right and all the way down."""
+        """A finished text from `rule`; slots are expanded left to right, recursively."""
         text, taken, settled = "{" + rule + "}", set[str](), dict[str, str]()
         while slot := SLOT.search(text):
             inner = choose(self.value(slot[1], taken, settled), self.rng)
@@ -111,7 +111,7 @@ class Grammar:
         return polish(text)
 
     def value(self, name: str, taken: set[str], settled: dict[str, str]) -> str:
-        """What stands for `{name}` in a text that has used the tags `taken`."""
+        """The expansion of `{name}` in a text that has used the tags `taken`."""
         if name.endswith("s") and name[:-1] in self.fixed:
             return plural(self.value(name[:-1], taken, settled))
         if name in settled:

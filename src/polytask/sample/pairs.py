@@ -1,4 +1,4 @@
-"""Draws question pairs and sentence pairs from their vocabularies; a row is (text, text, label)."""
+"""Draws question pairs and sentence pairs from vocabularies; a row is (text, text, label)."""
 
 import dataclasses
 import random
@@ -61,7 +61,7 @@ class Family:
 
 
 def families(rng: random.Random) -> dict[str, list[Family]]:
-    """Every family three times: each split gets fillings of its own."""
+    """Every family three times: each split gets its own fillings."""
     families: dict[str, list[Family]] = {"train": [], "dev": [], "test": []}
     for head, *lines in blocks(questions.FAMILIES):
         fillings = [dict(zip("xy", parts(filling, "/"), strict=False)) for filling in parts(head)]
@@ -78,7 +78,7 @@ def families(rng: random.Random) -> dict[str, list[Family]]:
 
 
 def question_rows(families: Sequence[Family], count: int, rng: random.Random) -> Iterator[Row]:
-    """Pairs of questions, `1` where they ask the same; no pair comes twice."""
+    """Pairs of questions, `1` if they ask the same; no pair repeats."""
     seen: set[frozenset[str]] = set()
     for kind, wanted in quotas(QUESTION_KINDS, count).items():
         made = 0
@@ -94,7 +94,7 @@ def question_rows(families: Sequence[Family], count: int, rng: random.Random) ->
 
 
 def question_pair(kind: str, families: Sequence[Family], rng: random.Random) -> tuple[str, str]:
-    """Two questions that are related as `kind` says."""
+    """Two questions in the relation `kind`."""
     family = rng.choice([candidate for candidate in families if candidate.directed or kind != "swapped"])
     filling, other = rng.sample(family.fillings, 2)
     intent, another = rng.sample(family.intents, 2)
@@ -122,7 +122,7 @@ def fill(pattern: str, values: Mapping[str, str]) -> str:
 
 
 def preface(question: str, rng: random.Random) -> str:
-    """The question, now and then with a remark before it."""
+    """The question, sometimes with a remark before it."""
     return f"{rng.choice(questions.PREFACES)} {question}" if rng.random() < PREFACED else question
 
 
@@ -135,14 +135,14 @@ class Event:
     slots: Mapping[str, Sequence[str]]
 
     def draw(self, rng: random.Random) -> dict[str, str]:
-        """A filling of the slots; now and then a scene without its place or its colour."""
+        """A filling of the slots; some scenes lack their place or their colour."""
         values = {name: rng.choice(choices) for name, choices in self.slots.items()}
         if "agent" in values and rng.random() > KEPT:
             values[rng.choice([name for name in DROPPABLE if name in values])] = ""
         return values
 
     def say(self, pattern: str, values: Mapping[str, str], rng: random.Random) -> str:
-        """The sentence; of several names of an agent any may be taken."""
+        """The sentence, with any of the agent's names."""
         words = dict(values)
         if "agent" in words:
             words["be"] = "are" if words["agent"] in sentences.PLURAL else "is"
@@ -150,7 +150,7 @@ class Event:
         return fill(pattern, words)
 
     def key(self, values: Values) -> str:
-        """What tells a filling of this event from all others."""
+        """The key of a filling of this event, unique among all events."""
         return f"{self.wordings[0][1]} {sorted(values.items())}"
 
     def fitting(self, values: Mapping[str, str]) -> list[tuple[int, str]]:
@@ -199,13 +199,13 @@ def reports() -> list[Event]:
 
 
 def fillings(line: str) -> dict[str, Sequence[str]]:
-    """What may stand in the slots of a line."""
+    """The possible fillings of the slots of a line."""
     names = sorted(set(SLOT.findall(line)))
     return {name: parts(sentences.FILLINGS[name]) for name in names}
 
 
 class SentencePairs:
-    """Pairs of sentences with their similarity; a filling that one split has is no other's."""
+    """Pairs of sentences with their similarity; no filling occurs in two splits."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -213,7 +213,7 @@ class SentencePairs:
         self.owner: dict[str, str] = {}
 
     def rows(self, split: str, count: int) -> Iterator[Row]:
-        """Rows of a split, in the shares of `SENTENCE_KINDS`; no pair comes twice."""
+        """Rows of a split, in the shares of `SENTENCE_KINDS`; no pair repeats."""
         seen: set[frozenset[str]] = set()
         for kind, wanted in quotas(SENTENCE_KINDS, count).items():
             made = 0
@@ -228,7 +228,7 @@ class SentencePairs:
                 yield row
 
     def pair(self, kind: str) -> tuple[Row, list[str]]:
-        """A pair that is related as `kind` says, and the keys of its texts and fillings."""
+        """A pair in the relation `kind`, and the keys of its texts and fillings."""
         while True:
             source = "scene" if self.rng.random() < SCENE_SHARE else "report"
             event = self.rng.choice(self.events[source])
@@ -259,7 +259,7 @@ class SentencePairs:
         return SIMILARITY[kind] + step + (ALIKE_BONUS if alike else 0.0)
 
     def vary(self, kind: str, event: Event, values: Values) -> tuple[Event, Values]:
-        """What the second sentence says; just the same where the event cannot be varied so."""
+        """The second sentence; unchanged if the event cannot be varied that way."""
         filled = [name for name in values if values[name]]
         match kind:
             case "shortened":
@@ -281,7 +281,7 @@ class SentencePairs:
         return event, values
 
     def another(self, event: Event, *, same_topic: bool) -> Event:
-        """A different event of the same kind, in its topic or outside."""
+        """A different event of the same kind, in the same topic or another."""
         events = self.events["scene" if "agent" in event.slots else "report"]
         others = [event_ for event_ in events if event_ is not event]
         return self.rng.choice([o for o in others if (o.topic == event.topic) == same_topic])

@@ -1,4 +1,4 @@
-"""What the sentence pairs are about: scenes that a camera sees, and news, sport and advice.
+"""The subjects of the sentence pairs: scenes that a camera sees, news, sport and advice.
 
 SCENES: in a topic the first line says who may act, the second where; every further line is an
 action with its wordings, `third person / participle` or, after `<`, a passive that ends in "by".

@@ -23,7 +23,7 @@ _PRUNED, _SECONDS = "pruned", "seconds"
 
 @dataclass(frozen=True)
 class FinishedTrial:
-    """A trial that ended: what it drew, its metrics (None if it was pruned), its seconds."""
+    """A trial that ended: its parameters, its metrics (None if it was pruned), its seconds."""
 
     number: int
     drawn: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Single-task runs: what each task reaches alone, on the budget that it has in the base row."""
+"""Single-task runs: the score of each task alone, on its budget in the base row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _alone(config: TomlTable, task: str) -> TomlTable:
 
 
 def _without_others(train: Mapping[str, Any], task: str, others: set[str]) -> TomlTable:
-    """Return training settings without what concerns several tasks, or another one."""
+    """Return training settings without those for several tasks or for another one."""
     settings = {key: value for key, value in train.items() if key not in (*_MULTI_TASK, "tasks")}
     if isinstance(settings.get("batch_size"), dict):
         settings["batch_size"] = {task: settings["batch_size"].get(task, 16)}

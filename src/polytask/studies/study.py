@@ -146,7 +146,7 @@ def _row_problems(path: Path, rows: Iterable[Any]) -> Iterable[str]:
             yield f"{at}.name: found {name!r}, expected a name without a comma"
             continue
         if name in seen:
-            yield f'{at}.name: a second row is called "{name}"'
+            yield f'{at}.name: two rows are called "{name}"'
         seen.add(name)
 
 

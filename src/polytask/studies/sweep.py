@@ -182,9 +182,9 @@ def _metric_problems(path: Path, metrics: Sequence[str], tasks: Mapping[str, Any
             yield f'{path}: metrics: "{task}" is not a task{nearest(task, [*tasks, OVERALL])}'
         elif metric not in METRICS or not METRICS[metric].scalar:
             known = [name for name, definition in METRICS.items() if definition.scalar]
-            yield f'{path}: metrics: "{metric}" is not a metric of one number{nearest(metric, known)}'
+            yield f'{path}: metrics: "{metric}" is not a metric with a single value{nearest(metric, known)}'
     if len(set(metrics)) < len(metrics) or not metrics:
-        yield f"{path}: metrics: found {list(metrics)!r}, expected one or more, each once"
+        yield f"{path}: metrics: found {list(metrics)!r}, expected one or more different ones"
 
 
 def grid(sweep: Sweep) -> Iterator[dict[str, int]]:

@@ -42,7 +42,7 @@ def markdown(comparison: Comparison, about: Mapping[str, str]) -> str:
 
 
 def remarks(comparison: Comparison) -> Iterator[str]:
-    """Yield how the numbers came about, and how the rows stand to the claimed orders."""
+    """Yield how the numbers were computed, and how the rows compare with the claimed orders."""
     differences = [difference for line in comparison.lines for by_key in (line.differences, line.gains)
                    for difference in by_key.values()]
     yield " ".join([HOW, *[ONE_SEED] * any(len(line.seeds) == 1 for line in comparison.lines),
@@ -54,7 +54,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """Return what must be known of the checkpoints that the rows start from, on real data."""
+    """Return what readers must know about the checkpoints that the rows start from, on real data."""
     notes: dict[str, None] = {}
     for line in comparison.lines:
         config = line.row.config
@@ -68,7 +68,7 @@ def sections(comparison: Comparison) -> Iterator[tuple[str, list[str], list[list
     """Yield the tables: a title, the names of the columns, the cells."""
     keys, primary = comparison.keys, comparison.primary
     lines = [*comparison.lines, *([comparison.single] if comparison.single else [])]
-    yield ("", ["row", "seeds", *keys, "s a run", "tokens", "MB"],
+    yield ("", ["row", "seeds", *keys, "s per run", "tokens", "MB"],
            [[line.row.name, _count(line), *(_score(line.cells.get(key)) for key in keys), *_cost(line)]
             for line in lines])
     if len(comparison.lines) > 1:
@@ -119,7 +119,7 @@ def _cost(line: Line) -> list[str]:
 
 
 def _order(order: Order) -> str:
-    """Return in a sentence how the rows stand to the order that a paper claims."""
+    """Return a sentence comparing the order of the rows with the claimed one."""
     facts = [] if order.correlation is None else [f"rank correlation {order.correlation:+.2f}"]
     contradict = len(order.contradictions)
     if order.agree or order.tie or contradict:

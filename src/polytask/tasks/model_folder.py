@@ -209,7 +209,7 @@ def _tasks(path: Path, tables: Any) -> dict[str, ResolvedTask]:
     except PydanticCustomError as error:
         raise CheckpointError(f"{path}: {error.message()}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: is not what polytask wrote "
+        raise CheckpointError(f"{path}: is damaged "
                               f"({type(error).__name__}: {error})") from None
 
 

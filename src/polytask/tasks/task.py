@@ -95,7 +95,7 @@ class Task:
     columns: tuple[str, ...] | None = None
     """The names of the columns of files without a header, from left to right; "" for those not used."""
     delimiter: str | None = None
-    """The one character between fields; absent: told from the header line."""
+    """The one character between fields; absent: recognized in the header line."""
     quoting: Literal["minimal", "none"] | None = None
     """minimal: fields may stand in double quotes; none: quotes are characters. Absent: minimal, except in
     tab-separated files whose quotes plainly quote nothing."""
@@ -106,7 +106,7 @@ class Task:
     id: str | None = None
     """A column copied into the predictions; absent: the one called "id", or the line in the file."""
     kind: Kind | None = None
-    """classes, binary, ordinal, regression or multi-label; absent: told from the labels."""
+    """classes, binary, ordinal, regression or multi-label; absent: inferred from the labels."""
     classes: tuple[str, ...] | None = None
     """The classes in their order; absent: those of the training and dev rows."""
     positive: str | None = None

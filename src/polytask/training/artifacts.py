@@ -66,16 +66,16 @@ def write_artifacts(built: Built, model: MultiTask, folder: RunFolder) -> None:
 
 
 def keep_quietly(built: Built, model: MultiTask, folder: RunFolder) -> None:
-    """Write the artifacts of a trained model. Whatever goes wrong is said; the run is not lost."""
+    """Write the artifacts of a trained model. A failure is reported and does not lose the run."""
     try:
         write_artifacts(built, model, folder)
     except Exception as error:
-        tell(f"{folder.path}: embeddings and attention could not be kept "
-             f"({type(error).__name__}: {error}); the report will say that they are missing")
+        tell(f"{folder.path}: embeddings and attention could not be saved "
+             f"({type(error).__name__}: {error}); the report will lack them")
 
 
 def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what was told and the arrays; both empty where nothing was kept."""
+    """Return the facts and the arrays; both empty if none were saved."""
     place = RunPaths(folder)
     if not place.notes.is_file() or not place.arrays.is_file():
         return {}, {}
@@ -108,7 +108,7 @@ def _spread(rows: int, most: int) -> Any:
 
 
 def histogram(labels: Labels, targets: Any) -> dict[str, Any] | None:
-    """Return the distribution of the labels of a split: a count a class, or a count a bin of numbers.
+    """Return the distribution of the labels of a split: a count per class, or per bin of numbers.
 
     None for rows without labels.
     """

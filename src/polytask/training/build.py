@@ -1,4 +1,4 @@
-"""From settings to what trains: data read, tasks resolved, encoder loaded, network built."""
+"""From settings to a network: reads the data, resolves the tasks, loads the encoder, builds the model."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Built:
                     self.adapter_notes())
 
     def training_notes(self) -> list[str]:
-        """Return what is worth saying before a training: the notes, and which rows it does without."""
+        """Return the notes to show before a training, rows left out included."""
         left_out = left_out_notes(self.data, self.layouts())
         columns = [note for task in self.tasks.values()
                    for note in PredictionColumns.beside(task.text).notes()]
@@ -102,7 +102,7 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[s
 
 
 def dataset_store(run: Run, tokenizer: Path) -> DatasetStore:
-    """Return where a run's files are read from and kept."""
+    """Return the store that reads and caches a run's files."""
     return DatasetStore(Tokenizer(tokenizer), data_root(run), run_cache(run))
 
 
@@ -119,7 +119,7 @@ def data_root(run: Run) -> Path:
 
 
 def resolve_tasks(run: Run, data: Mapping[str, TaskData]) -> dict[str, ResolvedTask]:
-    """Complete the tasks with their labels; all their mistakes are told at once."""
+    """Complete the tasks with their labels; all mistakes are reported together."""
     tasks, problems = {}, []
     for name, task in run.tasks.items():
         try:
@@ -165,11 +165,11 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
 
 
 def starved_notes(run: Run, rows: Mapping[str, int]) -> list[str]:
-    """Say which tasks the plan gives no update."""
+    """Return a note for the tasks that the plan never updates."""
     phases = phases_of(run.train, rows, run.seed)
     steps = sum(phase.num_steps for phase in phases)
-    return [f"{name} is never drawn in {steps:,} steps, so its head stays as it is at the start; raise "
-            "train.max_steps or train.epochs, or take a schedule that draws every task"
+    return [f"{name} is never drawn in {steps:,} steps, so its head stays untrained; raise "
+            "train.max_steps or train.epochs, or choose a schedule that draws every task"
             for name in never_drawn(phases)]
 
 

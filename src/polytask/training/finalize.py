@@ -75,7 +75,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
 
 
 def untrained_notes(built: Built, folder: RunFolder) -> list[str]:
-    """Say which tasks got no update in all of a run, as its events tell."""
+    """Return a note for the tasks without an update in the events of a run."""
     trained = {task for event in read_events(folder.events) if event["event"] == "step"
                for task in event["rows"]}
     planned = {task for phase in built.run.train.resolved() for task in phase.tasks or built.tasks}

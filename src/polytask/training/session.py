@@ -44,7 +44,7 @@ TRAIN_ROWS = 2000
 
 @dataclass(frozen=True)
 class Result:
-    """What a training ended with; printed, it is the table of dev scores and the path of the run."""
+    """The result of a training; prints as the table of dev scores and the path of the run."""
 
     folder: Path
     evaluation: Evaluation
@@ -76,7 +76,7 @@ class Result:
         return data_frame([*frame.to_dict("records"), *rows])
 
     def _to_beat(self) -> Iterator[str]:
-        """Yield a line a task: its main metric, and what the baselines reach in it."""
+        """Yield one line per task: its main metric, and the baselines' scores."""
         for task, values in self.evaluation.scores.items():
             metric = next(iter(values))
             found = [f"{each.name} {each.scores[metric]:.4f}" + f" ({each.limits})" * bool(each.limits)
@@ -126,7 +126,7 @@ class Session:
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens, baselines)
 
     def _baselines(self) -> dict[str, list[Baseline]]:
-        """Return what simple answers score on dev. Whatever goes wrong is said; the run is not lost."""
+        """Return what simple answers score on dev. A failure is reported and does not lose the run."""
         if self.run.data.baselines is False or not self.processes.writes:
             return {}
         built = self.built
@@ -135,11 +135,11 @@ class Session:
                 return baselines(built.tasks, built.data, run_cache(self.run), bar)
         except Exception as error:
             tell(f"{self.folder.path}: the baselines could not be computed "
-                 f"({type(error).__name__}: {error}); data.baselines = false leaves them out")
+                 f"({type(error).__name__}: {error}); data.baselines = false skips them")
             return {}
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
-        """With a frozen encoder every text is encoded once, here."""
+        """Encode every text once if the encoder is frozen."""
         if self.run.encoder.trainable != "frozen":
             return None
         return {name: encode_once(self.built.model, self.built.tasks[name],
@@ -147,7 +147,7 @@ class Session:
                 for name in self.built.tasks}
 
     def _kept(self, bar: Progress) -> KeptStates | None:
-        """With frozen layers below trained ones every text goes through them once, here."""
+        """Run every text once through frozen layers below trained ones."""
         built, settings = self.built, self.run.encoder
         depth = kept_depth(settings.keep_frozen, built.model)
         if not depth:
@@ -198,7 +198,7 @@ class Session:
 
     @contextmanager
     def _saying_what_is_saved(self) -> Iterator[None]:
-        """Complete what a training that ends early says by what is left of it."""
+        """Complete the error of a training that ends early with what is saved."""
         try:
             yield
         except PeerLost as error:
@@ -211,7 +211,7 @@ class Session:
             if self.folder.checkpoint.is_dir():
                 kept.append(f"a checkpoint from before is in {self.folder.checkpoint}")
             what = " and ".join(kept) or f"nothing was saved, and {self.folder.path} can be deleted"
-            raise Diverged(f"{error}; {what}; other settings need another --out") from None
+            raise Diverged(f"{error}; {what}; changed settings need another --out") from None
 
     def _save(self, trainer: Trainer, log: EventLog) -> None:
         state = trainer.state()  # of all processes
@@ -270,7 +270,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process has held, in MB; 0 where the system does not say."""
+    """Return the peak memory of this process in MB; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

@@ -62,10 +62,10 @@ class Regularizer:
         """Return why it cannot serve a run of these tasks, or None, with the key that is wrong."""
         if self.tasks is not None and not self.tasks:
             return "tasks: names no task; name one, or leave it out for all"
-        for name in self.tasks or ():
-            if name not in tasks:
-                return (f'tasks: found "{name}", expected tasks of this run'
-                        f"{nearest(name, tasks) or ' (' + listed(tasks) + ')'}")
+        if unknown := [name for name in self.tasks or () if name not in tasks]:
+            near = nearest(unknown[0], tasks) if len(unknown) == 1 else ""
+            hint = near or f" ({listed(tasks)})"
+            return f"tasks: found {listed(unknown)}, expected tasks of this run{hint}"
         return None
 
 
