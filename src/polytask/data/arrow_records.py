@@ -39,8 +39,9 @@ def parquet_records(path: Path, first_group: int = 0) -> Iterator[ReadRecord]:
                 yield number, [_cell(value) for value in row]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: a text after row {number} is not UTF-8 ({error.reason})") from None
-    except ValueError as error:  # pyarrow's own errors are ValueErrors
-        raise DataError(f"{path}: is not a whole Parquet file ({error})") from None
+    except (ValueError, OSError) as error:  # what pyarrow raises for damaged pages
+        raise DataError(f"{path}: is not a whole Parquet file: what follows row {number:,} cannot be read "
+                        f"({error})") from None
 
 
 def _parquet(path: Path) -> Any:
@@ -49,7 +50,7 @@ def _parquet(path: Path) -> Any:
     except ImportError:
         raise MissingExtra(f"reading {path}", "data") from None
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(path, page_checksum_verification=True)
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: is not a whole Parquet file ({error})") from None
 
