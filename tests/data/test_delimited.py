@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polytask.core.errors import DataError
-from polytask.data.delimited import MAX_COLUMNS, Dialect, are_row_names, survey
+from polytask.data.delimited import MAX_COLUMNS, Dialect, survey
 from polytask.data.file_format import FileFormat
 
 
@@ -38,8 +38,6 @@ def test_row_names_are_numbers_in_order_or_words_with_a_digit() -> None:
     assert (dialect.columns, rows[0]) == (("", "text", "label"), ["1", "so, it is", "0"])
     assert "taken for row names" in dialect.notes[0]
     assert found("text,label\nr7,a,0\nr2,b,1\n")[0].columns == ("", "text", "label")
-    assert are_row_names(["0", "1", "2"]) and not are_row_names(["0", "2"])
-    assert not are_row_names(["a1", "a1"]) and not are_row_names(["Well", "So"]) and not are_row_names([])
 
 
 def test_a_delimiter_at_the_end_of_every_line_is_refused() -> None:

@@ -37,3 +37,12 @@ def test_the_line_of_a_wrong_byte_is_told(tmp_path: Path) -> None:
 
 def test_names_of_utf_8() -> None:
     assert is_utf8("UTF8") and is_utf8("utf-8-sig") and not is_utf8("latin-1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_named(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a"}\n', encoding=encoding)
+    with pytest.raises(DataError, match=r"t\.jsonl:1: begins with NUL bytes, .* \"utf-16-le\" or"):
+        list(read_lines(path))
+    assert list(read_lines(path, encoding)) == ['{"text": "a"}\n']

@@ -138,7 +138,8 @@ def _about(label: Profile) -> str:
 
 
 def _counted(column: Profile, most: int = 6) -> str:
-    counts = Counter(canonical(cell) for cell in column.filled).most_common()
+    classes = set(column.labels.classes) if column.labels else set()
+    counts = Counter(cell if cell in classes else canonical(cell) for cell in column.filled).most_common()
     shown = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:most])
     return shown + (", …" if len(counts) > most else "")
 

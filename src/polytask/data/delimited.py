@@ -4,8 +4,7 @@ A file is surveyed whole before any of it is used, so that a file of two rows an
 at once or row by row, are read by the same rules: RFC 4180 (`quoted_records`), and four questions that the
 file itself answers. The answers are noted, or the file is refused.
 
-- Delimiter: of tab, comma, semicolon and bar the one in the header line; of several the one that splits
-  the first records as it splits the header, then the one that the file's name tells.
+- Delimiter: see `find_delimiter`.
 - Quotes that quote nothing: in a tab-separated file, or one of a single column, quotes are characters if
   its quoting breaks the rules, most fields that begin with a quote do not end with one, and none proves
   that quotes quote.
@@ -17,33 +16,26 @@ file itself answers. The answers are noted, or the file is refused.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePath
 
 from polytask.core.errors import DataError
+from polytask.data.delimiter import find_delimiter, refuse_saying, sample_lines
 from polytask.data.file_format import DELIMITERS, FileFormat
 from polytask.data.quoted_records import (
     STRAY,
-    UNCLOSED,
     QuoteTally,
     ReadRecord,
     plain_records,
     quoted_records,
 )
+from polytask.data.row_names import are_row_names
 
 MAX_COLUMNS = 10_000
-# Lines, and characters, that are looked at to tell one delimiter from another.
-_SAMPLE = 200
-_SAMPLE_SIZE = 1 << 20
 _LINES_TOLD = 3
-_BY_SUFFIX = {".tsv": "\t", ".tab": "\t", ".csv": ","}
-_SHOWN = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"\Z')
-_ROW_NAME = re.compile(r"(?=\S*\d)(?!\d+\Z)\S{1,64}")
 
 OpenLines = Callable[[], Iterable[str]]
 _UNTOLD = FileFormat()
@@ -93,10 +85,12 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
     Raises `DataError` for a file that is empty or has too many columns, for a delimiter that cannot be
     told, and where most records would be refused.
     """
-    sample = _sample(open_lines())
+    sample = sample_lines(open_lines())
+    if sample:
+        refuse_saying(file, sample[0])
     if sample and max(map(sample[0].count, DELIMITERS)) >= MAX_COLUMNS:
         raise DataError(f"{file}:1: the header has more than {MAX_COLUMNS:,} columns")
-    delimiter = settings.delimiter or _delimiter(file, sample, settings)
+    delimiter = settings.delimiter or find_delimiter(file, sample, settings)
     first = _first(file, sample, delimiter, settings)
     names = tuple(name.strip() for name in first)
     notes = []
@@ -205,68 +199,6 @@ def _quote_nothing(lines: Iterable[str], delimiter: str | None) -> bool:
     return improper > proper
 
 
-def _delimiter(file: str, sample: list[str], settings: FileFormat) -> str | None:
-    """Return the delimiter of a file, or None for one of a single column."""
-    widths = {delimiter: _widths(file, sample, delimiter) for delimiter in DELIMITERS}
-    if settings.columns is not None:
-        if len(settings.columns) == 1:
-            return None
-        misfits = {delimiter: sum(width != len(settings.columns) for width in found)
-                   for delimiter, found in widths.items()}
-    else:
-        several = {delimiter: width for delimiter, width in widths.items() if width and width[0] > 1}
-        if not several:
-            return _of_row_names(file, sample)
-        misfits = {delimiter: _misfits(width) for delimiter, width in several.items()}
-    least = min(misfits.values())
-    best = [delimiter for delimiter, count in misfits.items() if count == least]
-    by_suffix = _BY_SUFFIX.get(PurePath(file.removesuffix(".gz")).suffix.lower())
-    if len(best) == 1 or by_suffix in best:
-        return by_suffix if by_suffix in best else best[0]
-    raise DataError(f"{file}:1: {' and '.join(_SHOWN[mark] for mark in best)} split the records equally "
-                    f"well; say which it is: delimiter = {' or '.join(map(json.dumps, best))}")
-
-
-def _sample(lines: Iterable[str]) -> list[str]:
-    sample: list[str] = []
-    size = 0
-    for line in islice(lines, _SAMPLE):
-        sample.append(line)
-        size += len(line)
-        if size > _SAMPLE_SIZE:
-            break
-    return sample
-
-
-def _widths(file: str, sample: list[str], delimiter: str) -> list[int]:
-    """Return the fields of each record, with quotes or without, whichever suits the header; 0 for none."""
-    plain = [len(cells) for _, cells in plain_records(sample, delimiter)]
-    quoted = []
-    for _, cells in quoted_records(file, sample, delimiter, QuoteTally()):
-        if cells == UNCLOSED:
-            break  # it may be closed beyond the sample
-        quoted.append(0 if isinstance(cells, str) else len(cells))
-    return plain if (quoted and not quoted[0]) or _misfits(plain) < _misfits(quoted) else quoted
-
-
-def _misfits(widths: Sequence[int]) -> int:
-    """Return how many records do not have the header's width; none if all have one field more."""
-    if not widths:
-        return 0
-    named = all(width == widths[0] + 1 for width in widths[1:])
-    return 0 if named else sum(width != widths[0] for width in widths)
-
-
-def _of_row_names(file: str, sample: list[str]) -> str | None:
-    """Return the delimiter of a header of one column over numbered rows; None if there is none."""
-    for delimiter in DELIMITERS:
-        records = list(islice(quoted_records(file, sample, delimiter, QuoteTally()), 1, None))
-        if records and all(isinstance(cells, list) and len(cells) == 2 for _, cells in records) and (
-                _consecutive([cells[0] for _, cells in records])):
-            return delimiter
-    return None
-
-
 def _first(file: str, sample: list[str], delimiter: str | None, settings: FileFormat) -> list[str]:
     """Return the first record; raise `DataError` for a header that is none."""
     first_record = next(plain_records(sample, delimiter), None)
@@ -283,18 +215,6 @@ def _first(file: str, sample: list[str], delimiter: str | None, settings: FileFo
         raise DataError(f"{file}:{line}: the header holds NUL bytes; expected text (UTF-16 needs "
                         'encoding = "utf-16-le" or "utf-16-be")')
     return cells
-
-
-def are_row_names(names: Sequence[str]) -> bool:
-    """Whether first fields are consecutive numbers, or words with a digit that all differ."""
-    if _consecutive(names):
-        return True
-    return len(names) > 1 and len(set(names)) == len(names) and all(map(_ROW_NAME.fullmatch, names))
-
-
-def _consecutive(names: Sequence[str]) -> bool:
-    numbers = [int(name) for name in names if name.isdecimal() and len(name) < 19]
-    return len(numbers) == len(names) > 0 and numbers == list(range(numbers[0], numbers[0] + len(names)))
 
 
 def width_problem(cells: Sequence[str], width: int) -> str:

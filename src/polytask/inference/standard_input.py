@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polytask.core.errors import ConfigError, DataError, nearest
+from polytask.data.delimiter import refuse_saying
 from polytask.data.file_format import DELIMITERS, FileFormat
 from polytask.data.formats import RecordSource, kind_of, record_source
 from polytask.data.quoted_records import QuoteTally, quoted_records
@@ -21,8 +22,8 @@ from polytask.data.text_lines import MAX_LINE
 
 KINDS = ("text", "csv", "jsonl")
 NAME = "standard input"
-# The first line of JSON: an object, an array of them, or a bracket by itself.
-_JSON = re.compile(r'\s*(\{\s*"|\[\s*\{|[\[{]\s*\Z)')
+# The first line of JSON: an object (of Python too), an array of them, or a bracket by itself.
+_JSON = re.compile(r'\s*(\{\s*["\']|\[\s*\{|[\[{]\s*\Z)')
 
 
 def check_kind(kind: str | None) -> None:
@@ -99,6 +100,7 @@ def _refuse_a_table(line: str, text: Sequence[str]) -> None:
     """Raise `DataError` for a line that is JSON, or names the columns that the tasks read."""
     if _JSON.match(line):
         raise DataError(f"{NAME}:1: looks like JSON; say --input-format jsonl, or text if it is text")
+    refuse_saying(NAME, line)
     for delimiter in (None, *DELIMITERS):
         _, cells = next(quoted_records(NAME, [line], delimiter, QuoteTally()), (1, ""))
         names = {cell.strip().casefold() for cell in cells} if isinstance(cells, list) else set()
