@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     parquet.write_table(arrow.table({"text": [b"fine", b"caf\xe9"]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"t\.parquet: a text after row 2 is not UTF-8"):
         list(parquet_records(tmp_path / "t.parquet"))
+
+
+def test_decimals_and_times_are_as_they_are_said(tmp_path: Path) -> None:
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    table = arrow.table({
+        "price": [Decimal("0.50"), Decimal("-12.25")], "day": [date(2020, 1, 2), None],
+        "moment": [datetime(2020, 1, 2, 3, 4), None], "span": [timedelta(seconds=90), None]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    assert [cells for _, cells in parquet_records(tmp_path / "t.parquet")] == [
+        ["0.50", "2020-01-02", "2020-01-02 03:04:00", "0:01:30"], ["-12.25", "", "", ""]]

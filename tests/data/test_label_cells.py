@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from polytask.core.errors import DataError
+from polytask.data.cache import Cache
 from polytask.data.dataset import TaskData, load_task_data
 from polytask.data.label_cells import label_columns
 from polytask.data.labels import Labels
+from polytask.data.reading import NESTED_LABEL, Columns, read_rows
 from small_data import single_task, store, write
 
 COLUMNS = ("toxic", "obscene", "insult")
@@ -57,3 +59,15 @@ def test_a_missing_column_is_told(tmp_path: Path) -> None:
 def test_one_column_stands_for_itself() -> None:
     assert single_task(label=("label",)).label == "label"
     assert label_columns("label") == ("label",) and label_columns(COLUMNS) == COLUMNS
+
+
+def test_objects_and_lists_of_lists_are_no_labels(tmp_path: Path) -> None:
+    lines = [f'{{"text": "t {n}", "label": ["{"ab"[n % 2]}"]}}' for n in range(20)]
+    odd = ['{"text": "x", "label": {"a": 1}}', '{"text": "y", "label": [["a", 1]]}',
+           '{"text": "z", "label": [{"a": 1}]}', '{"text": "e", "label": []}']
+    write(tmp_path / "train.jsonl", *lines, *odd)
+    rows = read_rows(tmp_path / "train.jsonl", Columns(("text",), "label"), Cache(tmp_path / "cache"))
+    assert rows.refused == tuple((line, NESTED_LABEL) for line in (21, 22, 23)) and len(rows) == 21
+    write(tmp_path / "none.jsonl", *odd[:3])
+    with pytest.raises(DataError, match="3 rows has a label that is a name, a number or a list"):
+        read_rows(tmp_path / "none.jsonl", Columns(("text",), "label"), Cache(tmp_path / "cache"))

@@ -281,5 +281,5 @@ def test_devices_and_pipes_are_refused_before_they_are_read(tmp_path: Path) -> N
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.csv")
     for name in ("zero.csv", "pipe.csv"):
-        with pytest.raises(DataError, match=rf"{name} is a device or a pipe, expected a file"):
+        with pytest.raises(DataError, match=rf"{name}: is a device or a pipe, expected a file"):
             read(tmp_path / name)

@@ -48,6 +48,11 @@ def write_csv(path: Path, header: list[str], rows: Rows, **options: Any) -> None
         writer.writerows(rows)
 
 
+def write_csv_without_an_end(path: Path, header: list[str], rows: Rows) -> None:
+    write_csv(path, header, rows, quoting=csv.QUOTE_ALL)
+    path.write_bytes(path.read_bytes().removesuffix(b"\r\n"))
+
+
 def write_json_lines(path: Path, header: list[str], rows: Rows) -> None:
     lines = [json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in rows]
     path.write_text("\n".join(lines), encoding="utf-8", newline="")
@@ -75,6 +80,7 @@ def write_arrow_csv(path: Path, header: list[str], rows: Rows) -> None:
 WRITERS: dict[str, tuple[str, Callable[..., None], dict[str, Any]]] = {
     "csv": ("t.csv", write_csv, {}),
     "csv, all quoted": ("t.csv", write_csv, {"quoting": csv.QUOTE_ALL, "lineterminator": "\n"}),
+    "csv, no end of the last line": ("t.csv", write_csv_without_an_end, {}),
     "tsv": ("t.tsv", write_csv, {"delimiter": "\t", "lineterminator": "\n"}),
     "tsv, all quoted": ("t.tsv", write_csv, {"delimiter": "\t", "quoting": csv.QUOTE_ALL}),
     "pandas, with an index": ("t.csv", write_pandas, {}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,10 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, list | dict):
         return Nested(json.dumps(value, ensure_ascii=False, default=str))
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    # Parquet has decimals, dates and times besides, which are no strings of JSON.
+    return "" if isinstance(value, Decimal) and value.is_nan() else str(value)
 
 
 def json_lines(lines: Iterable[str], first: int = 1) -> Iterator[JsonRecord]:

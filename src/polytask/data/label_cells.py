@@ -35,6 +35,14 @@ def unlabelled(table: Table, label: LabelColumns, setting: str = "") -> NDArray[
     return np.logical_or.reduce(blanks)  # type: ignore[no-any-return]
 
 
+def nested_labels(table: Table, label: str) -> Integers:
+    """Return the rows whose label is an object, or a list of lists or objects: names of no class."""
+    column = table.column(label)
+    starts = column.offsets[column.nested]
+    opens = np.frombuffer(b"[{", dtype=np.uint8)
+    return column.nested[(column.cells[starts] == ord("{")) | np.isin(column.cells[starts + 1], opens)]
+
+
 def label_texts(table: Table, label: LabelColumns, rows: Integers) -> list[str]:
     """Return the label of some rows. Of 0/1 columns it is the JSON list of those that hold 1.
 

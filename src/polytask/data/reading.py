@@ -20,7 +20,7 @@ from polytask.data.arrow_records import HUB, hub_dataset
 from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
 from polytask.data.formats import parse, parse_dataset
-from polytask.data.label_cells import LabelColumns, label_columns, label_texts, unlabelled
+from polytask.data.label_cells import LabelColumns, label_columns, label_texts, nested_labels, unlabelled
 from polytask.data.python_records import PYTHON, given_rows
 from polytask.data.row_filter import RowFilter
 from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read_table
@@ -31,6 +31,7 @@ _SETTLED_SECONDS = 2.0
 LOG = logging.getLogger(__name__)
 
 NO_LABEL, NO_TEXT, NESTED_TEXT = "no label", "no text", "a list or an object, expected text"
+NESTED_LABEL = "an object or a list of lists as a label, expected a name, a number or a list of names"
 _UNTOLD, _EVERY_ROW = FileFormat(), RowFilter()
 
 
@@ -127,10 +128,13 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
     unlabeled = np.zeros(len(table), dtype=np.bool_)
     if columns.label is not None:
         unlabeled = unlabelled(table, columns.label, f"{prefix}label" if setting else "")
+    odd = np.zeros(len(table), dtype=np.bool_)
+    if isinstance(columns.label, str):
+        odd[nested_labels(table, columns.label)] = True
     wanted = columns.where.mask(table, setting)
-    reasons = [(unlabeled, NO_LABEL), (nested & ~unlabeled, NESTED_TEXT)]
+    reasons = [(unlabeled, NO_LABEL), (nested & ~unlabeled, NESTED_TEXT), (odd & ~nested, NESTED_LABEL)]
     if not blank_texts:
-        reasons.append((wordless & ~unlabeled & ~nested, NO_TEXT))
+        reasons.append((wordless & ~unlabeled & ~nested & ~odd, NO_TEXT))
     bad = np.logical_or.reduce([which for which, _ in reasons])
     index = np.flatnonzero(wanted & ~bad)
     refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
@@ -148,6 +152,8 @@ def _lacking(columns: Columns, wanted: NDArray[np.bool_],
         return "is what where asks for"
     if (reasons[0][0] & wanted).any():
         return f"has a label in column {listed(label_columns(columns.label or ()))}"
+    if (reasons[2][0] & wanted).any():
+        return f"has a label that is a name, a number or a list of names ({NESTED_LABEL.split(',')[0]})"
     return "has text" if (reasons[1][0] & wanted).any() else "has any text"
 
 

@@ -92,8 +92,8 @@ def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> It
         raise DataError(f'{path}:1: is UTF-16 text, expected UTF-8; set encoding = "utf-16", or save it '
                         "as UTF-8")
     if is_utf8(encoding) and b"\0" in head[:4]:
-        raise DataError(f'{path}:1: begins with NUL bytes, expected text; UTF-16 needs encoding = "utf-16-le" '
-                        'or "utf-16-be"')
+        raise DataError(f"{path}:1: begins with NUL bytes, expected text; UTF-16 needs "
+                        'encoding = "utf-16-le" or "utf-16-be"')
     wide = head.replace(b"\0", b"")  # of UTF-16 and UTF-32
     ending = "\n" if b"\n" in wide or b"\r" not in wide else "\r"
     number = place.line - 1 if place.byte else 0
