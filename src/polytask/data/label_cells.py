@@ -40,7 +40,9 @@ def nested_labels(table: Table, label: str) -> Integers:
     column = table.column(label)
     starts = column.offsets[column.nested]
     opens = np.frombuffer(b"[{", dtype=np.uint8)
-    return column.nested[(column.cells[starts] == ord("{")) | np.isin(column.cells[starts + 1], opens)]
+    odd = (column.cells[starts] == ord("{")) | np.isin(column.cells[starts + 1], opens)
+    rows: Integers = column.nested[odd]
+    return rows
 
 
 def label_texts(table: Table, label: LabelColumns, rows: Integers) -> list[str]:
