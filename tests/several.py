@@ -43,20 +43,27 @@ class Group:
                 raise AssertionError(answer.text)
         return answers
 
-    def run_of(self, rank: int, function: Callable[..., Any], *given: Any) -> Any:
+    def run_of(self, rank: int, function: Callable[..., Any], *given: Any,
+               meanwhile: Callable[[], None] = lambda: None) -> Any:
         """Call the function in every process; return what one of them returns, whatever befalls others."""
         for pipe in self._pipes:
             pipe.send((function, given))
+        meanwhile()
         if not self._pipes[rank].poll(SECONDS):
             raise TimeoutError(f"process {rank} of {self.world} has no answer")
         return self._pipes[rank].recv()
 
     def close(self) -> None:
-        for pipe, process in zip(self._pipes, self._processes, strict=True):
+        for pipe in self._pipes:
             pipe.close()
+        for process in self._processes:
             process.join(5)
             if process.is_alive():
                 process.kill()
+
+    def kill(self, rank: int) -> None:
+        """End a process as the kernel does when memory runs out."""
+        self._processes[rank].kill()
 
 
 class _Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from networks import KINDS, TinyRows, randomize, tiny_bert
@@ -18,7 +20,7 @@ from polytask.core.processes import ALONE, Processes
 from polytask.core.settings import from_table
 from polytask.data.batch import Span, TokenBatch
 from polytask.data.tables import Integers
-from polytask.learn import torch_processes
+from polytask.learn import heartbeat, torch_processes
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
 from polytask.learn.shards import gathered, local, shard
 from polytask.learn.train_settings import Train
@@ -185,6 +187,18 @@ def losing(processes: Processes, rank: int) -> str:
     return "nothing"
 
 
+def falling_silent(processes: Processes, rank: int) -> None:
+    """Stop one process, its connections open, while the others wait for it."""
+    assert isinstance(processes, torch_processes.TorchProcesses)
+    processes._store = dist.distributed_c10d._get_default_store()
+    heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS = 0.1, 1.0
+    processes.watch()
+    processes.barrier()
+    if processes.rank == rank:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    processes.sum_([torch.ones(10)])
+
+
 def exchanged(processes: Processes) -> dict[str, Any]:
     rank, world = processes.rank, processes.world
     value = torch.tensor(float(rank + 1), requires_grad=True)
@@ -210,9 +224,12 @@ def held_weights(processes: Processes) -> int:
     return sum(local(p).numel() for p in model.encoder.layers.parameters())
 
 
-def whole_run(processes: Processes, table: dict[str, Any], out: str) -> str:
-    """Train a run in a folder, as the command does; return what it prints."""
+def whole_run(processes: Processes, table: dict[str, Any], out: str, resume: bool = False) -> str:
+    """Train a run in a folder, as the command does; return what it prints, or why it stops."""
     from polytask.commands.train import train
     from polytask.config import Run
 
-    return str(train(Run.from_table(table), out, quiet=True))
+    try:
+        return str(train(Run.from_table(table), out, resume, quiet=True))
+    except PeerLost as error:
+        return str(error)

@@ -1,7 +1,12 @@
-"""Several processes train what one does: every schedule, weighting and surgery, to rounding."""
+"""Several processes train what one does: every schedule, weighting and surgery, to rounding.
+
+By default every schedule is trained once, and a part of the weightings; POLYTASK_PROCESSES=1 has the whole
+matrix, in minutes.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
@@ -23,6 +28,7 @@ from polytask.learn.weightings import weighting
 from several import Group
 
 CLOSE = 1e-5
+WHOLE = bool(os.environ.get("POLYTASK_PROCESSES"))
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +71,8 @@ def as_one(group: Group, table: dict[str, Any], **options: Any) -> None:
 
 SCHEDULES = sorted(name for name in schedule.members if ":" not in name)
 SEVERAL = [name for name in SCHEDULES if schedule.read(name).max_tasks_per_step(["a", "b", "c"]) > 1]
-CASES = [(name, weight, operate) for name in SCHEDULES for weight in ("sum", "automatic")
-         for operate in (None, "pcgrad") if operate is None or name in SEVERAL]
+CASES = {name: [(name, weight, operate) for operate in ("pcgrad", None) for weight in ("automatic", "sum")
+                if operate is None or name in SEVERAL] for name in SCHEDULES}
 SMART = {"type": "smart", "weight": 0.5, "tasks": ["sst"], "bregman": 1.0}
 OPTIMIZER: dict[str, Any] = several_cases.TABLE["optimizer"]
 OTHERS: dict[str, dict[str, Any]] = {
@@ -80,13 +86,15 @@ OTHERS: dict[str, dict[str, Any]] = {
     "pcgrad of heads, now and then": {"surgery": {"type": "pcgrad", "heads": True, "every": 2,
                                                   "layers": [1]}},
 }
+QUICK = [cases[number % len(cases)] for number, cases in enumerate(CASES.values())]
 WEIGHTINGS = [{"type": "fixed", "weights": {"sst": 0.2}} if name == "fixed" else name
-              for name in sorted(weighting.members) if name not in ("torchjd", "sum", "automatic")]
+              for name in sorted(weighting.members) if name not in ("torchjd", "sum", "automatic")][::1 if WHOLE else 3]
 TORCHJD = [{"weighting": "torchjd:FAMO"}, {"weighting": "torchjd:GeometricMean", "accumulate": 2},
-           {"surgery": "torchjd:UPGrad"}, {"surgery": "torchjd:GradDrop"}]
+           {"surgery": "torchjd:UPGrad"}, {"surgery": "torchjd:GradDrop"}][::1 if WHOLE else 2]
 
 
-@pytest.mark.parametrize(("name", "weight", "operate"), CASES)
+@pytest.mark.parametrize(("name", "weight", "operate"),
+                         [case for cases in CASES.values() for case in cases] if WHOLE else QUICK)
 def test_two_processes_train_what_one_does(two: Group, name: str, weight: str, operate: str | None) -> None:
     table = {"schedule": name, "weighting": weight} | ({"surgery": operate} if operate else {})
     as_one(two, table)

@@ -137,7 +137,8 @@ def postgresql() -> Iterator[str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(SERVER is None, reason="PostgreSQL is not installed")
+@pytest.mark.skipif(not os.environ.get("POLYTASK_POSTGRESQL") or SERVER is None,
+                    reason="POLYTASK_POSTGRESQL is not set, or PostgreSQL is not installed")
 def test_processes_share_postgresql_and_one_is_killed(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import torch
 
 import several_cases
 from polytask.commands.train import launcher
+from polytask.core.events import read_events
 from polytask.core.processes import ALONE
 from polytask.core.run_folder import RunFolder
 from polytask.inference.predictor import load
+from polytask.learn.checkpoint import load_checkpoint
 from several import Group
 
 
@@ -51,6 +54,38 @@ def test_a_run_of_two_processes_is_that_of_one(two: Group, without_dropout: dict
         transformers = pytest.importorskip("transformers")
         encoder = transformers.AutoModel.from_pretrained(other.model)
         assert encoder.config.hidden_size == 16
+
+
+def test_a_killed_process_ends_the_other_and_the_resumed_run_is_that_of_one(
+        without_dropout: dict[str, Any], tmp_path: Path) -> None:
+    table, folder = without_dropout, RunFolder(tmp_path / "two")
+    for task in table["tasks"].values():
+        task |= {"limit": 16, "dev_limit": 8}
+    table["train"] |= {"epochs": 99, "max_steps": 12, "save_every": 2, "evaluate_every": 12,
+                       "surgery": "pcgrad"}
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 100
+        while not folder.checkpoint.is_dir() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        killed.kill(1)
+
+    killed = Group(2, tmp_path)
+    said = killed.run_of(0, several_cases.whole_run, table, str(folder.path), meanwhile=kill_one)
+    killed.close()
+    assert said.startswith("another process of this training has ended, so all stop; resume it from the ")
+    (tmp_path / "again").mkdir()
+    again = Group(2, tmp_path / "again")
+    again.run(several_cases.whole_run, table, str(folder.path), True)
+    again.close()
+    steps = [event["step"] for event in read_events(folder.events) if event["event"] == "step"]
+    assert steps == list(range(1, 13))
+    several_cases.whole_run(ALONE, table, str(tmp_path / "one"))
+    one, two = (load_checkpoint(path)["model"]
+                for path in (RunFolder(tmp_path / "one").checkpoint, folder.checkpoint))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
 
 
 def test_the_command_that_resumes_names_the_launcher() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +30,11 @@ from torch.distributed.rendezvous import rendezvous
 from polytask.core.errors import PeerLost, PolytaskError, RunError
 from polytask.core.processes import ALONE, Processes
 from polytask.core.run_folder import first_difference
+from polytask.learn.heartbeat import Heartbeat
 
 T = TypeVar("T")
-# How long a process waits for one that is silent: others may be reading data. One that dies closes its
-# connections, which is seen at once.
+# How long a process waits for one that is alive: others may be reading data. One that dies closes its
+# connections, which is noticed at once; one that falls silent, `Heartbeat` notices.
 TIMEOUT = timedelta(minutes=30)
 # How long a shared file system may take to show a file to other machines.
 SHARED_SECONDS = 10.0
@@ -48,6 +50,7 @@ class TorchProcesses(Processes):
         self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         self._store = store
+        self._heartbeat: Heartbeat | None = None
         # What is small lies on the CPU, which nccl cannot reach.
         self._control = (dist.new_group(backend="gloo", timeout=TIMEOUT) if torch.cuda.is_available()
                          else None)
@@ -156,6 +159,26 @@ class TorchProcesses(Processes):
         if not self.local_rank:
             self.barrier()
 
+    def watch(self) -> None:
+        """Give up a process that falls silent without closing its connections."""
+        if self._store is not None:
+            self._heartbeat = Heartbeat(self._store.clone(), self.rank, self.world, self._give_up)
+            self._heartbeat.start()
+
+    def unwatch(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
+    def _give_up(self, rank: int) -> None:
+        """End this process, whose training may wait for the silent one in a call that nothing interrupts.
+
+        The others see its connections close, and stop as well.
+        """
+        sys.stderr.write(f"polytask: process {rank} of this training does not answer, so all stop; "
+                         "--resume goes on from the last checkpoint\n")
+        sys.stderr.flush()
+        os._exit(2)
+
     def claim_error(self) -> bool:
         """Return whether it is this process that tells the user why all of them stop: the first to ask."""
         if self._store is None:
@@ -181,11 +204,14 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
         return
     store = _start(*place)
     processes = TorchProcesses(store)
+    processes.watch()
     try:
         yield processes
     except PolytaskError as error:
         error.silent = not processes.claim_error()
         raise
+    finally:
+        processes.unwatch()
     dist.destroy_process_group()
 
 
