@@ -88,7 +88,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 QUICK = [cases[number % len(cases)] for number, cases in enumerate(CASES.values())]
 WEIGHTINGS = [{"type": "fixed", "weights": {"sst": 0.2}} if name == "fixed" else name
-              for name in sorted(weighting.members) if name not in ("torchjd", "sum", "automatic")][::1 if WHOLE else 3]
+              for name in sorted(weighting.members) if name not in ("torchjd", "sum", "automatic")
+              ][::1 if WHOLE else 3]
 TORCHJD = [{"weighting": "torchjd:FAMO"}, {"weighting": "torchjd:GeometricMean", "accumulate": 2},
            {"surgery": "torchjd:UPGrad"}, {"surgery": "torchjd:GradDrop"}][::1 if WHOLE else 2]
 

@@ -22,6 +22,8 @@ import tomli_w
 
 from polytask.commands.sweep import Swept, sweep
 from polytask.core.errors import ConfigError, PolytaskError
+from polytask.engines.contract import Engine, Execution
+from polytask.engines.job import Job
 from polytask.studies import shared_search
 from polytask.studies.shared_search import SharedSearch, shown
 from polytask.studies.sweep import read_sweep
@@ -112,6 +114,48 @@ def test_addresses_that_cannot_work(base: Path) -> None:
     assert shown("sqlite:///a.db") == "sqlite:///a.db"
 
 
+class AtWork(Execution):
+    """A training that goes on until it is stopped."""
+
+    ended, seconds = False, 1.0
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.stopped = job, False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def complaint(self) -> str:
+        return ""
+
+
+class Starting(Engine):
+    """Starts a run, and does something behind its back."""
+
+    workers = 1
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.then, self.started = then, list[AtWork]()
+
+    def start(self, job: Job) -> AtWork:
+        self.started.append(AtWork(job))
+        self.then()
+        return self.started[-1]
+
+
+def test_a_database_that_goes_away_stops_the_runs_in_one_sentence(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_search, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(shared_search, "_LOOK_SECONDS", 0.0)
+    database = base / "search.db"
+    engine = Starting(database.unlink)
+    with pytest.raises(PolytaskError, match=r"--storage: sqlite:///.*search\.db does not answer \(.*\); what "
+                                            r"is finished is kept, and the same command resumes$"):
+        sweep(base / "sweep.toml", base / "out", storage=f"sqlite:///{database}", engine=engine, quiet=True)
+    assert [run.stopped for run in engine.started] == [True]
+
+
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Start a server of its own in a folder, on a free port; as another user if we are root."""
@@ -175,6 +219,19 @@ def test_processes_share_postgresql_and_one_is_killed(
             thread.join()
     assert [len(result.trials) for result in results] == [3, 3]
     assert len(list(base.glob("[ab]/trials/*/results.json"))) == 3
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not os.environ.get("POLYTASK_POSTGRESQL") or SERVER is None,
+                    reason="POLYTASK_POSTGRESQL is not set, or PostgreSQL is not installed")
+def test_a_server_that_stops_is_one_sentence(base: Path) -> None:
+    with postgresql() as storage:
+        search = opened(base, storage)
+        number = search.ask()
+        assert number is not None
+    with pytest.raises(PolytaskError, match="does not answer .*the same command resumes"), \
+            shared_search.storage_errors(storage):
+        search.tell(number, [0.5], 1.0)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
@@ -76,9 +77,21 @@ class FixedQueue(Queue):
 def run_jobs(queue: Queue, engine: Engine, stopped: Callable[[], bool], watch: Watch) -> dict[str, str]:
     """Compute the jobs of a queue; return the complaints of those that failed, by name.
 
-    Once `stopped` returns true no job is started, and those that run are asked to save and stop.
+    Once `stopped` returns true no job is started, and those that run are asked to save and stop. So are they
+    when this call fails, as for a database or cluster that goes away: what they save is resumed.
     """
     running: list[Execution] = []
+    try:
+        return _run_all(queue, engine, stopped, watch, running)
+    except BaseException:
+        for execution in running:
+            with suppress(Exception):  # a cluster that is gone runs nothing
+                execution.stop()
+        raise
+
+
+def _run_all(queue: Queue, engine: Engine, stopped: Callable[[], bool], watch: Watch,
+             running: list[Execution]) -> dict[str, str]:
     while True:
         while len(running) < engine.workers and not stopped() and (job := queue.next()) is not None:
             if job.finished:  # another process had it, and has finished it
