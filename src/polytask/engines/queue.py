@@ -77,8 +77,8 @@ class FixedQueue(Queue):
 def run_jobs(queue: Queue, engine: Engine, stopped: Callable[[], bool], watch: Watch) -> dict[str, str]:
     """Compute the jobs of a queue; return the complaints of those that failed, by name.
 
-    Once `stopped` returns true no job is started, and those that run are asked to save and stop. So are they
-    when this call fails, as for a database or cluster that goes away: what they save is resumed.
+    Once `stopped` returns true no job is started, and those that run are asked to save and stop; they are
+    too when this call fails, as it does when a database or a cluster goes away.
     """
     running: list[Execution] = []
     try:
