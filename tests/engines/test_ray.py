@@ -6,9 +6,13 @@ import csv
 import importlib.util
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +22,12 @@ import tomli_w
 from polytask.commands.compare import compare
 from polytask.commands.predict import predict_file
 from polytask.commands.predict_shards import predict_shards
-from polytask.core.errors import ConfigError, MissingExtra, PolytaskError
+from polytask.core.errors import ConfigError, Interrupted, MissingExtra, PolytaskError
 from polytask.core.paths import StudyPaths
+from polytask.core.run_folder import RunFolder
 from polytask.engines.place import Place, read_place
+
+MANY = 200_000
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 skipped = pytest.mark.skipif(not os.environ.get("POLYTASK_RAY") or importlib.util.find_spec("ray") is None,
@@ -143,3 +150,74 @@ def test_what_no_node_has_is_said_at_once(cluster: Any, study: Path, tmp_path: P
                                             r" the most that .* offer is cpus=1, gpus=0"):
         compare(study, tmp_path / "out", on="ray", resources="cpus=64,gpus=1", quiet=True)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1200)
+@skipped
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_resumes(cluster: Any, study: Path,
+                                                                    tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def interrupt() -> None:
+        while not list(out.glob("runs/*/*/results.json")):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(Interrupted, match=r"stopped; finished runs are kept; .* --on ray"):
+        compare(study, out, seeds=1, on="ray", quiet=True)
+    kept = scores(out)
+    assert 1 <= len(kept) < 6
+    assert not any(RunFolder(folder).busy for folder in StudyPaths(out).all_runs())
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1200)
+@skipped
+def test_many_rows_though_an_actor_is_killed(
+        cluster: Any, study: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    compare(study, tmp_path / "out", seeds=1, rows=["row 1"], quiet=True)
+    (run,) = StudyPaths(tmp_path / "out").all_runs()
+    data, out, killed = tmp_path / "rows.csv", tmp_path / "parts", list[int]()
+    data.write_text("id,sentence\n" + "".join(f"n{n},text {n % 97}\n" for n in range(MANY)))
+
+    def kill_actor() -> None:
+        while len(list(out.glob(".shards/*.json"))) < 2:
+            time.sleep(0.02)
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (place / "cmdline").read_bytes().startswith(b"ray::ShardActor") and not killed:
+                    killed.append(int(place.name))
+                    os.kill(killed[0], signal.SIGKILL)
+
+    killing = threading.Thread(target=kill_actor, daemon=True)
+    killing.start()
+    began = time.monotonic()
+    made = predict_shards(run, ["sst"], [data], out, rows=8192, on="ray", quiet=True)
+    record_property("seconds", time.monotonic() - began)
+    killing.join()
+    assert killed and (made.rows, made.refused) == (MANY, 0)
+    ids = [row["id"] for part in sorted(out.glob("sst/part-*.csv"))
+           for row in csv.DictReader(part.read_text().splitlines())]
+    assert ids == [f"n{n}" for n in range(MANY)]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1200)
+@skipped
+def test_a_head_that_is_lost_ends_the_study_in_one_sentence(study: Path, tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    out = tmp_path / "out"
+    head = Cluster(initialize_head=True, head_node_args={
+        "num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False})
+    command = subprocess.Popen(
+        [sys.executable, "-m", "polytask", "compare", str(study), "--out", str(out), "--on", "ray", "-q"],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"RAY_ADDRESS": head.address})
+    while not list(out.glob("runs/*/*/results.json")) and command.poll() is None:
+        time.sleep(0.1)
+    head.remove_node(head.head_node, allow_graceful=False)
+    _, said = command.communicate(timeout=300)
+    assert "has gone away" in said and "the same command resumes" in said
+    assert command.returncode == 2 and scores(out)

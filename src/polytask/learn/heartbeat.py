@@ -25,7 +25,7 @@ _ENDED = 1 << 40
 class Store(Protocol):
     """What is needed of a store of `torch.distributed`."""
 
-    def add(self, key: str, amount: int, /) -> int:
+    def add(self, key: str, _amount: int, /) -> int:
         """Add to a counter and return its value."""
 
 
