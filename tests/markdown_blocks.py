@@ -29,8 +29,8 @@ class Block:
     line: int
 
 
-def blocks(page: Path) -> list[Block]:
-    """Return the code blocks of a page in order, with the changes of its comments made."""
+def blocks(page: Path, changed: bool = True) -> list[Block]:
+    """Return the code blocks of a page in order, with its changes made or as they are read."""
     text = page.read_text(encoding="utf-8")
     found: list[Block] = []
     fresh: list[Block] = []
@@ -39,7 +39,7 @@ def blocks(page: Path) -> list[Block]:
             block = Block(part["language"], part["code"], text[:part.start()].count("\n") + 2)
             found.append(block)
             fresh.append(block)
-        else:
+        elif changed:
             _change(fresh, " ".join(part["changes"].split()), page)
             fresh = []
     return found
@@ -68,14 +68,15 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 280) -> str:
+def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 560) -> str:
     """Run shell and Python blocks in one shell in a folder, as a person types them; return what it prints.
 
-    In the changes of a page, TINY is the folder of a tiny encoder and PORT a port that is free.
+    In the changes of a page, TINY is the folder of a tiny encoder, PORT a free port, ROOT the repository.
 
     The first command that fails ends the shell and fails the test. Servers in the background are stopped.
     """
-    source = Path(__file__).parents[1] / "src"
+    root = Path(__file__).parents[1]
+    places = {"TINY": str(tiny), "PORT": str(free_port()), "ROOT": str(root)}
     tools = folder / ".tools"
     tools.mkdir()
     for name, words in {"python": "", "polytask": " -m polytask"}.items():
@@ -83,13 +84,13 @@ def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 2
         (tools / name).chmod(0o755)
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
     for number, block in enumerate(page_blocks):
+        code = re.sub(r"\b(TINY|PORT|ROOT)\b", lambda name: places[name[0]], block.code)
         if block.language == "python":
-            (folder / f".block{number}.py").write_text(block.code, encoding="utf-8")
-            script.append(f"python .block{number}.py")
-        else:
-            script.append(re.sub(r"\b(PORT|TINY)\b", r"$\1", block.code))
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(source),
-                   "OMP_NUM_THREADS": "1", "PORT": str(free_port()), "TINY": str(tiny)}
+            (folder / f".block{number}.py").write_text(code, encoding="utf-8")
+            code = f"python .block{number}.py"
+        script.append(code)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+                   "PYTHONPATH": str(root / "src")}
     done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=folder, env=environment, text=True,
                           check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
     assert done.returncode == 0, done.stdout[-6000:]

@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from markdown_blocks import blocks, typed
 from polytask.config import Run
 
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "start.md"
 
 
+@pytest.mark.timeout(600)
 def test_the_commands_of_the_page_work_as_typed(tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = typed([block for block in blocks(PAGE) if block.language in ("sh", "python")],
                 tmp_path, tiny_checkpoint)
