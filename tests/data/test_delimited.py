@@ -109,3 +109,9 @@ def test_absurd_files_are_refused_at_once(tmp_path: Path) -> None:
     assert f"more than {MAX_COLUMNS:,} columns" in refusal(names + "\n")
     assert "NUL bytes" in refusal("t\0e\0x\0t\0,\0a\0\n1,2\n")
     assert "is empty" in refusal("") and "is empty" in refusal("\n\n")
+
+
+def test_quotes_that_join_fields_of_a_tab_separated_file_are_characters_with_a_note() -> None:
+    dialect, rows = found('text\tlabel\n"So it rained\tall day"\na text\t1\n', "t.tsv")
+    assert rows == [['"So it rained', 'all day"'], ["a text", "1"]]
+    assert "quotes are read as characters" in dialect.notes[0] and "(line 2)" in dialect.notes[0]

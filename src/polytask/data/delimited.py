@@ -170,7 +170,7 @@ def _read(file: str, open_lines: OpenLines, delimiter: str | None, quoting: str 
     plain = _Reading("none").take(plain_records(open_lines(), delimiter), expected)
     if len(plain.misfits) >= against or not _quote_nothing(open_lines(), delimiter):
         return _apart(file, open_lines, delimiter, quoted, expected)
-    plain.tally.bad = sorted({*tally.bad, *tally.stray})
+    plain.tally.bad = sorted({*tally.bad, *tally.stray, *quoted.misfits})
     return plain
 
 
