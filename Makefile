@@ -33,7 +33,7 @@ docs: $(VENV)/developed
 
 docs-site: $(VENV)/developed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "the site is in site/: open site/index.html, or serve it with python3 -m http.server -d site"
+	@echo "the site is in site/: open site/index.html, or, to search it too, python3 -m http.server -d site"
 
 bench: $(VENV)/developed
 	$(BIN)/python bench/page.py $(if $(DATA),--data $(DATA))

@@ -31,6 +31,15 @@ Every public name is an attribute of the package: `import polytask as pk`. Compo
 `pk.losses.CrossEntropy()`, described under [components](families/index.md); settings are also described
 [by their TOML keys](settings.md).
 """
+NAME = """\
+::: polytask.{place}
+    options:
+      heading: pk.{name}
+      toc_label: pk.{name}
+      show_root_heading: true
+      show_root_toc_entry: true
+      heading_level: 3
+"""
 FILES = """\
 # Folders and files
 
@@ -77,8 +86,7 @@ def api_page() -> str:
     parts = [PYTHON]
     for title, names in groups.items():
         parts.append(f"## {title}")
-        for name in names:
-            parts += [f"### pk.{name}", f"::: polytask.{places[name].replace(':', '.')}"]
+        parts += [NAME.format(name=name, place=places[name].replace(":", ".")) for name in names]
     marks = ", ".join(f"`@pk.{name}`" for name in decorators)
     parts += ["## Decorators", "A component of your own is a class (a metric: a function) under the "
               f"decorator of its family, {marks}: [how](own_parts.md)."]

@@ -6,6 +6,7 @@ import functools
 import html
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,10 +103,12 @@ def test_the_reference_has_every_name_and_its_docstring(site: Path, pages: dict[
     text = (site / "api.html").read_text(encoding="utf-8")
     for name in polytask.__all__:
         if ":" in places[name] and f"{name}s" not in places and name not in ("loss", "surgery"):
-            assert f"pk{name.lower()}" in api.ids, name
+            assert f"polytask.{places[name].replace(':', '.')}" in api.ids, name
             doc = inspect.getdoc(getattr(polytask, name)) or ""
             first = doc.splitlines()[0].split("`")[0].rstrip(".:")
             assert first and html.escape(first, quote=False) in text, name
+    plain = " ".join(re.sub(r"<[^>]+>", "", text).split())
+    assert "load(folder: str | Path" in plain and "pk.load" in plain  # functions have their signature
     commands = pages[site / "cli.html"].ids
     assert {f"polytask-{verb}" for verb in get_command(app).commands} <= commands
 
