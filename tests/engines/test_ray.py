@@ -7,8 +7,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -201,23 +199,3 @@ def test_many_rows_though_an_actor_is_killed(
     ids = [row["id"] for part in sorted(out.glob("sst/part-*.csv"))
            for row in csv.DictReader(part.read_text().splitlines())]
     assert ids == [f"n{n}" for n in range(MANY)]
-
-
-@pytest.mark.ray
-@pytest.mark.timeout(1200)
-@skipped
-def test_a_head_that_is_lost_ends_the_study_in_one_sentence(study: Path, tmp_path: Path) -> None:
-    from ray.cluster_utils import Cluster
-
-    out = tmp_path / "out"
-    head = Cluster(initialize_head=True, head_node_args={
-        "num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False})
-    command = subprocess.Popen(
-        [sys.executable, "-m", "polytask", "compare", str(study), "--out", str(out), "--on", "ray", "-q"],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"RAY_ADDRESS": head.address})
-    while not list(out.glob("runs/*/*/results.json")) and command.poll() is None:
-        time.sleep(0.1)
-    head.remove_node(head.head_node, allow_graceful=False)
-    _, said = command.communicate(timeout=300)
-    assert "has gone away" in said and "the same command resumes" in said
-    assert command.returncode == 2 and scores(out)
