@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import polytask as pk
+from custom_loss import FOCAL
 from polytask.core.registry import Family
 
 
@@ -94,29 +95,10 @@ def test_a_run_built_from_objects_trains_predicts_and_embeds(
     assert again == [answer]
 
 
-def test_a_part_of_the_users_own_is_one_file(
+def test_a_custom_component_is_one_file(
     small_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_parts.py").write_text('''
-import polytask as pk
-
-@pk.loss
-class Focal:
-    """Cross-entropy that fades on easy rows.
-
-    Source: Lin et al. 2017, eq. 5.
-    """
-    input_field = "logits"
-    gamma: float = 2.0
-    """How fast well-classified rows stop counting."""
-
-    def outputs(self, labels):
-        return labels.num_classes
-
-    def __call__(self, output, target):
-        log_p = output.logits.log_softmax(-1).gather(1, target[:, None]).squeeze(1)
-        return -((1 - log_p.exp()) ** self.gamma * log_p).mean()
-''')
+    (tmp_path / "my_parts.py").write_text(FOCAL)
     monkeypatch.chdir(tmp_path)
     small_table["tasks"] = {"sst": small_table["tasks"]["sst"]}
     small_table["tasks"]["sst"]["loss"] = {"type": "my_parts:Focal", "gamma": 1.0}

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from custom_loss import FOCAL
 from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
 from polytask.data.labels import Labels
@@ -373,35 +374,12 @@ def test_a_wrong_setting_is_refused(table: object, said: str) -> None:
         loss.read(table)
 
 
-# ---- one file of one's own
+# ---- a custom loss
 
-FOCAL = '''
-import polytask.losses as pk
-
-@pk.loss
-class Focal:
-    """Cross-entropy that fades on easy rows.
-
-    Source: Lin et al. 2017, eq. 4.
-    """
-
-    input_field = "logits"
-    gamma: float = 2.0
-    """How fast rows that are right already stop counting."""
-
-    def outputs(self, labels):
-        return labels.num_classes
-
-    def __call__(self, output, target):
-        log_p = output.logits.log_softmax(-1).gather(1, target[:, None]).squeeze(1)
-        return -((1 - log_p.exp()) ** self.gamma * log_p).mean()
-'''
-
-
-def test_an_objective_of_ones_own_is_one_file(
+def test_a_custom_loss_is_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_own_parts.py").write_text(FOCAL)
+    (tmp_path / "my_own_parts.py").write_text(FOCAL.replace("eq. 4.", "eq. 4, alone."))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loss, "members", dict(loss.members))
     focal = loss.read({"type": "my_own_parts:Focal", "gamma": 0, "weight": 0.5})
@@ -410,6 +388,6 @@ def test_an_objective_of_ones_own_is_one_file(
     z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
     output = Output(logits=z)
     torch.testing.assert_close(total((focal,), output, y), 0.5 * CrossEntropy()(output, y))
-    (row,) = [each for each in loss.describe() if each["source"] == "Lin et al. 2017, eq. 4."]
+    (row,) = [about for about in loss.describe() if about["source"] == "Lin et al. 2017, eq. 4, alone."]
     assert row["name"] == "focal"
     assert [field["name"] for field in row["fields"]] == ["gamma", "weight"]

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from polytask.core.errors import ConfigError
 from polytask.data.batch import TokenBatch
 from polytask.model.attention import Scoring, attend, attention_maps
 from polytask.model.dropout import Dropout
+from polytask.model.encoder_base import EncoderBase
 from polytask.model.positions import Positions, distances
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -116,7 +116,7 @@ class BertPooler(nn.Module):
         return self.dense(states).tanh()  # type: ignore[no-any-return]
 
 
-class FlatEncoder(nn.Module):
+class FlatEncoder(EncoderBase):
     """An encoder. `adapter`, when set, is called in every layer as adapter(k, input, batch).
 
     `embeddings` maps (words, segments, positions) to (T, W), and its `word` is the table of words;
@@ -141,18 +141,6 @@ class FlatEncoder(nn.Module):
     def kind(self) -> str:
         """The `model_type` of the checkpoint's config.json."""
         return str(self.config.model_type)
-
-    @property
-    def width(self) -> int:
-        return int(self.config.hidden_size)
-
-    @property
-    def num_layers(self) -> int:
-        return int(self.config.num_hidden_layers)
-
-    @property
-    def vocab_size(self) -> int:
-        return int(self.config.vocab_size)
 
     @property
     def max_length(self) -> int:
@@ -209,10 +197,7 @@ class FlatEncoder(nn.Module):
 
     def _run(self, batch: TokenBatch, words: Tensor | None, states: list[Tensor] | None = None,
              maps: list[list[Tensor]] | None = None, depth: int | None = None) -> Tensor:
-        longest = max(batch.lengths, default=0)
-        if longest > self.max_length:
-            raise ConfigError(f"data.max_length: found a sequence of {longest} tokens, expected at "
-                              f"most {self.max_length}, the encoder's number of positions")
+        longest = self.check_length(batch)
         begin = 0
         if words is None and batch.lower is not None and states is None and maps is None:
             begin, x = batch.lower.depth, batch.lower.states

@@ -17,15 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from polytask.core.atomic_files import storing
-from polytask.core.errors import CheckpointError, ConfigError, MissingExtra
+from polytask.core.errors import CheckpointError, MissingExtra
 from polytask.data.batch import TokenBatch
 from polytask.data.wordpiece import tokenizer_file
 from polytask.model.attention import groups_of_like_length
+from polytask.model.encoder_base import EncoderBase
 from polytask.model.flat_encoder import BertPooler
 from polytask.model.pretrained import checkpoint_folder, copy_tokenizer, read_config
 
 
-class Backbone(nn.Module):
+class Backbone(EncoderBase):
     """An encoder of another library. Shapes: T tokens, W width, S sequences, L longest."""
 
     pooler: BertPooler | None
@@ -40,18 +41,6 @@ class Backbone(nn.Module):
         self.has_segments = getattr(network.config, "type_vocab_size", 0) > 1
         self.shared_layers = getattr(network.config, "num_hidden_groups", self.num_layers) < self.num_layers
         self.notes = [f'encoder "{self.kind}": runs through transformers, on padded batches']
-
-    @property
-    def width(self) -> int:
-        return int(self.config.hidden_size)
-
-    @property
-    def num_layers(self) -> int:
-        return int(self.config.num_hidden_layers)
-
-    @property
-    def vocab_size(self) -> int:
-        return int(self.config.vocab_size)
 
     @property
     def max_length(self) -> int:
@@ -111,10 +100,7 @@ class Backbone(nn.Module):
     def _run(self, batch: TokenBatch, words: Tensor | None = None,
              **wanted: bool) -> tuple[list[Any], Tensor]:
         """Run groups of like length; return their outputs, and for each token its place in them."""
-        longest = max(batch.lengths, default=0)
-        if longest > self.max_length:
-            raise ConfigError(f"data.max_length: found a sequence of {longest} tokens, expected at "
-                              f"most {self.max_length}, the encoder's number of positions")
+        self.check_length(batch)
         words = self.embed(batch) if words is None else words
         parts, place = [], 0
         order = torch.empty(batch.num_tokens, dtype=torch.long)
