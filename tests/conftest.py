@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("polytask", deadline=None)
+hypothesis.settings.load_profile("polytask")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -93,7 +93,7 @@ def test_transformers_answers_as_the_model(held: ModelFolder, tmp_path: Path, na
         assert scores == pytest.approx(want.probabilities, abs=2e-6)
     if name == "first":
         assert json.loads((out / "config.json").read_text())["polytask"]["threshold"] == 0.3
-        assert "from a probability of 0.3000 on" in (out / "README.md").read_text()
+        assert "yes from 0.3000 on" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["first", "bare", "many", "mean", "max", "deep", "plain", "most",
