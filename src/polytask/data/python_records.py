@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import DataError
-from polytask.core.settings import problem
 from polytask.data.arrow_records import hub_records
 from polytask.data.formats import RecordSource, written
 from polytask.data.json_records import json_cells, json_columns
@@ -39,6 +38,9 @@ def file_or_rows(value: Any) -> Any:
     try:
         return given(value)
     except DataError as error:
+        # Engines without pydantic read this module too.
+        from polytask.core.settings import problem
+
         raise problem(str(error)) from None
 
 
