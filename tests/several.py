@@ -9,8 +9,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+CLOSE = 1e-5
 # Below the limit of a test, and long: four processes on two busy cores wait for each other.
 SECONDS = 250
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Assert that weights are those expected, to rounding."""
+    assert found.keys() == expected.keys()
+    apart = {name: (found[name] - expected[name]).abs().max().item() for name in found}
+    worst = max(apart, key=lambda name: apart[name])
+    assert apart[worst] < CLOSE, f"{worst} is {apart[worst]:.1e} apart"
 
 
 class Group:

@@ -22,7 +22,7 @@ from polytask.data.batch import Span, TokenBatch
 from polytask.data.tables import Integers
 from polytask.learn import heartbeat, torch_processes
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
-from polytask.learn.shards import gathered, local, shard
+from polytask.learn.layer_shards import gathered, local, shard
 from polytask.learn.train_settings import Train
 from polytask.learn.trainer import Score, Trainer
 from polytask.losses.contract import Loss

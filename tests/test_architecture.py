@@ -195,7 +195,7 @@ def test_core_imports_no_torch() -> None:
 def test_two_modules_know_that_there_are_several_processes() -> None:
     knowing = {str(path.relative_to(SOURCE)) for path in MODULES
                if any(name.startswith("torch.distributed") for name, _ in imports(path))}
-    assert knowing == {"learn/torch_processes.py", "learn/shards.py"}
+    assert knowing == {"learn/torch_processes.py", "learn/layer_shards.py"}
 
 
 @pytest.mark.parametrize(
@@ -258,3 +258,8 @@ def test_variables_say_what_they_hold() -> None:
                 names.append((node.arg, where))
     empty = [where for name, where in names if name in EMPTY_NAMES]
     assert len(empty) <= 0.01 * len(names), f"{len(empty)} of {len(names)}: {', '.join(sorted(empty)[:20])}"
+
+
+def test_no_two_test_files_outside_the_contracts_share_a_name() -> None:
+    names = [path.name for path in TESTS.rglob("test_*.py") if path.parent.name != "contracts"]
+    assert sorted(names) == sorted(set(names)), "pytest can import only one of two files of the same name"

@@ -175,7 +175,7 @@ def test_a_deck_deals_everything_before_anything_comes_again() -> None:
     taken = {"a"}
     deck = grammar.Deck(["a> one", "b> two"], random.Random(0))
     assert deck.deal(taken) == "two"
-    with pytest.raises(ValueError, match="every alternative is taken"):
+    with pytest.raises(ValueError, match="no unused alternative is left"):
         deck.deal(taken)
 
 

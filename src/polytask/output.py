@@ -50,7 +50,7 @@ def _status(command: Callable[[], Any]) -> str | int | None:
         if (package := missing_dependency(error)) is None:
             raise
         purpose = " ".join(["polytask", *sys.argv[1:2]])
-        print(f"polytask: {MissingPackage(purpose, package)}", file=sys.stderr)
+        tell(f"polytask: {MissingPackage(purpose, package)}")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -74,7 +74,7 @@ def write_any_text() -> None:
 def output_refused(error: OSError) -> int:
     """Say that standard output could not be written; return the exit status."""
     discard_output()
-    print(f"polytask: standard output: could not be written ({error.strerror})", file=sys.stderr)
+    tell(f"polytask: standard output: could not be written ({error.strerror})")
     return 2
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from polytask.core.errors import ConfigError, nearest
 from polytask.data.dataset import TaskData
 from polytask.learn.gradients import operated, trained_by_several
-from polytask.learn.shards import OPTIMIZERS
+from polytask.learn.layer_shards import OPTIMIZERS
 from polytask.learn.train_settings import Train
 from polytask.metrics import check_formula
 from polytask.model.flat_encoder import FlatEncoder

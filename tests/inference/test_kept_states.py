@@ -99,7 +99,7 @@ def test_a_pass_over_kept_rows_equals_one_through_all_layers(
     plain = forward_rows(built.model, task, dev, rows).output
     built.model.kept = kept_of(built, tmp_path, precision)
     assert built.model.kept.attach(
-        built.training_set.batch([("quora", rows)])[0], dev, built.layouts()["quora"], rows).lower
+        built.training_set.batch([("quora", rows)])[0], [(dev, built.layouts()["quora"], rows)]).lower
     over_kept = forward_rows(built.model, task, dev, rows).output
     for name in ("vector", "logit", "logits", "score"):
         if (value := getattr(plain, name, None)) is not None:

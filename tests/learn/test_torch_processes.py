@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import several_cases
 from polytask.core.errors import RunError
@@ -25,17 +24,9 @@ from polytask.learn.checkpoint import load_checkpoint
 from polytask.learn.schedules import schedule
 from polytask.learn.torch_processes import joined
 from polytask.learn.weightings import weighting
-from several import Group
+from several import Group, same
 
-CLOSE = 1e-5
 WHOLE = bool(os.environ.get("POLYTASK_PROCESSES"))
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
-    group = Group(2, tmp_path_factory.mktemp("two"))
-    yield group
-    group.close()
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +34,6 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
     group = Group(4, tmp_path_factory.mktemp("four"))
     yield group
     group.close()
-
-
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    apart = {name: (found[name] - expected[name]).abs().max().item() for name in found}
-    worst = max(apart, key=lambda name: apart[name])
-    assert apart[worst] < CLOSE, f"{worst} is {apart[worst]:.1e} apart"
 
 
 def as_one(group: Group, table: dict[str, Any], **options: Any) -> None:

@@ -491,6 +491,7 @@ def test_the_page_in_a_browser(trained: Path, browser: Any, width: int, scheme: 
         numbers = view.locator("[data-errors]").last.locator("tbody tr td:first-child").all()
         assert len(numbers) > 5
         for each in numbers:
+            each.scroll_into_view_if_needed()  # a section out of sight is laid out late
             category, row = each.bounding_box(), each.locator("..").bounding_box()
             assert category["width"] > row["width"] - 2 and category["height"] < 40
     for way in (True, False):

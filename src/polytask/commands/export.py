@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from polytask.commands.evaluate import run_settings
-from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.errors import ConfigError, nearest
 from polytask.core.paths import RunPaths
 from polytask.core.progress import progress
 from polytask.core.user_modules import trusting
@@ -18,7 +18,7 @@ from polytask.export.onnx_folder import CHECK_ROWS, export_onnx, refuse_taken
 from polytask.export.sentence_transformers import export_sentence_transformers
 from polytask.export.transformers import export_transformers
 from polytask.model.hub import fetched_model, is_address
-from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of
+from polytask.tasks.model_folder import ModelFolder, load_model, required_model_folder
 from polytask.tasks.task import ResolvedTask
 from polytask.training.build import read_data
 
@@ -50,10 +50,7 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
         if place is None:
             raise ConfigError(f"--out: is missing; {run} is a download, which is read-only")
         run = fetched_model(str(run))
-    source = model_folder_of(run)
-    if source is None:
-        raise RunError(f"{run}: has no model; expected a run that has been evaluated once, "
-                       "or a model folder")
+    source = required_model_folder(run)
     with trusting(trust):
         return _exported(Path(run), source, to, place, task, int8, None if check is None else Path(check),
                          rows, quiet)

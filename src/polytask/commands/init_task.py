@@ -23,6 +23,8 @@ from polytask.metrics import DEFAULT_METRICS, METRICS
 # Encoders that were trained to put similar sentences close to one another.
 _SENTENCE_ENCODER = re.compile(
     r"minilm|sentence-transformers|sbert|simcse|mpnet|\be5\b|e5-|bge-|gte-|labse", re.IGNORECASE)
+# Values of a column that its line counts.
+_SHOWN_CLASSES = 6
 _MEANT_ALIKE = re.compile(r"simil|score|related|sts|paraphras|gold|label", re.IGNORECASE)
 
 
@@ -137,11 +139,11 @@ def _about(label: Profile) -> str:
     return f"{labels.kind}: {_counted(label)}{positive}{empty}"
 
 
-def _counted(column: Profile, most: int = 6) -> str:
+def _counted(column: Profile) -> str:
     classes = set(column.labels.classes) if column.labels else set()
     counts = Counter(cell if cell in classes else canonical(cell) for cell in column.filled).most_common()
-    shown = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:most])
-    return shown + (", …" if len(counts) > most else "")
+    shown = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:_SHOWN_CLASSES])
+    return shown + (", …" if len(counts) > _SHOWN_CLASSES else "")
 
 
 def printable(text: str) -> str:

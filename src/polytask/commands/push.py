@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polytask.commands.evaluate import run_settings
-from polytask.core.errors import ConfigError, RunError
+from polytask.core.errors import ConfigError
 from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import ManyRunsPaths, RunPaths
 from polytask.core.results_file import read_results
@@ -18,7 +18,7 @@ from polytask.export.hub import push_files, uploads
 from polytask.export.hub_card import MeasuredScore, Provenance, hub_card
 from polytask.studies.run_results import RunResults
 from polytask.studies.statistics import resampled_scores
-from polytask.tasks.model_folder import model_folder_of, read_tasks
+from polytask.tasks.model_folder import read_tasks, required_model_folder
 
 
 def push(run: str | Path, name: str, private: bool = True, revision: str | None = None,
@@ -43,10 +43,7 @@ def _pushed(run: str | Path, name: str, private: bool, revision: str | None, dry
             stated: Provenance) -> list[str]:
     if len(name.split("/")) != 2 or not all(name.split("/")):
         raise ConfigError(f'NAME: found "{name}", expected user/name')
-    folder = model_folder_of(run)
-    if folder is None:
-        raise RunError(f"{run}: has no model; expected a run that has been evaluated once, "
-                       "or a model folder")
+    folder = required_model_folder(run)
     tasks = read_tasks(folder)
     card = hub_card(name, folder, tasks, _origin(RunPaths(run), stated), _measured(RunPaths(run)))
     files = uploads(folder)

@@ -149,7 +149,7 @@ class RayRun(Execution):
             if self._stopped_at or self.losses == _MOST_LOSSES:
                 self._end(f"was lost with its node {self.losses} times ({error})")
                 return
-            self.engine.workers = self.cluster.capacity()
+            self.engine.workers = self.engine.room()
             self._start()
             return
         except PolytaskError as error:
@@ -184,10 +184,11 @@ class RayEngine(Engine):
 
     def __init__(self, place: Place, most: int | None = None, shared: bool | None = None) -> None:
         self.cluster, self.most, self.shared = Cluster(place), most, shared
-        self.workers = self._room()
+        self.workers = self.room()
         self._mark: Path | None = None
 
-    def _room(self) -> int:
+    def room(self) -> int:
+        """Return how many jobs may run now."""
         room = self.cluster.capacity()
         return room if self.most is None else min(room, self.most)
 
@@ -200,7 +201,7 @@ class RayEngine(Engine):
 
     def start(self, job: Job) -> RayRun:
         job.write_config()
-        self.workers = self._room()  # nodes come and go
+        self.workers = self.room()  # nodes come and go
         return RayRun(job, self)
 
     def close(self) -> None:

@@ -26,17 +26,17 @@ _WEIGHT_LEVELS = 63
 _MIDDLE = 128
 
 
-def quantized(proto: Any, least_outputs: int = LEAST_OUTPUTS) -> Any:
+def quantized(proto: Any) -> Any:
     """Return a copy of an exported graph with its products and its word table in int8.
 
-    Products with fewer than `least_outputs` outputs stay as they are. Raises `ConfigError` for a graph
+    Products with fewer than `LEAST_OUTPUTS` outputs stay as they are. Raises `ConfigError` for a graph
     without any product of a constant over rows of tokens.
     """
     quantized = copy.deepcopy(proto)
     for opset in quantized.opset_import:
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, OPSET)
-    rewriter = _Rewriter(quantized.graph, least_outputs)
+    rewriter = _Rewriter(quantized.graph)
     rewriter.run()
     if not rewriter.products:
         raise ConfigError("--int8: the graph has no product of tokens with constant weights in a flat "
@@ -55,13 +55,13 @@ def count_products(proto: Any) -> dict[str, int]:
 class _Rewriter:
     """One pass over the nodes of a graph."""
 
-    def __init__(self, graph: Any, least_outputs: int) -> None:
+    def __init__(self, graph: Any) -> None:
         try:
             from onnx import helper, numpy_helper
         except ImportError:
             raise MissingExtra("--int8", "export") from None
         self.helper, self.numpy = helper, numpy_helper
-        self.graph, self.least = graph, least_outputs
+        self.graph = graph
         self.constants = {constant.name: constant for constant in graph.initializer}
         self.added: dict[str, Any] = {}
         self.products = 0
@@ -101,7 +101,7 @@ class _Rewriter:
             return None  # in a flat batch every linear layer is a Gemm; a MatMul has inputs of any rank
         weight: NDArray[np.float32] = self.numpy.to_array(self.constants[node.input[1]])
         weight = weight.T if settings.get("transB") else weight
-        return weight if weight.shape[1] >= self.least else None
+        return weight if weight.shape[1] >= LEAST_OUTPUTS else None
 
     def _product(self, node: Any, weight: NDArray[np.float32]) -> Iterator[Any]:
         x, source, out = node.input[0], node.input[1], node.output[0]

@@ -143,7 +143,7 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
 
     def batch_of(places: Integers) -> TokenBatch:
         batch = collate([split.select(first.name, layout, rows[places])], split.special_tokens)
-        return batch if model.kept is None else model.kept.attach(batch, split, layout, rows[places])
+        return batch if model.kept is None else model.kept.attach(batch, [(split, layout, rows[places])])
 
     places_by_batch = list(by_length(lengths, BATCH_TOKENS.get(device.type, 65536)))
     mine = processes.share(len(places_by_batch))

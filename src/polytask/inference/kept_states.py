@@ -83,12 +83,8 @@ class KeptStates:
         self.used, self.texts = self.used + size, self.texts + len(split)
         self._kept[id(split), layout] = _Kept(split, begins, counts, states)
 
-    def attach(self, batch: TokenBatch, split: Split, layout: InputLayout, rows: Integers) -> TokenBatch:
-        """Return a batch of these rows with the states of its tokens, or as it is if they are not kept."""
-        return self.attach_all(batch, [(split, layout, rows)])
-
-    def attach_all(self, batch: TokenBatch, draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch:
-        """Return a batch of several draws with the states of its tokens, if all of them are kept."""
+    def attach(self, batch: TokenBatch, draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch:
+        """Return a batch of such draws with the states of its tokens; as it is if one is not kept."""
         parts = []
         for split, layout, rows in draws:
             kept = self._kept.get((id(split), layout))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from polytask.core.atomic_files import read_folder
-from polytask.core.errors import ConfigError, RunError
+from polytask.core.errors import ConfigError
 from polytask.core.paths import ModelPaths
 from polytask.core.user_modules import trusted, trusting
 from polytask.data.collate import InputLayout, by_length, collate
@@ -21,7 +21,7 @@ from polytask.inference.contract import Predictor, Text, listed_texts, text_rows
 from polytask.inference.forward import attention, autocast_of, forward_tasks
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings import Pooling
-from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, save_model
+from polytask.tasks.model_folder import ModelFolder, load_model, required_model_folder, save_model
 from polytask.tasks.task import ResolvedTask
 
 
@@ -96,10 +96,7 @@ def load(folder: str | Path, trust: bool = False) -> Model:
     trust: import the modules that the folder names for components of someone's own. Without it none of
     its code is run, and `UntrustedCode` says what would be.
     """
-    model_path = model_folder_of(folder)
-    if model_path is None:
-        raise RunError(f"{folder}: has no model; expected a run that has been evaluated once, "
-                       "or a model folder")
+    model_path = required_model_folder(folder)
     with trusting(trust or trusted()):
         model = read_folder(model_path, lambda place: Model(load_model(place), model_path))
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")

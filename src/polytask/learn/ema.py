@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from polytask.learn.shards import local, parted, placed
+from polytask.learn.layer_shards import local, parted, placed
 
 
 class EMA:

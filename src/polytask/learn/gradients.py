@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polytask.core.processes import ALONE, Processes
 from polytask.learn.gramian import Gradient, RowGradient
-from polytask.learn.shards import is_shard, local, placed
+from polytask.learn.layer_shards import is_shard, local, placed
 from polytask.learn.surgery.contract import GradientRule
 from polytask.model.multitask import MultiTask
 from polytask.model.sparse_embedding import SparseEmbedding

@@ -28,11 +28,11 @@ from polytask.data.tables import Integers
 from polytask.learn.checkpoint import random_state
 from polytask.learn.gradients import Gradients, operated, trained_by_several
 from polytask.learn.gramian import Gradient, RowGradient, cosines, gramian, recombine, values_of
+from polytask.learn.layer_shards import is_shard
 from polytask.learn.microbatch import Chunk, Microbatch, TaskRows, TrainingRows, chunks, count_by_task
 from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.context import RegularizerContext, repeat
 from polytask.learn.regularizers.contract import Attached
-from polytask.learn.shards import is_shard
 from polytask.learn.surgery.contract import GradientRule
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask

@@ -23,13 +23,20 @@ from polytask.core.events import Event
 from polytask.core.processes import ALONE, Processes
 from polytask.learn.ema import EMA
 from polytask.learn.gradients import total_norm
+from polytask.learn.layer_shards import (
+    gathered,
+    groups_apart,
+    is_shard,
+    local,
+    parted_model,
+    parted_optimizer,
+)
 from polytask.learn.lr_schedule import lr_factor
 from polytask.learn.microbatch import TaskRows, TrainingRows
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.phase_plan import PhasePlan, phases_of
 from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.contract import Attached, attach
-from polytask.learn.shards import gathered, groups_apart, is_shard, local, parted_model, parted_optimizer
 from polytask.learn.step import Step, StepRecord
 from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
@@ -305,8 +312,8 @@ class Trainer:
             penalty.module.load_state_dict(module_state)
         if self.surgery:
             self.surgery.load_state_dict(state["surgery"])
-        for task, module_state in state["samplers"].items():
-            self.samplers[task].restore(module_state)
+        for task, place in state["samplers"].items():
+            self.samplers[task].restore(place)
         if self.ema and state["ema"] is not None:
             self.ema.restore(state["ema"])
         self.surgery_random.set_state(state["surgery_random"])

@@ -49,7 +49,7 @@ class TrainingSet:
         special_tokens = self.splits[draws[0][0]].special_tokens
         batch = collate(parts, special_tokens)
         if self.kept is not None:
-            batch = self.kept.attach_all(batch, [(self.splits[task], self._layouts[task], rows)
+            batch = self.kept.attach(batch, [(self.splits[task], self._layouts[task], rows)
                                                  for task, rows in draws])
         return batch, [self._targets[task][torch.from_numpy(rows)]
                        for task, rows in draws]

@@ -13,15 +13,14 @@ from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.pretrained import checkpoint_folder, load_encoder, read_config, save_encoder
 
 
-def load_any(name: str | Path, dropout: float | None = None,
-             revision: str | None = None) -> tuple[nn.Module, Path, list[str]]:
+def load_any(name: str | Path, dropout: float | None = None) -> tuple[nn.Module, Path, list[str]]:
     """Return an encoder, its tokenizer.json, and what is to be said about it.
 
     A family of `families` runs on flat batches. What they do not know goes through transformers'
     AutoModel on padded ones, with a note that says why. Raises `CheckpointError` for what is no
     encoder or would give other numbers than it should.
     """
-    folder = checkpoint_folder(name, revision)
+    folder = checkpoint_folder(name)
     values = read_config(folder)
     with readable_config(str(folder / "config.json")):
         if problem := refusal(values):

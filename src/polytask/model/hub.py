@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polytask.core.errors import CheckpointError, RunError
@@ -59,6 +59,21 @@ def fetched(address: str, patterns: Sequence[str], pinned: str | None = None) ->
     """
     name, revision = parsed(address)
     revision = pinned or revision
+    return downloaded(name, revision, patterns, f"{address}:", {
+        "revision": f'the hub has no revision "{revision}" of it',
+        "name": "is no name that the hub allows",
+        "repository": "the hub has no such model that you may read; log in (hf auth login) if it is "
+                      "private",
+        "offline": "is not downloaded already, and the hub cannot be reached"})
+
+
+def downloaded(name: str, revision: str | None, patterns: Sequence[str], place: str,
+               why: Mapping[str, str]) -> Path:
+    """Return the local folder of those files of the repository `name` that match the patterns.
+
+    Raises `CheckpointError` that begins with `place`; `why` has what it says of a "revision", "name" or
+    "repository" that the hub does not have, and of being "offline".
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -71,18 +86,18 @@ def fetched(address: str, patterns: Sequence[str], pinned: str | None = None) ->
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except GatedRepoError:
-        why = "is gated on the hub; ask for access there and log in (hf auth login)"
+        reason = "is gated on the hub; ask for access there and log in (hf auth login)"
     except RevisionNotFoundError:
-        why = f'the hub has no revision "{revision}" of it'
+        reason = why["revision"]
     except HFValidationError:
-        why = "is no name that the hub allows"
+        reason = why["name"]
     except RepositoryNotFoundError:
-        why = "the hub has no such model that you may read; log in (hf auth login) if it is private"
+        reason = why["repository"]
     except LocalEntryNotFoundError:
-        why = "is not downloaded already, and the hub cannot be reached"
+        reason = why["offline"]
     except OSError as error:
-        why = f"could not be downloaded: {error}".splitlines()[0]
-    raise CheckpointError(f"{address}: {why}") from None
+        reason = f"could not be downloaded: {error}".splitlines()[0]
+    raise CheckpointError(f"{place} {reason}") from None
 
 
 def fetched_model(address: str, engine: str = "torch") -> Path:

@@ -38,11 +38,8 @@ def pair_problem(head: Head, pairing: Pairing) -> str | None:
 class StateKeeper(Protocol):
     """Knows what the frozen layers made of some rows (`inference.kept_states`)."""
 
-    def attach(self, batch: TokenBatch, split: Split, layout: InputLayout,
-               rows: Integers) -> TokenBatch: ...
-
-    def attach_all(self, batch: TokenBatch,
-                   draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch: ...
+    def attach(self, batch: TokenBatch,
+               draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch: ...
 
 
 class TaskHead(nn.Module):

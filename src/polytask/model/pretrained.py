@@ -33,7 +33,7 @@ from polytask.model.families import (
     written,
 )
 from polytask.model.flat_encoder import FlatEncoder
-from polytask.model.hub import MODEL_FILES, fetched, is_address
+from polytask.model.hub import MODEL_FILES, downloaded, fetched, is_address
 from polytask.model.packaged import PACKAGED
 from polytask.model.weights import CheckpointWeights
 
@@ -43,15 +43,14 @@ _HUB_FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json
               "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
               "modules.json", "1_Pooling/config.json"]
 
-def load_encoder(
-    name: str | Path, dropout: float | None = None, revision: str | None = None
-) -> tuple[FlatEncoder, Path]:
+
+def load_encoder(name: str | Path, dropout: float | None = None) -> tuple[FlatEncoder, Path]:
     """Read an encoder of a flat family and tell where its tokenizer.json is.
 
     `dropout` replaces every probability of the checkpoint's config. `notes` of the encoder say what
     the checkpoint lacks, and what it has that its config.json gives no place.
     """
-    folder = checkpoint_folder(name, revision)
+    folder = checkpoint_folder(name)
     config = read_flat(read_config(folder), str(folder / "config.json"))
     family = FAMILIES[config.model_type]
     with ExitStack() as stack:
@@ -98,29 +97,11 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES))
-    except GatedRepoError:
-        why = "is gated on the hub; ask for access there and log in (hf auth login)"
-    except RevisionNotFoundError:
-        why = f'has no revision "{revision}" on the hub'
-    except (RepositoryNotFoundError, HFValidationError):
-        why = f"is neither a folder here, nor a name on the hub that you may read, nor {_known()}"
-    except LocalEntryNotFoundError:
-        why = ("is neither a folder here nor downloaded already, and the hub cannot be reached; "
-               f"give a folder, or {_known()}, which need no network")
-    except OSError as error:
-        why = f"could not be downloaded: {error}".splitlines()[0]
-    raise CheckpointError(f'encoder.checkpoint "{name}" {why}') from None
+    unknown = f"is neither a folder here, nor a name on the hub that you may read, nor {_known()}"
+    return downloaded(name, revision, _HUB_FILES, f'encoder.checkpoint "{name}"', {
+        "revision": f'has no revision "{revision}" on the hub', "name": unknown, "repository": unknown,
+        "offline": "is neither a folder here nor downloaded already, and the hub cannot be reached; "
+                   f"give a folder, or {_known()}, which need no network"})
 
 
 def _known() -> str:

@@ -146,14 +146,13 @@ class Backbone(EncoderBase):
             copy_tokenizer(tokenizer, folder, self.max_length, "PreTrainedTokenizerFast")
 
 
-def load_backbone(name: str | Path, dropout: float | None = None,
-                  revision: str | None = None) -> tuple[Backbone, Path]:
+def load_backbone(name: str | Path, dropout: float | None = None) -> tuple[Backbone, Path]:
     """Read an encoder through transformers and tell where its tokenizer.json is.
 
     `dropout` replaces every probability of the checkpoint's config. `Backbone.notes` says that it
     runs padded, and what the checkpoint lacked.
     """
-    folder = checkpoint_folder(name, revision)
+    folder = checkpoint_folder(name)
     config = read_config(folder)
     kind = config.get("model_type", "bert")
     try:

@@ -69,8 +69,8 @@ class TorchEngine(TextEngine):
         return task_answers(task.labels, decision, raw)
 
 
-def load_torch(folder: str | Path, name: str, threads: int | None, trust: bool = False) -> TorchEngine:
+def load_torch(folder: str | Path, name: str, threads: int | None) -> TorchEngine:
     """Return the engine of a run or model folder. Raises what `polytask.load` raises."""
     if threads is not None:
         torch.set_num_threads(threads)
-    return TorchEngine(load(folder, trust=trust), name, scores_of(Path(folder)))
+    return TorchEngine(load(folder), name, scores_of(Path(folder)))

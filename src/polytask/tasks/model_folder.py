@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polytask.core.atomic_files import read_folder, save_tensors, standing, standing_aside, write_folder
-from polytask.core.errors import CheckpointError
+from polytask.core.errors import CheckpointError, RunError
 from polytask.core.json_files import read_json
 from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special
 from polytask.core.settings import to_table
@@ -67,6 +67,14 @@ def is_model_folder(path: str | Path) -> bool:
 def model_folder_of(path: str | Path) -> Path | None:
     """Return the model folder that a run or model folder has, or None."""
     return next((place for place in (Path(path), RunPaths(path).model) if is_model_folder(place)), None)
+
+
+def required_model_folder(path: str | Path) -> Path:
+    """Return the model folder that a run or model folder has; raise `RunError` if there is none."""
+    if (folder := model_folder_of(path)) is None:
+        raise RunError(f"{path}: has no model; expected a run that has been evaluated once, "
+                       "or a model folder")
+    return folder
 
 
 def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Pooling) -> MultiTask:

@@ -23,14 +23,13 @@ from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress, progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.terminal import tell
-from polytask.data.cache import Cache
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, shown
 from polytask.evaluation.linear_baseline import baselines
 from polytask.inference.forward import encode_once
 from polytask.inference.kept_states import KeptStates, kept_depth
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
-from polytask.learn.shards import gathered, shard
+from polytask.learn.layer_shards import gathered, shard
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
 from polytask.model.multitask import MultiTask
@@ -59,7 +58,6 @@ class Result:
         lines = [str(self.evaluation), *self._to_beat(), f"{self.seconds:.0f} s of training, {rate}",
                  f"run: {self.folder}", *([f"report: {page}"] if page.is_file() else [])]
         return "\n".join(lines)
-
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
@@ -152,8 +150,8 @@ class Session:
         depth = kept_depth(settings.keep_frozen, built.model)
         if not depth:
             return None
-        folder = Cache(self.run.data.cache).folder
-        kept = KeptStates(built.model, depth, settings.keep_frozen, settings.keep_frozen_gb, folder)
+        kept = KeptStates(built.model, depth, settings.keep_frozen, settings.keep_frozen_gb,
+                          run_cache(self.run).folder)
         for part in ("train", "dev"):
             for name, layout in built.layouts().items():
                 if (split := built.data[name].splits.get(part)) is not None:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 import several_cases
 from polytask.core.processes import ALONE
-from several import Group
+from several import Group, same
 
 SMART = {"type": "smart", "weight": 0.5, "tasks": ["sst"]}
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
-    group = Group(2, tmp_path_factory.mktemp("two"))
-    yield group
-    group.close()
-
-
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for name in found:
-        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("table", [
