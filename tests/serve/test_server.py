@@ -180,7 +180,9 @@ def test_a_setting_that_cannot_be_is_one_sentence_before_it_listens(
 def test_a_folder_that_cannot_be_served_is_one_sentence_before_it_listens(
     served_run: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    assert "has no model" in refusal(tmp_path / "nowhere")
+    (tmp_path / "runs").mkdir()
+    assert refusal(tmp_path / "run").endswith(
+        'there is no such folder; expected a run or a model folder; did you mean "runs"?')
     assert "another model is called" in refusal(served_run, served_run)
     assert "has no model" in refusal(tiny_checkpoint)  # an encoder that answers nothing
 

@@ -12,7 +12,7 @@ import re
 import stat
 from pathlib import Path
 
-from polytask.core.errors import PolytaskError, RunError
+from polytask.core.errors import PolytaskError, RunError, nearest
 
 LONGEST_NAME = 100
 LOCK = ".lock"
@@ -253,6 +253,17 @@ def inside(folder: Path, name: str, error: type[PolytaskError] = RunError) -> Pa
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
         raise error(f"{folder}: {shown!r} is no name of a file in this folder")
     return folder / name
+
+
+def require_folder(path: str | Path, expected: str) -> None:
+    """Raise `RunError` where no folder is at `path`, with the folder beside it that was probably meant."""
+    place = Path(path)
+    if place.is_file():
+        raise RunError(f"{path}: is a file, expected the folder of {expected}")
+    if not place.is_dir():
+        beside = sorted(each.name for each in place.absolute().parent.glob("*/"))
+        raise RunError(f"{path}: there is no such folder; expected {expected}"
+                       f"{nearest(place.name, beside)}")
 
 
 def refuse_special(path: Path, error: type[PolytaskError] = RunError) -> None:

@@ -18,7 +18,14 @@ from filelock import FileLock, Timeout
 from polytask.core.atomic_files import leftovers, recover_all, storing, tidy, write_file, write_json
 from polytask.core.errors import RunError
 from polytask.core.json_files import read_json
-from polytask.core.paths import ManyRunsPaths, RunPaths, name_problem, refuse_link, refuse_special
+from polytask.core.paths import (
+    ManyRunsPaths,
+    RunPaths,
+    name_problem,
+    refuse_link,
+    refuse_special,
+    require_folder,
+)
 
 # A watcher (`busy`) holds a lock for an instant only: a training waits that long.
 _LOCK_SECONDS = 0.5
@@ -32,8 +39,7 @@ class RunFolder(RunPaths):
         """Return an existing run, for reading; raise `RunError` if `path` is none."""
         folder = cls(path)
         refuse_special(folder.path)
-        if not folder.path.is_dir():
-            raise RunError(f"{path}: there is no such folder; expected a run")
+        require_folder(path, "a run")
         if not folder.config.is_file():
             raise RunError(f"{path}: is no run, it has no {folder.config.name}")
         return folder

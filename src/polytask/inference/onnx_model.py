@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import CheckpointError, ConfigError, MissingExtra, RunError
-from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.paths import ModelPaths, RunPaths, require_folder
 from polytask.data.collate import InputLayout, Selection, by_length, lay
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision, Threshold, above, chosen, clipped
@@ -232,8 +232,7 @@ def load_onnx(folder: str | Path, int8: bool = False, threads: int | None = None
     for place in (ModelPaths(folder), ModelPaths(RunPaths(folder).model)):
         if place.graph(int8).is_file():
             return OnnxModel(place.graph(int8), place.tokenizer, threads)
-    if not Path(folder).is_dir():
-        raise RunError(f"{folder}: there is no such folder; expected a run or an export")
+    require_folder(folder, "a run or an export")
     name = ModelPaths(folder).graph(int8).relative_to(folder)
     raise RunError(f"{folder}: has no {name}; write it with polytask export {folder} --to onnx"
                    + " --int8" * int8)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from polytask.core.atomic_files import read_folder, save_tensors, standing, standing_aside, write_folder
 from polytask.core.errors import CheckpointError, RunError
 from polytask.core.json_files import read_json
-from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special
+from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special, require_folder
 from polytask.core.settings import to_table
 from polytask.core.user_modules import untrusted
 from polytask.data.decisions import Threshold
@@ -72,6 +72,7 @@ def model_folder_of(path: str | Path) -> Path | None:
 def required_model_folder(path: str | Path) -> Path:
     """Return the model folder that a run or model folder has; raise `RunError` if there is none."""
     if (folder := model_folder_of(path)) is None:
+        require_folder(path, "a run or a model folder")
         raise RunError(f"{path}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
     return folder
