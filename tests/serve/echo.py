@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -127,6 +128,18 @@ def read_all(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return received
+
+
+def one_answer(connection: socket.socket) -> bytes:
+    """Return one answer, head and body, from a connection that may stay open."""
+    received = b""
+    while b"\r\n\r\n" not in received and (data := connection.recv(65536)):
+        received += data
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    while length and len(body) < int(length[1]) and (data := connection.recv(65536)):
+        body += data
+    return head + b"\r\n\r\n" + body
 
 
 def request_bytes(path: str = "/tasks/a", body: bytes = b'{"texts": "7"}',

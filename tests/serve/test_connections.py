@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from echo import Echo, Live, live, read_all, request_bytes
+from echo import Echo, Live, live, one_answer, read_all, request_bytes
 
 from polytask.serve.connections import SPARE_CONNECTIONS
 
@@ -96,13 +96,29 @@ def test_a_body_that_no_route_reads_does_not_stream_for_ever(server: Live) -> No
 def test_a_connection_that_is_used_again_is_as_bounded(server: Live) -> None:
     with server.connect() as connection:
         connection.sendall(request_bytes())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert one_answer(connection).startswith(b"HTTP/1.1 200")
         connection.sendall(request_bytes())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert one_answer(connection).startswith(b"HTTP/1.1 200")
         began = time.monotonic()
         connection.sendall(b"POST /ta")
         assert read_all(connection) == b""  # the client would take a word of ours for its next answer
         assert time.monotonic() - began < 2.5
+
+
+def test_a_refusal_keeps_the_connection_where_little_is_unread() -> None:
+    for parser in ("auto", "h11"):
+        with live(Echo(), parser=parser, keys=[b"key"], read_timeout=0.4) as running:
+            for headers, body, kept in (("", b'{"texts": "7"}', True), ("", b"x" * 20_000, False),
+                                        ("expect: 100-continue\r\n", b'{"texts": "7"}', False)):
+                with running.connect() as connection:
+                    first = request_bytes(body=body).replace(b"host", headers.encode() + b"host", 1)
+                    connection.sendall(first)
+                    refusal = one_answer(connection)
+                    assert refusal.startswith(b"HTTP/1.1 401")
+                    assert (b"connection: close" in refusal) != kept
+                    if kept:  # and what comes next is answered for itself
+                        connection.sendall(request_bytes().replace(b"host", b"x-api-key: key\r\nhost", 1))
+                        assert one_answer(connection).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01\x00", b"hello there\r\n\r\n",

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ LOG = logging.getLogger("polytask.serve")
 # Routes that orchestrators ask without a key.
 OPEN_ROUTES = frozenset({"/health", "/ready"})
 OWN_ROUTES = frozenset({"/", "/page.js", "/page.css"})
+# Bytes of a refused body that are read and forgotten, so that the client need not connect again.
+_FORGOTTEN_BYTES = 16_384
 
 
 class ServeError(Exception):
@@ -72,8 +74,12 @@ class Gate:
             await send(message)
 
         self.open_requests += 1
+        keep = False
         try:
-            self._check(scope)
+            headers = dict(scope["headers"])
+            keep = _has_small_body(headers)
+            self._check(scope, headers)
+            keep = False
             await self.app(scope, self._bounded(receive, refusals), noted)
         except ServeError as refusal:
             refusals.append(refusal)
@@ -88,15 +94,15 @@ class Gate:
             self.open_requests -= 1
             if refusals:
                 status = refusals[0].status
-                await _answer(refusals[0], scope, send)
+                await _answer(refusals[0], scope, send, keep)
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - began
             self.counters.request(route, status, seconds)
             self._log(scope, route, status, seconds)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse what may not come in at all."""
-        headers, path = dict(scope["headers"]), scope["path"].removeprefix(self.settings.root_path)
+        path = scope["path"].removeprefix(self.settings.root_path)
         if path not in OPEN_ROUTES:
             if scope["state"].get(CROWDED):
                 raise ServeError(429, "overloaded", f"{self.settings.max_connections} connections are "
@@ -171,15 +177,26 @@ class Gate:
             LOG.info(" ".join(f"{key}={value}" for key, value in line.items()))
 
 
+def _has_small_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request that is refused unread may leave its connection open.
+
+    A client that expects "100 Continue" may send its body or not: what follows cannot be told apart.
+    """
+    if b"transfer-encoding" in headers or b"expect" in headers:
+        return False
+    length = headers.get(b"content-length", b"0")
+    return length.isdigit() and len(length) <= 15 and int(length) <= _FORGOTTEN_BYTES
+
+
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-async def _answer(refusal: ServeError, scope: Scope, send: Send) -> None:
+async def _answer(refusal: ServeError, scope: Scope, send: Send, keep: bool) -> None:
+    """Send a refusal; where the connection is not kept, what is left of the body is never read."""
     body = json.dumps(refusal.body()).encode()  # ASCII, whatever the client named
     headers = {"content-type": "application/json", "content-length": str(len(body)),
-               # What is left of a refused body is not read: the connection ends with it.
-               "connection": "close", "x-request-id": scope["state"]["request_id"],
+               **({} if keep else {"connection": "close"}), "x-request-id": scope["state"]["request_id"],
                **refusal.headers()}
     await send({"type": "http.response.start", "status": refusal.status,
                 "headers": [(key.encode(), value.encode()) for key, value in headers.items()]})

@@ -31,9 +31,6 @@ from polytask.serve.engine import ServedModel, TaskInfo
 from polytask.serve.limits import ServeError, short
 from polytask.serve.settings import ServeSettings
 
-# Seconds between two looks at whether a client that waits is still there.
-DISCONNECT_POLL = 0.25
-
 
 @dataclass
 class Answered:
@@ -223,13 +220,16 @@ class Service:
                          places: ReservedPlaces) -> list[InputAnswer]:
         answered = asyncio.ensure_future(
             self.batcher.submit(wanted, max(0.0, until - time.monotonic()), places))
+        # The body was read: what comes next from the client is that it is gone.
+        gone = asyncio.ensure_future(request.receive())
         try:
-            while not (await asyncio.wait({answered}, timeout=DISCONNECT_POLL))[0]:
-                if await request.is_disconnected():
-                    raise ServeError(499, "cancelled", "the client went away")
+            await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answered.done():
+                raise ServeError(499, "cancelled", "the client went away")
             return answered.result()
         finally:
             answered.cancel()
+            gone.cancel()
 
 
 @contextmanager
