@@ -1,45 +1,108 @@
 """Training speed against transformers.Trainer: same model, rows, batch size and updates, alternating.
 
-    python bench/training.py --data DATA [--steps 10] [--repeats 3]
+    python bench/training.py --data DATA [--repeats 3] [--sizes minilm,base] [--tasks sst,quora,long]
 
-Prints real tokens per second, their ratio repeat by repeat, and the useful share of the matmul peak. On
-Quora, sentence-transformers' CrossEncoderTrainer is included. Dropout 0.1, clipping at 1, AdamW.
+SST, Quora pairs, and CFIMDB's reviews cut to 200 words ("long"), for MiniLM and for random weights of
+BERT-base's shape with MiniLM's vocabulary. Prints real tokens per second, their ratio repeat by repeat,
+and the useful share of the matmul peak. On Quora with MiniLM, sentence-transformers' CrossEncoderTrainer
+is included. Dropout 0.1, clipping at 1, AdamW.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import logging
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from machine import heading, matmul_peak, spread, table, useful_flops
+from machine import heading, instructions, matmul_peak, spread, table, useful_flops
 
 import polytask as pk
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
 from polytask.training.build import build
 
-FILES = {"sst": ("ids-sst-train.csv", "ids-sst-dev.csv", ("sentence",), "sentiment", 5),
-         "quora": ("quora-train.csv", "quora-dev.csv", ("sentence1", "sentence2"), "is_duplicate", 2)}
 BATCH = 16
-# Warm-up updates that are not timed: until then every activation is freshly allocated.
-WARM = 4
+WORDS, LONGEST = 200, 384
 
 
-def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]:
-    """Return seconds and sequence lengths of one pass over `rows` rows, excluding the warm-up steps."""
-    train, dev, text, label, classes = FILES[task]
+@dataclass(frozen=True)
+class Subject:
+    """A task's rows and the encoder that is trained on them."""
+
+    size: str
+    checkpoint: Path
+    shape: tuple[int, int, int]  # layers, width, inner width
+    task: str
+    train: Path
+    text: tuple[str, ...]
+    label: str
+    classes: int
+    warm: int  # updates that are not timed: until then every activation is freshly allocated
+    steps: int
+
+    @property
+    def rows(self) -> int:
+        return BATCH * (self.warm + self.steps)
+
+
+def subjects(data: Path, folder: Path, sizes: Sequence[str], tasks: Sequence[str]) -> Iterator[Subject]:
+    """Yield what is measured; files that are made for it go into `folder`."""
+    from polytask.model.pretrained import checkpoint_folder
+
+    files = {"sst": (data / "ids-sst-train.csv", ("sentence",), "sentiment", 5, 4, 10),
+             "quora": (data / "quora-train.csv", ("sentence1", "sentence2"), "is_duplicate", 2, 4, 10),
+             "long": (long_texts(data, folder), ("sentence",), "sentiment", 2, 1, 3)}
+    shapes = {"minilm": (6, 384, 1536), "base": (12, 768, 3072)}
+    for size in sizes:
+        minilm = checkpoint_folder("minilm")
+        checkpoint = minilm if size == "minilm" else random_base(minilm, folder / "base", shapes["base"])
+        for task in tasks:
+            yield Subject(size, checkpoint, shapes[size], task, *files[task])
+
+
+def random_base(minilm: Path, folder: Path, shape: tuple[int, int, int]) -> Path:
+    """Write random weights of BERT-base's shape, beside MiniLM's tokenizer."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    layers, width, inner = shape
+    torch.manual_seed(0)
+    BertModel(BertConfig(num_hidden_layers=layers, hidden_size=width, intermediate_size=inner,
+                         num_attention_heads=12)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(minilm).save_pretrained(folder)
+    return folder
+
+
+def long_texts(data: Path, folder: Path) -> Path:
+    """Write the reviews of at least 200 words, cut to 200."""
+    from polytask.data.reading import Columns, read_rows
+
+    reviews = read_rows(data / "ids-cfimdb-train.csv", Columns(("sentence",), "sentiment"))
+    with (folder / "long.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("sentence", "sentiment"))
+        for (text,), label in zip(reviews.texts(range(len(reviews))), reviews.labels, strict=True):
+            if len(words := text.split()) >= WORDS:
+                writer.writerow((" ".join(words[:WORDS]), label))
+    return folder / "long.csv"
+
+
+def ours(subject: Subject, seed: int) -> tuple[float, list[int]]:
+    """Return seconds and sequence lengths of one pass over the rows, excluding the warm-up steps."""
+    rows, classes, train = subject.rows, subject.classes, str(subject.train)
     run = pk.Run(
-        seed=seed, data=pk.Data(root=str(data)), encoder=pk.Encoder(checkpoint="minilm"),
-        tasks={task: pk.Task(train=train, dev=dev, text=text, label=label, limit=rows, dev_limit=16,
+        seed=seed, data=pk.Data(max_length=LONGEST), encoder=pk.Encoder(checkpoint=str(subject.checkpoint)),
+        tasks={subject.task: pk.Task(train=train, dev=train, text=subject.text, label=subject.label,
+                             limit=rows, dev_limit=16,
                              loss=("cross_entropy",), kind="classes" if classes > 2 else None)},
         train=pk.Train(epochs=1, batch_size=BATCH, optimizer=pk.Optimizer(
             lr=5e-5, weight_decay=0.01, warmup=0.0, clip=1.0)),
@@ -60,7 +123,7 @@ def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]
     for event in trainer.run():
         if event["event"] == "step":
             seen += 1
-            if seen == WARM:
+            if seen == subject.warm:
                 lengths.clear()
                 began = time.perf_counter()
             if seen == rows // BATCH:
@@ -68,7 +131,7 @@ def ours(data: Path, task: str, rows: int, seed: int) -> tuple[float, list[int]]
     return time.perf_counter() - began, list(lengths)
 
 
-def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[float, int]:
+def theirs(subject: Subject, seed: int, grouped: bool) -> tuple[float, int]:
     """Return seconds and real tokens of the same pass with transformers.Trainer."""
     from transformers import (
         AutoModelForSequenceClassification,
@@ -81,25 +144,24 @@ def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[
 
     from polytask.data.reading import Columns, read_rows
     from polytask.data.splits import draw
-    from polytask.model.pretrained import checkpoint_folder
 
-    train, _, text, label, classes = FILES[task]
-    held = read_rows(data / train, Columns(text, label))
+    rows, folder = subject.rows, subject.checkpoint
+    held = read_rows(subject.train, Columns(subject.text, subject.label))
     chosen = draw(len(held), rows, seed)
-    folder = checkpoint_folder("minilm")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts, labels = held.texts(chosen), [int(float(held.labels[i])) for i in chosen]
     encoded = tokenizer(*[list(column) for column in zip(*texts, strict=True)], truncation=True,
-                        max_length=128)
+                        max_length=LONGEST)
     items = [{key: encoded[key][i] for key in encoded} | {"labels": labels[i]} for i in range(rows)]
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=subject.classes)
     clock: dict[str, Any] = {}
     # Indexed by batch number: the loader collates one batch ahead of the update being timed.
     tokens: list[int] = []
 
     class Clock(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            if state.global_step == WARM:
+            if state.global_step == subject.warm:
                 clock["began"] = time.perf_counter()
             clock["ended"] = time.perf_counter()
 
@@ -117,10 +179,10 @@ def theirs(data: Path, task: str, rows: int, seed: int, grouped: bool) -> tuple[
         with redirect_stdout(sys.stderr):  # it prints its own summary
             Peer(model, settings, data_collator=Counting(tokenizer), train_dataset=items,
                  callbacks=[Clock()]).train()
-    return clock["ended"] - clock["began"], sum(tokens[WARM:])
+    return clock["ended"] - clock["began"], sum(tokens[subject.warm:])
 
 
-def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
+def cross_encoder(subject: Subject, seed: int) -> tuple[float, int]:
     """Return seconds and real tokens of the same pass with sentence-transformers' trainer."""
     from datasets import Dataset
     from sentence_transformers import CrossEncoder
@@ -130,19 +192,18 @@ def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
 
     from polytask.data.reading import Columns, read_rows
     from polytask.data.splits import draw
-    from polytask.model.pretrained import checkpoint_folder
 
-    held = read_rows(data / "quora-train.csv", Columns(("sentence1", "sentence2"), "is_duplicate"))
-    chosen = draw(len(held), rows, seed)
+    held = read_rows(subject.train, Columns(subject.text, subject.label))
+    chosen = draw(len(held), subject.rows, seed)
     texts = held.texts(chosen)
-    model = CrossEncoder(str(checkpoint_folder("minilm")), num_labels=1, device="cpu")
+    model = CrossEncoder(str(subject.checkpoint), num_labels=1, device="cpu")
     encoded = model.tokenizer([a for a, _ in texts], [b for _, b in texts])["input_ids"]
     tokens = sum(len(ids) for ids in encoded)
     clock: dict[str, float] = {}
 
     class Clock(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            if state.global_step == WARM:
+            if state.global_step == subject.warm:
                 clock["began"] = time.perf_counter()
             clock["ended"] = time.perf_counter()
 
@@ -156,28 +217,27 @@ def cross_encoder(data: Path, rows: int, seed: int) -> tuple[float, int]:
         with redirect_stdout(sys.stderr):
             CrossEncoderTrainer(model, settings, train_dataset=given, loss=BinaryCrossEntropyLoss(model),
                                 callbacks=[Clock()]).train()
-    steps = rows // BATCH
-    return clock["ended"] - clock["began"], round(tokens * (steps - WARM) / steps)
+    return clock["ended"] - clock["began"], round(tokens * subject.steps / (subject.steps + subject.warm))
 
 
-def compared(data: Path, task: str, steps: int, repeats: int) -> list[list[str]]:
+def compared(subject: Subject, repeats: int) -> list[list[str]]:
     """Return one line per trainer, measured alternately."""
-    rows = BATCH * (steps + WARM)
     peers: dict[str, Callable[[int], tuple[float, int]]] = {
-        "transformers.Trainer": lambda seed: theirs(data, task, rows, seed, False),
-        "the same, grouped by length": lambda seed: theirs(data, task, rows, seed, True)}
-    if task == "quora":
-        peers["CrossEncoderTrainer"] = lambda seed: cross_encoder(data, rows, seed)
+        "transformers.Trainer": lambda seed: theirs(subject, seed, False)}
+    if subject.task != "long":  # texts of one length have nothing to group
+        peers["the same, grouped by length"] = lambda seed: theirs(subject, seed, True)
+    if (subject.size, subject.task) == ("minilm", "quora"):
+        peers["CrossEncoderTrainer"] = lambda seed: cross_encoder(subject, seed)
     rates: dict[str, list[float]] = {name: [] for name in ("polytask", *peers)}
     shares: list[float] = []
     for repeat in range(repeats):
-        seconds, lengths = ours(data, task, rows, 1 + repeat)
+        seconds, lengths = ours(subject, 1 + repeat)
         rates["polytask"].append(sum(lengths) / seconds)
-        shares.append(100 * useful_flops(lengths, 6, 384, 1536) / seconds / matmul_peak())
+        shares.append(100 * useful_flops(lengths, *subject.shape) / seconds / matmul_peak())
         for name, peer in peers.items():
             seconds, tokens = peer(1 + repeat)
             rates[name].append(tokens / seconds)
-    return [[task, name, spread(values),
+    return [[subject.size, subject.task, name, spread(values),
              spread([a / b for a, b in zip(rates["polytask"], values, strict=True)]),
              spread(shares) if name == "polytask" else ""] for name, values in rates.items()]
 
@@ -186,18 +246,23 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__,
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--data", type=Path, required=True)
-    words.add_argument("--steps", type=int, default=10)
     words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--sizes", default="minilm,base")
+    words.add_argument("--tasks", default="sst,quora,long")
     given = words.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     keep_freed_memory()
     print(heading("transformers", "accelerate", "sentence-transformers"))
-    print(f"\nMiniLM, batch {BATCH}, {given.steps} updates, {given.repeats} repeats in turn; a matrix "
-          f"product of 1536² reaches {matmul_peak() / 1e9:.0f} GFLOP/s.\n")
-    lines = [line for task in FILES for line in compared(given.data, task, given.steps, given.repeats)]
-    print(table(["task", "trained by", "real tokens/s", "polytask is faster by", "% of the matmul peak"],
-                lines))
+    print(f"\n{instructions()}. Batch {BATCH}; 4 updates to warm up and 10 that count (1 and 3 of long "
+          f"texts), {given.repeats} repeats in turn; a matrix product of 1536² reaches "
+          f"{matmul_peak() / 1e9:.0f} GFLOP/s.\n")
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [line for subject in subjects(given.data, Path(folder), given.sizes.split(","),
+                                              given.tasks.split(","))
+                 for line in compared(subject, given.repeats)]
+    print(table(["size", "task", "trained by", "real tokens/s", "polytask is faster by",
+                 "% of the matmul peak"], lines))
 
 
 if __name__ == "__main__":
