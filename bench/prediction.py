@@ -3,8 +3,9 @@
     python bench/prediction.py [--data DATA] [--pairs 800] [--repeats 3] [--rows 200000]
 
 The others are sentence-transformers' CrossEncoder.predict and the transformers pipeline with default
-settings, and ONNX Runtime on the exported graph, fed in order of length. Then `polytask predict` reads
-a file of many short rows, and its peak memory is recorded after each tenth of the file.
+settings, and ONNX Runtime on the exported graph, fed in order of length. Then one sentence a call, beside
+the bare pass of the encoder; and `polytask predict` reads a file of many short rows, with its peak memory
+after a fifth, half and all of the file.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from machine import heading, spread, table
 from steps import three
 
 import polytask as pk
+from polytask.data.collate import InputLayout, collate
 from polytask.data.reading import Columns, read_rows
 from polytask.inference.predictor import Model
 from polytask.model.pretrained import checkpoint_folder
@@ -136,6 +138,33 @@ def sharing(data: Path | None, number: int, folder: Path) -> str:
     return f"Three tasks of the same pairs cost {spread(ratios)} times one task."
 
 
+def alone(model: Model, data: Path | None, number: int) -> str:
+    """Return the latency of one sentence a call beside the bare pass of the same encoder over it."""
+    root = data or Path(pk.__file__).parent / "sample" / "data"
+    rows = read_rows(root / ("sst-dev.csv" if data is None else "ids-sst-dev.csv"),
+                     Columns(("sentence",), "sentiment"))
+    texts = [text for (text,) in rows.texts(range(min(number, len(rows))))]
+    task = model.task("sst")
+    layout = InputLayout.of(task.pairing, task.max_length)
+    spent: dict[str, list[float]] = {"Model.predict": [], "the encoder's pass alone": []}
+    for text in (*texts[:20], *texts):  # the first twenty warm up
+        split = model.split(task, [text])
+        batch = collate([split.select("sst", layout, np.array([0]))], split.special_tokens)
+        began = time.perf_counter()
+        model.predict("sst", [text])
+        between = time.perf_counter()
+        with torch.inference_mode():
+            model.network.encoder(batch)
+        spent["Model.predict"].append(1000 * (between - began))
+        spent["the encoder's pass alone"].append(1000 * (time.perf_counter() - between))
+    lines = [[name, *(f"{each:.2f}" for each in np.percentile(found[20:], (50, 99)))]
+             for name, found in spent.items()]
+    lines.append(["times", *(f"{float(a) / float(b):.2f}"
+                             for a, b in zip(lines[0][1:], lines[1][1:], strict=True))])
+    return (f"One SST sentence a call, {len(texts)} of them, warm; milliseconds.\n\n"
+            + table(["", "p50", "p99"], lines))
+
+
 def long_file(rows: int, folder: Path) -> str:
     """Predict a file of many short rows in a separate process; return its rate and memory."""
     source = folder / "rows.csv"
@@ -183,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(heading("transformers", "sentence-transformers", "onnxruntime"))
         print(f"\nMiniLM, {given.pairs} Quora pairs, fp32, {given.repeats} repeats in turn.\n")
         print(compared(given.data, given.pairs, given.repeats, folder))
+        print("\n" + alone(pk.load(folder / "model"), given.data, 300))
         print("\n" + sharing(given.data, given.pairs, folder))
         print("\n" + long_file(given.rows, folder))
 

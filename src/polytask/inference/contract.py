@@ -123,6 +123,9 @@ class Predictor(ABC, Generic[OneTask]):
 
     def _decided(self, specs: Sequence[OneTask],
                  rows: list[tuple[str, ...]]) -> Iterator[dict[str, Decision]]:
+        if 0 < len(rows) <= CHUNK:  # a thread that reads ahead would cost more than it saves
+            yield self.decide(specs, self._library.unlabeled(rows))
+            return
         for chunk in prefetch(self._library.unlabeled(part) for part in _cut(rows)):
             yield self.decide(specs, chunk)
 

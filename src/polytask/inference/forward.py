@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -71,6 +71,8 @@ def forward_tasks(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split,
 
 
 def _read_alike(model: MultiTask, tasks: Sequence[ResolvedTask]) -> list[list[ResolvedTask]]:
+    if len(tasks) == 1:
+        return [list(tasks)]
     own = any(name.startswith("encoder.adapter.tasks.") for name, _ in model.named_parameters())
     groups: dict[object, list[ResolvedTask]] = {}
     for task in tasks:
@@ -138,7 +140,8 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
     layout = InputLayout.of(first.pairing, first.max_length)
     device = next(model.parameters()).device
     was = model.training
-    model.eval()
+    if was:  # both walk through every module: for one short text that is felt
+        model.eval()
     lengths = split.lengths(layout).kept[rows].sum(axis=1)
 
     def batch_of(places: Integers) -> TokenBatch:
@@ -152,7 +155,8 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
     spare = -(-len(places_by_batch) // processes.world) - len(mine)
     progress.total(sum(len(places_by_batch[number]) for number in mine))
     batches = (places_by_batch[number] for number in [*mine, *[0] * spare])
-    for turn, (places, batch) in enumerate(prefetch((places, batch_of(places)) for places in batches)):
+    collated: Iterable[tuple[Integers, TokenBatch]] = ((places, batch_of(places)) for places in batches)
+    for turn, (places, batch) in enumerate(collated if len(places_by_batch) == 1 else prefetch(collated)):
         batch = batch.to(device)
         with _no_graph(model), autocast_of(model):
             hidden = model.encoder(batch)
@@ -162,7 +166,8 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
             places, pooled = places[:0], {name: vectors[:0] for name, vectors in pooled.items()}
         yield places, pooled
         progress.advance(len(places))
-    model.train(was)
+    if was:
+        model.train()
 
 
 def _flat(order: Sequence[Integers]) -> Integers:
