@@ -14,6 +14,7 @@ import pytest
 import tokenizers
 from tokenizers import models, processors
 
+from polytask.core.atomic_files import aside_folder
 from polytask.core.errors import CheckpointError, StorageError
 from polytask.data import tokenization
 from polytask.data.cache import Cache
@@ -149,14 +150,13 @@ def test_processes_that_build_the_same_tokens_at_once_all_get_them(tmp_path: Pat
     assert len(kept) == 1 and not kept[0].startswith(".")
 
 
-def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None:
-    left = tmp_path / "cache" / "tokens" / ".left.abcdefgh.aside"
+def test_what_a_killed_process_left_is_swept_and_what_another_builds_is_not(tmp_path: Path) -> None:
+    entries = tmp_path / "cache" / "tokens"
+    left = entries / ".left.abcdefgh.aside"
     left.mkdir(parents=True)
-    recent = tmp_path / "cache" / "tokens" / ".recent.abcdefgh.aside"
-    recent.mkdir()
-    os.utime(left, (1, 1))
-    token_column(texts_of(tmp_path), "key", Tokenizer(letters()), Cache(tmp_path / "cache"))
-    assert not left.exists() and recent.exists()
+    with aside_folder(entries / "other") as building:
+        token_column(texts_of(tmp_path), "key", Tokenizer(letters()), Cache(tmp_path / "cache"))
+        assert not left.exists() and building.is_dir()
 
 
 def test_specials_are_what_the_tokenizer_puts_around_a_pair() -> None:

@@ -46,6 +46,19 @@ def test_classes_that_words_tell(tmp_path: Path) -> None:
     assert found.scores["accuracy"] == 1 and found.scores["macro_f1"] == 1
 
 
+@pytest.mark.parametrize(("work", "candidates"), [(0, 1), (1_000, 2), (module.WORK, 4)])
+def test_how_many_candidates_are_tried_is_a_matter_of_size_and_not_of_time(
+        work: int, candidates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+    plain = module._logistic
+    monkeypatch.setattr(module, "WORK", work)
+    monkeypatch.setattr(module, "_logistic", lambda *given: tried.append(given[2]) or plain(*given))
+    # some 500 numbers, and one fit for two classes
+    rows = [f"the car number x is {COLOURS[n % 2]},{COLOURS[n % 2]}" for n in range(48)]
+    scored(tmp_path, *task_of(tmp_path, rows))
+    assert len(tried) == candidates
+
+
 def test_two_classes_several_labels_and_chinese(tmp_path: Path) -> None:
     rows = [f"word {n % 7} {'yes' if n % 2 else 'no'},{n % 2}" for n in range(60)]
     metrics = ("roc_auc", "accuracy")

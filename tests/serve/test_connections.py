@@ -12,10 +12,13 @@ from echo import Echo, Live, live, one_answer, read_all, request_bytes
 
 from polytask.serve.connections import SPARE_CONNECTIONS
 
+# Seconds within which a connection of 0.4 s is closed on a busy machine, too; no test lasts so long.
+SOON = 8.0
+
 
 @pytest.fixture(scope="module", params=["auto", "h11"])
 def server(request: pytest.FixtureRequest) -> Iterator[Live]:
-    with live(Echo(), parser=request.param, read_timeout=0.4, timeout=1.0, max_bytes=100_000) as running:
+    with live(Echo(), parser=request.param, read_timeout=0.4, timeout=5.0, max_bytes=100_000) as running:
         yield running
 
 
@@ -48,7 +51,7 @@ def test_a_slow_head_is_answered_408_and_closed(server: Live) -> None:
         began = time.monotonic()
         trickled(connection, request_bytes()[:12])
         status, body = answer_of(read_all(connection))
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < SOON
     assert status == 408 and body["error_type"] == "timeout" and "0.4 s" in body["error"]
     assert refused(server, "slow head") == before + 1
     assert server.answers()
@@ -58,7 +61,7 @@ def test_a_silent_connection_is_closed_without_a_word(server: Live) -> None:
     with server.connect() as connection:
         began = time.monotonic()
         assert read_all(connection) == b""
-        assert 0.2 < time.monotonic() - began < 2.5
+        assert 0.2 < time.monotonic() - began < SOON
 
 
 def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Live) -> None:
@@ -81,14 +84,14 @@ def test_a_slow_body_is_answered_408(server: Live) -> None:
         connection.sendall(request_bytes(body=b'{"te', length=500))
         began = time.monotonic()
         status, body = answer_of(read_all(connection))
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < SOON
     assert status == 408 and "body did not arrive" in body["error"]
 
 
 def test_a_body_that_no_route_reads_does_not_stream_for_ever(server: Live) -> None:
     with server.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: 90000\r\n\r\n")
-        assert trickled(connection, b"z" * 60) < 2.5
+        assert trickled(connection, b"z" * 300) < SOON
         received = read_all(connection)
     assert received.startswith(b"HTTP/1.1 200") and received.count(b"HTTP/1.1") == 1
 
@@ -102,7 +105,7 @@ def test_a_connection_that_is_used_again_is_as_bounded(server: Live) -> None:
         began = time.monotonic()
         connection.sendall(b"POST /ta")
         assert read_all(connection) == b""  # the client would take a word of ours for its next answer
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < SOON
 
 
 def test_a_refusal_keeps_the_connection_where_little_is_unread() -> None:

@@ -56,26 +56,12 @@ def write_file(path: str | Path, content: str | bytes | Callable[[Path], None]) 
     path = Path(path)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write_file(path, content)
-        except FileNotFoundError:
-            # A training that starts in this folder takes what is written aside for a leftover.
-            _write_file(path, content)
-
-
-def _write_file(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
-    try:
-        if callable(content):
-            content(aside)
-        else:
-            aside.write_bytes(content.encode() if isinstance(content, str) else content)
-        _put_in_place(aside, path)
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+        with _aside_file(path) as aside:
+            if callable(content):
+                content(aside)
+            else:
+                aside.write_bytes(content.encode() if isinstance(content, str) else content)
+            _put_in_place(aside, path)
 
 
 def _put_in_place(aside: Path, path: Path) -> None:
@@ -91,27 +77,15 @@ def write_asides(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     Each has a name of its own, so that two programs may write one path at the same time. What a killed one
     left of such a path is removed.
     """
-    asides: dict[str, Path] = {}
-    held: list[int] = []
-    with storing(Path(os.path.commonpath(list(paths.values())))):
-        try:
-            for name, path in paths.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                tidy(path.parent, [path.name], abandoned=True)
-                handle, asides[name] = _held_aside(path)
-                if fcntl is None:  # a system that renames no open file
-                    os.close(handle)
-                else:  # locked until it stands in its place, so that none takes it for abandoned
-                    held.append(handle)
-            yield asides
-            for name, path in paths.items():
-                _put_in_place(asides[name], path)
-        finally:
-            for written in asides.values():
-                with suppress(OSError):
-                    written.unlink(missing_ok=True)
-            for handle in held:
-                os.close(handle)
+    with storing(Path(os.path.commonpath(list(paths.values())))), ExitStack() as held:
+        asides: dict[str, Path] = {}
+        for name, path in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tidy(path.parent, [path.name])
+            asides[name] = held.enter_context(_aside_file(path))
+        yield asides
+        for name, path in paths.items():
+            _put_in_place(asides[name], path)
 
 
 @contextmanager
@@ -132,8 +106,8 @@ def write_folder(path: str | Path) -> Iterator[Path]:
     old = standing_aside(path)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = make_aside(path)
-        try:
+        tidy(path.parent, [path.name])
+        with aside_folder(path) as aside:
             yield aside
             for each in aside.rglob("*"):
                 if each.is_file():
@@ -144,13 +118,59 @@ def write_folder(path: str | Path) -> Iterator[Path]:
                 path.rename(old)
             aside.rename(path)
             remove(old)
-        finally:
-            remove(aside)
 
 
-def make_aside(path: Path) -> Path:
-    """Make an empty folder beside `path`, of a name that `leftovers` knows."""
-    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent))
+@contextmanager
+def aside_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path`, of a name that `leftovers` knows; remove it in the end.
+
+    It is locked meanwhile, so that no other process takes it for what a killed one left.
+    """
+    with _locked_aside(lambda: Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ENDING,
+                                                     dir=path.parent))) as aside:
+        yield aside
+
+
+@contextmanager
+def _aside_file(path: Path) -> Iterator[Path]:
+    """Give an empty file beside `path`, as `aside_folder` gives a folder."""
+    def make() -> Path:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+        os.close(handle)
+        return Path(name)
+
+    with _locked_aside(make) as aside:
+        yield aside
+
+
+@contextmanager
+def _locked_aside(make: Callable[[], Path]) -> Iterator[Path]:
+    while True:
+        aside = make()
+        handle = _lock(aside)
+        if aside.exists():
+            break
+        if handle is not None:  # another process was quicker than the lock, and removed it
+            os.close(handle)
+    try:
+        yield aside
+    finally:
+        remove(aside)
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(aside: Path) -> int | None:
+    """Lock what was just made, and return its descriptor; None where it is gone, or locks are unknown."""
+    if fcntl is None:  # a system that renames no open file
+        return None
+    try:
+        handle = os.open(aside, os.O_RDONLY)
+    except OSError:
+        return None
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
 
 
 def recover(path: str | Path) -> None:
@@ -174,41 +194,40 @@ def recover_all(folder: Path) -> None:
             recover(folder / path.name.removesuffix(_OLD).removeprefix("."))
 
 
-def _held_aside(path: Path) -> tuple[int, Path]:
-    """Open a file beside `path`, locked while it is open: a killed writer's is known by having no lock."""
-    while True:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
-        if fcntl is None:
-            return handle, Path(name)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.path.exists(name):  # else another program was quicker than the lock, and removed it
-            return handle, Path(name)
-        os.close(handle)
-
-
 def _remove_abandoned(path: Path) -> None:
-    """Remove a file of `_held_aside` that no process is writing any more."""
+    """Remove what stands aside and no process is writing any more: a killed writer's lock is gone."""
     with suppress(OSError):
         if fcntl is None:
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                remove(path)
+            _remove_old(path)
             return
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A pipe that somebody put there must not make us wait, nor a link lead us elsewhere.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove(path)  # while the lock is held, so that its writer cannot take it in between
+        except BlockingIOError:
+            pass
+        except OSError:  # a file system without locks
+            _remove_old(path)
+        finally:
+            os.close(handle)
 
 
-def tidy(folder: Path, names: Iterable[str] | None = None, abandoned: bool = False) -> None:
+def _remove_old(path: Path) -> None:
+    if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+        remove(path)
+
+
+def tidy(folder: Path, names: Iterable[str] | None = None) -> None:
     """Remove what killed writers left aside in a folder; only those of the named files where given.
 
-    abandoned: leave alone what a `write_asides` is writing at this moment.
+    What is being written at this moment stays.
     """
     wanted = None if names is None else set(names)
     for path in leftovers(folder):
         match = _ASIDE.fullmatch(path.name)
         if match and (wanted is None or match["name"] in wanted):
-            (_remove_abandoned if abandoned else remove)(path)
+            _remove_abandoned(path)
 
 
 def leftovers(folder: Path) -> list[Path]:

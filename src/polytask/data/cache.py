@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.atomic_files import ABANDONED_SECONDS, leftovers, make_aside, remove, storing, write_file
+from polytask.core.atomic_files import aside_folder, storing, tidy, write_file
 from polytask.core.errors import StorageError
 from polytask.core.paths import cache_folder
 
@@ -63,12 +62,8 @@ class Cache:
             return load(path)
         except _BROKEN:
             # Renamed before it is removed: another process may be building its successor.
-            with suppress(OSError):
-                aside = make_aside(path)
-                try:
-                    path.rename(aside / "entry")
-                finally:
-                    remove(aside)
+            with suppress(OSError), aside_folder(path) as aside:
+                path.rename(aside / "entry")
             return None
 
     def _build(self, name: str, build: Callable[[Path], None]) -> Path:
@@ -77,18 +72,14 @@ class Cache:
         with storing(path):
             self._make()
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(path.parent)
-            aside = make_aside(path)
-        try:
-            with storing(path):
+            tidy(path.parent)  # what killed processes left half built
+            with aside_folder(path) as aside:
                 build(aside)
                 # An error is a lost race: what the other process put there is the same.
                 with suppress(OSError):
                     aside.rename(path)
                 if not path.is_dir():
                     raise OSError(0, "the entry could not be put in place")
-        finally:
-            remove(aside)
         return path
 
     def _make(self) -> None:
@@ -119,14 +110,6 @@ class Cache:
         with suppress(StorageError):
             self._make()
             write_file(self.folder / name, json.dumps(value))
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half built, after a day; nothing that was not made here."""
-    for path in leftovers(folder):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                remove(path)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from polytask.core.atomic_files import write_file, write_folder
+from polytask.core.atomic_files import aside_folder, tidy, write_file, write_folder
 from polytask.core.errors import ConfigError, RunError
 from polytask.core.paths import ModelPaths
 from polytask.data.dataset import Split
@@ -75,7 +74,8 @@ def _filled(source: Path, out: Path | None) -> Iterator[ModelPaths]:
         with write_folder(out) as folder:
             yield ModelPaths(folder)
         return
-    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=source) as aside:
+    tidy(source)
+    with aside_folder(ModelPaths(source).graphs) as aside:
         place = ModelPaths(aside)
         yield place
         with write_folder(ModelPaths(source).graphs) as folder:
