@@ -101,7 +101,7 @@ def _measured(task: ResolvedTask, train: Split, rows: Array, dev: Split,
     if (targets == targets[0]).all():
         return None
     spent, best = 0, None
-    fits = task.labels.num_classes if task.labels.kind in ("multi-class", "multi-label") else 1
+    fits = 1 if task.labels.kind in ("binary", "regression") else task.labels.num_classes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fits that were stopped before they converged
         features = _features(_texts(train, rows), _texts(dev, dev_rows))
