@@ -91,6 +91,25 @@ def test_long_texts_ask_for_a_longer_maximum(tmp_path: Path) -> None:
     assert run.data.max_length == 256 and "128 trains faster" in text
 
 
+@pytest.mark.parametrize(("rows", "epochs"), [(40, 30), (320, 30), (800, 12), (3_200, 3), (100_000, 3)])
+def test_few_rows_are_seen_more_often(tmp_path: Path, rows: int, epochs: int) -> None:
+    train = write(tmp_path / "mail-train.csv", "text,label", *(f"a mail {n},{n % 2}" for n in range(rows)))
+    dev = write(tmp_path / "mail-dev.csv", "text,label", *(f"another mail {n},{n % 2}" for n in range(20)))
+    text, run, _ = loaded(tmp_path, train, dev)
+    assert run.train.epochs == epochs
+    assert f"# {epochs * -(-rows // 16):,} updates" in text
+
+
+def test_rows_held_out_are_not_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "mail.csv", "text,label,set", *(
+        f"a mail {n},{n % 2},{'train' if n < 320 else 'dev'}" for n in range(960)))
+    text, run, data = loaded(tmp_path, path)
+    assert len(data["mail"].train) == 320 and run.train.epochs == 30
+    carved = write(tmp_path / "post.csv", "text,label", *(f"a mail {n},{n % 2}" for n in range(1_000)))
+    text, _, _ = loaded(tmp_path, carved)
+    assert "epochs = 11 " in text  # 900 rows: 57 updates an epoch
+
+
 def test_odd_names_are_quoted(tmp_path: Path) -> None:
     path = write(tmp_path / 'my "own" data-train.csv', '"the ""text"" \\ here","label\t"',
                  *(f"{each},{n % 2}" for n, each in enumerate(SENTENCES)))

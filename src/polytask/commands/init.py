@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polytask.commands.init_task import Group, header_lines, quoted, task_lines
+from polytask.commands.init_task import Group, header_lines, quoted, task_lines, training_rows
 from polytask.commands.schema import schema_text
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, DataError, PolytaskError
@@ -30,6 +31,9 @@ _ENDINGS = {".gz", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parqu
 _NAMED_COLUMNS = {".json", ".jsonl", ".ndjson", ".parquet"}
 # Tokens for one word of English, and the lengths offered.
 _TOKENS_A_WORD, _MAX_LENGTHS = 1.35, (128, 256, 512)
+# Rows of an update; the updates that a fresh head needs (measured: docs/guide.md, where to start); and the
+# fewest and most epochs, so that large sets are seen more than once and tiny ones end.
+_BATCH_SIZE, _UPDATES, _EPOCHS = 16, 600, (3, 30)
 
 
 @dataclass
@@ -57,7 +61,7 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     groups = group_files(files_named)
     files = [path for group in groups for path in group.files.values()]
     scaffold = Scaffold(groups, Path(os.path.commonpath([path.parent for path in files])))
-    parts, longest = [], 0
+    parts, longest, most_rows = [], 0, 0
     for group in groups:
         _step(f"reading {', '.join(map(str, group.files.values()))}", quiet)
         columns = _read(scaffold, group, cache)
@@ -65,9 +69,10 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
         guessed = guess(train)
         _check_columns(guessed, group, scaffold.tables)
         longest = max(longest, _tokens(train, guessed))
+        most_rows = max(most_rows, training_rows(group, guessed, train))
         parts.append(task_lines(group, guessed, scaffold.tables, scaffold.root, checkpoint,
                                 header_lines(columns)))
-    text = _config(scaffold, parts, longest, checkpoint)
+    text = _config(scaffold, parts, longest, most_rows, checkpoint)
     _step("checking the config with its data", quiet)
     _validate(text, [group.name for group in groups])
     return text
@@ -79,7 +84,9 @@ def _step(line: str, quiet: bool) -> None:
         tell(line)
 
 
-def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, checkpoint: str) -> str:
+def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, most_rows: int,
+            checkpoint: str) -> str:
+    """Return the config of tasks whose lines are `parts`; `most_rows` are those of the largest."""
     count = len(scaffold.tables)
     head = [f"#:schema ./{SCHEMA}",
             f"# Written by `polytask init` from {count} file{'s' if count > 1 else ''};"
@@ -90,8 +97,7 @@ def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, ch
             + "# or a hub name: bert-base-uncased, xlm-roberta-base (many languages)", ""]
     rates = "lr = 1e-4, head_lr = 1e-3" if checkpoint == "minilm" else "lr = 2e-5"
     tail = ["[train]",
-            "epochs = 3".ljust(39) + "# small sets need more; `polytask check` counts the updates",
-            "batch_size = 16",
+            *_epochs(most_rows), f"batch_size = {_BATCH_SIZE}",
             f"optimizer = {{ {rates}, weight_decay = 0.01, warmup = 0.1 }}"]
     if len(parts) > 1:
         tail += ['# schedule = "proportional"'.ljust(39) + "# one task an update: more updates for "
@@ -216,6 +222,15 @@ def _tokens(table: Table, guessed: Guess) -> int:
     """Return about how many tokens nineteen of twenty rows have at most."""
     words = [[count_words(text) for text in table.column(name).texts()] for name in guessed.text]
     return int(np.percentile(np.sum(words, axis=0), 95) * _TOKENS_A_WORD) + 3
+
+
+def _epochs(rows: int) -> list[str]:
+    """Return the epochs: few rows are seen more often, since it is updates that a fresh head needs."""
+    an_epoch = math.ceil(rows / _BATCH_SIZE)
+    epochs = min(max(math.ceil(_UPDATES / an_epoch), _EPOCHS[0]), _EPOCHS[1])
+    return [f"epochs = {epochs}".ljust(39)
+            + f"# {epochs * an_epoch:,} updates; the epoch with the best score on dev is kept",
+            "# early_stopping = 3".ljust(39) + "# end after three epochs without a better score"]
 
 
 def _max_length(longest: int) -> list[str]:

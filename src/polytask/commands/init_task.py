@@ -70,6 +70,13 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
     return lines
 
 
+def training_rows(group: Group, guessed: Guess, train: Table) -> int:
+    """Return how many rows a task trains on: those of its file that are no dev or test rows."""
+    if group.files.keys() == {"train"} and guessed.split is not None:
+        return max(1, sum(SPLIT_WORDS[cell.casefold()] == "train" for cell in guessed.split.filled))
+    return max(1, round(len(train) * (1 if "dev" in group.files else 1 - DEFAULT_DEV)))
+
+
 def _inferred(group: Group, guessed: Guess, tables: Mapping[Path, Table]) -> Inferred:
     """Return the labels of train and dev together."""
     if guessed.flags or guessed.label.inferred is None:
