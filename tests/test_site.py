@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from filelock import FileLock
 from typer.main import get_command
 
 import polytask
@@ -53,14 +54,20 @@ class Parsed(HTMLParser):
                 self.loads.append(value)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as `make docs-site` builds it: a warning fails the build."""
-    folder = tmp_path_factory.mktemp("site")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"}
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)]
-    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    """The site as `make docs-site` builds it: a warning fails the build. Test processes share one."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "site"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "index.html").is_file():
+            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"}
+            build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+            build += ["-d", f"{folder}.aside"]
+            done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True,
+                                  check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+            Path(f"{folder}.aside").rename(folder)
     return folder
 
 
@@ -139,27 +146,35 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+EVERY_KIND = ("index", "start", "howto", "concepts", "guide", "coming_from", "api", "cli", "settings",
+              "results", "families/losses", "changelog")
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "names"), [
-    (1400, ("index", "start", "howto", "concepts", "guide", "coming_from", "api", "cli", "settings",
-            "results", "families/losses", "changelog")),
-    (390, ("index", "start", "howto", "concepts", "guide", "coming_from", "cli", "results")),
-], ids=["desktop", "phone"])
-def test_the_site_in_a_browser(width: int, names: tuple[str, ...], served: str, browser: Any) -> None:
+@pytest.mark.parametrize("width", [1400, 390], ids=["desktop", "phone"])
+@pytest.mark.parametrize("opened", ["served", "as a file"])
+def test_the_site_in_a_browser(width: int, opened: str, site: Path, served: str, browser: Any) -> None:
+    names = EVERY_KIND if opened == "served" else EVERY_KIND[:2]
+    place = served if opened == "served" else site.as_uri()
     view = browser.new_page(viewport={"width": width, "height": 800})
-    said: list[str] = []
+    messages: list[str] = []
     asked: list[str] = []
-    view.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    view.on("pageerror", lambda error: said.append(str(error)))
+    view.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    view.on("pageerror", lambda error: messages.append(str(error)))
     view.on("request", lambda request: asked.append(request.url))
     for name in names:
-        view.goto(f"{served}/{name}.html")
+        view.goto(f"{place}/{name}.html")
         assert view.locator("h1").count() == 1
         assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
         assert view.evaluate("[...document.images].every(image => image.naturalWidth > 0)"), name
-    if width > 1000:
-        view.locator(".md-search__input").fill("pcgrad")
-        view.locator(".md-search-result__item").first.wait_for(timeout=60_000)
+    if width < 1000:
+        view.locator("label.md-header__button[for=__search]").click()
+    view.locator(".md-search__input").press_sequentially("pcgrad")
+    first = view.locator(".md-search-result__item a").first
+    first.wait_for(timeout=60_000)
+    first.click()
+    view.wait_for_url("**h=pcgrad*")  # its words are marked on the page that was found
+    assert view.locator("mark").first.inner_text().casefold() == "pcgrad"
     view.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith((served, "data:", "blob:"))] == []
+    assert messages == []
+    assert [url for url in asked if not url.startswith((place, "data:", "blob:"))] == []

@@ -357,7 +357,7 @@ def show(
         print(line if config else terminal_text(line))
 
 
-@app.command(epilog="Example: `polytask serve runs/first --port 8080`, then "
+@app.command(epilog="Example: `polytask serve runs/first`, then "
              "`curl localhost:8000/predict -H 'content-type: application/json' "
              "-d '{\"texts\": \"A gem.\"}'`")
 def serve(

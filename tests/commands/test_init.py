@@ -91,7 +91,7 @@ def test_long_texts_ask_for_a_longer_maximum(tmp_path: Path) -> None:
     assert run.data.max_length == 256 and "128 trains faster" in text
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(40, 30), (320, 30), (800, 12), (3_200, 3), (100_000, 3)])
+@pytest.mark.parametrize(("rows", "epochs"), [(40, 20), (320, 15), (800, 6), (1_600, 3), (100_000, 3)])
 def test_few_rows_are_seen_more_often(tmp_path: Path, rows: int, epochs: int) -> None:
     train = write(tmp_path / "mail-train.csv", "text,label", *(f"a mail {n},{n % 2}" for n in range(rows)))
     dev = write(tmp_path / "mail-dev.csv", "text,label", *(f"another mail {n},{n % 2}" for n in range(20)))
@@ -104,10 +104,10 @@ def test_rows_held_out_are_not_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "mail.csv", "text,label,set", *(
         f"a mail {n},{n % 2},{'train' if n < 320 else 'dev'}" for n in range(960)))
     text, run, data = loaded(tmp_path, path)
-    assert len(data["mail"].train) == 320 and run.train.epochs == 30
+    assert len(data["mail"].train) == 320 and run.train.epochs == 15
     carved = write(tmp_path / "post.csv", "text,label", *(f"a mail {n},{n % 2}" for n in range(1_000)))
     text, _, _ = loaded(tmp_path, carved)
-    assert "epochs = 11 " in text  # 900 rows: 57 updates an epoch
+    assert "epochs = 6 " in text  # 900 rows: 57 updates an epoch
 
 
 def test_odd_names_are_quoted(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ _NAMED_COLUMNS = {".json", ".jsonl", ".ndjson", ".parquet"}
 _TOKENS_A_WORD, _MAX_LENGTHS = 1.35, (128, 256, 512)
 # Rows of an update; the updates that a fresh head needs (measured: docs/guide.md, where to start); and the
 # fewest and most epochs, so that large sets are seen more than once and tiny ones end.
-_BATCH_SIZE, _UPDATES, _EPOCHS = 16, 600, (3, 30)
+_BATCH_SIZE, _UPDATES, _EPOCHS = 16, 300, (3, 20)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -10,6 +11,10 @@ from polytask.core.errors import ConfigError, nearest
 from polytask.core.registry import Registry
 from polytask.core.terminal import terminal_text
 
+# An entry of the checklist of techniques, and what is said of them under a table.
+_ID = re.compile(r"\b[MGTPSL]-\d+\b")
+_IDS = ("M-3, G-2 and their like: entries of the checklist of five course reports (M mfrr, G surgery, T "
+        "triple-threat, P practices, S swissbert, L the literature; docs/coverage.md)")
 # Modules whose import registers the components, in the order listed.
 FAMILIES = {
     "poolings": "polytask.model.poolings",
@@ -63,6 +68,8 @@ def table(name: str | None = None) -> None:
                 cells = (member["reference"], fields, member["doc"], member["source"])
                 shown.add_row(*map(Text, map(terminal_text, cells)))
         console.print(shown)
+        if plural != "metrics" and any(_ID.search(member["source"] or "") for member in members):
+            console.print(_IDS, style="dim", highlight=False)
 
 
 def _metric_cells(shown: Any, members: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -19,7 +19,9 @@ def card(checkpoint: str, tasks: Mapping[str, ResolvedTask], rows: Mapping[str, 
     lines = [*_metadata(checkpoint, tasks), f"# One encoder for {names}", "",
              f"Trained with polytask from `{checkpoint}`. The root of this folder is the encoder "
              "(`transformers.AutoModel.from_pretrained` opens it); `heads/` holds what is each "
-             "task's own.", ""]
+             "task's own. transformers' `pipeline` and `AutoModelForSequenceClassification` do not know "
+             "`heads/`: they would answer from a random head. `polytask export RUN --to transformers "
+             "--task TASK` writes a folder for them.", ""]
     for note in training_notes(checkpoint, tasks):
         lines += [note, ""]
     lines += [f"- {note}" for note in notes] + ([""] if notes else [])

@@ -71,9 +71,11 @@ class Evaluation:
             lines.append(f"{task:<16}{self.rows[task]:>8}  {numbers}")
             if task in self.positives:
                 lines.append(f'{"":<26}positive class: "{self.positives[task]}"')
-            lines += [f"{'':<26}per label: " + "  ".join(f"{label} {shown(value)}" for label, value
-                                                        in values.items())
-                      for values in values.values() if isinstance(values, Mapping)]
+            for metric, by_label in values.items():
+                if isinstance(by_label, Mapping):
+                    name = f"{metric.removeprefix('per_label_')} per label"
+                    lines.append(f"{'':<26}{name}: " + "  ".join(
+                        f"{label} {shown(value)}" for label, value in by_label.items()))
         marks = "  ".join(f"{name} {value:.4f}" for name, value in self.overall.items())
         lines.append(f"{'overall':<26}{marks}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
