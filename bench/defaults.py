@@ -2,8 +2,8 @@
 
     python bench/defaults.py --data DATA [--rows 600] [--only sst mrpc] [--set train.epochs=3] [--no-peer]
 
-Of each task, `--rows` training rows and `--dev-rows` dev rows are written as CSV files, `polytask init` reads
-them, and its config is trained as it stands. The peer is `transformers.Trainer` on
+Of each task, `--rows` training rows and `--dev-rows` dev rows are written as CSV files, `polytask init`
+reads them, and its config is trained as it stands. The peer is `transformers.Trainer` on
 `AutoModelForSequenceClassification`: the same encoder, rows, batch size, epochs and longest input, the
 Trainer's own learning rate (5e-5, falling on a line) and the best epoch on dev, which `init`'s config keeps
 as well. ± is the standard error of the difference, from resampled dev rows.
