@@ -60,7 +60,7 @@ def test_classes_of_a_data_set_are_written_by_their_names() -> None:
 
 @pytest.mark.parametrize(("rows", "says"), [
     ([], "found no rows, expected a file, a list of dicts"),
-    ({}, "found an empty dict"),
+    ({}, "found no columns"),
     ([("a gem", 1), ("so", 0)], "expected an object"),
     ({"text": "a gem", "label": [1]}, 'column "text" is str'),
     ({"text": ["a", "b"], "label": [1]}, 'different lengths ("text" 2, "label" 1)'),

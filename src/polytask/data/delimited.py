@@ -23,6 +23,7 @@ from itertools import islice
 
 from polytask.core.errors import DataError
 from polytask.data.delimiter import find_delimiter, refuse_saying, sample_lines
+from polytask.data.false_records import REPEATED, SEPARATOR, is_header_again, is_separator
 from polytask.data.file_format import DELIMITERS, FileFormat
 from polytask.data.quoted_records import (
     STRAY,
@@ -30,11 +31,12 @@ from polytask.data.quoted_records import (
     ReadRecord,
     plain_records,
     quoted_records,
+    without_end,
 )
-from polytask.data.row_names import are_row_names
+from polytask.data.row_names import are_row_names, consecutive
 
 MAX_COLUMNS = 10_000
-_LINES_TOLD = 3
+_LINES_TOLD, _SHOWN = 3, 40
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"\Z')
 
 OpenLines = Callable[[], Iterable[str]]
@@ -52,6 +54,7 @@ class Dialect:
     refuse_stray  whether a quote in an unquoted field breaks the rules
     line_by_line  whether a record that breaks the rules ends with its first line
     notes         what a user should know about the reading
+    separator     the line of the dashes below the header, 0 if there are none
     """
 
     file: str
@@ -62,6 +65,7 @@ class Dialect:
     refuse_stray: bool
     line_by_line: bool
     notes: tuple[str, ...] = ()
+    separator: int = 0
 
     def records(self, lines: Iterable[str], first: int = 1) -> Iterator[ReadRecord]:
         """Yield (line, cells), or (line, the reason why they are none), of every record but the header.
@@ -73,8 +77,12 @@ class Dialect:
                    quoted_records(self.file, lines, self.delimiter, QuoteTally(), self.refuse_stray,
                                   self.line_by_line, first))
         for line, cells in islice(records, int(self.header and first == 1), None):
-            if isinstance(cells, list) and len(cells) != width:
+            if line == self.separator:
+                yield line, SEPARATOR
+            elif isinstance(cells, list) and len(cells) != width:
                 yield line, width_problem(cells, width)
+            elif self.header and isinstance(cells, list) and is_header_again(cells, self.columns):
+                yield line, REPEATED
             else:
                 yield line, cells
 
@@ -88,6 +96,9 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
     sample = sample_lines(open_lines())
     if sample:
         refuse_saying(file, sample[0])
+    if len(sample) == 1 and "\r" in without_end(sample[0]) and '"' not in sample[0]:
+        raise DataError(f"{file}:1: lines end with carriage returns, and the last one with a line feed; "
+                        "save the file with one kind of line ends")
     if sample and max(map(sample[0].count, DELIMITERS)) >= MAX_COLUMNS:
         raise DataError(f"{file}:1: the header has more than {MAX_COLUMNS:,} columns")
     delimiter = settings.delimiter or find_delimiter(file, sample, settings)
@@ -98,24 +109,30 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
         notes.append("line 1 holds the names of the columns and is taken for a header")
     columns = names if settings.columns is None else settings.columns
     header = settings.header or bool(notes)
-    reading = _read(file, open_lines, delimiter, settings.quoting, _Expected(len(columns), header))
+    reading = _read(file, open_lines, delimiter, settings.quoting, _Expected(columns, header))
     if settings.header and reading.row_names and not reading.trailing and are_row_names(reading.row_names):
         notes.append(f"every record has one field more than the header, first {reading.row_names[0]}: "
                      "they are taken for row names")
-        columns, reading.misfits = ("", *columns), {}
+        columns, reading.unnamed = ("", *columns), {}
+        reading.misfits = {reading.separator: SEPARATOR} if reading.separator else {}
+    notes += _unnamed_notes(reading)
     refuse_stray = reading.tally.quoted > 0
     if refuse_stray:
         reading.misfits |= dict.fromkeys(reading.tally.stray, STRAY)
     _refuse_most(file, reading)
     notes += _quote_notes(reading, settings)
     return Dialect(file, delimiter, reading.quoting, columns, header, refuse_stray, reading.line_by_line,
-                   tuple(notes))
+                   tuple(notes), reading.separator)
 
 
 @dataclass(frozen=True)
 class _Expected:
-    width: int
+    columns: tuple[str, ...]
     header: bool
+
+    @property
+    def unnamed(self) -> list[int]:
+        return [place for place, name in enumerate(self.columns) if self.header and not name]
 
 
 @dataclass
@@ -124,6 +141,8 @@ class _Reading:
 
     misfits    line → why its record is refused
     row_names  the first field of every record, if all have one more than the header; else None
+    unnamed    the cells of each column that the header gives no name
+    separator  the line of the dashes below the header, 0 if there are none
     """
 
     quoting: str
@@ -134,15 +153,27 @@ class _Reading:
     """Whether the last field of every record is empty, as a delimiter at the end of a line makes it."""
     line_by_line: bool = True
     tally: QuoteTally = field(default_factory=QuoteTally)
+    unnamed: dict[int, list[str]] = field(default_factory=dict)
+    separator: int = 0
 
     def take(self, records: Iterable[ReadRecord], expected: _Expected) -> _Reading:
-        width = expected.width
+        width, columns = len(expected.columns), expected.columns
+        self.unnamed = {place: [] for place in expected.unnamed}
         for line, cells in islice(records, int(expected.header), None):
             self.records += 1
+            if expected.header and self.records == 1 and isinstance(cells, list) and is_separator(cells):
+                self.separator = line
+                self.misfits[line] = SEPARATOR
+                continue
             if isinstance(cells, str):
                 self.misfits[line] = cells
             elif len(cells) != width:
                 self.misfits[line] = width_problem(cells, width)
+            elif expected.header and is_header_again(cells, columns):
+                self.misfits[line] = REPEATED
+            else:
+                for place, held in self.unnamed.items():
+                    held.append(cells[place])
             self.trailing = self.trailing and not cells[-1]
             names = self.row_names
             if names is None:
@@ -236,6 +267,15 @@ def _refuse_most(file: str, reading: _Reading) -> None:
         remedy = "; every line ends with a delimiter, which the header does not: take it away"
     raise DataError(f"{file}:{line}: {reason}; {refused:,} of {reading.records:,} records are refused"
                     f"{remedy}")
+
+
+def _unnamed_notes(reading: _Reading) -> Iterator[str]:
+    """Say which columns without a name hold something; numbers of rows are nothing."""
+    for place, cells in reading.unnamed.items():
+        filled = [cell.strip() for cell in cells if cell.strip()]
+        if filled and not consecutive(filled):
+            yield (f"column {place + 1} has no name in the header, so what it holds "
+                   f'("{filled[0][:_SHOWN]}") is left out')
 
 
 def _quote_notes(reading: _Reading, settings: FileFormat) -> Iterator[str]:

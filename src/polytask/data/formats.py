@@ -16,6 +16,7 @@ from typing import Any
 from polytask.core.errors import DataError
 from polytask.data.arrow_records import hub_records, parquet_columns, parquet_records
 from polytask.data.delimited import survey
+from polytask.data.false_records import other_kind
 from polytask.data.file_format import FileFormat
 from polytask.data.json_records import JsonRecord, json_array, json_cells, json_columns, json_lines
 from polytask.data.quoted_records import ReadRecord
@@ -24,7 +25,7 @@ from polytask.data.text_lines import head_of, is_utf8, read_lines
 
 _PARQUET = b"PAR1"
 _OBJECT = re.compile(r'\s*\{\s*(["}]|\Z)')
-_ARRAY = re.compile(r"\s*\[\s*([{\]]|\Z)")
+_ARRAY = re.compile(r'\s*\[\s*([{\]]|\[\s*["\d-]|\Z)')
 _UNTOLD = FileFormat()
 
 
@@ -33,12 +34,14 @@ class RecordSource:
     """The records of a file. `records()` reads them from the start, as often as it is called.
 
     A record is (line, cells), as many as there are columns, or (line, the reason why it is refused).
+    `header`: whether a line of the file names the columns.
     """
 
     file: str
     columns: tuple[str, ...]
     records: Callable[[], Iterator[ReadRecord]]
     notes: tuple[str, ...] = ()
+    header: bool = False
 
 
 def record_source(path: Path, settings: FileFormat = _UNTOLD) -> RecordSource:
@@ -50,7 +53,8 @@ def record_source(path: Path, settings: FileFormat = _UNTOLD) -> RecordSource:
     if kind == "delimited":
         lines = partial(read_lines, path, settings.encoding)
         dialect = survey(file, lines, settings)
-        return RecordSource(file, dialect.columns, lambda: dialect.records(lines()), dialect.notes)
+        return RecordSource(file, dialect.columns, lambda: dialect.records(lines()), dialect.notes,
+                            dialect.header)
     read: Callable[[], Iterator[JsonRecord]] = partial(json_array, path, settings.encoding)
     if kind == "JSON lines":
         read = lambda: json_lines(read_lines(path, settings.encoding))  # noqa: E731
@@ -59,10 +63,15 @@ def record_source(path: Path, settings: FileFormat = _UNTOLD) -> RecordSource:
 
 
 def kind_of(path: Path, encoding: str = _UNTOLD.encoding) -> str:
-    """Return "Parquet", "JSON lines", "JSON array" or "delimited"."""
+    """Return "Parquet", "JSON lines", "JSON array" or "delimited".
+
+    Raises `DataError` for an archive, a spreadsheet or a web page.
+    """
     head = head_of(path)
     if head.startswith(_PARQUET):
         return "Parquet"
+    if other := other_kind(head):
+        raise DataError(f"{path}: {other}")
     start = head.decode("utf-8-sig" if is_utf8(encoding) else encoding, "ignore")
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in (".jsonl", ".ndjson") or _OBJECT.match(start):
@@ -89,6 +98,6 @@ def written(source: RecordSource) -> TableWriter:
         else:
             writer.add(line, cells)
     if not writer.refused and not writer.lines:
-        raise DataError(f"{source.file}: has a header line but no rows")
+        raise DataError(f"{source.file}: has {'a header line but ' * source.header}no rows")
     writer.notes += source.notes
     return writer

@@ -30,7 +30,7 @@ JsonRecord = tuple[int, Any]
 def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     """Return the keys that any object has, in the order in which they come.
 
-    Raises `DataError` where most values are no objects.
+    Raises `DataError` where most values are no objects, and where there is no key.
     """
     columns: dict[str, None] = {}
     refused, count = [], 0
@@ -45,6 +45,8 @@ def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     if 2 * len(refused) > count:
         line, reason = next(json_cells((), refused))
         raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {count:,} records are refused")
+    if not columns:
+        raise DataError(f"{file}: {'the objects have no keys' if count else 'has no rows'}")
     return tuple(columns)
 
 
@@ -52,12 +54,17 @@ def json_cells(columns: tuple[str, ...], records: Iterable[JsonRecord]) -> Itera
     """Yield (line, cells) of every object, or (line, the reason why there are none)."""
     for line, record in records:
         if isinstance(record, dict):
-            cells = [cell(record.get(name)) for name in columns]
-            yield line, cells if _is_text(cells) else "half of a surrogate pair, which is no character"
+            yield line, row_cells(record.get(name) for name in columns)
         elif isinstance(record, ValueError):
             yield line, f"is not JSON ({record.args[0]})"
         else:
             yield line, f"found {cell(record)[:40]!r}, expected an object"
+
+
+def row_cells(values: Iterable[Any]) -> list[str] | str:
+    """Return the values of a row as cells, or the reason why they can be none."""
+    cells = [cell(value) for value in values]
+    return cells if _is_text(cells) else "half of a surrogate pair, which is no character"
 
 
 def _is_text(cells: list[str]) -> bool:
@@ -87,7 +94,10 @@ def json_lines(lines: Iterable[str], first: int = 1) -> Iterator[JsonRecord]:
     decode = _decoder().decode
     for number, line in enumerate(lines, first):
         if line.strip():
-            yield number, _decoded(partial(decode, line))
+            value = _decoded(partial(decode, line))
+            if isinstance(value, ValueError) and line.strip() in "[{":
+                value = ValueError("it goes on in the next line; expected an object a line, or one array")
+            yield number, value
 
 
 def json_array(path: Path, encoding: str) -> Iterator[JsonRecord]:

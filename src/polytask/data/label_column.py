@@ -58,8 +58,9 @@ class LabelColumn:
 
     @cached_property
     def words(self) -> list[str]:
-        """The labels that are no numbers, the most frequent first."""
-        return sorted((label for label in self.counts if label not in self.numbers),
+        """The labels that are no numbers, of decimal commas either, the most frequent first."""
+        return sorted((label for label in self.counts if label not in self.numbers
+                       and not (self.decimal_commas and decimal_comma(label) is not None)),
                       key=lambda label: (-self.counts[label], label))
 
     @property
@@ -81,14 +82,15 @@ class LabelColumn:
 
     @cached_property
     def decimal_commas(self) -> bool:
-        """Whether the labels are numbers, some of them with a decimal comma."""
-        return any("," in label for label in self.counts) and all(
-            number(label) is not None or decimal_comma(label) is not None for label in self.counts)
+        """Whether hardly any row has a word, and some numbers have a decimal comma."""
+        with_comma = [label for label in self.counts if decimal_comma(label) is not None]
+        return bool(with_comma) and self.count(
+            [*with_comma, *self.numbers]) >= _MOSTLY * self.rows
 
     @property
     def thousands(self) -> str | None:
         """A label whose comma may separate thousands, where no other shows that it cannot."""
-        with_comma = [label for label in self.counts if "," in label]
+        with_comma = [label for label in self.counts if decimal_comma(label) is not None]
         return with_comma[0] if all(map(may_be_thousands, with_comma)) else None
 
     @cached_property

@@ -28,6 +28,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+# A number as people write it: 10%, $1.50, 1.200,50, −1.
+_DRESSED = re.compile(r"[€$£¥]?\s?[+\-\u2212\u2013]?\s?\d[\d.,'\u2019\u00a0\u202f]*\s?[%\u2030€$£¥]?")
 _ARRAY = re.compile(r"(?:array|set|frozenset|tuple|list)\((.*?)(?:,\s*dtype=[\w'<>|.]+)?\)", re.DOTALL)
 _TOKEN = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,"']+)\s*(,?)""", re.DOTALL)
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
@@ -50,6 +52,18 @@ def number(label: str) -> float | None:
 def decimal_comma(label: str) -> float | None:
     """Return "3,5" as 3.5, or None if the label is no such number."""
     return number(label.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(label) else None
+
+
+def is_dressed_number(label: str) -> bool:
+    """Return whether a label is a number with a sign that Python's have not: "10%", "$1.50", "1.200,50"."""
+    return number(label) is None and _DRESSED.fullmatch(label) is not None
+
+
+def look(label: str) -> str:
+    """Return what labels share that can hardly be told apart: blanks, capitals and composition aside."""
+    folded = unicodedata.normalize("NFKC", label).casefold()
+    return " ".join("".join(character for character in folded
+                            if unicodedata.category(character) != "Cf").split())
 
 
 def may_be_thousands(label: str) -> bool:

@@ -5,25 +5,25 @@ Every guess that could be wrong comes with a sentence that names the setting whi
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_column import LabelColumn
+from polytask.data.label_doubts import SEPARATORS, doubts, separator_of
 from polytask.data.label_forms import (
     LIST_FORMS,
     are_booleans,
     are_numbers,
     canonical,
+    is_on,
     number,
     split_at,
 )
 from polytask.data.label_kind import Wanted, guess_kind, some_of
 from polytask.data.labels import KINDS, Labels
 
-_SEPARATORS = (",", ";", "/", "&", "+")
 # Of two such classes the second is the positive one.
 _POSITIVE = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("negative", "positive"),
              ("neg", "pos"), ("-1", "1"))
@@ -104,7 +104,7 @@ def _classes(column: LabelColumn, kind: str, wanted: Wanted, file: str, notes: l
     if len(names) < 2:
         raise DataError(f"{file}: every row has the label {listed(names)}, expected two or more"
                         " different")
-    _note_suspects(column, names, wanted, notes)
+    notes += doubts(column, names, wanted)
     return _ordered(names)
 
 
@@ -134,40 +134,6 @@ def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
                          "more than their capitals")
         return set(usual.values())
     return labels
-
-
-def _note_suspects(column: LabelColumn, names: set[str], wanted: Wanted, notes: list[str]) -> None:
-    """Say which classes may be two spellings of one, no label at all, or lists."""
-    folded: dict[str, list[str]] = {}
-    for name in sorted(names):
-        folded.setdefault(name.casefold(), []).append(name)
-    notes += [f"{listed(same)} differ by capitals alone and are {len(same)} classes; if they are one, "
-              "write them "
-              "alike" for same in folded.values() if len(same) > 1]
-    bare = wanted.column.isidentifier() and wanted.column.isascii()
-    key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
-    notes += [f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
-              'leave such '
-              f'rows out with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in classes'
-              for mark in column.suspects]
-    if similar := separator_of(names):
-        separator, some = similar
-        notes.append(f'labels such as "{some}" look like lists and are taken for one class each; if '
-                     'they are lists, '
-                     f'set separator = "{separator}"')
-
-
-def separator_of(names: set[str]) -> tuple[str, str] | None:
-    """Return what seems to separate names in one cell, and such a cell; None if nothing does.
-
-    It does where all the parts of a name are names as well.
-    """
-    for separator in _SEPARATORS:
-        for name in sorted(names):
-            parts = split_at(name, separator)
-            if len(parts) > 1 and names.issuperset(parts):
-                return separator, name
-    return None
 
 
 def _ordered(names: set[str]) -> tuple[str, ...]:
@@ -200,6 +166,9 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     """Return the classes of labels that are lists, and how the lists are written."""
     classes = () if wanted.classes is None else _given_classes(wanted)
     width = column.vector_width
+    if width and classes and len(classes) != width and not all(is_on(name) is not None for name in classes):
+        raise wanted.problem("classes", f"found {len(classes)} names, expected {width} for vectors such as "
+                                        f"{column.first}")
     if width and (not classes or len(classes) == width):
         names = classes or tuple(str(place) for place in range(width))
         if not classes:
@@ -209,6 +178,7 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     known = Labels("multi-label", classes, separator=wanted.separator)
     names_by_label = {label: _named(known, label, file) for label in column.counts}
     names_found = {name for names in names_by_label.values() for name in names}
+    _refuse_ragged_vectors(names_by_label, names_found, file)
     if all(len(own) < 2 for own in names_by_label.values()) and not (wanted.separator or column.bracketed):
         _refuse_unknown_separator(column, names_found, file)
         notes.append("no row has two labels; if each has one, set kind = \"classes\"")
@@ -237,11 +207,22 @@ def _named(known: Labels, label: str, file: str) -> list[str]:
         raise DataError(f"{file}: {error}") from None
 
 
+def _refuse_ragged_vectors(names_by_label: Mapping[str, list[str]], names: set[str], file: str) -> None:
+    """Raise `DataError` for 0/1 vectors of different lengths; a list of the ids 0 and 1 has each once."""
+    if any(is_on(name) is None for name in names):
+        return
+    vector = next((label for label, own in names_by_label.items() if len({*own}) < len(own)), None)
+    if vector is not None:
+        other = next(label for label in names_by_label if label != vector or len(names_by_label) == 1)
+        raise DataError(f"{file}: found {vector} and {other}, expected lists that name a class once, or "
+                        "0/1 vectors of one length, written as [1, 0, 1]")
+
+
 def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -> None:
     """Raise `DataError` where labels that should be lists are separated by something unknown."""
     similar = separator_of(names)
     if similar is None:  # no part is a label of its own: any comma or semicolon will do
-        similar = next(((separator, name) for separator in _SEPARATORS[:2] for name in sorted(names)
+        similar = next(((separator, name) for separator in SEPARATORS[:2] for name in sorted(names)
                         if len(split_at(name, separator)) > 1), None)
     if similar is not None:
         separator, some = similar

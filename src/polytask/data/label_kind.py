@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polytask.core.errors import ConfigError, DataError, listed
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_forms import is_code
+from polytask.data.label_forms import is_code, is_dressed_number
 from polytask.data.labels import Kind
 
 # Different words that are classes without being called so, and whole numbers that can be classes at all.
@@ -49,6 +49,7 @@ def guess_kind(column: LabelColumn, wanted: Wanted, file: str, notes: list[str])
     if wanted.classes is not None or wanted.positive is not None:
         return "classes"
     if column.decimal_commas:
+        _note_words(column, notes)
         return "regression"
     return _kind_of_numbers(column, notes) if column.numeric else _kind_of_words(column, file, notes)
 
@@ -72,14 +73,18 @@ def _are_lists(column: LabelColumn, notes: list[str]) -> bool:
 def _kind_of_numbers(column: LabelColumn, notes: list[str]) -> Kind:
     """Tell classes that are called by numbers from measures."""
     if not _are_ids(column, notes):
-        if column.words:
-            notes.append(f"{column.count(column.words):,} of {column.rows:,} rows have a word among "
-                         "numbers "
-                         f"({some_of(column.words)}) and are left out; if the labels are classes, set "
-                         'kind = "classes"')
+        _note_words(column, notes)
         return "regression"
     _note_mixture(column, notes)
     return "classes"
+
+
+def _note_words(column: LabelColumn, notes: list[str]) -> None:
+    """Say which rows of a regression have a word."""
+    if column.words:
+        notes.append(f"{column.count(column.words):,} of {column.rows:,} rows have a word among numbers "
+                     f"({some_of(column.words)}) and are left out; if the labels are classes, set "
+                     'kind = "classes"')
 
 
 def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
@@ -117,12 +122,15 @@ def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:
         if different > MOST_NUMBERED_CLASSES or column.rows < 2 * different:
             raise DataError(f"{file}: found {different:,} different labels "
                             f"({some_of(sorted(column.counts))}), "
-                            f'expected numbers or 2 to {MAX_CLASSES} classes; set kind = "classes" if '
-                            'they are '
-                            "classes")
+                            f"expected plain numbers or 2 to {MAX_CLASSES} classes; set "
+                            'kind = "classes" if they are classes')
         notes.append(f'{different} different labels are taken for classes; set kind = "classes" to '
                      'confirm it')
     _note_mixture(column, notes)
+    dressed = [label for label in column.counts if is_dressed_number(label)]
+    if 2 * len(dressed) >= different:
+        notes.append(f'labels such as "{dressed[0]}" are no plain numbers and are taken for classes; if '
+                     "they are measures, write them as numbers, such as 12.5")
     return "classes"
 
 

@@ -8,7 +8,7 @@ cache, as long as it is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from polytask.core.errors import DataError
 from polytask.data.arrow_records import hub_records
 from polytask.data.formats import RecordSource, written
-from polytask.data.json_records import json_cells, json_columns
+from polytask.data.json_records import json_cells, json_columns, row_cells
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.tables import TableWriter
 
@@ -71,12 +71,12 @@ def _source(rows: Any) -> RecordSource:
     if hasattr(rows, "collect") and hasattr(rows, "lazy"):  # polars.LazyFrame
         rows = rows.collect()
     if hasattr(rows, "notna") and hasattr(rows, "columns"):  # pandas: NaN, NaT and NA are no value
-        rows = {str(name): column.astype(object).where(column.notna(), None).tolist()
-                for name, column in rows.items()}
-    elif hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # polars
+        return _columns([(str(name), column.astype(object).where(column.notna(), None).tolist())
+                         for name, column in rows.items()])
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # polars
         rows = rows.to_dict(as_series=False)
     if isinstance(rows, Mapping):
-        return _columns(rows)
+        return _columns([(str(name), values) for name, values in rows.items()])
     if not isinstance(rows, Iterable) or isinstance(rows, bytes):
         raise DataError(f"found {type(rows).__name__}, {_EXPECTED}")
     records = list(enumerate(map(_plain, rows), 1))
@@ -86,32 +86,35 @@ def _source(rows: Any) -> RecordSource:
     return RecordSource(_NAME, columns, lambda: json_cells(columns, records))
 
 
-def _columns(table: Mapping[Any, Any]) -> RecordSource:
-    columns = {str(name): [_plain(value) for value in values] for name, values in table.items()
-               if isinstance(values, Iterable) and not isinstance(values, str | bytes)}
-    if len(columns) < len(table) or not columns:
-        wrong = next((f'column "{name}" is {type(values).__name__}' for name, values in table.items()
-                      if str(name) not in columns), "an empty dict")
-        raise DataError(f"found {wrong}, {_EXPECTED}")
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
+def _columns(columns: Sequence[tuple[str, Any]]) -> RecordSource:
+    """Return columns as records. Two of one name stay two, which no task can read."""
+    wrong = next((f'column "{name}" is {type(values).__name__}' for name, values in columns
+                  if not isinstance(values, Iterable) or isinstance(values, str | bytes)), None)
+    if wrong or not columns:
+        raise DataError(f"found {wrong or 'no columns'}, {_EXPECTED}")
+    cells = [[_plain(value) for value in values] for _, values in columns]
+    if len(set(map(len, cells))) > 1:
         raise DataError("found columns of different lengths ("
-                        + ", ".join(f'"{name}" {length:,}' for name, length in lengths.items()) + ")")
-    names = tuple(columns)
+                        + ", ".join(f'"{name}" {len(values):,}'
+                                    for (name, _), values in zip(columns, cells, strict=True)) + ")")
 
     def records() -> Iterator[ReadRecord]:
-        rows = zip(*columns.values(), strict=True)
-        return json_cells(names, ((number, dict(zip(names, row, strict=True)))
-                                  for number, row in enumerate(rows, 1)))
+        return ((number, row_cells(row)) for number, row in enumerate(zip(*cells, strict=True), 1))
 
-    return RecordSource(_NAME, names, records)
+    return RecordSource(_NAME, tuple(name for name, _ in columns), records)
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays as Python's, and the keys of a row as text."""
+    """Return numpy's numbers and arrays, tuples, sets and bytes as values of JSON, and keys as text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | set | frozenset):
+        return sorted(value, key=str) if not isinstance(value, tuple) else list(value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"found bytes that are not UTF-8 ({error.reason}), expected text") from None
     return value.tolist() if hasattr(value, "tolist") else value
-

@@ -140,7 +140,7 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
     refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
     if not len(index):
         raise DataError(f"{table.file}: none of its {table.found:,} rows "
-                        f"{_lacking(columns, wanted, reasons)}")
+                        f"{_lacking(columns, wanted, reasons)}{_first(table.refused)}")
     return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))),
                 int(np.count_nonzero(~wanted)))
 
@@ -154,7 +154,14 @@ def _lacking(columns: Columns, wanted: NDArray[np.bool_],
         return f"has a label in column {listed(label_columns(columns.label or ()))}"
     if (reasons[2][0] & wanted).any():
         return f"has a label that is a name, a number or a list of names ({NESTED_LABEL.split(',')[0]})"
-    return "has text" if (reasons[1][0] & wanted).any() else "has any text"
+    if (reasons[1][0] & wanted).any():
+        return f"has text in column {listed(columns.text)} (a list or an object is none)"
+    return f"has any text in column {listed(columns.text)}"
+
+
+def _first(refused: Sequence[Refusal]) -> str:
+    """Return why the first of some lines is no row."""
+    return f"; line {refused[0][0]} is refused: {refused[0][1]}" if refused else ""
 
 
 def read_file(path: str | Path, cache: Cache, setting: str = "", settings: FileFormat = _UNTOLD) -> Table:

@@ -59,8 +59,19 @@ def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tup
     if "dev" in by_split:
         _refuse_unlabelled_dev(by_split["dev"], train, wanted)
         labels += by_split["dev"].labels
-    inferred = infer(labels, wanted, train.table.file)
+    try:
+        inferred = infer(labels, wanted, train.table.file)
+    except DataError as error:
+        raise DataError(f"{error}{_refused_besides(train)}") from None
     return inferred.labels, inferred.notes
+
+
+def _refused_besides(train: Rows) -> str:
+    """Return how many rows could not be read, which may be those with the other labels."""
+    if not train.refused:
+        return ""
+    line, reason = train.refused[0]
+    return f" ({len(train.refused):,} of {train.found:,} rows are refused: line {line}: {reason})"
 
 
 def _refuse_unlabelled_dev(dev: Rows, train: Rows, wanted: Wanted) -> None:

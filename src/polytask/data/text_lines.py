@@ -21,6 +21,7 @@ MAX_LINE = 1 << 24
 HEAD = 1 << 16
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
+_UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -88,6 +89,9 @@ def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> It
     `DataError` with the line for what is no text of the encoding, or too long.
     """
     head = head_of(path)
+    if is_utf8(encoding) and head.startswith(_UTF32):
+        raise DataError(f'{path}:1: is UTF-32 text, expected UTF-8; set encoding = "utf-32", or save it '
+                        "as UTF-8")
     if is_utf8(encoding) and head.startswith(_UTF16):
         raise DataError(f'{path}:1: is UTF-16 text, expected UTF-8; set encoding = "utf-16", or save it '
                         "as UTF-8")

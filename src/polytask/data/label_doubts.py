@@ -1,0 +1,76 @@
+"""Classes that may be something else: two spellings of one, no label at all, lists, objects."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from polytask.core.errors import listed
+from polytask.data.label_column import LabelColumn
+from polytask.data.label_forms import canonical, look, split_at
+from polytask.data.label_kind import Wanted
+
+SEPARATORS = (",", ";", "/", "&", "+")
+# What data sets of the hub write beside ids for no label, and the share of rows up to which it is rare.
+_NO_ID, _RARE = "-1", 0.05
+
+
+def doubts(column: LabelColumn, names: set[str], wanted: Wanted) -> Iterator[str]:
+    """Say which classes may be two spellings of one, no label at all, or lists."""
+    yield from _alike_notes(names)
+    if all(len(name) > 2 and name[0] == name[-1] == "'" for name in names):
+        yield (f'labels such as "{min(names)}" stand in single quotes, which are taken for part of their '
+               "names: only double quotes quote")
+    if objects := [name for name in sorted(names) if name[0] == "{" and name[-1] == "}"]:
+        yield f'labels such as "{objects[0][:60]}" look like objects and are taken for one class each'
+    bare = wanted.column.isidentifier() and wanted.column.isascii()
+    key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
+    for mark in [*column.suspects, *_secret(column, names)]:
+        yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; leave '
+               f'such rows out with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in classes')
+    if similar := separator_of(names):
+        separator, some = similar
+        yield (f'labels such as "{some}" look like lists and are taken for one class each; if they are '
+               f'lists, set separator = "{separator}"')
+
+
+def _alike_notes(names: set[str]) -> Iterator[str]:
+    """Say which classes a reader can hardly tell apart."""
+    by_look: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_look.setdefault(look(name), []).append(name)
+    for same in by_look.values():
+        if len(same) > 1:
+            capitals = len({name.casefold() for name in same}) == 1
+            shown = listed(same) if capitals else ", ".join(map(json.dumps, same))
+            by = "capitals" if capitals else "blanks, invisible characters or the composition of letters"
+            yield (f"{shown} differ by {by} alone and are {len(same)} classes; if they are one, write them "
+                   "alike")
+
+
+def _secret(column: LabelColumn, names: set[str]) -> list[str]:
+    """Return the label -1 where it stands beside ids: data sets write it where there is no label.
+
+    Of -1, 0 and 1 it is a grade, unless it is rare.
+    """
+    mark = next((label for label in column.counts if canonical(label) == _NO_ID), None)
+    others = names - {_NO_ID}
+    if mark is None or len(others) < 2 or not all(name.isdecimal() for name in others):
+        return []
+    grades = others == {"0", "1"} and column.counts[mark] >= _RARE * column.rows
+    return [] if grades else [mark]
+
+
+def separator_of(names: set[str]) -> tuple[str, str] | None:
+    """Return what seems to separate names in one cell, and such a cell; None if nothing does.
+
+    It does where all the parts of a name are names as well, or parts of others.
+    """
+    for separator in SEPARATORS:
+        parts_by_name = {name: split_at(name, separator) for name in sorted(names)}
+        often = Counter(part for parts in parts_by_name.values() for part in {*parts})
+        for name, parts in parts_by_name.items():
+            if len(parts) > 1 and all(part in names or often[part] > 1 for part in parts):
+                return separator, name
+    return None
