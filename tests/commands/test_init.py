@@ -119,6 +119,26 @@ def test_odd_names_are_quoted(tmp_path: Path) -> None:
     assert list(data) == ["my_own_data"]
 
 
+def test_how_files_are_written_is_told_and_kept(tmp_path: Path) -> None:
+    rows = [f"{each}\t{n % 2}" for n, each in enumerate(SENTENCES)]
+    rows[3] = '"' + rows[3]
+    path = tmp_path / "x.tsv"
+    path.write_text("\n".join(["text\tlabel", *rows, "", "bad"]), encoding="utf-16")
+    text, run, data = loaded(tmp_path, path)
+    assert run.tasks["x"].encoding == "utf-16" and len(data["x"].found["train"]) == 60
+    assert "# note: x.tsv: quotes are read as characters" in text
+    assert "# note: x.tsv: 1 of 61 rows refused: 1 field, expected 2 (x.tsv:63)" in text
+
+
+def test_rows_without_a_split_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "text,label,set",
+                 *(f"{each},{n % 2},{('train', 'train', 'dev', '')[n // 2 % 4]}"
+                   for n, each in enumerate(SENTENCES)))
+    text, run, data = loaded(tmp_path, path)
+    assert run.tasks["x"].split == "set" and "leaves out 14 rows without a split" in text
+    assert {split: len(rows) for split, rows in data["x"].splits.items()} == {"train": 32, "dev": 14}
+
+
 @pytest.mark.parametrize(("name", "lines", "said"), [
     ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "has no training file beside it"),
     ("x.csv", ["text,number", "a b c,1", "d e f,1"], "no column looks like a label"),

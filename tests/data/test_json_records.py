@@ -43,6 +43,9 @@ def test_deep_nesting_and_endless_keys_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "said"), [
+    ('{\n "a": 1\n}\n', r"t\.json:1: is not JSON \(it goes on in the next line; expected an object a line"),
+    ('[["a", 1], ["b", 0]]', r"""t\.json:1: found '\["a", 1\]', expected an object; 2 of 2"""),
+    ("[]", r"t\.json: has no rows"), ("{}\n{}\n", r"t\.json: the objects have no keys"),
     ('[{"a": 1}\n {"a": 2}]', r"t\.json:2: is not JSON \(expected a comma"),
     ('[{"a": 1},\n{"a": 2}', r"t\.json:2: is not JSON"),
     ('[{"a": 1}]\n{"a": 2}', r"t\.json:1: is not JSON \(text stands after the array\)"),

@@ -121,6 +121,11 @@ BAD = {
     "known": (Wanted(kind="multi-label"), ["a; b", "c; d"], DataError, 'separator = ";"'),
     "a broken list": (Wanted(), ["['a', 'b']", "['a', 'b"], DataError, "no list") ,
     "probabilities": (Wanted(), ["[0.2, 0.8]", "[0.5, 0.5]"], DataError, "probabilities are no labels"),
+    "vectors of different lengths": (Wanted(), ["[0, 1, 1]", "[1, 0]"], DataError,
+                                     "0/1 vectors of one length"),
+    "vectors with bars": (Wanted(), ["1|0|1", "0|1|0"], DataError, "written as [1, 0, 1]"),
+    "classes that are not as many as a vector has": (
+        Wanted(classes=("a", "b", "c")), ["[0, 1]", "[1, 0]"], ConfigError, "expected 2 for vectors"),
     "positive of three": (Wanted(positive="a"), list("abc"), ConfigError, "positive: only two classes"),
     "positive that is none": (Wanted(positive="yess"), ["yes", "no"], ConfigError, 'did you mean "yes"?'),
     "positive of a "

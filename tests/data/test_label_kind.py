@@ -22,6 +22,8 @@ GUESSES = {
     "vectors": (["[1, 0]", "[0, 1]"], "0/1 vectors of 2 classes", "classes = […]"),
     "commas between names": (["a,b", "a", "b", "b"], '"a,b" look like lists', 'separator = ","'),
     "decimal commas": (["3,5", "2"], 'labels such as "3,5" are read as numbers', 'kind = "classes"'),
+    "a word among decimal commas": (["3,5", "2,5"] * 20 + ["bad"],
+                                    '1 of 41 rows have a word among numbers ("bad")', 'kind = "classes"'),
     "60 "
     "words": ([f"w{n}" for n in range(60)] * 4, "60 different labels are taken for "
                                                 "classes", 'kind = "classes"'),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from polytask.commands.evaluate import evaluate_run
@@ -16,6 +17,7 @@ from polytask.core.errors import ConfigError, DataError, RunError
 from polytask.data.cache import Cache
 from polytask.data.python_records import PYTHON, file_or_rows, given, given_rows
 from polytask.data.reading import Columns, read_file, read_rows
+from polytask.data.tables import read_table
 from polytask.tasks.task import Task
 
 ROWS: list[dict[str, Any]] = [
@@ -66,6 +68,8 @@ def test_classes_of_a_data_set_are_written_by_their_names() -> None:
     ({"text": ["a", "b"], "label": [1]}, 'different lengths ("text" 2, "label" 1)'),
     (object(), "found object, expected a file"),
     (b"text", "found bytes"),
+    ([{}, {}], "the objects have no keys"),
+    ([{"text": b"\xff", "label": 1}], "bytes that are not UTF-8"),
 ])
 def test_what_is_no_form_of_rows_is_one_short_sentence(rows: Any, says: str) -> None:
     with pytest.raises(DataError) as caught:
@@ -74,6 +78,23 @@ def test_what_is_no_form_of_rows_is_one_short_sentence(rows: Any, says: str) -> 
     with pytest.raises(ConfigError) as refused:
         Task(train=rows, text="text", label="label")
     assert str(refused.value).startswith("Task: train ") and len(str(refused.value)) < 400
+
+
+def test_two_columns_of_one_name_are_no_text() -> None:
+    frame = pandas.DataFrame([["a", "b", 1], ["c", "d", 0]], columns=["text", "text", "label"])
+    table = given_rows(given(frame))
+    assert table.columns == ("text", "text", "label")
+    assert given_rows(given({1: ["a"], "1": ["b"]})).columns == ("1", "1")
+
+
+def test_bytes_are_text_and_tuples_and_sets_are_lists(tmp_path: Path) -> None:
+    rows = [{"text": b"a gem", "label": ("x", "y")}, {"text": "so so", "label": {"y"}}]
+    writer = given_rows(given(rows))
+    writer.write(tmp_path)
+    table = read_table(tmp_path, "the rows", "key")
+    assert table.column("text").texts() == ["a gem", "so so"]
+    assert table.column("label").texts() == ['["x", "y"]', '["y"]']
+    assert len(table.column("label").nested) == 2
 
 
 def test_paths_and_numbers_stay_as_they_are(tmp_path: Path) -> None:

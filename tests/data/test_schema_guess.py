@@ -53,6 +53,21 @@ def test_three_columns_of_0_and_1_are_one_label(made) -> None:  # type: ignore[n
     assert two.flags == [] and len(two.label_names) == 1
 
 
+def test_flags_may_be_booleans_and_one_may_never_be_set(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[f"this is the text {n}", str(n % 2 > 0), str(n % 3 > 1), "False", str(n % 5 > 3)]
+            for n in range(40)]
+    found = guess(made(["text", "joy", "fear", "awe", "rage"], rows))
+    assert found.label_names == ["joy", "fear", "awe", "rage"]
+
+
+def test_other_texts_and_what_keeps_a_label_from_being_one_are_told(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[f"this is the text {n}", f"a note of some length {n}", "same"] for n in range(30)]
+    with pytest.raises(DataError, match=r'in column "label" every row has the label "same"'):
+        guess(made(["text", "note", "label"], rows))
+    rows = [[*row[:2], "ab"[n % 2]] for n, row in enumerate(rows)]
+    assert guess(made(["text", "note", "label"], rows)).more_texts == ["note"]
+
+
 def test_many_classes_are_a_label_under_the_name_of_one() -> None:
     cells = [f"intent {n % 60} x" for n in range(90)]
     assert Profile("intent", [cell.replace(" ", "_") for cell in cells]).labels is not None
@@ -72,9 +87,23 @@ def test_a_missing_header_is_noticed(made, names: list[str], lacking: bool) -> N
     assert lacks_header(table) == lacking
 
 
+def test_sentences_name_columns_where_another_column_has_a_header(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[f"I liked this {n} very much", ["yes", "no"][n % 2]] for n in range(30)]
+    assert not lacks_header(made(["How did you like our shop?", "Would you come again?"], rows))
+    assert lacks_header(made(["I liked it all the same", "yes"], rows))
+
+
+def test_columns_of_one_first_cell_get_names_too(made) -> None:  # type: ignore[no-untyped-def]
+    rows = [[str(n), f"this is text {n}", str(n % 2)] for n in range(1, 60)]
+    table = made(["0", "a text of words", "0"], rows)
+    assert lacks_header(table) and headerless_columns(table) == ("id", "text", "label")
+    pairs = [[f"this is text {n}", f"that is it {n}", str(n % 2)] for n in range(60)]
+    assert headerless_columns(made(["a text a", "a text b", "1"], pairs)) == ("text1", "text2", "label")
+
+
 def test_columns_without_names_get_some(made) -> None:  # type: ignore[no-untyped-def]
     rows = [[str(n), f"this is text {n}", f"that is text {n + 1}", str(n % 2), "x"] for n in range(60)]
-    table = made(["7", "a text a", "a text b", "1", "x"], rows)
+    table = made(["60", "a text a", "a text b", "1", "x"], rows)
     assert headerless_columns(table) == ("column1", "text1", "text2", "label", "column5")
 
 

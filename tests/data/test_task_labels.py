@@ -46,6 +46,15 @@ def test_a_test_file_with_one_unknown_value_is_unlabelled(tmp_path: Path, mark: 
     assert any(f'has the label "{mark}"' in note and "unlabelled" in note for note in made.notes)
 
 
+def test_rows_that_could_not_be_read_are_told_where_one_label_is_left(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", *(f"t {n},b" for n in range(9)), "well, fine,a")
+    with pytest.raises(DataError) as caught:
+        loaded(tmp_path, dev=0.2)
+    assert str(caught.value).endswith(
+        'train.csv: every row has the label "b", expected two or more different (1 of 10 rows are refused: '
+        "line 11: 3 fields, expected 2)")
+
+
 def test_an_unlabelled_dev_file_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"t {n},{n % 2}" for n in range(20)))
     write(tmp_path / "dev.csv", "text,label", "x,-1", "y,-1")

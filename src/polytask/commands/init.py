@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
 import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from polytask.commands.init_task import Group, header_lines, quoted, task_lines, training_rows
+from polytask.commands.init_task import NOTE, Group, quoted, task_lines, training_rows
 from polytask.commands.schema import schema_text
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, DataError, PolytaskError
 from polytask.core.paths import SCHEMA
 from polytask.core.terminal import tell
 from polytask.data.cache import Cache
-from polytask.data.file_format import FileFormat
-from polytask.data.reading import read_file
+from polytask.data.file_format import UTF8, FileFormat
+from polytask.data.reading import check_file, read_file
 from polytask.data.schema_guess import Guess, count_words, guess, headerless_columns, lacks_header
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
+from polytask.data.text_lines import head_of
 
 _ENDINGS = {".gz", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"}
 # Files whose rows name their own columns.
 _NAMED_COLUMNS = {".json", ".jsonl", ".ndjson", ".parquet"}
+# Byte order marks of encodings that a config has to name.
+_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+          (codecs.BOM_UTF16_BE, "utf-16"))
 # Tokens for one word of English, and the lengths offered.
 _TOKENS_A_WORD, _MAX_LENGTHS = 1.35, (128, 256, 512)
 # Rows of an update; the updates that a fresh head needs (measured: docs/guide.md, where to start); and the
@@ -64,14 +69,13 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     parts, longest, most_rows = [], 0, 0
     for group in groups:
         _step(f"reading {', '.join(map(str, group.files.values()))}", quiet)
-        columns = _read(scaffold, group, cache)
+        form = _read(scaffold, group, cache)
         train = scaffold.tables[group.files["train"]]
         guessed = guess(train)
         _check_columns(guessed, group, scaffold.tables)
         longest = max(longest, _tokens(train, guessed))
         most_rows = max(most_rows, training_rows(group, guessed, train))
-        parts.append(task_lines(group, guessed, scaffold.tables, scaffold.root, checkpoint,
-                                header_lines(columns)))
+        parts.append(task_lines(group, guessed, scaffold.tables, scaffold.root, checkpoint, form))
     text = _config(scaffold, parts, longest, most_rows, checkpoint)
     _step("checking the config with its data", quiet)
     _validate(text, [group.name for group in groups])
@@ -116,6 +120,7 @@ def write_config(out: Path, text: str) -> Iterator[str]:
         raise PolytaskError(f"{out}: exists already; give another --out")
     write_file(out, text)
     yield from guesses(text)
+    yield from (line.removeprefix("# ") for line in text.splitlines() if line.startswith(NOTE))
     if not (schema_file := out.parent / SCHEMA).exists():
         write_file(schema_file, schema_text())
         yield f"{schema_file} written, with which editors complete and check the config"
@@ -135,16 +140,17 @@ def _shown(columns: str | list[str]) -> str:
     return columns if isinstance(columns, str) else ", ".join(columns)
 
 
-def _read(scaffold: Scaffold, group: Group, cache: Cache) -> tuple[str, ...] | None:
-    """Read the files of a task; return the names of their columns where they lack a header."""
+def _read(scaffold: Scaffold, group: Group, cache: Cache) -> FileFormat:
+    """Read the files of a task; return how they are written."""
     train = group.files["train"]
-    table = read_file(train, cache)
-    columns = None
+    check_file(train)
+    head = head_of(train)
+    form = FileFormat(encoding=next((name for mark, name in _MARKS if head.startswith(mark)), UTF8))
+    table = read_file(train, cache, "", form)
     if not _NAMED_COLUMNS & {ending.lower() for ending in train.suffixes} and lacks_header(table):
-        columns = headerless_columns(table)
-    form = FileFormat() if columns is None else FileFormat(header=False, columns=columns)
+        form = replace(form, header=False, columns=headerless_columns(table))
     scaffold.tables |= {path: read_file(path, cache, "", form) for path in group.files.values()}
-    return columns
+    return form
 
 
 def _validate(text: str, names: Sequence[str]) -> None:

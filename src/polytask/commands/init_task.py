@@ -6,11 +6,13 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from polytask.data.data_notes import refusals
 from polytask.data.dataset import DEFAULT_DEV
+from polytask.data.file_format import UTF8, FileFormat
 from polytask.data.label_forms import canonical
 from polytask.data.label_inference import Inferred, infer
 from polytask.data.label_kind import MAX_CLASSES, Wanted
@@ -25,6 +27,7 @@ _SENTENCE_ENCODER = re.compile(
     r"minilm|sentence-transformers|sbert|simcse|mpnet|\be5\b|e5-|bge-|gte-|labse", re.IGNORECASE)
 # Values of a column that its line counts.
 _SHOWN_CLASSES = 6
+NOTE = "# note: "
 _MEANT_ALIKE = re.compile(r"simil|score|related|sts|paraphras|gold|label", re.IGNORECASE)
 
 
@@ -36,38 +39,53 @@ class Group:
     files: dict[str, Path] = field(default_factory=dict)
 
 
-def header_lines(columns: Sequence[str] | None) -> list[str]:
-    """Return the keys of files without a header."""
-    if columns is None:
-        return []
-    return ["header = false".ljust(39) + "# the first line looks like data, not column names",
-            f"columns = [{', '.join(map(quoted, columns))}]"]
+def format_lines(form: FileFormat) -> list[str]:
+    """Return the keys of files that are not UTF-8, or have no header."""
+    lines = [] if form.encoding == UTF8 else [f"encoding = {quoted(form.encoding)}"]
+    if form.columns is None:
+        return lines
+    return [*lines, "header = false".ljust(39) + "# the first line looks like data, not column names",
+            f"columns = [{', '.join(map(quoted, form.columns))}]"]
 
 
 def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root: Path,
-               checkpoint: str, header: Sequence[str] = ()) -> list[str]:
+               checkpoint: str, form: FileFormat) -> list[str]:
     """Return the table of a task, with alternatives as comments."""
     lines = [f"[tasks.{group.name}]"]
     # A column gives the splits of a single file; it adds nothing where each split has a file.
     column = guessed.split if group.files.keys() == {"train"} else None
     named = {SPLIT_WORDS[cell.casefold()] for cell in column.filled} if column else set()
+    if "train" not in named:
+        column, named = None, set()
     for split in ("train", "dev", "test"):
         if split in group.files:
             lines.append(f"{split} = {quoted(os.path.relpath(group.files[split], root))}")
         elif split == "dev" and "dev" not in named:
             lines.append(f"dev = {DEFAULT_DEV}".ljust(39) + "# carved from train")
-    if column is not None and "train" in named and len(column.filled) == len(column.cells):
+    if column is not None:
         lines.append(f"split = {quoted(column.name)}".ljust(39) + f"# {_counted(column)}")
-    lines += header
+        if blank := len(column.cells) - len(column.filled):
+            lines.append(f'where = {{ {quoted(column.name)} = {{ not = [""] }} }}'.ljust(39)
+                         + f"# leaves out {blank:,} rows without a split")
+    lines += format_lines(form)
     text = [quoted(name) for name in guessed.text]
     lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
+    lines += [f"# column {quoted(name)} holds sentences as well" for name in guessed.more_texts]
+    if not form.header and len(text) == 2:
+        lines.append('# both columns hold sentences, so they are taken for a pair; or text = "text1"')
     inferred = _inferred(group, guessed, tables)
     lines += _label(guessed, inferred)
     if guessed.id is not None:
         lines.append(f"id = {quoted(guessed.id)}")
     if len(text) == 2:
         lines += _pairing(guessed, inferred, checkpoint)
-    return lines
+    return lines + [f"{NOTE}{printable(note)}" for path in group.files.values()
+                    for note in _reading_notes(tables[path], path.name)]
+
+
+def _reading_notes(table: Table, file: str) -> list[str]:
+    """Return what is odd about how a file is written, and which of its records are refused."""
+    return [f"{file}: {note}" for note in [*table.notes, *refusals(file, table.refused, table.found)]]
 
 
 def training_rows(group: Group, guessed: Guess, train: Table) -> int:
@@ -99,7 +117,8 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         names = ", ".join(quoted(column.name) for column in guessed.flags)
         lines = [f"label = [{names}]",
                  "# all are 0/1 columns, so they form one multi-label task; or use one of them:"]
-        lines += [f"# label = {quoted(column.name)}: {_about(column)}" for column in guessed.flags[:3]]
+        lines += [f"# label = {quoted(column.name)}: {_about(column)}"
+                  for column in guessed.flags if column.is_flag][:3]
         lines += [f"# or label = {quoted(other.name)}: {_about(other)}" for other in guessed.others]
         return lines
     label = guessed.label

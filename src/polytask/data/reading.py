@@ -91,12 +91,16 @@ class Rows:
         return label_texts(self.table, self.columns.label, self.index)
 
     @property
+    def id_column(self) -> str | None:
+        """The column of the rows' ids: the one asked for, or the one called "id"; None: their lines are."""
+        return self.columns.id or ("id" if "id" in self.table.columns else None)
+
+    @property
     def ids(self) -> list[str]:
-        """The rows' ids: the column asked for, or the one called "id", or the lines in the file."""
-        column = self.columns.id or ("id" if "id" in self.table.columns else None)
-        if column is None:
+        """The rows' ids."""
+        if self.id_column is None:
             return [str(line) for line in self.lines.tolist()]
-        return self.table.column(column).texts(self.index)
+        return self.table.column(self.id_column).texts(self.index)
 
     def without(self, rows: Sequence[int], reason: str) -> Rows:
         """Return the rows but for some, which are refused for a reason."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from polytask.core.errors import DataError, listed
-from polytask.data.label_forms import number
+from polytask.data.label_forms import is_on, number
 from polytask.data.label_inference import Inferred, infer
 from polytask.data.label_kind import Wanted
 from polytask.data.labels import Labels
+from polytask.data.row_names import consecutive
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
 
@@ -33,6 +34,8 @@ _PAIRS = (("1", "2"), ("0", "1"), ("a", "b"), ("premise", "hypothesis"), ("quest
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
                        "\U00020000-\U0003ffff]")
 _LETTERS_OF_A_WORD = 2
+# So many rows say whether the first one has a label that no other has.
+_ROWS_THAT_TELL = 20
 
 
 def count_words(text: str) -> int:
@@ -123,8 +126,15 @@ class Profile:
 
     @property
     def is_flag(self) -> bool:
-        """Whether the cells are 0 and 1."""
-        return self.labels is not None and self.labels.classes == ("0", "1")
+        """Whether the cells are 0 and 1, or false and true."""
+        return self.labels is not None and tuple(name.casefold() for name in self.labels.classes) in (
+            ("0", "1"), ("false", "true"))
+
+    @cached_property
+    def is_never(self) -> bool:
+        """Whether every cell is 0 or false, as in the column of a label that no row has."""
+        return len(self.filled) == len(self.cells) > 0 and not _NAMED_ID.search(self.name) and (
+            {is_on(cell) for cell in {*self.filled}} == {False})
 
     @property
     def likeness(self) -> tuple[int, int, int]:
@@ -140,6 +150,7 @@ class Guess:
     """What a file's columns were taken for. `others` could be the label as well.
 
     `flags`: 0/1 columns that are the labels of one task, in place of `label`; empty if there are none.
+    `more_texts`: columns of sentences that are not read.
     """
 
     text: tuple[str, ...]
@@ -148,6 +159,7 @@ class Guess:
     others: list[Profile]
     split: Profile | None
     flags: list[Profile] = field(default_factory=list)
+    more_texts: list[str] = field(default_factory=list)
 
     @property
     def label_names(self) -> list[str]:
@@ -173,13 +185,19 @@ def guess(table: Table) -> Guess:
         raise DataError(f"{table.file}: no column holds sentences (there are "
                         f"{listed(profile.name for profile in every) or 'none'}"
                         + f"; {listed(twice)} occur twice and can be none" * bool(twice) + ")")
+    return _guessed(every, text, table.file)
+
+
+def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str) -> Guess:
+    """Return what columns are beside the texts; raise `DataError` if none looks like a label."""
     labels = [column for column in every if column.name not in text and column.labels is not None]
     if not labels:
-        raise DataError(f"{table.file}: no column looks like a label, expected one with 2 to 50"
-                        f" values or numbers beside {' and '.join(text)}")
+        raise DataError(f"{file}: no column looks like a label, expected one with 2 to 50 values or "
+                        f"numbers beside {' and '.join(text)}{_why_no_label(every, text)}")
     labels.sort(key=lambda column: column.likeness, reverse=True)
     flags = [column for column in every if column in labels and column.is_flag]
-    several = flags if labels[0].is_flag and len(flags) >= _SEVERAL else []
+    several = [] if not labels[0].is_flag or len(flags) < _SEVERAL else [
+        column for column in every if column in flags or (column.name not in text and column.is_never)]
     # Of two ids that make a pair, each is a sentence's and none the row's.
     ids = [column.name for column in every if column.is_id and not any(
         _makes_pair(column.name, other.name) or _makes_pair(other.name, column.name)
@@ -187,7 +205,22 @@ def guess(table: Table) -> Guess:
     ids.sort(key=lambda name: (len(name), name))
     return Guess(text, labels[0], ids[0] if ids else None,
                  labels[1:] if not several else [column for column in labels if not column.is_flag],
-                 next((column for column in every if column.is_split), None), several)
+                 next((column for column in every if column.is_split), None), several,
+                 [column.name for column in every if column.is_text and column.name not in text])
+
+
+def _why_no_label(every: Sequence[Profile], text: Sequence[str]) -> str:
+    """Return what keeps a column from being the label whose name is one's, or ""."""
+    named = next((column for column in every if column.named_label and column.name not in text), None)
+    if named is None:
+        return ""
+    if not named.filled:
+        return f' (column "{named.name}" is empty)'
+    try:
+        infer(named.filled, Wanted(column=named.name))
+    except DataError as error:
+        return f' (in column "{named.name}" {str(error).removeprefix("the labels: ")})'
+    return ""
 
 
 def _text(every: Sequence[Profile]) -> tuple[str, ...]:
@@ -222,32 +255,51 @@ def lacks_header(table: Table) -> bool:
     names a column of numbers (0, 1, 2 … are what pandas calls columns without names), or a sentence names
     a column of sentences.
     """
-    every = profiles(table)
+    every = [Profile(name, [cell.strip() for cell in table.column_at(place).texts()])
+             for place, name in enumerate(table.columns) if name]
     if [column.name for column in every] == [str(place) for place in range(len(every))]:
         return False
+    headed = any(_names_what_is_below(column) for column in every)
     known = any(pattern.search(column.name) and count_words(column.name) <= 3
                 and column.name not in column.filled
                 for column in every for pattern in (_NAMED_TEXT, _NAMED_LABEL, _NAMED_ID))
-    return not known and any(_names_a_row(column) for column in every)
+    return not known and any(_names_a_row(column, headed) for column in every)
 
 
-def _names_a_row(column: Profile) -> bool:
-    """Return whether a column's name could be one of its own cells."""
+def _names_what_is_below(column: Profile) -> bool:
+    """Return whether a column's name is a word that no cell has, though each of them stands often there."""
+    return (len(column.filled) >= _ROWS_THAT_TELL and 4 * column.different <= len(column.filled)
+            and column.name not in column.filled and number(column.name) is None)
+
+
+def _names_a_row(column: Profile, headed: bool) -> bool:
+    """Return whether a column's name could be one of its own cells.
+
+    headed: whether another column says that there is a header; sentences can be names then, as in a survey.
+    """
     repeats = column.name in column.filled and column.different < len(column.filled)
     numeric = number(column.name) is not None and column.labels is not None and all(
         number(cell) is not None for cell in column.filled)
-    return repeats or numeric or (column.is_text and count_words(column.name) >= 4)
+    return repeats or numeric or (not headed and column.is_text and count_words(column.name) >= 4)
 
 
 def headerless_columns(table: Table) -> tuple[str, ...]:
     """Return names for the columns of a file without a header: text, label, id, or a number.
 
-    `table` was read as if its first row were a header.
+    `table` was read as if its first row were a header. Two columns of sentences are a pair. Raises
+    `DataError` if there are no sentences, or no labels.
     """
-    guessed = guess(table)
-    names = ["text"] if len(guessed.text) == 1 else ["text1", "text2"]
-    called = dict(zip(guessed.text, names, strict=True))
+    every = []
+    for place, name in enumerate(table.columns):
+        cells = [cell.strip() for cell in table.column_at(place).texts()]
+        every.append(Profile(f"column{place + 1}", [name, *cells]))
+    texts = [column.name for column in every if column.is_text]
+    if not texts:
+        raise DataError(f"{table.file}: has no header, and no column holds sentences")
+    text = tuple(texts) if len(texts) == 2 else (texts[0],)
+    guessed = _guessed(every, text, table.file)
+    called = dict(zip(text, ["text"] if len(text) == 1 else ["text1", "text2"], strict=True))
     called[guessed.label.name] = "label"
-    if guessed.id is not None:
-        called[guessed.id] = "id"
-    return tuple(called.get(name, f"column{place}") for place, name in enumerate(table.columns, 1))
+    ids = [column.name for column in every if column.name not in called and consecutive(column.cells)]
+    return tuple(called.get(column.name, "id" if [column.name] == ids[:1] else column.name)
+                 for column in every)

@@ -28,6 +28,8 @@ Integers = NDArray[np.int64]
 _MAY_BE_BLANK = np.zeros(256, dtype=np.bool_)
 _MAY_BE_BLANK[[chr(code).encode()[0] for code in range(0x3001) if chr(code).isspace()]] = True
 
+# Files whose rows name their columns.
+_NAMED_COLUMNS = (".json", ".jsonl", ".ndjson", ".parquet")
 # How much of a file's columns a message shows.
 _NAME_SHOWN, _NAMES_SHOWN = 40, 20
 
@@ -121,7 +123,10 @@ class Table:
 
     def column(self, name: str, setting: str = "") -> Column:
         """Return a column by name; raise `DataError` that tells the nearest one."""
-        index = column_index(self.columns, name, self.file, setting)
+        return self.column_at(column_index(self.columns, name, self.file, setting))
+
+    def column_at(self, index: int) -> Column:
+        """Return a column by its place, whatever its name."""
         offsets = self.offsets[index]
         nested = self.nested[self.nested % len(self.columns) == index] // len(self.columns)
         return Column(self.cells[offsets[0]:offsets[-1]], offsets - offsets[0], nested)
@@ -138,17 +143,23 @@ def column_index(columns: Sequence[str], name: str, file: str, setting: str = ""
         shown = listed(name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
                        for name in named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
         raise DataError(f'{where}there is no column "{name}"{nearest(name, named)}'
-                        f" (there are {shown}{remedy}){_header_hint(named)}")
+                        f" (there are {shown}{remedy}){_header_hint(named, file)}")
     if named.count(name) > 1:
         raise DataError(f'{where}there are {named.count(name)} columns named "{name}", expected one')
     return columns.index(name)
 
 
-def _header_hint(names: Sequence[str]) -> str:
-    """Return a remedy if names look like the data of a file without a header: a sentence, or a number."""
+def _header_hint(names: Sequence[str], file: str) -> str:
+    """Return a remedy if names look like the data of a file without a header: a sentence, or a number.
+
+    Another one if there is a single name, which may be a title, or names that something else separates.
+    """
     if any(len(name.split()) > 3 or len(name) > _NAME_SHOWN or name.replace(".", "", 1).isdecimal()
            for name in names):
         return "; if line 1 is no header but data, set header = false and columns = [...]"
+    if len(names) == 1 and not file.removesuffix(".gz").endswith(_NAMED_COLUMNS):
+        return ("; line 1 holds no tab, comma, semicolon or bar: take it away if it is a title, or set "
+                "delimiter")
     return ""
 
 

@@ -1,0 +1,46 @@
+"""Classes that may be something else are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from polytask.data.label_doubts import separator_of
+from polytask.data.label_inference import infer
+
+DOUBTS = {
+    "composition": (["caf\u00e9", "cafe\u0301", "tea"], '"cafe\\u0301", "caf\\u00e9" differ by blanks'),
+    "no-break blank": (["not good", "not\u00a0good"], "differ by blanks, invisible characters"),
+    "two blanks": (["not good", "not  good"], "are 2 classes"),
+    "zero width": (["joy", "joy\u200b", "fear"], '"joy", "joy\\u200b" differ by blanks'),
+    "wide digits": (["1", "\uff11", "2"], '"1", "\\uff11" differ by'),
+    "capitals": (["Good", "good"], '"Good", "good" differ by capitals alone'),
+    "single quotes": (["'a'", "'b'"], 'such as "\'a\'" stand in single quotes'),
+    "objects": (['{"a": 1}', '{"a": 0}'], "look like objects"),
+    "no label of SNLI": (["-1", "0", "1", "2"], 'the class "-1" (1 rows) looks like a row without a label'),
+    "a rare -1": (["0", "1"] * 20 + ["-1"], 'the class "-1" (1 rows)'),
+    "lists whose names never stand alone": (["a,b", "b,c", "c,a"], 'separator = ","'),
+    "vectors in words": (["1;0;1", "0;1;0"], 'separator = ";"'),
+    "percents": (["10%", "55%", "90%"], 'such as "10%" are no plain numbers'),
+    "money": (["$1.50", "$2.50"], 'such as "$1.50" are no plain numbers'),
+    "two separators": (["1.200,50", "2.300,10"], "are no plain numbers"),
+}
+
+
+@pytest.mark.parametrize(("labels", "said"), DOUBTS.values(), ids=DOUBTS)
+def test_a_doubt_is_told(labels: list[str], said: str) -> None:
+    notes = infer(labels).notes
+    assert any(said in note for note in notes), notes
+
+
+@pytest.mark.parametrize("labels", [
+    ["-1", "0", "1"], ["-1", "1"], ["1/5", "4/5"], ["New York, NY", "Albany, NY"], ["a", "b", "{"],
+    ["\u00df", "s"], ["'tis", "no"],
+], ids=str)
+def test_what_is_plain_is_not_doubted(labels: list[str]) -> None:
+    assert [note for note in infer(labels).notes if "positive class" not in note] == []
+
+
+def test_a_separator_separates_names_or_parts_of_others() -> None:
+    assert separator_of({"a,b", "a", "b"}) == (",", "a,b")
+    assert separator_of({"a,b", "b,a"}) == (",", "a,b")
+    assert separator_of({"a,b", "a,c"}) is None
