@@ -110,6 +110,13 @@ def test_rows_held_out_are_not_counted(tmp_path: Path) -> None:
     assert "epochs = 6 " in text  # 900 rows: 57 updates an epoch
 
 
+def test_a_cosine_needs_no_more_epochs_for_few_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "sts.csv", "sentence1,sentence2,similarity", *(
+        f"one sentence {n},another sentence {n},{n % 11 / 2}" for n in range(100)))
+    text, run, _ = loaded(tmp_path, path)
+    assert 'head = "cosine"' in text and run.train.epochs == 3
+
+
 def test_odd_names_are_quoted(tmp_path: Path) -> None:
     path = write(tmp_path / 'my "own" data-train.csv', '"the ""text"" \\ here","label\t"',
                  *(f"{each},{n % 2}" for n, each in enumerate(SENTENCES)))

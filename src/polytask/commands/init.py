@@ -76,7 +76,8 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
         longest = max(longest, _tokens(train, guessed))
         most_rows = max(most_rows, training_rows(group, guessed, train))
         parts.append(task_lines(group, guessed, scaffold.tables, scaffold.root, checkpoint, form))
-    text = _config(scaffold, parts, longest, most_rows, checkpoint)
+    fresh = any('head = "cosine"' not in part for part in parts)
+    text = _config(scaffold, parts, longest, _epochs(most_rows, fresh), checkpoint)
     _step("checking the config with its data", quiet)
     _validate(text, [group.name for group in groups])
     return text
@@ -88,9 +89,8 @@ def _step(line: str, quiet: bool) -> None:
         tell(line)
 
 
-def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, most_rows: int,
+def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, epochs: Sequence[str],
             checkpoint: str) -> str:
-    """Return the config of tasks whose lines are `parts`; `most_rows` are those of the largest."""
     count = len(scaffold.tables)
     head = [f"#:schema ./{SCHEMA}",
             f"# Written by `polytask init` from {count} file{'s' if count > 1 else ''};"
@@ -101,7 +101,7 @@ def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, mo
             + "# or a hub name: bert-base-uncased, xlm-roberta-base (many languages)", ""]
     rates = "lr = 1e-4, head_lr = 1e-3" if checkpoint == "minilm" else "lr = 2e-5"
     tail = ["[train]",
-            *_epochs(most_rows), f"batch_size = {_BATCH_SIZE}",
+            *epochs, f"batch_size = {_BATCH_SIZE}",
             f"optimizer = {{ {rates}, weight_decay = 0.01, warmup = 0.1 }}"]
     if len(parts) > 1:
         tail += ['# schedule = "proportional"'.ljust(39) + "# one task an update: more updates for "
@@ -230,10 +230,10 @@ def _tokens(table: Table, guessed: Guess) -> int:
     return int(np.percentile(np.sum(words, axis=0), 95) * _TOKENS_A_WORD) + 3
 
 
-def _epochs(rows: int) -> list[str]:
-    """Return the epochs: few rows are seen more often, since it is updates that a fresh head needs."""
+def _epochs(rows: int, fresh: bool) -> list[str]:
+    """Return the epochs of the largest task; where a head is fresh, few rows are seen more often."""
     an_epoch = math.ceil(rows / _BATCH_SIZE)
-    epochs = min(max(math.ceil(_UPDATES / an_epoch), _EPOCHS[0]), _EPOCHS[1])
+    epochs = min(max(math.ceil(_UPDATES * fresh / an_epoch), _EPOCHS[0]), _EPOCHS[1])
     return [f"epochs = {epochs}".ljust(39)
             + f"# {epochs * an_epoch:,} updates; the epoch with the best score on dev is kept",
             "# early_stopping = 3".ljust(39) + "# end after three epochs without a better score"]
