@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.commands.init import group_files, scaffold
+from polytask.commands.init import group_files, guesses, scaffold
 from polytask.config import Run
 from polytask.core.errors import DataError
 from polytask.data.cache import Cache
@@ -115,6 +115,23 @@ def test_a_cosine_needs_no_more_epochs_for_few_rows(tmp_path: Path) -> None:
         f"one sentence {n},another sentence {n},{n % 11 / 2}" for n in range(100)))
     text, run, _ = loaded(tmp_path, path)
     assert 'head = "cosine"' in text and run.train.epochs == 3
+
+
+def test_texts_that_contradict_themselves_are_the_half_of_a_pair(tmp_path: Path) -> None:
+    path = write(tmp_path / "claims.csv", "passage,claim,verdict", *(
+        f"{SENTENCES[n // 2]},a claim about number {n},{'yes' if n % 2 else 'no'}" for n in range(80)))
+    _, run, _ = loaded(tmp_path, path)
+    assert run.tasks["claims"].text == ("passage", "claim")
+
+
+def test_a_text_that_is_not_read_is_mentioned(tmp_path: Path) -> None:
+    path = write(tmp_path / "posts.csv", "review,the remark,#stars", *(
+        f"{each},a remark about number {n},{n % 3}" for n, each in enumerate(SENTENCES)))
+    text, run, _ = loaded(tmp_path, path)
+    assert run.tasks["posts"].text == ("review",)
+    assert guesses(text) == ["posts: review -> #stars (classes: 0 (20), 1 (20), 2 (20))"]
+    assert ('# note: column "the remark" holds sentences as well; both as a pair: '
+            'text = ["review", "the remark"]') in text.splitlines()
 
 
 def test_odd_names_are_quoted(tmp_path: Path) -> None:

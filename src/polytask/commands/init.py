@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import math
 import os
 import re
@@ -129,11 +130,20 @@ def write_config(out: Path, text: str) -> Iterator[str]:
 
 def guesses(text: str) -> list[str]:
     """Return a line a task of a config that `scaffold` wrote: texts, label, and what it was taken for."""
-    why = dict(zip(re.findall(r"^\[tasks\.(.+)\]$", text, re.MULTILINE),
-                   re.findall(r"^label = [^#\n]*(?:# (.*))?$", text, re.MULTILINE), strict=True))
-    return [f"{name}: {_shown(task['text'])} -> {_shown(task['label'])} "
-            f"({why[name] or 'columns of 0 and 1'})"
-            for name, task in tomllib.loads(text)["tasks"].items()]
+    return [f"{name}: {_shown(task['text'])} -> {_shown(task['label'])} ({why or 'columns of 0 and 1'})"
+            for (name, task), why in zip(tomllib.loads(text)["tasks"].items(), _comments(text, "label"),
+                                         strict=True)]
+
+
+def _comments(text: str, key: str) -> list[str]:
+    """Return the comment behind each task's value of a key, whatever signs the value has."""
+    comments = []
+    for line in text.splitlines():
+        if line.startswith(f"{key} = "):
+            rest = line.removeprefix(f"{key} = ")
+            _, end = json.JSONDecoder().raw_decode(rest)
+            comments.append(rest[end:].strip().removeprefix("# "))
+    return comments
 
 
 def _shown(columns: str | list[str]) -> str:

@@ -70,7 +70,9 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
     lines += format_lines(form)
     text = [quoted(name) for name in guessed.text]
     lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
-    lines += [f"# column {quoted(name)} holds sentences as well" for name in guessed.more_texts]
+    lines += [f"{NOTE}column {quoted(name)} holds sentences as well"
+              + f"; both as a pair: text = [{text[0]}, {quoted(name)}]" * (len(text) == 1)
+              for name in guessed.more_texts]
     if not form.header and len(text) == 2:
         lines.append('# both columns hold sentences, so they are taken for a pair; or text = "text1"')
     inferred = _inferred(group, guessed, tables)
@@ -122,7 +124,7 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines += [f"# or label = {quoted(other.name)}: {_about(other)}" for other in guessed.others]
         return lines
     label = guessed.label
-    lines = [f"label = {quoted(label.name)}".ljust(39) + f"# {_about(label)}"]
+    lines = [with_comment(f"label = {quoted(label.name)}", _about(label))]
     labels, notes = inferred.labels, inferred.notes
     if _needs_kind(inferred):
         lines.append('kind = "classes"')
@@ -134,8 +136,8 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
     confirmed = "to confirm it" if _needs_kind(inferred) else "\0"  # the kind is written already
     lines += [f"# {printable(note)}" for note in notes if not note.endswith(confirmed)]
     metrics = [name for name in DEFAULT_METRICS[labels.kind] if METRICS[name].scalar][:3]
-    lines.append(f"# metrics = [{', '.join(map(quoted, metrics))}]".ljust(39)
-                 + "# the first chooses the model (polytask list metrics)")
+    lines.append(with_comment(f"# metrics = [{', '.join(map(quoted, metrics))}]",
+                              "the first chooses the model (polytask list metrics)"))
     if labels.kind in ("binary", "multi-label"):
         lines.append('# threshold = "tuned"'.ljust(39)
                      + "# the best F1 on dev, for rare classes; default: 0.5")
@@ -170,6 +172,11 @@ def _counted(column: Profile) -> str:
     counts = Counter(cell if cell in classes else canonical(cell) for cell in column.filled).most_common()
     shown = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:_SHOWN_CLASSES])
     return shown + (", …" if len(counts) > _SHOWN_CLASSES else "")
+
+
+def with_comment(setting: str, comment: str) -> str:
+    """Return a setting with a comment in the column where all have theirs, if there is room."""
+    return f"{setting} ".ljust(39) + f"# {comment}"
 
 
 def printable(text: str) -> str:

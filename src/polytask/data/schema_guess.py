@@ -21,6 +21,8 @@ _SAMPLE = 2000
 _WORDS_OF_A_TEXT = 2.5
 # 0/1 columns from here on are taken for the labels of one task.
 _SEVERAL = 3
+# Share of the rows whose text stood in an earlier one, above which it may be the half of a pair.
+_REPEATED = 0.1
 _NAMED_LABEL = re.compile(
     r"label|class|sentiment|score|similarity|duplicate|quality|rating|stars|polarity|grade|"
     r"relatedness|category|target|emotion|topic|intent|gold|stance|toxic|entail", re.IGNORECASE)
@@ -198,6 +200,9 @@ def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str) -> Gues
     flags = [column for column in every if column in labels and column.is_flag]
     several = [] if not labels[0].is_flag or len(flags) < _SEVERAL else [
         column for column in every if column in flags or (column.name not in text and column.is_never)]
+    texts = tuple(column.name for column in every if column.is_text)
+    if len(text) == 1 and len(texts) == 2 and _contradicts_itself(every, text[0], labels[0]):
+        text = texts
     # Of two ids that make a pair, each is a sentence's and none the row's.
     ids = [column.name for column in every if column.is_id and not any(
         _makes_pair(column.name, other.name) or _makes_pair(other.name, column.name)
@@ -236,6 +241,17 @@ def _text(every: Sequence[Profile]) -> tuple[str, ...]:
         return min(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
     named = [name for name in texts if _NAMED_TEXT.search(name)]
     return tuple((named or texts)[:1])
+
+
+def _contradicts_itself(every: Sequence[Profile], text: str, label: Profile) -> bool:
+    """Return whether texts stand in several rows, most of them with another label, as half a pair does."""
+    cells = next(column.cells for column in every if column.name == text)
+    seen: dict[str, set[str]] = {}
+    for cell, answer in zip(cells, label.cells, strict=True):
+        seen.setdefault(cell, set()).add(answer)
+    repeated = len(cells) - len(seen)
+    several = sum(len(answers) - 1 for answers in seen.values())
+    return repeated > len(cells) * _REPEATED and several > repeated / 2
 
 
 def _makes_pair(first: str, second: str) -> bool:
