@@ -170,6 +170,7 @@ def test_rows_without_a_split_are_left_out(tmp_path: Path) -> None:
     ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" occur twice and can be none'),
     ("x.csv", [], "x.csv: is empty"),
     ("absent.csv", None, "there is no such file"),
+    ("mine.toml", ["seed = 1"], "is called a config, expected data (CSV, TSV, JSON lines, Parquet)"),
 ])
 def test_what_cannot_be_scaffolded_is_told(
     tmp_path: Path, name: str, lines: list[str] | None, said: str

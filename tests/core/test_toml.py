@@ -71,8 +71,14 @@ def test_what_is_no_toml_is_said(content: bytes, said: str, tmp_path: Path) -> N
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder, expected a TOML file"):
         read_toml(tmp_path)
-    with pytest.raises(ConfigError, match="there is no such file"):
+    with pytest.raises(ConfigError, match="there is no such file; `polytask init DATA --out FILE` writes"):
         read_toml(tmp_path / "none.toml")
+    (tmp_path / "mine.toml").touch()
+    with pytest.raises(ConfigError, match=r'there is no such file; did you mean "mine\.toml"'):
+        read_toml(tmp_path / "mnie.toml")
+    (tmp_path / "rows.csv").write_text("text,label\nhello,1\n")
+    with pytest.raises(ConfigError, match=r"not valid TOML.*`polytask init .*rows\.csv --out FILE`"):
+        read_toml(tmp_path / "rows.csv")
     (tmp_path / "endless.toml").symlink_to("/dev/zero")
     with pytest.raises(ConfigError, match="is a device or a pipe"):
         read_toml(tmp_path / "endless.toml")

@@ -62,6 +62,10 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
         raise DataError("no data files given; expected at least one")
     cache = cache or Cache()
     files_named = [Path(path).expanduser() for path in paths]
+    for path in files_named:
+        if path.suffix.lower() == ".toml":
+            raise DataError(f"{path}: is called a config, expected data (CSV, TSV, JSON lines, Parquet); "
+                            f"to see what a config does: polytask check {path}")
     if any(path.is_absolute() for path in files_named):
         files_named = [path.absolute() for path in files_named]
     groups = group_files(files_named)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, nearest
 from polytask.core.paths import refuse_special
 
 TomlTable = dict[str, Any]
@@ -28,19 +29,33 @@ def read_toml(path: str | Path) -> TomlTable:
             raise ConfigError(f"{path}: has more than {MOST_BYTES:,} bytes, expected a config")
         table = tomllib.loads(text.decode("utf-8-sig").replace("\r\n", "\n"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
+        raise ConfigError(f"{path}: there is no such file{_nearest_file(Path(path))}") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder, expected a TOML file") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text ({error.reason})") from None
+        raise ConfigError(f"{path}: is not UTF-8 text ({error.reason}){_if_data(path)}") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+        raise ConfigError(f"{path}: is not valid TOML: {error}{_if_data(path)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: {_extreme(error)}") from None
     _refuse_extremes(table, str(path))
     return table
+
+
+def _nearest_file(path: Path) -> str:
+    """Return which TOML file of the folder is meant, or how one is written."""
+    with suppress(OSError):
+        if meant := nearest(path.name, sorted(each.name for each in path.parent.glob("*.toml"))):
+            return meant
+    return "; `polytask init DATA --out FILE` writes a config"
+
+
+def _if_data(path: str | Path) -> str:
+    """Return how a file of data, by its name, becomes a config."""
+    data = Path(path).suffix.lower() in (".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".gz")
+    return f"; `polytask init {path} --out FILE` writes a config for data" if data else ""
 
 
 def _extreme(error: Exception) -> str:

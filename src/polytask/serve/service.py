@@ -111,8 +111,9 @@ class Service:
         for task in model.tasks.values():
             if task.texts == texts:
                 return task
+        body = '{"pairs": [["first text", "second text"]]}' if texts == 1 else '{"texts": ["a text"]}'
         raise ServeError(400, "validation", f"{model.name} has no task that takes {_texts(texts)} an input "
-                         f"(there are {', '.join(model.tasks)})")
+                         f"(there are {', '.join(model.tasks)}); send {body}")
 
     def wanted_tasks(self, model: ServedModel, names: str | Sequence[str] | None,
                      texts: int) -> list[TaskInfo]:
