@@ -54,6 +54,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     # settings alone
     ({"tasks.sst.dev": 1.5}, "tasks.sst.dev: found 1.5, expected a file or a fraction between 0 and 1"),
     ({"tasks.sts.range": [5, 0]}, "tasks.sts.range: found [5.0, 0.0], expected [lowest, highest]"),
+    ({"tasks.sst.label": "sentence"}, 'tasks.sst.label: column "sentence" is a text as well'),
     ({"tasks.sst.split": "part"}, 'tasks.sst.split: column "part" says which rows are dev and test'),
     ({"tasks.sst.metrics": ["acuracy"]}, '"acuracy" is no metric; did you mean'),
     ({"tasks.sst.pairing": "cross_encoder"}, "tasks.sst.pairing: \"cross_encoder\" takes 2 text columns"),

@@ -49,6 +49,20 @@ def test_encodings_are_told(tmp_path: Path) -> None:
         parse(path)
 
 
+def test_an_encoding_that_the_file_is_not_in_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("text,label\ncaf\u00e9,0\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"t\.csv: is not utf-16 text after line 0 .*set another encoding"):
+        record_source(file, FileFormat(encoding="utf-16"))
+    notes = record_source(file, FileFormat(encoding="latin-1")).notes
+    assert notes == ('the file seems to be UTF-8; read as encoding = "latin-1" its characters are others',)
+    file.write_text("text,label\ncaf\u00e9,0\n", encoding="latin-1")
+    assert record_source(file, FileFormat(encoding="latin-1")).notes == ()
+    file.write_text("text,label\ncafe,0\n", encoding="utf-32")
+    with pytest.raises(DataError, match='is UTF-32 text, expected UTF-8; set encoding = "utf-32"'):
+        record_source(file)
+
+
 def test_a_line_without_end_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:

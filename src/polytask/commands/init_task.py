@@ -63,9 +63,9 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
         elif split == "dev" and "dev" not in named:
             lines.append(f"dev = {DEFAULT_DEV}".ljust(39) + "# carved from train")
     if column is not None:
-        lines.append(f"split = {quoted(column.name)}".ljust(39) + f"# {_counted(column)}")
+        lines.append(f"split = {quoted(column.name)} ".ljust(39) + f"# {_counted(column)}")
         if blank := len(column.cells) - len(column.filled):
-            lines.append(f'where = {{ {quoted(column.name)} = {{ not = [""] }} }}'.ljust(39)
+            lines.append(f'where = {{ {quoted(column.name)} = {{ not = [""] }} }} '.ljust(39)
                          + f"# leaves out {blank:,} rows without a split")
     lines += format_lines(form)
     text = [quoted(name) for name in guessed.text]

@@ -219,8 +219,10 @@ def _paths(specs: list[AnswerableTask], out: Path | None, format: str, joined: b
 
 
 def _refuse_overwriting(file: Path | None, paths: Iterable[Path | None]) -> None:
-    """Raise `ConfigError` for predictions that would take the place of what they are made from."""
+    """Raise `ConfigError` for predictions that would take the place of a folder, or of their own input."""
     for path in paths:
+        if path is not None and path.is_dir():
+            raise ConfigError(f"--out: {path} is a folder, expected a file")
         if file is not None and path is not None and path.exists() and path.samefile(file.expanduser()):
             raise ConfigError(f"--out: {path} is the input file; choose another name")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from polytask.data.file_format import FileFormat
 from polytask.data.json_records import JsonRecord, json_array, json_cells, json_columns, json_lines
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.tables import TableWriter
-from polytask.data.text_lines import head_of, is_utf8, read_lines
+from polytask.data.text_lines import head_of, is_utf8, read_lines, seems_utf8
 
 _PARQUET = b"PAR1"
 _OBJECT = re.compile(r'\s*\{\s*(["}]|\Z)')
@@ -46,8 +46,16 @@ class RecordSource:
 
 def record_source(path: Path, settings: FileFormat = _UNTOLD) -> RecordSource:
     """Return the records of a file of any kind; raise `DataError` for what is no table at all."""
-    file = str(path)
     kind = kind_of(path, settings.encoding)
+    source = _source(path, kind, settings)
+    if kind == "Parquet" or is_utf8(settings.encoding) or not seems_utf8(head_of(path)):
+        return source
+    note = f'the file seems to be UTF-8; read as encoding = "{settings.encoding}" its characters are others'
+    return replace(source, notes=(*source.notes, note))
+
+
+def _source(path: Path, kind: str, settings: FileFormat) -> RecordSource:
+    file = str(path)
     if kind == "Parquet":
         return RecordSource(file, parquet_columns(path), partial(parquet_records, path))
     if kind == "delimited":

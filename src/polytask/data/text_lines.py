@@ -52,6 +52,15 @@ def readable(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
+def seems_utf8(head: bytes) -> bool:
+    """Return whether the first bytes of a file are UTF-8 text with characters beyond ASCII."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return not text.isascii()
+
+
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading, unpacked if it is gzipped."""
     with path.open("rb") as file:
@@ -117,14 +126,14 @@ def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> It
                     line = line.removeprefix(_BOM)
                 if number >= place.line and line:
                     yield line
-        except UnicodeDecodeError as error:
-            raise _undecodable(path, encoding, number, error) from None
+        except UnicodeError as error:  # of UTF-16 without a mark, too, which tells no place
+            raise _undecodable(path, encoding, number, getattr(error, "reason", str(error))) from None
 
 
-def _undecodable(path: Path, encoding: str, lines: int, error: UnicodeDecodeError) -> DataError:
+def _undecodable(path: Path, encoding: str, lines: int, reason: str) -> DataError:
     """Return an error that tells the line. The decoder is ahead of the lines, so they are read again."""
     if not is_utf8(encoding):
-        return DataError(f"{path}: is not {encoding} text after line {lines} ({error.reason}); set another "
+        return DataError(f"{path}: is not {encoding} text after line {lines} ({reason}); set another "
                          "encoding, or save it as UTF-8")
     with open_bytes(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(4 * MAX_LINE), b""), 1):
@@ -133,5 +142,5 @@ def _undecodable(path: Path, encoding: str, lines: int, error: UnicodeDecodeErro
             except UnicodeDecodeError:
                 lines = number
                 break
-    return DataError(f"{path}:{lines}: is not UTF-8 text ({error.reason}); save it as UTF-8, or name its "
+    return DataError(f"{path}:{lines}: is not UTF-8 text ({reason}); save it as UTF-8, or name its "
                      'encoding, such as encoding = "latin-1"')

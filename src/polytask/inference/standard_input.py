@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shutil
 import sys
@@ -22,6 +23,7 @@ from polytask.data.text_lines import MAX_LINE
 
 KINDS = ("text", "csv", "jsonl")
 NAME = "standard input"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # The first line of JSON: an object (of Python too), an array of them, or a bracket by itself.
 _JSON = re.compile(r'\s*(\{\s*["\']|\[\s*\{|[\[{]\s*\Z)')
 
@@ -88,8 +90,9 @@ def _lines() -> Iterator[str]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
+            found = "utf-16" if line.startswith(_UTF16) else "latin1"
             raise DataError(f"{NAME}:{number}: is not UTF-8 text ({error.reason}); convert it, for example "
-                            "with iconv -f latin1 -t utf-8") from None
+                            f"with iconv -f {found} -t utf-8") from None
         if "\0" in text:
             raise DataError(f"{NAME}:{number}: holds a NUL byte, expected a text a line; convert UTF-16, "
                             "for example with iconv -f utf-16 -t utf-8")

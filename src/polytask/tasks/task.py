@@ -18,6 +18,7 @@ from polytask.core.errors import ConfigError, PolytaskError
 from polytask.core.settings import problem, settings, to_table
 from polytask.data.collate import InputLayout
 from polytask.data.file_format import FileFormat
+from polytask.data.label_cells import label_columns
 from polytask.data.labels import Kind, Labels
 from polytask.data.python_records import file_or_rows
 from polytask.data.row_filter import RowFilter, filter_problems
@@ -164,6 +165,8 @@ class Task:
         if self.split is not None and (isinstance(self.dev, str) or self.test is not None):
             yield (f'split: column "{self.split}" says which rows are dev and test; '
                    "leave the files of dev and test out")
+        if both := [name for name in label_columns(self.label) if name in self.text]:
+            yield f'label: column "{both[0]}" is a text as well, which would tell the label'
         if not isinstance(self.label, str) and (self.kind not in (None, "multi-label") or self.classes):
             yield ("label: several columns are one multi-label task whose classes are the columns; "
                    "leave kind and classes out")
