@@ -8,19 +8,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from fuzz_world import World, build
+from filelock import FileLock
+from fuzz_world import World, build, prepare
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    import optuna  # noqa: F401 (imported once, before the forks)
-
     torch.set_num_threads(1)  # a fork has no threads but its own
     before = {name: os.environ.get(name) for name in ("POLYTASK_CACHE", "TOKENIZERS_PARALLELISM")}
-    folder = tmp_path_factory.mktemp("fuzz")
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # all workers use what the first one builds
+        root = root.parent
+    folder = root / "fuzz"
+    folder.mkdir(exist_ok=True)
     os.environ |= {"POLYTASK_CACHE": str(folder / "cache"), "TOKENIZERS_PARALLELISM": "false"}
-    (folder / "world").mkdir()
-    yield build(folder / "world")
+    with FileLock(folder / "lock"):
+        built = World(folder / "world") if (folder / "done").exists() else build(folder / "world")
+        (folder / "done").touch()
+    prepare()
+    yield built
     for name, value in before.items():
         if value is None:
             del os.environ[name]

@@ -12,10 +12,31 @@ from pathlib import Path
 
 from fuzz_child import REFUSED, RIGHT, Outcome, in_child
 from fuzz_mutations import EVIL
-from fuzz_targets import TARGETS
+from fuzz_shipped import exported, graph, hub, predicted, several, shards
+from fuzz_targets import (
+    Target,
+    config_override,
+    config_text,
+    config_values,
+    data,
+    encoder,
+    files_of_studies,
+    model,
+    run,
+    searched,
+    study,
+)
 from fuzz_world import World
 
 CODE_RUN, OUTSIDE = "code run", "written outside"
+# What is fuzzed. A new kind is one more function that prepares a try, and its place here.
+TARGETS: dict[str, tuple[Target, ...]] = {
+    "configs, values": (config_values,), "configs, text": (config_text, config_override),
+    "data files": (data,), "model folders": (model, encoder), "run folders": (run,),
+    "studies and sweeps": (study, searched, files_of_studies), "exports": (exported,),
+    "graphs": (graph,), "predictions in shards": (predicted, shards), "the hub's cache": (hub,),
+    "two processes": (several,),
+}
 KINDS = (REFUSED, RIGHT, "traceback", "hang", "crash", CODE_RUN, OUTSIDE)
 
 

@@ -168,8 +168,8 @@ def _rows(random_: random.Random, world: World) -> tuple[str, bytes]:
             return "rows.parquet", _parquet(random_)
 
 
-def data(random_: random.Random, world: World, folder: Path) -> Try:
-    """A damaged file of rows, trained on, predicted, evaluated or guessed from."""
+def rows_file(random_: random.Random, world: World) -> tuple[str, str, bytes]:
+    """Return a file of rows, most often a damaged one: its name, what was done, its bytes."""
     name, content = _rows(random_, world)
     how = random_.choice(("as it is", "text", "bytes", "objects"))
     if how == "text" and name != "rows.parquet":
@@ -184,6 +184,12 @@ def data(random_: random.Random, world: World, folder: Path) -> Try:
         name, content = f"{name}.gz", gzip.compress(content)
         if random_.random() < 0.5:
             content = mutated_bytes(random_, content)
+    return name, how, content
+
+
+def data(random_: random.Random, world: World, folder: Path) -> Try:
+    """A damaged file of rows, trained on, predicted, evaluated or guessed from."""
+    name, how, content = rows_file(random_, world)
     file = folder / name
     file.write_bytes(content)
     table = world.table()
@@ -262,8 +268,9 @@ def change_file(random_: random.Random, folder: Path, files: list[Path]) -> str:
     return f"{name}: {how}"
 
 
-def _copy(source: Path, folder: Path, keep: Callable[[Path], bool] = lambda path: True
-          ) -> tuple[Path, list[Path]]:
+def copied(source: Path, folder: Path, keep: Callable[[Path], bool] = lambda path: True
+           ) -> tuple[Path, list[Path]]:
+    """Return a copy of a folder, and those of its files that are worth changing."""
     place = folder / source.name
     shutil.copytree(source, place)
     files = [path for path in sorted(place.rglob("*")) if path.is_file() and path.name not in (
@@ -271,23 +278,24 @@ def _copy(source: Path, folder: Path, keep: Callable[[Path], bool] = lambda path
     return place, files
 
 
+def use_model(loaded: Any) -> None:
+    """Answer both tasks, and embed."""
+    loaded.predict("moods", ["a bee sees", ""])
+    loaded.predict("pairs", [("a dog", "no tea")])
+    loaded.embed(["rain"])
+
+
 def model(random_: random.Random, world: World, folder: Path) -> Try:
     """A damaged model folder, loaded, trained from or pushed."""
-    place, files = _copy(world.run / "model", folder)
+    place, files = copied(world.run / "model", folder)
     change = change_file(random_, place, files)
-
-    def load() -> None:
-        loaded = pk.load(place)
-        loaded.predict("moods", ["a bee sees", ""])
-        loaded.predict("pairs", [("a dog", "no tea")])
-        loaded.embed(["rain"])
 
     def go_on() -> None:
         table = world.table()
         table["encoder"] = {"checkpoint": str(place)}
         train(Run.from_table(table), folder / "out", quiet=True)
 
-    uses: dict[str, Use] = {"load": load, "train": go_on,
+    uses: dict[str, Use] = {"load": lambda: use_model(pk.load(place)), "train": go_on,
                             "push": lambda: push(place, "user/name", dry_run=True)}
     use = random_.choices(list(uses), (5, 2, 1))[0]
     return Try(f"{change}; {use}", uses[use])
@@ -295,7 +303,7 @@ def model(random_: random.Random, world: World, folder: Path) -> Try:
 
 def encoder(random_: random.Random, world: World, folder: Path) -> Try:
     """A damaged checkpoint that a training starts from."""
-    place, files = _copy(world.folder / "encoder", folder)
+    place, files = copied(world.folder / "encoder", folder)
     change = change_file(random_, place, files)
     table = world.table()
     table["encoder"] = {"checkpoint": str(place)}
@@ -304,7 +312,7 @@ def encoder(random_: random.Random, world: World, folder: Path) -> Try:
 
 def run(random_: random.Random, world: World, folder: Path) -> Try:
     """A damaged run folder, shown, reported, evaluated, predicted from, resumed."""
-    place, files = _copy(world.run, folder, lambda path: "model" not in path.parts[-3:])
+    place, files = copied(world.run, folder, lambda path: "model" not in path.parts[-3:])
     uses: dict[str, Use] = {
         "show": lambda: [*show_run(place), *show_run(place, True)],
         "report": lambda: report([place], plots=False),
@@ -324,7 +332,7 @@ def run(random_: random.Random, world: World, folder: Path) -> Try:
 
 def study(random_: random.Random, world: World, folder: Path) -> Try:
     """A damaged study, reported or compared again."""
-    place, files = _copy(world.folder / "study", folder, lambda path: "model" not in path.parts[-3:])
+    place, files = copied(world.folder / "study", folder, lambda path: "model" not in path.parts[-3:])
     if random_.random() < 0.5:  # its own few files are lost among those of its runs
         files = [path for path in files if path.parent == place]
     change = change_file(random_, place, files)
@@ -337,7 +345,7 @@ def study(random_: random.Random, world: World, folder: Path) -> Try:
 
 def searched(random_: random.Random, world: World, folder: Path) -> Try:
     """A damaged sweep, resumed."""
-    place, files = _copy(world.folder / "sweep", folder, lambda path: "model" not in path.parts[-3:])
+    place, files = copied(world.folder / "sweep", folder, lambda path: "model" not in path.parts[-3:])
     if random_.random() < 0.7:
         files = [path for path in files if path.parent == place]
     change = change_file(random_, place, files)
@@ -363,11 +371,3 @@ def files_of_studies(random_: random.Random, world: World, folder: Path) -> Try:
                                                         engine=Inline()))
     return Try(f"{name}: {change}", lambda: sweep(folder / name, folder / "out", trials=2, quiet=True,
                                                   engine=Inline()))
-
-
-TARGETS: dict[str, tuple[Target, ...]] = {
-    "configs, values": (config_values,), "configs, text": (config_text, config_override),
-    "data files": (data,),
-    "model folders": (model, encoder), "run folders": (run,),
-    "studies and sweeps": (study, searched, files_of_studies),
-}

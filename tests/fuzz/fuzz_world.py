@@ -7,26 +7,38 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import tomli_w
 import torch
+from filelock import FileLock
 from pyarrow import parquet
 
 from polytask.commands.compare import compare
+from polytask.commands.export import export
+from polytask.commands.predict_shards import predict_shards
 from polytask.commands.sweep import sweep
 from polytask.commands.train import train
 from polytask.config import Run
 from polytask.engines import queue
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
+from polytask.engines.shards import Report, ShardEngine
+from polytask.export import int8
+from polytask.inference.shard_worker import ShardWorker
+from polytask.learn import torch_processes  # noqa: F401 (once, before the forks)
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.pretrained import save_encoder
+from polytask.report import plots
 from small_data import letters
 
+HUB_NAME, COMMIT = "me/small", "0" * 40
+"""A model that the hub's cache holds."""
 STUDY = 'title = "Two rates"\nbase = "base.toml"\nseeds = 2\n[[rows]]\nname = "one"\n' \
         '[[rows]]\nname = "two"\nset = { "train.optimizer.lr" = 1e-2 }\n'
 SWEEP = 'title = "Rates"\nbase = "base.toml"\nsampler = "grid"\nmetrics = ["overall"]\n[parameters]\n' \
@@ -46,6 +58,25 @@ class Inline(Engine):
         except Exception as error:
             complaint = str(error)
         return Ended(job, complaint)
+
+
+class InlineShards(ShardEngine):
+    """Computes the shards of a folder of predictions in this very process."""
+
+    workers, free = 1, True
+
+    def __init__(self, folder: Path) -> None:
+        self.worker, self.waiting = ShardWorker(folder), list[int]()
+
+    def start(self, number: int) -> None:
+        self.waiting.append(number)
+
+    def reports(self, seconds: float) -> list[Report]:
+        number = self.waiting.pop(0)
+        self.worker.compute(number)
+        return [Report(number, done=True)]
+
+    def stop(self) -> None: ...
 
 
 class Ended(Execution):
@@ -88,6 +119,28 @@ class World:
                       **train_settings},
         }
 
+    @cached_property
+    def graphs(self) -> Path:
+        """The folder of the run's graphs, exported at first use: before the forks that are to have it."""
+        import onnxruntime  # noqa: F401 (before the forks)
+        import transformers.models.bert.modeling_bert  # noqa: F401
+
+        place = self.folder / "graphs"
+        with FileLock(self.folder / "graphs.lock"):
+            if place.is_dir():
+                return place
+            least, int8.LEAST_OUTPUTS = int8.LEAST_OUTPUTS, 8  # or none of its products would be in int8
+            try:
+                export(self.run, out=place, int8=True, rows=4)
+            finally:
+                int8.LEAST_OUTPUTS = least
+        return place
+
+    def predict_shards(self, out: Path) -> None:
+        """Predict the run's training rows in shards of a few, or go on with that."""
+        predict_shards(str(self.run), ["moods"], [self.folder / "moods.csv"], out, rows=6, quiet=True,
+                       shard_engine=InlineShards)
+
     def write(self, name: str, text: str) -> Path:
         """Write a file into the folder."""
         (self.folder / name).write_text(text, encoding="utf-8")
@@ -101,12 +154,27 @@ def sentences(rows: int, seed: int = 1) -> list[str]:
     return [" ".join(drawn.choice(words) for _ in range(drawn.randrange(3, 9))) for _ in range(rows)]
 
 
-def build(folder: Path) -> World:
-    """Write the encoder, the files, and a run, a study and a sweep of them."""
-    world = World(folder)
+def prepare() -> None:
+    """Do once, before the forks, what each of them would do: import, start Arrow, speed up what is slow."""
+    import optuna  # noqa: F401
+    import resvg_py  # noqa: F401
+    import sklearn.decomposition
+    import sklearn.feature_extraction.text
+    import sklearn.linear_model  # noqa: F401
+
+    queue.POLL_SECONDS = 0.002
+    plots.ZOOM = 0.2  # the same files, of fewer pixels
     # Arrow reserves a gigabyte of addresses at its first use, which a try may not have.
-    parquet.write_table(pyarrow.table({"a": ["b"]}), folder / "first.parquet")
-    parquet.read_table(folder / "first.parquet")
+    content = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table({"a": ["b"]}), content)
+    parquet.read_table(pyarrow.BufferReader(content.getvalue()))
+
+
+def build(folder: Path) -> World:
+    """Write the encoder, the files, and a run, a study, a sweep and predictions of them."""
+    prepare()
+    folder.mkdir()
+    world = World(folder)
     torch.manual_seed(5)
     tokenizer = letters()
     world.write("letters.json", tokenizer.to_str())
@@ -122,8 +190,12 @@ def build(folder: Path) -> World:
     world.write("base.toml", tomli_w.dumps(world.table()))
     world.write("study.toml", STUDY)
     world.write("sweep.toml", SWEEP)
-    queue.POLL_SECONDS = 0.002
     train(Run.from_table(world.table(save_every=1)), world.run, quiet=True)
     compare(folder / "study.toml", folder / "study", quiet=True, engine=Inline())
     sweep(folder / "sweep.toml", folder / "sweep", quiet=True, engine=Inline())
+    world.predict_shards(folder / "predicted")
+    downloaded = folder / "hub" / f"models--{HUB_NAME.replace('/', '--')}"
+    shutil.copytree(world.run / "model", downloaded / "snapshots" / COMMIT)
+    (downloaded / "refs").mkdir()
+    (downloaded / "refs" / "main").write_text(COMMIT)
     return world

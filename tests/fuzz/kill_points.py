@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -25,10 +26,13 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _AUDITED = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.link",
             "os.symlink", "shutil.rmtree", "tempfile.mkstemp", "tempfile.mkdtemp"}
 KILLED = 9
+# A card's row of how long a graph takes.
+_MEASURED = re.compile(r"\| `onnx/\w+\.onnx` \| [\d.]+ \|")
 
 # What differs between two undisturbed runs too: how long they took, and when.
 _TIMES = {"seconds", "finished", "time", "peak_memory_mb", "threads", "cost", "about", "date", "events",
           "datetime_start", "datetime_complete", "worker_id", "machine"}
+_OWN = {".lock", ".shards"}  # hidden, and meant to stay
 _ONLY_THERE = {"report.html", "results.md", "results.csv"}  # they show those times
 
 
@@ -58,11 +62,8 @@ class Counted:
 
     def watch(self) -> None:
         """Start to count."""
-        plain = os.fsync
-
-        def fsync(descriptor: int) -> None:
+        def fsync(descriptor: int) -> None:  # what a killed process has written is not lost without it
             self._operation("os.fsync")
-            plain(descriptor)
 
         os.fsync = fsync
         sys.addaudithook(self._audited)
@@ -127,6 +128,8 @@ def snapshot(folder: Path) -> dict[str, Any]:
             continue
         if path.name in _ONLY_THERE:
             found[name] = path.stat().st_size > 0
+        elif path.suffix == ".md":
+            found[name] = [line for line in path.read_text().splitlines() if not _MEASURED.match(line)]
         elif path.suffix == ".json":
             found[name] = _timeless(json.loads(path.read_bytes()))
         elif path.suffix == ".jsonl":
@@ -148,7 +151,7 @@ def _timeless(value: Any) -> Any:
 
 def leftovers(folder: Path) -> list[str]:
     """Return what stands aside in a folder after all is over."""
-    return [str(path.relative_to(folder)) for path in sorted(folder.rglob(".*")) if path.name != ".lock"]
+    return [str(path.relative_to(folder)) for path in sorted(folder.rglob(".*")) if path.name not in _OWN]
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

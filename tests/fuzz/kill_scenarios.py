@@ -5,19 +5,25 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from fuzz_processes import together
 from fuzz_world import Inline, World
 from kill_points import Scenario
 
 from polytask.commands.compare import compare
+from polytask.commands.export import export
 from polytask.commands.predict import predict_file
 from polytask.commands.report import report
 from polytask.commands.sweep import sweep
 from polytask.commands.train import train
 from polytask.config import Run
+from polytask.export import onnx_folder
 
 
 def scenarios(world: World) -> dict[str, Scenario]:
     """Return every scenario by its name."""
+    import onnx
+
+    graph = onnx.load(world.graphs / "onnx" / "model.onnx")
 
     def training(folder: Path) -> None:
         """From texts to a report: an empty cache, checkpoints after each update, best models of tasks."""
@@ -38,13 +44,29 @@ def scenarios(world: World) -> dict[str, Scenario]:
         predict_file(str(world.run), ["moods"], world.folder / "moods.csv", folder / "moods.csv", "csv",
                      True)
 
+    def processes(folder: Path) -> None:
+        table = world.table(max_steps=3, save_every=1, evaluate_every=2)
+        together(lambda: train(Run.from_table(table), folder / "run", resume=True, quiet=True))
+
+    def shards(folder: Path) -> None:
+        world.predict_shards(folder / "predicted")
+
+    def exporting(folder: Path) -> None:
+        """Graphs into the run, whose computing writes nothing: it is done once; and a folder of its own."""
+        onnx_folder.export_graph = lambda *arguments: graph
+        export(folder / "run", rows=4)
+        if not (folder / "classifier").exists():
+            export(folder / "run", "transformers", folder / "classifier", task="moods", rows=4)
+
     def copied(folder: Path) -> None:
         shutil.copytree(world.run, folder / "run")
 
     def emptied(folder: Path) -> None:
         shutil.rmtree(folder.with_name("kill-cache"), ignore_errors=True)
 
-    listed = (Scenario("train", training, emptied), Scenario("compare", study),
-              Scenario("sweep", searching), Scenario("report", reporting, copied),
-              Scenario("predict", predicting))
+    listed = (Scenario("train", training, emptied), Scenario("train, two processes", processes),
+              Scenario("compare", study), Scenario("sweep", searching),
+              Scenario("report", reporting, copied),
+              Scenario("predict", predicting), Scenario("predict, shards", shards),
+              Scenario("export", exporting, copied))
     return {each.name: each for each in listed}

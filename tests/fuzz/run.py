@@ -45,7 +45,6 @@ def main() -> int:
 
 def _figures(folder: Path, seconds: float, wanted: int, seed: int) -> tuple[dict[str, str], list[str]]:
     """Return a table for each harness, and what went wrong."""
-    import optuna  # noqa: F401 (imported once, before the forks)
     import torch
     from fuzz_campaign import KINDS, campaign
     from fuzz_world import build
@@ -53,7 +52,6 @@ def _figures(folder: Path, seconds: float, wanted: int, seed: int) -> tuple[dict
     from kill_scenarios import scenarios
 
     torch.set_num_threads(1)
-    (folder / "world").mkdir()
     world = build(folder / "world")
     fuzzed = campaign(world, folder / "place", seconds, seed)
     killed = [Kills(scenario, folder / name) for name, scenario in scenarios(world).items()]

@@ -9,7 +9,8 @@ from fuzz_world import World
 from kill_points import Kills, Scenario, differences, leftovers, snapshot
 from kill_scenarios import scenarios
 
-SHARES = {"train": 0.4, "compare": 0.2, "sweep": 0.2, "report": 0.1, "predict": 0.1}
+SHARES = {"train": 0.24, "train, two processes": 0.08, "compare": 0.14, "sweep": 0.14, "report": 0.1,
+          "predict": 0.1, "predict, shards": 0.1, "export": 0.1}
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -22,6 +23,10 @@ def test_what_was_killed_and_resumed_ends_the_same(name: str, world: World, tmp_
         kills.once(seed)
         seed += 1
     assert not kills.figures.bad, "\n".join(kills.figures.bad)
+
+
+def test_every_scenario_has_its_share(world: World) -> None:
+    assert SHARES.keys() == scenarios(world).keys() and sum(SHARES.values()) == pytest.approx(1)
 
 
 def test_an_end_that_differs_and_a_file_left_aside_are_found(tmp_path: Path) -> None:

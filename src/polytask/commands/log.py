@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.paths import refuse_link
 from polytask.core.run_folder import RunFolder
 from polytask.trackers.contract import Tracker
 from polytask.trackers.mlflow import MLflow
@@ -33,6 +34,9 @@ def log(run: str | Path, to: str, out: str | Path | None = None, follow: bool = 
     if not folder.events.is_file():
         raise RunError(f"{folder.events}: is missing; the training has not begun")
     place = folder.tracker(to) if out is None else Path(out)
+    if out is None:  # a stranger's run does not say where we write
+        refuse_link(place.parent)
+        refuse_link(place)
     tracker = _tracker(to, place, dict(_flat(folder.settings())), project, folder.path)
     try:
         with stop_signals() as stopped:

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from polytask.commands.predict import ALL, answering, note_cut
 from polytask.core.atomic_files import leftovers, storing, tidy, write_file
 from polytask.core.errors import ConfigError, DataError, Interrupted, PolytaskError, RunError
-from polytask.core.json_files import read_json
-from polytask.core.paths import ModelPaths, PredictionPaths
+from polytask.core.json_files import as_written, read_json
+from polytask.core.paths import ModelPaths, PredictionPaths, refuse_link
 from polytask.core.progress import progress
 from polytask.core.run_folder import first_difference
 from polytask.core.terminal import tell
@@ -81,6 +81,8 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
         plan, specs = _plan(model, run, tasks, files, text, format, safe_csv, engine, strict, rows, paths)
         model_names = [spec.name for spec in specs]
         del model  # the workers have their own
+        for name in model_names:
+            refuse_link(paths.task(name))
         make = shard_engine or (lambda folder: shard_engine_for(folder, workers, trust, on, resources))
         with storing(paths.path):
             paths.shards.mkdir(exist_ok=True)
@@ -116,6 +118,8 @@ def _held(paths: PredictionPaths) -> Iterator[None]:
     if paths.path.is_dir() and not paths.plan.is_file() and any(
             path not in own for path in paths.path.iterdir()):
         raise RunError(f"{paths.path}: is not empty, and no folder of predictions; give another --out")
+    for part in (paths.lock, paths.shards):
+        refuse_link(part)
     with storing(paths.path):
         paths.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(paths.lock)
@@ -236,11 +240,12 @@ def _finish(plan: ShardPlan, paths: PredictionPaths) -> tuple[int, int, int, int
                 if not paths.finished(number).is_file():
                     continue
                 mark = read_json(paths.finished(number))
-                rows, cut, passed_over = (rows + mark["rows"], cut + mark["cut"],
-                                          passed_over + mark["passed_over"])
-                refused += len(mark["refused"])
-                for line, reason in mark["refused"]:
-                    listing.write(csv_line([file.path, line, reason]))
+                with as_written(paths.finished(number)):
+                    rows, cut, passed_over = (rows + int(mark["rows"]), cut + int(mark["cut"]),
+                                              passed_over + int(mark["passed_over"]))
+                    refused += len(mark["refused"])
+                    for line, reason in mark["refused"]:
+                        listing.write(csv_line([file.path, int(line), str(reason)]))
 
     write_file(paths.refused, write)
     if not refused:

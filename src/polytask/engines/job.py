@@ -16,6 +16,7 @@ from polytask.core.atomic_files import write_file
 from polytask.core.errors import RunError
 from polytask.core.events import Event, read_events
 from polytask.core.json_files import as_written, read_json
+from polytask.core.paths import refuse_link
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import write_toml
 
@@ -60,6 +61,9 @@ class Job:
             return int(next(events, {}).get("steps", 0))
 
     def write_config(self) -> None:
+        """Write what the job is started from; raise `RunError` where its folder or its log is a link."""
+        for place in (self.folder.parent, self.folder, self.log):
+            refuse_link(place)
         write_file(self.config, write_toml(dict(self.settings)))
 
     def last_line(self) -> str:

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-from polytask.core.paths import refuse_link
 from polytask.core.user_modules import trusted, worker_environment
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
@@ -53,7 +52,6 @@ class LocalEngine(Engine):
                    *(["--trust"] if trusted() else [])]
         environment = (os.environ | worker_environment() | module_path()
                        | {"OMP_NUM_THREADS": str(self.threads)})
-        refuse_link(job.log)
         with job.log.open("ab") as log:
             return LocalProcess(job, subprocess.Popen(command, stdout=log, stderr=log, env=environment,
                                                       start_new_session=True))

@@ -20,6 +20,7 @@ from typing import Any
 
 from polytask.core import errors
 from polytask.core.errors import PolytaskError
+from polytask.core.paths import refuse_link
 from polytask.core.user_modules import worker_environment
 from polytask.engines.local import module_path
 
@@ -136,6 +137,7 @@ class LocalShards(ShardEngine):
             index = next(index for index in range(self.workers) if index not in self._processes)
             log = self._log(index)
             log.parent.mkdir(parents=True, exist_ok=True)
+            refuse_link(log)
             idle = _WorkerProcess([*self._command, "--index", str(index)], log, self._environment,
                                   lambda worker, message: self._heard.put((worker, message)))
             self._processes[index] = idle

@@ -76,7 +76,10 @@ class ShardPlan:
                 raise ValueError("of another version")
             order = {**table["order"], "tasks": tuple(table["order"]["tasks"]),
                      "text": table["order"]["text"] and tuple(table["order"]["text"])}
-            return cls(PredictionOrder(**order), tuple(map(CutFile.from_json, table["files"])))
+            plan = cls(PredictionOrder(**order), tuple(map(CutFile.from_json, table["files"])))
+            if [file.path for file in plan.files] != [*plan.order.files]:
+                raise ValueError("its shards are of other files than its order")
+            return plan
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{paths.plan}: is no plan of this version of polytask ({error}); give another "
                            "--out") from None

@@ -95,6 +95,8 @@ def downloaded(name: str, revision: str | None, patterns: Sequence[str], place: 
         reason = why["repository"]
     except LocalEntryNotFoundError:
         reason = why["offline"]
+    except UnicodeDecodeError as error:
+        reason = f"has a damaged entry in the hub's cache ({error}); remove it there (hf cache rm)"
     except OSError as error:
         reason = f"could not be downloaded: {error}".splitlines()[0]
     raise CheckpointError(f"{place} {reason}") from None
