@@ -21,9 +21,6 @@ from polytask.export import onnx_folder
 
 def scenarios(world: World) -> dict[str, Scenario]:
     """Return every scenario by its name."""
-    import onnx
-
-    graph = onnx.load(world.graphs / "onnx" / "model.onnx")
 
     def training(folder: Path) -> None:
         """From texts to a report: an empty cache, checkpoints after each update, best models of tasks."""
@@ -53,6 +50,9 @@ def scenarios(world: World) -> dict[str, Scenario]:
 
     def exporting(folder: Path) -> None:
         """Graphs into the run, whose computing writes nothing: it is done once; and a folder of its own."""
+        import onnx
+
+        graph = onnx.load(world.graphs / "onnx" / "model.onnx")
         onnx_folder.export_graph = lambda *arguments: graph
         export(folder / "run", rows=4)
         if not (folder / "classifier").exists():
@@ -61,6 +61,10 @@ def scenarios(world: World) -> dict[str, Scenario]:
     def copied(folder: Path) -> None:
         shutil.copytree(world.run, folder / "run")
 
+    def exportable(folder: Path) -> None:
+        assert world.graphs.is_dir()  # made here, before the fork
+        copied(folder)
+
     def emptied(folder: Path) -> None:
         shutil.rmtree(folder.with_name("kill-cache"), ignore_errors=True)
 
@@ -68,5 +72,5 @@ def scenarios(world: World) -> dict[str, Scenario]:
               Scenario("compare", study), Scenario("sweep", searching),
               Scenario("report", reporting, copied),
               Scenario("predict", predicting), Scenario("predict, shards", shards),
-              Scenario("export", exporting, copied))
+              Scenario("export", exporting, exportable))
     return {each.name: each for each in listed}
