@@ -156,6 +156,9 @@ def test_slices_hold_all_rows_and_their_scores() -> None:
                       "80% to 100% of the words shared": (1, 1.0)}
     assert [(each.what, each.rows, each.score) for each in found[-2:]] == [
         ("cut at the longest length", 1, 1.0), ("whole", 2, 0.5)]
+    every = analysis.slices(answers(["1", "0"], ["1", "1"], texts=texts[:2]), Labels("binary", ("0", "1")),
+                            cut=[0, 1])
+    assert [(each.what, each.rows) for each in every[-2:]][-1] == ("cut at the longest length", 2)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 7), (1e-6, 2e-6), (5, 5), (0, 12345)])

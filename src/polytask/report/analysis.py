@@ -323,8 +323,9 @@ def slices(predictions: Predictions, labels: Labels, cut: Sequence[int] = ()) ->
     if cut:
         here = np.zeros(len(score), dtype=bool)
         here[[row for row in cut if row < len(here)]] = True
-        parts += [Slice("cut at the longest length", int(here.sum()), float(score[here].mean())),
-                  Slice("whole", int((~here).sum()), float(score[~here].mean()))] if here.any() else []
+        parts += [Slice(what, int(rows.sum()), float(score[rows].mean()))
+                  for what, rows in (("cut at the longest length", here), ("whole", ~here))
+                  if here.any() and rows.any()]
     return parts
 
 
