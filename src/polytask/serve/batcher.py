@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from polytask.serve.counters import Counters
 from polytask.serve.engine import BatchAnswers, EncodedText, ServedModel, TaskAnswer
+from polytask.serve.memory import FreedMemory
 
 # Batches in a row of which no input could be answered, before the server says that it is not ready; and
 # the seconds after which it lets itself be tried again, as nobody asks a server that is not ready.
@@ -111,6 +112,7 @@ class Batcher:
         self._several = False  # whether the last batch held more than one request
         self._failures, self._failed_at = 0, 0.0
         self._rate = 0.0  # tokens a second, a running mean
+        self._freed = FreedMemory()
         self._thread = threading.Thread(target=self._run, name="polytask-batcher", daemon=True)
         self._thread.start()
 
@@ -216,6 +218,7 @@ class Batcher:
         try:
             while (batch := self._next()) is not None:
                 self._answer_all(batch)
+                self._freed.give_back()
         finally:
             with self._changed:
                 self._stopped = True
