@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import nearest
+from polytask.data.label_forms import is_code, number
 from polytask.data.tables import Table
 
 Values = tuple[str, ...]
@@ -83,12 +84,11 @@ def _values(wanted: Any) -> Values:
 
 def _matcher(values: Values) -> Callable[[str], bool]:
     texts = frozenset(values)
-    numbers = frozenset(number for value in values if (number := _number(value)) is not None)
+    numbers = frozenset(found for value in values if (found := _number(value)) is not None)
     return lambda cell: cell.strip() in texts or (bool(numbers) and _number(cell) in numbers)
 
 
 def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    """Return a cell as a number; codes are none, so that "007" is not 7."""
+    text = text.strip()
+    return None if is_code(text) else number(text)
