@@ -89,6 +89,8 @@ def campaign(world: World, place: Path, seconds: float, first_seed: int = 0,
              names: tuple[str, ...] = tuple(TARGETS)) -> dict[str, Figures]:
     """Try the targets in turn until the time is up."""
     figures = {name: Figures() for name in names}
+    if "graphs" in names:
+        assert world.graphs.is_dir()  # made here, before the forks
     until, seed = time.monotonic() + seconds, first_seed
     while time.monotonic() < until:
         for name, counted in figures.items():
