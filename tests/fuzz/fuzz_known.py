@@ -18,6 +18,7 @@ from fuzz_world import World
 from pyarrow import parquet
 
 import polytask as pk
+from polytask.commands.export import export
 from polytask.commands.report import report
 from polytask.commands.show import show_run
 from polytask.commands.train import train
@@ -141,7 +142,17 @@ def _bomb(world: World, folder: Path) -> None:
     report([folder / "run"], plots=False)
 
 
+def _exported(text: str) -> Known:
+    def attempt(world: World, folder: Path) -> None:
+        shutil.copytree(world.run / "model", folder / "model")
+        (folder / "model" / "tokenizer_config.json").write_text(text)
+        export(folder / "model", "transformers", folder / "out", task="moods",
+               check=world.folder / "moods.csv", rows=4)
+    return attempt
+
+
 KNOWN: dict[str, Known] = {
+    "an export of a tokenizer's settings nested without end": _exported("[" * 50_000),
     "tables nested 5,000 deep": _config("a = " + "[" * 5000),
     "keys of 5,000 parts": _config(".".join("a" * 5000) + " = 1"),
     "an integer of 5,000 digits": _config("seed = " + "1" * 5000),

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from polytask.core.atomic_files import save_tensors, write_folder
-from polytask.core.errors import ConfigError, MissingExtra
+from polytask.core.errors import CheckpointError, ConfigError, MissingExtra
+from polytask.core.json_files import read_json
 from polytask.data.dataset import Split
 from polytask.data.decisions import Threshold
 from polytask.export.graph import activated, scaled_score
@@ -113,7 +114,8 @@ def _config(loaded: ModelFolder, task: ResolvedTask, encoder: Any) -> dict[str, 
 
 def _special(tokenizer: Path) -> dict[str, str]:
     beside = tokenizer.with_name("tokenizer_config.json")
-    known = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    known = read_json(beside, CheckpointError) if beside.is_file() else {}
+    known = known if isinstance(known, dict) else {}
     named = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",
              "mask_token": "[MASK]"}
     normalizing = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
