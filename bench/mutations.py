@@ -59,9 +59,11 @@ LINES = [
              "tests/learn/test_trainer.py -k 'rates or rate_of or trains'"),
     Mutation("learn/trainer.py", "weighting_lr or settings.lr", "settings.lr",
              "tests/learn/test_trainer.py -k weightings_own_rate"),
-    Mutation("learn/trainer.py", "        self._check_finite(record)\n", "",
+    Mutation("learn/trainer.py", "        check_update(record, self.at.total + 1)\n", "",
              "tests/learn/test_trainer.py -k 'no_number'"),
-    Mutation("learn/trainer.py", "        self._check_weights()\n        self.model.eval()\n",
+    Mutation("learn/trainer.py",
+             "        check_weights(self.model, self.processes, self.at.total)\n"
+             "        self.model.eval()\n",
              "        self.model.eval()\n", "tests/learn/test_trainer.py -k beyond_all_numbers"),
     Mutation("learn/trainer.py", "\"surgery_random\": self.surgery_random.get_state()",
              "\"surgery_random\": torch.Generator().get_state()",

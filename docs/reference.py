@@ -49,7 +49,7 @@ def metrics_page(family: Registry[Any]) -> str:
         "The positive class of `f1`, `precision`, `recall`, `roc_auc` and `average_precision` is the "
         "second of the two: with `classes = [\"no\", \"yes\"]` it is `yes`. A note beside the "
         "scores names it.",
-        "The words of the last column are no names: a config that has one is told the name.",
+        "The words of the last column are not names: a config that has one is told the name.",
         "## Your own",
         "A function of the predicted and the true labels, with the decorator `@pk.metric` and the kinds of "
         "labels that it serves, in a file beside the config or in the folder you are in, is named as "

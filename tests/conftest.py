@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 
-# A busy machine is no failure.
+# A busy machine is not a failure.
 hypothesis.settings.register_profile("polytask", deadline=None)
 hypothesis.settings.load_profile("polytask")
 

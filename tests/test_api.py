@@ -86,7 +86,7 @@ def test_a_run_built_from_objects_trains_predicts_and_embeds(
     assert vectors.shape == (3, 16)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)
-    with pytest.raises(pk.ConfigError, match=r'"quor" is no task .* did you mean "quora"'):
+    with pytest.raises(pk.ConfigError, match=r'"quor" is not a task .* did you mean "quora"'):
         model.predict("quor", ["x"])
     with pytest.raises(pk.ConfigError, match="expected 2 texts"):
         model.predict("quora", ["one text alone"])

@@ -37,10 +37,10 @@ BELOW = {
     "report": _CONFIG | {"evaluation", "studies"},
     "engines": {"core"},
     "trackers": {"core"},
-    "commands": {path.stem for path in SOURCE.iterdir()} - {"cli", "__main__"},
-    "options": set(),
+    "commands": {path.stem for path in SOURCE.iterdir()} - {"cli", "verbs", "__main__"},
     "output": {"core"},
-    "cli": {"core", "config", "commands", "options", "output"},
+    "verbs": {"core", "config", "commands"},
+    "cli": {"verbs", "output"},
     "__main__": {"cli"},
 }
 # Where a third-party package may be imported at all; always inside a function.

@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "unknown checkpoint": (["--set", "encoder.checkpoint=./nowhere"], ["./nowhere", "no such folder"]),
     "surgery of one-task steps": (
         ["--set", "train.surgery=pcgrad", "--set", "train.schedule=epoch_round_robin"],
-        ["train.surgery", "one task a step", "batch_round_robin"]),
+        ["train.surgery", "one task per step", "batch_round_robin"]),
     "weights of unknown tasks": (
         ["--set", 'train.weighting={ type = "fixed", weights = { ssst = 1.0 } }'], ["ssst", '"sst"']),
     "batch size 0": (["--set", "train.batch_size=0"], ["train.batch_size"]),
@@ -151,9 +151,9 @@ def test_an_existing_run_is_refused_and_another_config_too(
     assert code == 2 and "--resume" in err
     code, _, err = run_cli("train", str(config), "--out", folder, "--resume", "--set", "seed=4", "-q",
                            capsys=capsys)
-    assert code == 2 and "another config, seed was 3 and is now 4" in err
+    assert code == 2 and "another config: seed was 3 and is now 4" in err
     code, _, err = run_cli("evaluate", str(tmp_path), capsys=capsys)
-    assert code == 2 and "is no run" in err
+    assert code == 2 and "is not a run" in err
     code, _, err = run_cli("predict", str(tmp_path), "--task", "sst", capsys=capsys)
     assert code == 2 and "has no model" in err
 

@@ -24,65 +24,65 @@ from polytask.validate import problems, validate
 
 # Named here, because inside a settings class a field hides the family that it is named after.
 OneAdapter = Annotated[Adapter, adapter]
-# What torch and numpy take, with room for what is added to it.
+# The seeds that torch and numpy accept, with room for offsets.
 Seed = Annotated[int, Field(ge=0, le=2**62)]
 
 
 @settings
 class Data:
-    """Where the data are and how they become tokens."""
+    """Where the data is and how it becomes tokens."""
 
     root: str = "."
-    """Folder that the paths of the tasks are relative to, itself relative to the folder you are in;
+    """The folder that the tasks' paths are relative to, itself relative to the current folder;
     "sample" is the one that comes with polytask."""
     max_length: Annotated[int, Field(ge=8, le=1_000_000)] = 128
-    """Tokens of a sequence at most, special ones included; longer ones are cut, longest text first."""
+    """The most tokens in a sequence, with special tokens; longer ones are cut, the longest text first."""
     dev_seed: Seed = 11711
-    """Draws the dev rows that are carved or limited; apart from `seed`, so that runs with other seeds are
+    """Seed for carving or limiting dev rows; separate from `seed`, so that runs with other seeds are
     scored on the same rows."""
     cache: str | None = None
     """Folder of the token cache; absent: POLYTASK_CACHE, or the user's cache folder."""
     baselines: bool | None = None
-    """Whether a training ends with what TF-IDF with a linear model scores on the same rows; absent: yes."""
+    """Whether a training ends by scoring TF-IDF with a linear model on the same rows; absent: yes."""
 
 
 @settings
 class Encoder:
-    """The shared encoder and what of it is trained."""
+    """The shared encoder and which part of it is trained."""
 
     checkpoint: str
     """A hub name, a folder, a run of polytask, or "minilm" (offline, with polytask[minilm])."""
     revision: str | None = None
-    """The revision of a hub name, which replaces one in an hf:// address; a run records the commit."""
+    """The revision of a hub name; overrides one in an hf:// address. A run records the commit."""
     pooling: OnePooling | None = None
     """How hidden states become a vector; absent: what the checkpoint was trained with."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout in the encoder; absent: the checkpoint's own."""
     trainable: Literal["full", "frozen"] | tuple[int, ...] = "full"
-    """What of the encoder is trained: all, nothing, or the layers listed (counted from 0)."""
+    """Which part of the encoder is trained: all, nothing, or the layers listed (counted from 0)."""
     keep_frozen: Literal["fp32", "fp16", "no"] = "fp32"
-    """How the layers below the lowest trained one run: "fp32" and "fp16" once a text, their states kept on
-    disk in that precision and their dropout off; "no": at every pass, with dropout."""
+    """How the layers below the lowest trained one run. "fp32", "fp16": once per text, without dropout,
+    their states kept on disk in that precision; "no": in every pass, with dropout."""
     keep_frozen_gb: Annotated[float, Field(ge=0)] = 8.0
-    """Gigabytes of disk that kept states may take; where they need more, those layers run at every pass."""
+    """Gigabytes of disk that kept states may take; if they need more, those layers run in every pass."""
     adapter: OneAdapter | None = None
     """Task-specific or low-rank pieces inside the encoder."""
 
 
 @settings
 class Run:
-    """Everything that one training is."""
+    """All settings of one training."""
 
     seed: Seed = 11711
-    """Seeds the initialisation, the order of rows, dropout, and what is drawn."""
+    """Seeds the initialisation, the order of rows, dropout and sampling."""
     data: Data = Data()
-    """Where the data are."""
+    """The data."""
     encoder: Encoder
     """The encoder that all tasks share."""
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
     """The tasks by their names."""
     train: Train = Train()
-    """How they are trained."""
+    """How the tasks are trained."""
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], where: str = "config") -> Run:
@@ -108,7 +108,7 @@ class Run:
 def _further_mistakes(cls: type[Run], table: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield what is wrong between the settings of a table that has mistakes of its own.
 
-    A table with a mistake is judged once that is mended: what stands in for its wrong value says nothing.
+    A table with a mistake is judged once that is fixed: the placeholder for its wrong value proves nothing.
     """
     run, left_out = readable_part(cls, table)
     tables_lost = any(len(path) == 1 and (path[0] in keys_of(cls) or isinstance(table[path[0]], Mapping))

@@ -119,7 +119,7 @@ def _shared_layers(run: Run, known: Known) -> Iterator[str]:
 def _encoder(run: Run, known: Known) -> Iterator[str]:
     settings, encoder = run.encoder, known.encoder
     if settings.trainable == "frozen" and settings.adapter is not None:
-        yield 'encoder.adapter: an adapter needs an encoder that is run; set trainable = "full"'
+        yield 'encoder.adapter: an adapter needs a trained encoder; set trainable = "full"'
     if encoder is None:
         return
     longest = getattr(encoder, "max_length", None)
@@ -139,7 +139,7 @@ def _encoder(run: Run, known: Known) -> Iterator[str]:
 # ---- phases
 
 def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
-    yield from (f'{at}.tasks: "{task}" is no task{nearest(task, run.tasks)}'
+    yield from (f'{at}.tasks: "{task}" is not a task{nearest(task, run.tasks)}'
                 for task in phase.tasks or () if task not in run.tasks)
     if phase.tasks is not None and not phase.tasks:
         yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
@@ -179,7 +179,7 @@ def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
                f'"{task}" has; start at most {size} processes, or raise the batch size')
     elif size // phase.accumulate < known.processes:
         yield (f'{at}.accumulate: {known.processes} processes cannot share the '
-               f'{size // phase.accumulate} rows of a part of a batch of "{task}"; lower it, as the '
+               f'{size // phase.accumulate} rows of a part of a batch of "{task}"; lower it: the '
                "processes divide the batch already")
 
 
@@ -187,19 +187,19 @@ def _sharded(run: Run, known: Known, at: str, phase: Train, tasks: Sequence[str]
     """Yield what cannot work where each process holds a part of every layer."""
     key, remedy = f'{at}.parallel: "shard"', 'take "replicate"'
     if run.encoder.trainable != "full" or run.encoder.adapter is not None:
-        yield (f"{key} is for encoders that are trained whole, but encoder.trainable or encoder.adapter is "
+        yield (f"{key} needs an encoder that is trained whole, but encoder.trainable or encoder.adapter is "
                f"set; {remedy}")
     if known.encoder is not None and not isinstance(known.encoder, FlatEncoder):
-        yield f"{key} knows no layers of an encoder that runs through transformers; {remedy}"
+        yield f"{key} does not know the layers of an encoder that runs through transformers; {remedy}"
     if phase.optimizer.type not in OPTIMIZERS:
-        yield (f'{key} cuts weights in pieces, for which optimizer "{phase.optimizer.type}" is not known '
+        yield (f'{key} cuts weights into pieces, for which optimizer "{phase.optimizer.type}" is not known '
                f"to work; use one of {', '.join(OPTIMIZERS)}")
     if phase.surgery is not None and not phase.surgery.build(tasks).uses_gramian:
         yield (f'{key} has no whole gradients, which surgery "{phase.surgery.name}" needs; {remedy}, or a '
-               "surgery that needs their inner products alone, such as pcgrad")
+               "surgery that needs only their inner products, such as pcgrad")
     for number, regularizer in enumerate(phase.regularizers):
         if mistake := regularizer.sharded_problem():
-            yield f'{at}.regularizers.{number}: {mistake}; take train.parallel = "replicate"'
+            yield f'{at}.regularizers.{number}: {mistake}; set train.parallel = "replicate"'
 
 
 def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
@@ -210,13 +210,13 @@ def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Itera
         yield f"{at}.surgery: {mistake}"
     if len(tasks) > 1 and phase.schedule.max_tasks_per_step(tasks) < 2:
         yield (f'{at}.surgery: "{surgery.name}" compares the gradients of several tasks, but '
-               f'schedule "{phase.schedule.name}" gives one task a step; use a joint schedule such as '
+               f'schedule "{phase.schedule.name}" has one task per step; use a joint schedule such as '
                '"batch_round_robin"')
     if encoder is None or not surgery.layers:
         return
     if apart_problem(encoder):
         yield (f'{at}.surgery.layers: the layers of "{encoder.kind}" share their weights, so none can be '
-               "chosen; leave layers out")
+               "chosen; remove layers")
     yield from (f"{at}.surgery.layers: found layer {layer}, expected 0 to {encoder.num_layers - 1} "
                 "(-1: the embeddings)"
                 for layer in surgery.layers if not -1 <= layer < encoder.num_layers)
@@ -229,7 +229,7 @@ def _network(model: MultiTask, at: str, phase: Train, tasks: Sequence[str]) -> I
     if wanted and len(tasks) > 1 and not operated(phase.surgery, model, shared):
         key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
         yield (f"{at}.{key}: no weight there is trained by more than one task "
-               "(encoder.trainable says what is trained); leave it out")
+               "(encoder.trainable says which are trained); remove it")
     for number, regularizer in enumerate(phase.regularizers):
         try:
             regularizer.build(model)
@@ -240,5 +240,5 @@ def _network(model: MultiTask, at: str, phase: Train, tasks: Sequence[str]) -> I
 def _continued(at: str, phase: Train, before: Train) -> Iterator[str]:
     now, then = phase.optimizer, before.optimizer
     if phase.keep_optimizer and (now.type, now.options) != (then.type, then.options):
-        yield (f'{at}.keep_optimizer: "{now.type}" cannot go on with what "{then.type}" remembers, '
+        yield (f'{at}.keep_optimizer: "{now.type}" cannot continue with the state of "{then.type}", '
                "whose type or options differ; use those of the phase before, or keep_optimizer = false")

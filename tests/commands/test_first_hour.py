@@ -104,7 +104,7 @@ def test_the_schema_admits_components_of_ones_own_and_has_the_docs(schema: dict[
     config["train"]["surgery"] = "torchjd:UPGrad"
     assert jsonschema.Draft7Validator(schema).is_valid(config)
     epochs = schema["$defs"]["Train"]["properties"]["epochs"]
-    assert epochs["description"].startswith("Epochs of the schedule")
+    assert epochs["description"].startswith("Epochs, as the schedule")
 
 
 def test_init_writes_the_schema_beside_and_says_what_it_guessed(
@@ -139,5 +139,5 @@ def test_alternatives_in_comments_are_valid_once_uncommented(tmp_path: Path) -> 
 def test_class_weights_have_the_names_of_classes() -> None:
     labels = Labels("classes", ("ham", "spam", "eggs"))
     assert CrossEntropy(class_weights={"spam": 4}).prepared(labels, None).class_weights == (1, 4, 1)
-    assert 'class_weights: "spma" is no class; did you mean "spam"?' in str(
+    assert 'class_weights: "spma" is not a class; did you mean "spam"?' in str(
         CrossEntropy(class_weights={"spma": 4}).problem(labels))

@@ -150,7 +150,7 @@ def test_how_files_are_written_is_told_and_kept(tmp_path: Path) -> None:
     path.write_text("\n".join(["text\tlabel", *rows, "", "bad"]), encoding="utf-16")
     text, run, data = loaded(tmp_path, path)
     assert run.tasks["x"].encoding == "utf-16" and len(data["x"].found["train"]) == 60
-    assert "# note: x.tsv: quotes are read as characters" in text
+    assert "# note: x.tsv: quotes are read as plain characters" in text
     assert "# note: x.tsv: 1 of 61 rows refused: 1 field, expected 2 (x.tsv:63)" in text
 
 
@@ -166,8 +166,8 @@ def test_rows_without_a_split_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "lines", "said"), [
     ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "has no training file beside it"),
     ("x.csv", ["text,number", "a b c,1", "d e f,1"], "no column looks like a label"),
-    ("x.csv", ["a,label", "1,1", "2,0"], 'no column holds sentences (there are "a", "label")'),
-    ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" occur twice and can be none'),
+    ("x.csv", ["a,label", "1,1", "2,0"], 'no column holds sentences (its columns: "a", "label")'),
+    ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" occur twice and cannot be used'),
     ("x.csv", [], "x.csv: is empty"),
     ("absent.csv", None, "there is no such file"),
     ("mine.toml", ["seed = 1"], "is called a config, expected data (CSV, TSV, JSON lines, Parquet)"),

@@ -119,7 +119,7 @@ def test_the_preview_counts_what_the_plan_draws(table: Any) -> None:
 @pytest.mark.parametrize("table", EVERY, ids=str)
 @pytest.mark.parametrize(("sizes", "said"), [
     ({"a": 0, "b": 4}, 'batch_size of "a": found 0, expected 1 or more'),
-    ({"aa": 4, "b": 4}, 'batch_size names "aa", which is no task here; did you mean "a"?'),
+    ({"aa": 4, "b": 4}, 'batch_size names "aa", which is not a task here; did you mean "a"?'),
     ({"b": 4}, 'batch_size of "a" is missing'),
 ])
 def test_batch_sizes_that_cannot_work_are_refused(

@@ -49,9 +49,9 @@ def test_a_damaged_line_is_said_with_its_number(tmp_path: Path, line: bytes) -> 
     write(path, 2).close()
     with path.open("ab") as file:
         file.write(line + b'{"event": "end"}\n')
-    with pytest.raises(RunError, match=r"events\.jsonl: line 3 is no event"):
+    with pytest.raises(RunError, match=r"events\.jsonl: line 3 is not an event"):
         list(read_events(path))
-    with pytest.raises(RunError, match="a line near its end is no event"):
+    with pytest.raises(RunError, match="a line near its end is not an event"):
         list(read_events(path, last_bytes=len(line) + 30))
 
 

@@ -1,4 +1,4 @@
-"""POLYTASK_LOG: levels, and what is no level."""
+"""POLYTASK_LOG: levels, and what is not a level."""
 
 from __future__ import annotations
 

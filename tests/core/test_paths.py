@@ -25,7 +25,7 @@ from polytask.core.paths import (
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "/etc/passwd", "a\0b", "x" * 300])
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RunError, match="is no name of a file in this folder"):
+    with pytest.raises(RunError, match="is not the name of a file in this folder"):
         inside(tmp_path, name)
     if name not in ("", ".", ".."):  # part of a longer name, these lead nowhere
         with pytest.raises(RunError):
@@ -54,8 +54,8 @@ def test_what_is_in_a_study_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("sst", None), ("msr-para_2", None), ("é", None), ("2x", "no name"), ("a b", "no name"),
-    ("", "no name"), ("x" * 101, "101 characters"),
+    ("sst", None), ("msr-para_2", None), ("é", None), ("2x", "not made of"), ("a b", "not made of"),
+    ("", "not made of"), ("x" * 101, "101 characters"),
 ])
 def test_a_name_is_short_and_of_letters(name: str, said: str | None) -> None:
     found = name_problem(name)

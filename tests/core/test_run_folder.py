@@ -43,7 +43,7 @@ def test_a_run_is_started_once_and_resumed_with_the_same_config_only(tmp_path: P
     with pytest.raises(RunError, match="a run is there already; resume it with --resume"):
         RunFolder.admits(path, CONFIG, resume=False)
     RunFolder.admits(path, CONFIG, resume=True)
-    with pytest.raises(RunError, match="belongs to another config, seed was 1 and is now 2"):
+    with pytest.raises(RunError, match="belongs to another config: seed was 1 and is now 2"):
         RunFolder.admits(path, CONFIG.replace("1", "2"), resume=True)
     (path / "results.json").write_text("{}")
     with pytest.raises(RunError, match="is finished and its checkpoint was removed"):
@@ -96,12 +96,12 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, part: str) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder"):
         RunFolder.open(tmp_path / "none")
-    with pytest.raises(RunError, match=r"is no run, it has no config\.toml"):
+    with pytest.raises(RunError, match=r"is not a run, it has no config\.toml"):
         RunFolder.open(tmp_path)
 
 
 @pytest.mark.parametrize(("config", "said"), [
-    ('[tasks."../../x"]\ntrain = "a"\n', "is no name of letters"),
+    ('[tasks."../../x"]\ntrain = "a"\n', "is not made of letters"),
     ("seed = 1\n", "has no tasks"), ("tasks = 3\n", "has no tasks"), ("seed = \n", "cannot be read"),
 ])
 def test_the_config_of_a_strangers_run_is_judged_when_it_is_read(
@@ -121,7 +121,7 @@ def test_a_study_claims_a_free_folder_or_its_own(tmp_path: Path) -> None:
     assert listing(out) == ["study.json"]
     with pytest.raises(RunError, match='another config of "a"'):
         claim_folder(out, "study", "title", {"a": "2"})
-    with pytest.raises(RunError, match="is no sweep folder, and not empty"):
+    with pytest.raises(RunError, match="is neither a sweep folder nor empty"):
         claim_folder(out, "sweep", "title", {"a": "1"})
     (out / "study.json").write_text("[")
     with pytest.raises(RunError, match=r"study\.json: cannot be read, it is not JSON"):

@@ -95,7 +95,8 @@ def test_every_mistake_of_a_table_is_told_with_its_dotted_path(part: Family) -> 
                                      "sise": 1}}, "x.toml")
     told = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 5
-    for said in ('x.toml: name is missing', 'inner.parts.0 "movr" is no part; did you mean "test_settings:',
+    for said in ('x.toml: name is missing', 'inner.parts.0 "movr" is not a part; did you mean '
+                                            '"test_settings:',
                  'inner.parts.1.fra is not a setting; did you mean "far"', "inner.size found 'big'",
                  'inner.sise is not a setting; did you mean "size"'):
         assert said in told

@@ -41,8 +41,7 @@ def test_cut_rows_and_unknown_tokens_are_told(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *rows(40), *(f"{'long ' * 20},{n % 2}" for n in range(20)))
     write(tmp_path / "dev.csv", "text,label", *(f"好好好好 {n},{n % 2}" for n in range(60)))
     said = notes(tmp_path)
-    assert said[0].startswith("a train: 20 of 60 rows (33.3%) are longer than 64 tokens and lose their "
-                              "ends")
+    assert said[0].startswith("a train: 20 of 60 rows (33.3%) are longer than 64 tokens and are cut")
     assert "a dev: " in said[1] and "of the tokens are unknown to the vocabulary" in said[1]
     assert len(said) == 2
 

@@ -121,7 +121,7 @@ def test_labels_that_are_no_number_are_refused_and_counted(tmp_path: Path) -> No
     write(tmp_path / "train.csv", "text,label", *(f"t{n},{n / 8}" for n in range(40)), "x,n/a", "y,good")
     write(tmp_path / "dev.csv", "text,label", "c,0.5", "d,?")
     made = load_task_data("t", single_task(), store(tmp_path), 1)
-    assert made.found["train"].refused == ((42, 'no label ("n/a")'), (43, "a label that is no number"))
+    assert made.found["train"].refused == ((42, 'no label ("n/a")'), (43, "a label that is not a number"))
     assert made.found["dev"].refused == ((3, 'no label ("?")'),)
     assert (len(made.train), len(made.dev)) == (40, 1)
 
@@ -137,7 +137,7 @@ BAD = {
     "id column": ({"id": "no"}, '{0}/train.csv: tasks.t.id: there is no column "no"'),
     "out of range": ({"range": (0, 2)}, "{0}/train.csv:5: label 3 is out of range, expected 0 to 2"),
     "no class": ({"classes": ("0", "1", "2")},
-                 '{0}/train.csv:5: label "3" is no class, expected one of "0", "1", "2"'),
+                 '{0}/train.csv:5: label "3" is not a class, expected one of "0", "1", "2"'),
     "too few to carve": ({"train": "few.csv", "dev": 0.1},
                          "{0}/few.csv: 2 rows are too few to carve a dev split of 0.1 from"),
     "split column": ({"split": "prat", "dev": None},
@@ -166,7 +166,7 @@ def test_a_mistake_is_told_in_one_sentence(
 def test_a_wrong_label_in_a_test_file_is_told_too(tmp_path: Path) -> None:
     numbered(tmp_path, "train.csv", 8)
     write(tmp_path / "test.csv", "text,label", "a,1", "b,5")
-    with pytest.raises(DataError, match=r'test\.csv:3: label "5" is no class'):
+    with pytest.raises(DataError, match=r'test\.csv:3: label "5" is not a class'):
         load_task_data("t", single_task(dev="train.csv", test="test.csv"), store(tmp_path), 1)
 
 

@@ -36,7 +36,7 @@ def test_a_sentence_s_comma_makes_no_row_names() -> None:
 def test_row_names_are_numbers_in_order_or_words_with_a_digit() -> None:
     dialect, rows = found('"text","label"\n"1","so, it is",0\n"2","b",1\n')
     assert (dialect.columns, rows[0]) == (("", "text", "label"), ["1", "so, it is", "0"])
-    assert "taken for row names" in dialect.notes[0]
+    assert "read as row names" in dialect.notes[0]
     assert found("text,label\nr7,a,0\nr2,b,1\n")[0].columns == ("", "text", "label")
 
 
@@ -48,16 +48,16 @@ def test_a_delimiter_at_the_end_of_every_line_is_refused() -> None:
 def test_one_stray_quote_costs_one_record() -> None:
     good = [f'"So, it rained {n}",{n % 2}\n' for n in range(9)]
     dialect, rows = found("text,label\n" + "".join([*good[:4], '"So, "it" rained",1\n', *good[4:]]))
-    assert rows[4] == "text stands after the quote that closes a field"
+    assert rows[4] == "text after the quote that closes a field"
     assert [row for row in rows if isinstance(row, list)] == [
         [f"So, it rained {n}", str(n % 2)] for n in range(9)]
     assert dialect.columns == ("text", "label")
 
 
 @pytest.mark.parametrize(("line", "reason"), [
-    ('1, "quiet"\n', "a blank stands before the quote"),
+    ('1, "quiet"\n', "a blank before the quote"),
     ('1,"a \\"quiet\\" room"\n', "escaped by a backslash"),
-    ('1,a "quiet" room\n', "a quote within a field that is not quoted"),
+    ('1,a "quiet" room\n', "a quote inside an unquoted field"),
     ("1,a,b\n", "3 fields, expected 2"),
     ("1\n", "1 field, expected 2"),
 ])
@@ -74,10 +74,10 @@ def test_quotes_that_are_characters_are_noted() -> None:
     dialect, rows = found('text,label\nan 8" nail,0\nthe "best",1\n')
     assert rows == [['an 8" nail', "0"], ['the "best"', "1"]]
     assert dialect.notes == (
-        "no field is quoted, so that quotes within fields are read as characters (lines 2, 3)",)
+        "no field is quoted, so quotes within fields are read as plain characters (lines 2, 3)",)
     dialect, rows = found('text\tlabel\n"So it rained\t0\n"All day\t1\n')
     assert (dialect.quoting, rows[0]) == ("none", ['"So it rained', "0"])
-    assert "quotes are read as characters" in dialect.notes[0]
+    assert "quotes are read as plain characters" in dialect.notes[0]
     assert "closed" in refusal('text\tlabel\n"So it rained\t0\n', quoting="minimal")
 
 
@@ -85,7 +85,7 @@ def test_lines_that_a_quote_joins_are_told() -> None:
     dialect, rows = found('text,label\n"so\nit rained",1\nfine,0\n')
     assert rows == [["so\nit rained", "1"], ["fine", "0"]] and dialect.notes == ()
     dialect, _ = found('text\n"so\nit rained"\nfine\n')
-    assert "quotes join lines that could be records themselves (lines 2–3)" in dialect.notes[0]
+    assert "quotes join lines that could be records of their own (lines 2–3)" in dialect.notes[0]
 
 
 def test_the_delimiter_is_told_by_the_header_or_asked_for() -> None:
@@ -101,7 +101,7 @@ def test_a_file_without_a_header_has_its_columns_from_the_settings() -> None:
     settings = {"header": False, "columns": ("text", "label")}
     assert found("so it is,0\nfine,1\n", **settings)[1] == [["so it is", "0"], ["fine", "1"]]
     dialect, rows = found("text,label\nfine,1\n", **settings)
-    assert rows == [["fine", "1"]] and "taken for a header" in dialect.notes[0]
+    assert rows == [["fine", "1"]] and "read as a header" in dialect.notes[0]
 
 
 def test_absurd_files_are_refused_at_once(tmp_path: Path) -> None:
@@ -114,4 +114,4 @@ def test_absurd_files_are_refused_at_once(tmp_path: Path) -> None:
 def test_quotes_that_join_fields_of_a_tab_separated_file_are_characters_with_a_note() -> None:
     dialect, rows = found('text\tlabel\n"So it rained\tall day"\na text\t1\n', "t.tsv")
     assert rows == [['"So it rained', 'all day"'], ["a text", "1"]]
-    assert "quotes are read as characters" in dialect.notes[0] and "(line 2)" in dialect.notes[0]
+    assert "quotes are read as plain characters" in dialect.notes[0] and "(line 2)" in dialect.notes[0]

@@ -1,4 +1,4 @@
-"""What looks like a record and is none, and files that are no tables."""
+"""What looks like a record and is none, and files that are not tables."""
 
 from __future__ import annotations
 

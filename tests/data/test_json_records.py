@@ -29,7 +29,7 @@ def test_what_is_no_object_is_refused_with_its_line(tmp_path: Path) -> None:
     assert found[4:] == [
         (5, 'is not JSON (key "a" occurs twice)'), (6, "found '[1]', expected an object"),
         (7, "is not JSON (Expecting ':' delimiter)"),
-        (8, "half of a surrogate pair, which is no character"),
+        (8, "half of a surrogate pair, which is not a character"),
         (9, ["x"])]
 
 
@@ -48,7 +48,7 @@ def test_deep_nesting_and_endless_keys_are_refused(tmp_path: Path) -> None:
     ("[]", r"t\.json: has no rows"), ("{}\n{}\n", r"t\.json: the objects have no keys"),
     ('[{"a": 1}\n {"a": 2}]', r"t\.json:2: is not JSON \(expected a comma"),
     ('[{"a": 1},\n{"a": 2}', r"t\.json:2: is not JSON"),
-    ('[{"a": 1}]\n{"a": 2}', r"t\.json:1: is not JSON \(text stands after the array\)"),
+    ('[{"a": 1}]\n{"a": 2}', r"t\.json:1: is not JSON \(text after the array\)"),
     ('[{"a": 1, "a": 2}]', r't\.json:1: is not JSON \(key "a" occurs twice\)'),
 ])
 def test_an_array_with_a_mistake_is_refused_whole(tmp_path: Path, text: str, said: str) -> None:

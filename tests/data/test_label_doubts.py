@@ -20,9 +20,9 @@ DOUBTS = {
     "a rare -1": (["0", "1"] * 20 + ["-1"], 'the class "-1" (1 rows)'),
     "lists whose names never stand alone": (["a,b", "b,c", "c,a"], 'separator = ","'),
     "vectors in words": (["1;0;1", "0;1;0"], 'separator = ";"'),
-    "percents": (["10%", "55%", "90%"], 'such as "10%" are no plain numbers'),
-    "money": (["$1.50", "$2.50"], 'such as "$1.50" are no plain numbers'),
-    "two separators": (["1.200,50", "2.300,10"], "are no plain numbers"),
+    "percents": (["10%", "55%", "90%"], 'such as "10%" are not plain numbers'),
+    "money": (["$1.50", "$2.50"], 'such as "$1.50" are not plain numbers'),
+    "two separators": (["1.200,50", "2.300,10"], "are not plain numbers"),
 }
 
 

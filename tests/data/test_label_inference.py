@@ -120,7 +120,7 @@ BAD = {
     "no separator that is "
     "known": (Wanted(kind="multi-label"), ["a; b", "c; d"], DataError, 'separator = ";"'),
     "a broken list": (Wanted(), ["['a', 'b']", "['a', 'b"], DataError, "no list") ,
-    "probabilities": (Wanted(), ["[0.2, 0.8]", "[0.5, 0.5]"], DataError, "probabilities are no labels"),
+    "probabilities": (Wanted(), ["[0.2, 0.8]", "[0.5, 0.5]"], DataError, "probabilities are not labels"),
     "vectors of different lengths": (Wanted(), ["[0, 1, 1]", "[1, 0]"], DataError,
                                      "0/1 vectors of one length"),
     "vectors with bars": (Wanted(), ["1|0|1", "0|1|0"], DataError, "written as [1, 0, 1]"),

@@ -8,12 +8,13 @@ from polytask.data.label_inference import infer
 from polytask.data.label_kind import Wanted
 
 GUESSES = {
-    "ids": ([str(n) for n in range(77)], "77 whole numbers from 0 to 76 are taken for "
+    "ids": ([str(n) for n in range(77)], "77 whole numbers from 0 to 76 are treated as "
                                          "classes", 'kind = "regression"'),
-    "measures": ([str(n) for n in range(101)], "101 whole numbers from 0 to 100 are taken for a regression",
+    "measures": ([str(n) for n in range(101)], "101 whole numbers from 0 to 100 are treated as a regr",
                  'kind = "classes"'),
     "a word among ids": (["1", "2"] * 40 + ["other"], '"other" in 1 of 81 rows', 'kind = "regression"'),
-    "a word among measures": (["0.5", "1.5"] * 40 + ["x"], '1 of 81 rows have a word among numbers ("x")',
+    "a word among measures": (["0.5", "1.5"] * 40 + ["x"], '1 of 81 rows have a word where the others '
+                                                           'have numbers ("x")',
                               'kind = "classes"'),
     "few "
     "pipes": (["C", "C++"] * 20 + ["C|C++"], '"|" stands in 1 of 41 labels '
@@ -23,14 +24,15 @@ GUESSES = {
     "commas between names": (["a,b", "a", "b", "b"], '"a,b" look like lists', 'separator = ","'),
     "decimal commas": (["3,5", "2"], 'labels such as "3,5" are read as numbers', 'kind = "classes"'),
     "a word among decimal commas": (["3,5", "2,5"] * 20 + ["bad"],
-                                    '1 of 41 rows have a word among numbers ("bad")', 'kind = "classes"'),
+                                    '1 of 41 rows have a word where the others have numbers ("bad")',
+                                    'kind = "classes"'),
     "60 "
-    "words": ([f"w{n}" for n in range(60)] * 4, "60 different labels are taken for "
+    "words": ([f"w{n}" for n in range(60)] * 4, "60 different labels are treated as "
                                                 "classes", 'kind = "classes"'),
     "a positive class by the alphabet": (["OFF", "NOT"], 'the positive class is "OFF"', 'positive = "NOT"'),
     "spellings of numbers": (["1", "1.0", "0"], '"1.0" are read as "1"', "all labels are numbers"),
     "spellings of booleans": (["true", "True", "false"], '"True", "false", "true" are read as', "booleans"),
-    "capitals": (["Good", "good"] * 2, '"Good", "good" differ by capitals alone', "write them alike"),
+    "capitals": (["Good", "good"] * 2, '"Good", "good" differ only in their capitals', "write them alike"),
     "a mark": (["a", "b", "-"], 'the class "-" (1 rows) looks like a row without a label', "where"),
     "lists of one": (["a", "b"], "no row has two labels", 'kind = "classes"'),
 }

@@ -26,9 +26,9 @@ def test_numbers_are_what_the_loss_takes() -> None:
 @pytest.mark.parametrize(("label", "labels", "said"), [
     ("7", Labels("regression", (), 0, 5), "f.csv:4: label 7 is out of range, expected 0 to 5"),
     ("-0.1", Labels("regression", (), 0, 5), "f.csv:4: label -0.1 is out of range"),
-    ("5", Labels("classes", ("0", "1", "2")), 'f.csv:4: label "5" is no class, expected one of "0"'),
+    ("5", Labels("classes", ("0", "1", "2")), 'f.csv:4: label "5" is not a class, expected one of "0"'),
     ("entailmnt", Labels("binary", ("entailment", "neutral")), 'did you mean "entailment"?'),
-    ("a|d", Labels("multi-label", ("a", "b")), 'f.csv:4: label "d" is no class'),
+    ("a|d", Labels("multi-label", ("a", "b")), 'f.csv:4: label "d" is not a class'),
 ])
 def test_a_label_that_is_not_expected_is_told_with_file_and_line(
     label: str, labels: Labels, said: str
@@ -72,8 +72,8 @@ def test_one_unknown_value_in_every_row_is_no_label(
     ("[1, "
      "0]", Labels("multi-label", ("a", "b", "c"), form="vectors"), "f:2: found [1, 0], expected 3 entries"),
     ("[1, 2, 0]", Labels("multi-label", ("a", "b", "c"), form="vectors"), "expected 3 entries of 0 or 1"),
-    ("['a', 'b']]", Labels("multi-label", ("a", "b")), "which is no list; expected a|b"),
-    ("x", Labels("regression", (), 0, 5), 'f:2: label "x" is no number'),
+    ("['a', 'b']]", Labels("multi-label", ("a", "b")), "which is not a list; expected a|b"),
+    ("x", Labels("regression", (), 0, 5), 'f:2: label "x" is not a number'),
 ])
 def test_a_label_that_cannot_be_read_is_told(label: str, known: Labels, said: str) -> None:
     with pytest.raises(DataError) as caught:

@@ -117,7 +117,7 @@ def test_rows_of_another_process_are_found_in_the_cache_or_asked_for(tmp_path: P
 
     python_records._GIVEN.pop(name)
     assert read_file(name, cache).column("text")[0] == "only here"
-    with pytest.raises(DataError, match=r"neither this process nor the cache has them; make the same pk"):
+    with pytest.raises(DataError, match=r"neither this process nor the cache has them; build the same pk"):
         given_rows(name)
     with pytest.raises(DataError, match="neither this process nor the cache"):
         read_file(name, Cache(tmp_path / "empty"))
@@ -137,7 +137,7 @@ def test_a_training_on_rows_resumes_and_refuses_others(tmp_path: Path, tiny_chec
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     again = train(run_of(columns), out, resume=True, quiet=True)
     assert str(again) == str(result)
-    with pytest.raises(RunError, match=r"another config, tasks\.a\.train was 'python:"):
+    with pytest.raises(RunError, match=r"another config: tasks\.a\.train was 'python:"):
         train(run_of(rows[1:]), out, resume=True, quiet=True)
     assert evaluate_run(out).scores == result.evaluation.scores
     scored = evaluate_run(out, data=[{"text": "good", "label": 1}, {"text": "bad", "label": 0}], task="a")

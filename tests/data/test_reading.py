@@ -1,4 +1,4 @@
-"""Files as they are found become the rows they mean, and what is no row is told by its line."""
+"""Files as they are found become the rows they mean, and what is not a row is told by its line."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_one_stray_quote_does_not_swallow_the_rows_after_it(tmp_path: Path) -> N
     stray = '1\t"never closed\tb'
     path = write(tmp_path / "stray.tsv", "label\ta\tb", *good[:10], stray, *good[10:])
     found = read(path, Columns(("a", "b"), "label"))
-    assert found.refused == ((12, "text stands after the quote that closes a field"),)
+    assert found.refused == ((12, "text after the quote that closes a field"),)
     assert len(found) == 20
     assert found.texts([0, 10, 19]) == [('He said "no" 0', "plain 0"), ('He said "no" 10', "plain 10"),
                                         ('He said "no" 19', "plain 19")]
@@ -151,7 +151,7 @@ BAD = {
     "blank lines": ("x.csv", b"\n\n", "x.csv: is empty, expected a header line and rows"),
     "header only": ("x.csv", b"a\tb\tlabel\n", "x.csv: has a header line but no rows"),
     "no such column": ("x.csv", b"a,bb,label\nx,y,1\n",
-                       'there is no column "b"; did you mean "bb"? (there are "a", "bb", "label")'),
+                       'there is no column "b"; did you mean "bb"? (its columns: "a", "bb", "label")'),
     "one column twice": ("x.csv", b"a,a,b,label\nx,y,z,1\n", 'there are 2 columns named "a"'),
     "Latin-1": ("x.csv", b"a,b,label\nx,y,1\ncaf\xe9,y,1\n", "x.csv:3: is not UTF-8 text"),
     "UTF-16": ("x.csv", "a,b,label\nx,y,1\n".encode("utf-16"), "x.csv:1: is UTF-16 text"),

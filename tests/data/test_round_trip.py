@@ -31,7 +31,7 @@ Rows = list[tuple[str, ...]]
 
 nasty = st.text(st.one_of(st.sampled_from("\t\n\r\",;|'\\ #{[=\ufeff\u2028\x00\x85é漢😀0"),
                           st.characters(codec="utf-8")), max_size=12)
-# A text and a label are something; blanks around a label are no part of it.
+# A text and a label are something; blanks around a label are not part of it.
 texts = st.one_of(nasty.filter(str.strip), st.sampled_from(
     ["NA", "nan", "null", "None", "N/A", "007", "1e3", "0", "False", "-", "=1+1", " padded ", "'tis", '"']))
 labels = st.one_of(nasty.map(str.strip).filter(bool),

@@ -56,7 +56,7 @@ def test_no_row_left_and_no_such_column_are_told(tmp_path: Path) -> None:
     ({"header": False}, "columns: is missing"), ({"columns": ["a"]}, "add header = false"),
     ({"header": False, "columns": ["a", "a"]}, 'columns: found "a" twice'),
     ({"encoding": "uft-8"}, 'encoding: found "uft-8", expected an encoding'),
-    ({"encoding": "rot13"}, "turns no bytes into text"), ({"delimiter": ",,"}, 'delimiter: found ",,"'),
+    ({"encoding": "rot13"}, "does not turn bytes into"), ({"delimiter": ",,"}, 'delimiter: found ",,"'),
     ({"quoting": "all"}, "quoting"),
 ])
 def test_settings_of_a_file_are_validated(settings: dict[str, Any], said: str) -> None:

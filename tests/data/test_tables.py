@@ -28,7 +28,8 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert table.column("b").nested.tolist() == [0, 2] and table.column("a").nested.tolist() == []
     assert (table.lines.tolist(), table.refused, table.notes) == ([2, 3, 4], ((9, "why"),), ("how",))
     assert (table.found, table.content) == (4, "content")
-    with pytest.raises(DataError, match=r't\.csv: tasks\.x\.text: there is no column "c" \(there are "a"'):
+    with pytest.raises(DataError, match=r't\.csv: tasks\.x\.text: there is no column "c" \(its columns: '
+                                        r'"a"'):
         table.column("c", "tasks.x.text")
 
 

@@ -32,7 +32,7 @@ def test_a_word_that_is_taken_for_no_label_is_told(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label",
           *(f"t {n},{('Favor', 'Against', 'None')[n % 3]}" for n in range(30)))
     made = loaded(tmp_path, dev=0.2)
-    assert any('a: "None" is no label' in note and "classes" in note for note in made.notes)
+    assert any('a: "None" is not read as a label' in note and "classes" in note for note in made.notes)
     kept = loaded(tmp_path, dev=0.2, classes=("Against", "Favor", "None"))
     assert kept.found["train"].unlabeled == 0 and not any("None" in note for note in kept.notes)
 
@@ -69,5 +69,5 @@ def test_the_labels_of_a_trained_model_stay_as_they_are(tmp_path: Path) -> None:
     assert np.allclose(loaded(tmp_path, known).dev.targets, [0.5, 0.25])
     with pytest.raises(DataError, match=r"train.csv:\d+: label 4.5 is out of range, expected 0 to 4"):
         loaded(tmp_path, Labels("regression", (), 0, 4))
-    with pytest.raises(DataError, match=r'label "0.0" is no class, expected one of "lo", "high"'):
+    with pytest.raises(DataError, match=r'label "0.0" is not a class, expected one of "lo", "high"'):
         loaded(tmp_path, Labels("binary", ("lo", "high")))

@@ -1,4 +1,4 @@
-"""The gate finds what is wrong with files, and says where."""
+"""Validation finds what is wrong with files, and says where."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from polytask.tasks.task import Task
 from small_data import letters, pair_task, single_task, store, write
 
 
-def gate(folder: Path, tasks: dict[str, Task], max_length: int = 128) -> ValidationReport:
+def validated(folder: Path, tasks: dict[str, Task], max_length: int = 128) -> ValidationReport:
     shelf = store(folder)
     data = {name: load_task_data(name, task, shelf, 1) for name, task in tasks.items()}
     return inspect(data, layouts(tasks, max_length))
@@ -42,7 +42,7 @@ def test_the_report_counts_and_names_what_is_there(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "a,b,label", "one,two,1", "three,four,0", "two,one,0",
           "only,,1", "bad", "five,six,", "seven eight nine ten,eleven twelve,1")
     write(tmp_path / "dev.csv", "a,b,label", "four,three,0", "new,text,1")
-    task = gate(tmp_path, {"t": pair_task()}, max_length=24).tasks["t"]
+    task = validated(tmp_path, {"t": pair_task()}, max_length=24).tasks["t"]
     train, dev = task.splits["train"], task.splits["dev"]
     assert (train.found, train.used) == (7, 5)
     assert train.refused == [(6, "1 field, expected 3"), (7, "no label")]
@@ -59,17 +59,17 @@ def test_the_report_counts_and_names_what_is_there(tmp_path: Path) -> None:
 def test_ids_that_are_not_one_row_s_alone_are_told(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "key,text,label", *(f"k{n // 2},film {n},{n % 2}" for n in range(6)))
     write(tmp_path / "dev.csv", "key,text,label", "a,film x,0", "b,film y,1")
-    told = gate(tmp_path, {"t": single_task(id="key")}).tasks["t"].advice
-    assert told == ['3 rows of train with an id that occurred before ("k0" in lines 2 and 3), so '
+    told = validated(tmp_path, {"t": single_task(id="key")}).tasks["t"].advice
+    assert told == ['3 rows of train with an id seen before ("k0" in lines 2 and 3), so '
                     "predictions cannot be told apart by it"]
-    assert gate(tmp_path, {"t": single_task()}).tasks["t"].advice == []
+    assert validated(tmp_path, {"t": single_task()}).tasks["t"].advice == []
 
 
 def test_the_lines_name_files_and_lines(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"film number {n},{n % 3}" for n in range(30)),
           "a,", "b,")
     write(tmp_path / "dev.csv", "text,label", "film number 7,1", "no film,2", "Film number 8!,0")
-    said = "\n".join(gate(tmp_path, {"films": single_task()}).lines())
+    said = "\n".join(validated(tmp_path, {"films": single_task()}).lines())
     for part in (
         "films: classes, 3 classes: 0, 1, 2",
         "train 32 rows, 30 used, 2 refused   train.csv",
@@ -85,7 +85,7 @@ def test_rows_of_one_task_in_another_tasks_dev_are_told(tmp_path: Path) -> None:
     write(tmp_path / "dev.csv", "a,b,label", "five,six,1", "p,q,0")
     write(tmp_path / "similar.csv", "a,b,label", "six,five,4.5", "k,l,0.5", "m,n,2")
     write(tmp_path / "similar-dev.csv", "a,b,label", "four,three,1.5", "r,s,2")
-    report = gate(tmp_path, {
+    report = validated(tmp_path, {
         "same": pair_task(),
         "alike": pair_task(train="similar.csv", dev="similar-dev.csv"),
         "film": single_task(text="a", train="train.csv", dev="dev.csv"),
@@ -98,11 +98,11 @@ def test_rows_of_one_task_in_another_tasks_dev_are_told(tmp_path: Path) -> None:
 def test_imbalanced_classes_come_with_the_line_that_weighs_them(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"t{n},{n % 5 == 0:d}" for n in range(50)))
     write(tmp_path / "dev.csv", "text,label", "d,1", "e,0")
-    assert gate(tmp_path, {"t": single_task()}).tasks["t"].advice == [
-        "imbalanced 4.0 to 1; to weigh the classes alike: loss ="
+    assert validated(tmp_path, {"t": single_task()}).tasks["t"].advice == [
+        "imbalanced 4.0 to 1; to weight the classes equally: loss ="
         ' { type = "binary_cross_entropy", positive_weight = 4 }']
     write(tmp_path / "dev.csv", "text,label", "d,2", "e,0")
-    missing, weights = gate(tmp_path, {"t": single_task()}).tasks["t"].advice
+    missing, weights = validated(tmp_path, {"t": single_task()}).tasks["t"].advice
     assert missing == 'class "2" has no training row'
     assert 'class_weights = "balanced"' in weights
 
@@ -110,14 +110,14 @@ def test_imbalanced_classes_come_with_the_line_that_weighs_them(tmp_path: Path) 
 def test_empty_cells_of_a_multi_label_set_are_told(tmp_path: Path) -> None:
     labels = ("a", "a|b", "", "[]")
     write(tmp_path / "train.csv", "text,label", *(f"text {n},{labels[n % 4]}" for n in range(40)))
-    made = gate(tmp_path, {"t": single_task(dev=0.2)}).tasks["t"]
+    made = validated(tmp_path, {"t": single_task(dev=0.2)}).tasks["t"]
     assert made.advice == ["10 rows have an empty label and are left out; write [] for rows with none of "
                            "the labels"]
 
 
 def test_a_regression_shows_how_its_labels_lie_in_the_range(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"t{n},{n / 2}" for n in range(10)))
-    made = gate(tmp_path, {"t": single_task(dev="train.csv", range=(0, 5))}).tasks["t"]
+    made = validated(tmp_path, {"t": single_task(dev="train.csv", range=(0, 5))}).tasks["t"]
     assert made.splits["train"].shares == {"0…1": 0.2, "1…2": 0.2, "2…3": 0.2, "3…4": 0.2,
                                            "4…5": 0.2}
 
@@ -215,7 +215,7 @@ def test_the_real_data_are_reported_as_they_are(real_data: Path, tmp_path: Path)
 def test_of_many_classes_some_are_shown(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"text {n},c{n % 40}" for n in range(100)))
     write(tmp_path / "dev.csv", "text,label", "d,c1", "e,c2")
-    said = "\n".join(gate(tmp_path, {"t": single_task()}).lines())
+    said = "\n".join(validated(tmp_path, {"t": single_task()}).lines())
     assert "t: classes, 40 classes: c0, c1, " in said and ", …\n" in said
     assert "the rarest of 40: " in said
 
@@ -224,6 +224,6 @@ def test_rare_labels_of_several_come_with_two_ways_out(tmp_path: Path) -> None:
     labels = ("a", "b", "c", "d|e")
     write(tmp_path / "train.csv", "text,label", *(f"text {n},{labels[n % 4]}" for n in range(40)))
     write(tmp_path / "dev.csv", "text,label", "d,a", "e,b|c")
-    (said,) = gate(tmp_path, {"t": single_task()}).tasks["t"].advice
+    (said,) = validated(tmp_path, {"t": single_task()}).tasks["t"].advice
     assert "absent 3.0 times as often" in said
     assert "positive_weight = 3" in said and 'threshold = "tuned"' in said

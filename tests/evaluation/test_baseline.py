@@ -12,7 +12,8 @@ from polytask.data.cache import Cache
 from polytask.data.dataset import DatasetStore, load_task_data
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.baseline import Baseline, baseline
-from polytask.tasks.task import Task, resolve
+from polytask.tasks.resolved_task import resolve
+from polytask.tasks.task import Task
 
 
 def found(folder: Path, train: list[str], dev: list[str], **settings: object) -> Baseline | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from polytask.data.label_inference import infer
 from polytask.evaluation.card import card
 from polytask.evaluation.evaluate import Evaluation
-from polytask.tasks.task import ResolvedTask, Task, resolve
+from polytask.tasks.resolved_task import ResolvedTask, resolve
+from polytask.tasks.task import Task
 
 
 def resolved(name: str, labels: list[str], text: str | list[str], **settings: object) -> ResolvedTask:

@@ -15,7 +15,8 @@ from polytask.data.tokenization import Tokenizer
 from polytask.evaluation import linear_baseline as module
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.linear_baseline import baselines, beaten_notes, linear_baseline
-from polytask.tasks.task import ResolvedTask, Task, resolve
+from polytask.tasks.resolved_task import ResolvedTask, resolve
+from polytask.tasks.task import Task
 
 COLOURS = ["red", "green", "blue"]
 

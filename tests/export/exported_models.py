@@ -28,7 +28,7 @@ from polytask.model.poolings.max import Max
 from polytask.model.poolings.mean import Mean
 from polytask.model.poolings.pooler import Pooler
 from polytask.tasks.model_folder import ModelFolder, load_model, new_model, save_model
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 THREE = Labels("classes", ("bad", "fair", "good"))
 ORDERED = Labels("ordinal", ("1", "2", "3", "4"))

@@ -130,7 +130,7 @@ def test_a_model_folder_opens_as_a_sentence_transformer(tmp_path: Path, tokenize
 
 @pytest.mark.parametrize(("name", "said"), [
     ("mean", 'no pooling "mean", only the first token; --to sentence-transformers --task mean, open to it'),
-    ("deep", 'head "mlp" has two linear layers, BertForSequenceClassification one; --to sentence-tr'),
+    ("deep", 'head "mlp" has two linear layers, BertForSequenceClassification has one; --to sentence-tr'),
     ("twin", 'pairing "twin" has two sequences a row'),
     ("features", 'pairing "bi_encoder" has two sequences a row')])
 def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
@@ -166,7 +166,7 @@ def test_an_export_that_answers_otherwise_is_not_written(held: ModelFolder, tmp_
     other = library.unlabeled([(text[::-1] + " no",) for text in TEXTS])
     # Rows whose tokens are not those of their texts: the libraries cannot agree on them.
     mixed = replace(pooled, columns=other.columns)
-    with pytest.raises(ConfigError, match=r"tasks\.pooled: transformers answers otherwise by"):
+    with pytest.raises(ConfigError, match=r"tasks\.pooled: transformers differs by"):
         export_transformers(held, BY_NAME["pooled"], tmp_path / "out", mixed, 9)
     assert not list(tmp_path.iterdir())
 
@@ -200,6 +200,6 @@ def test_an_export_with_a_wrong_weight_is_not_written(
             chosen = BY_NAME[name] if name else None
             export_sentence_transformers(held, source, chosen, tmp_path / "out", splits, 9)
 
-    with pytest.raises(ConfigError, match=r"answers otherwise by .*; nothing was written"):
+    with pytest.raises(ConfigError, match=r"differs by .*; nothing was written"):
         export()
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,8 @@ from foreign import FLAT
 from polytask.export.graph import ExportedNetwork
 from polytask.export.onnx import export_graph, graph_info, save_graph
 from polytask.inference.onnx_model import open_graph
-from polytask.model.families import build_flat, read_flat
+from polytask.model.families import build_flat
+from polytask.model.flat_config import read_flat
 from polytask.model.heads.linear import Linear
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.single import Single

@@ -235,7 +235,7 @@ def test_a_repository_without_tasks_is_refused_with_what_it_is(
 @pytest.mark.parametrize(("words", "said"), [
     (["predict", "hf://me/none", "--task", "a"], "the hub has no such model that you may read"),
     (["predict", "hf://me/reviews@v9", "--task", "a"], 'the hub has no revision "v9" of it'),
-    (["predict", "hf://reviews", "--task", "a"], "is no address of a model; expected hf://user/name")])
+    (["predict", "hf://reviews", "--task", "a"], "is not the address of a model; expected hf://user/name")])
 def test_what_is_not_there_is_told_in_a_sentence(hub: Hub, pushed: Repository, tmp_path: Path,
                                                  words: list[str], said: str) -> None:
     done = polytask(hub, tmp_path, *words)
@@ -249,7 +249,7 @@ def test_a_push_without_a_login_says_how_to_log_in(hub: Hub, run: Path, tmp_path
 
 def test_names_are_checked_before_anything_is_asked() -> None:
     assert parsed("hf://me/a@v1") == ("me/a", "v1") and parsed("hf://me/a") == ("me/a", None)
-    with pytest.raises(CheckpointError, match="is no address of a model"):
+    with pytest.raises(CheckpointError, match="is not the address of a model"):
         parsed("hf://me/a/b")
     with pytest.raises(ConfigError, match='NAME: found "a", expected user/name'):
         pk.push("runs/none", "a")

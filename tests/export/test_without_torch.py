@@ -59,7 +59,7 @@ def test_a_graph_is_loaded_with_onnx_runtime_tokenizers_and_numpy_alone(every: E
     done = python(LOADED, ALLOWED, str(every.folder))
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(re.escape(str(every.folder)) + r": engine torch needs \w+, which is not installed; "
-                        r'run pip install polytask, or give .*"onnx" or "int8"', done.stdout.strip())
+                        r'run pip install polytask, or choose .*"onnx" or "int8"', done.stdout.strip())
 
 
 def test_predict_gives_the_same_lines_without_torch(every: Exported, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ KNOWN: dict[str, Known] = {
     "an encoder as wide as the sea": _encoder(hidden_size=2**20, num_attention_heads=1),
     "positions without end": _encoder(max_position_embeddings=2**31 - 1),
     "a width of 10^400": _encoder(hidden_size=10**400), "a width in words": _encoder(hidden_size="wide"),
-    "heads that are no divisor": _encoder(num_attention_heads=3),
+    "heads that do not divide": _encoder(num_attention_heads=3),
     "no heads": _encoder(num_attention_heads=0),
     "a safetensors header that lies": _lying_header, "a safetensors header without end": _endless_header,
     "a parquet of 20,000 columns": _data("rows.parquet", _wide_parquet),

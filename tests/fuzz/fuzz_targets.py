@@ -216,7 +216,7 @@ def _json(value: Any) -> str:
 
 
 def _change_tensors(random_: random.Random, content: bytes) -> bytes:
-    """Return a safetensors file whose header lies, or whose numbers are no numbers."""
+    """Return a safetensors file whose header lies, or whose numbers are not numbers."""
     size = int.from_bytes(content[:8], "little")
     header, body = content[8:8 + size], content[8 + size:]
     if random_.random() < 0.4:

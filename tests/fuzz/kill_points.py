@@ -120,7 +120,7 @@ def start(scenario: Scenario, folder: Path, last: int | None = None, after: floa
 # ---- the end of a scenario
 
 def snapshot(folder: Path) -> dict[str, Any]:
-    """Return every file of a folder by its path: its bytes, and of JSON what is no time."""
+    """Return every file of a folder by its path: its bytes, and of JSON what is not a time."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

@@ -152,7 +152,7 @@ def test_a_state_beyond_half_precision_is_refused(upper: dict[str, Any], tmp_pat
         for norm in built.model.encoder.layer(0).modules():
             if isinstance(norm, torch.nn.LayerNorm):
                 norm.weight.fill_(1e6)
-    with pytest.raises(ConfigError, match='too large for half precision; take "fp32"'):
+    with pytest.raises(ConfigError, match='too large for half precision; use "fp32"'):
         kept_of(built, tmp_path, "fp16")
 
 

@@ -20,7 +20,7 @@ from polytask.inference.records import RecordWriter, records, true_cells
 from polytask.model.heads.contract import head
 from polytask.model.heads.decisions import Decision
 from polytask.model.pairings.contract import pairing
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 NASTY = ["", "NA", "007", 'say "hi",', "two\nlines", "a\rb", "=1+1", "é\u2028", " blank "]
 

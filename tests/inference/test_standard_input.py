@@ -28,12 +28,12 @@ def test_texts_are_lines(monkeypatch: pytest.MonkeyPatch, content: bytes, text: 
 
 @pytest.mark.parametrize(("content", "said"), [
     (b"un caf\xe9\n", "standard input:1: is not UTF-8 text"), (b"good\n\xff\n", "standard input:2: is not"),
-    (b'{"text": "good"}\n', "standard input:1: looks like JSON; say --input-format jsonl"),
-    (b'[{"text": "good"}]\n', "looks like JSON; say"), (b"[\n {}\n]\n", "looks like JSON; say"),
+    (b'{"text": "good"}\n', "standard input:1: looks like JSON; give --input-format jsonl"),
+    (b'[{"text": "good"}]\n', "looks like JSON; give"), (b"[\n {}\n]\n", "looks like JSON; give"),
     ("good\n".encode("utf-16"), "iconv -f utf-16"),
     ("good\n".encode("utf-16-le"), "standard input:1: holds a NUL byte"),
     (b"id,text\n1,good\n", "standard input:1: looks like the header of a table"),
-    (b'"Text"\ngood\n', "looks like the header of a table"), (b"text\n", "say --input-format csv"),
+    (b'"Text"\ngood\n', "looks like the header of a table"), (b"text\n", "give --input-format csv"),
 ])
 def test_what_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
     piped(monkeypatch, content)

@@ -73,4 +73,4 @@ def test_whoever_waits_for_a_stopped_process_says_so_and_ends(
     with pytest.raises(EOFError):
         group.run_of(0, several_cases.falling_silent, 1)
     group.close()
-    assert "process 1 of this training does not answer, so all stop; --resume" in capfd.readouterr().err
+    assert "process 1 of this training does not answer, so all processes stop" in capfd.readouterr().err

@@ -94,11 +94,11 @@ def test_settings_survive_toml() -> None:
 
 
 @pytest.mark.parametrize(("table", "said"), [
-    ({"type": "adamm"}, 'type: "adamm" is no optimizer; did you mean "adam'),
-    ({"type": "lbfgs"}, 'type: "lbfgs" is no optimizer'),
+    ({"type": "adamm"}, 'type: "adamm" is not an optimizer; did you mean "adam'),
+    ({"type": "lbfgs"}, 'type: "lbfgs" is not an optimizer'),
     ({"type": "sgd", "options": {"momentun": 0.9}},
-     'options.momentun: is no argument of torch\'s sgd; did you mean "momentum"?'),
-    ({"options": {"lr": 0.9}}, 'options.lr: stands beside "options", not in it'),
+     'options.momentun: is not an argument of torch\'s sgd; did you mean "momentum"?'),
+    ({"options": {"lr": 0.9}}, 'options.lr: belongs beside "options", not in it'),
     ({"options": {"betas": [0.9, 1.5]}}, "options: torch's adamw refuses them (Invalid beta"),
     ({"type": "sgd", "options": {"nesterov": True}}, "options: torch's sgd refuses them"),
     ({"lr": -1.0}, "lr found -1.0, expected greater than 0"),

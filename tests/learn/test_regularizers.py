@@ -151,7 +151,7 @@ def test_weights_that_are_not_trained_are_left_out() -> None:
     layer = sum(p.abs().sum().item() for p in model.encoder.layers[1].parameters())
     assert value.item() == pytest.approx(layer, rel=1e-5)
     set_trainable(model, "frozen")
-    with pytest.raises(ConfigError, match=r'norm: over = "encoder" finds no weight'):
+    with pytest.raises(ConfigError, match=r'norm: over = "encoder" finds no trained weight'):
         attach(Norm(over="encoder"), model)
 
 
@@ -164,13 +164,13 @@ def test_the_weights_are_no_part_of_its_state() -> None:
     ({"type": "norm", "p": "inff"}, "p found 'inff', expected a valid number"),
     ({"type": "norm", "over": "heads"}, "over found 'heads'"),
     ({"type": "norm", "tasks": ["sst"]}, 'a norm over the model belongs to no task; set over = "head"'),
-    ({"type": "norm", "weight": -0.1}, "weight: found -0.1, expected a number that is not negative"),
+    ({"type": "norm", "weight": -0.1}, "weight: found -0.1, expected a number of 0 or more"),
     ({"type": "smart", "weight": -0.1}, "weight found -0.1, expected greater than or equal to 0"),
     ({"type": "smart", "steps": 0}, "steps found 0, expected greater than or equal to 1"),
     ({"type": "smart", "momentum": 1.5}, "momentum found 1.5, expected less than or equal to 1"),
     ({"type": "smart", "projection": "clib"}, 'did you mean "clip"?'),
     ({"type": "smart", "epsilom": 1.0}, 'epsilom is not a setting; did you mean "epsilon"?'),
-    ("smrt", '"smrt" is no regularizer; did you mean "smart"?'),
+    ("smrt", '"smrt" is not a regularizer; did you mean "smart"?'),
 ])
 def test_wrong_settings_are_told(table: Any, said: str) -> None:
     from polytask.core.settings import from_table

@@ -256,7 +256,7 @@ def test_settings_that_cannot_work_are_refused(table: dict[str, Any], said: str)
 def test_weights_of_unknown_tasks_are_refused_with_the_nearest() -> None:
     tasks, sizes = ["sst", "quora"], {"sst": 8, "quora": 8}
     assert Biased(weights={"quorra": 1.7}).problem(tasks, {}, sizes) == (
-        'schedule "biased" weighs "quorra", which is no task here; did you mean "quora"?')
+        'schedule "biased" weighs "quorra", which is not a task here; did you mean "quora"?')
     said = Biased(weights={"sst": 0, "quora": 0}).problem(tasks, {}, sizes)
     assert said is not None
     assert "all 0" in said

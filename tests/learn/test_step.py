@@ -238,7 +238,7 @@ def test_clipping_bounds_the_norm_of_everything_and_tells_the_norm_before(accumu
 
 
 class _Broken(Regularizer):
-    """A penalty of 0 whose gradient is no number: the slope of a root at 0."""
+    """A penalty of 0 whose gradient is not a number: the slope of a root at 0."""
 
     name = "broken"
 

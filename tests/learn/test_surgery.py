@@ -158,7 +158,7 @@ def test_settings_that_cannot_work_are_refused(fields: dict[str, Any], said: str
 
 
 @pytest.mark.parametrize(("table", "said"), [
-    ("torchjd:UPGard", 'is no aggregator of torchjd; did you mean "torchjd:UPGrad"?'),
+    ("torchjd:UPGard", 'is not an aggregator of torchjd; did you mean "torchjd:UPGrad"?'),
     ("torchjd:CAGrad", "the option c is missing"),
     ({"type": "torchjd:CAGrad", "k": 1}, "k is not an option"),
     ("pcgrat", 'did you mean "pcgrad"?'),

@@ -176,7 +176,7 @@ def test_a_process_that_dies_is_seen_at_once(tmp_path: Path) -> None:
     group = Group(2, tmp_path)
     text = group.run_of(0, several_cases.losing, 1)
     group.close()
-    assert "another process of this training has ended, so all stop" in text
+    assert "another process of this training has ended, so all processes stop" in text
     assert int(text.split()[-2]) < 20
 
 

@@ -66,8 +66,8 @@ def test_the_number_of_tasks_is_filled_in_and_no_option() -> None:
 @pytest.mark.parametrize(("name", "options", "min_tasks", "said"), [
     ("Constant", {"weights": {"sst": 1.0}}, None, 'weights lacks the tasks "quora", "sts"'),
     ("Constant", {"weights": {"sst": 1, "quora": 1, "stz": 1}}, None,
-     'weights names "stz", which is no task here; did you mean "sts"?'),
-    ("GradVac", {}, 1, "needs every task in every step, but the schedule gives as few as 1 of 3"),
+     'weights names "stz", which is not a task here; did you mean "sts"?'),
+    ("GradVac", {}, 1, "needs every task in every step, but the schedule may give only 1 of 3"),
     ("Krum", {"n_byzantine": 9}, None, '"torchjd:Krum": '),
 ])
 def test_what_cannot_serve_the_tasks_is_told(

@@ -16,7 +16,8 @@ from polytask.learn.training_set import TrainingSet
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.ordinal_log_loss import OrdinalLogLoss
 from polytask.model.output import Output
-from polytask.tasks.task import Task, resolve
+from polytask.tasks.resolved_task import resolve
+from polytask.tasks.task import Task
 
 SCORES = (0.0, 2.5, 5.0, 1.0)
 

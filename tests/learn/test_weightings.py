@@ -220,7 +220,7 @@ def test_famo_asks_for_the_losses_after_the_step(torchjd: Any) -> None:
 
 
 @pytest.mark.parametrize(("table", "said"), [
-    ("torchjd:DAW", 'is no scalarizer of torchjd; did you mean "torchjd:DWA"?'),
+    ("torchjd:DAW", 'is not a scalarizer of torchjd; did you mean "torchjd:DWA"?'),
     ({"type": "torchjd:DWA", "temprature": 1}, 'temprature is not an option; did you mean "temp'),
     ("torchjd:STCH", 'the option mu is missing'),
 ])
@@ -261,7 +261,7 @@ def test_without_torchjd_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_weights_of_unknown_tasks_are_refused_with_the_nearest() -> None:
     fixed = weighting.read({"type": "fixed", "weights": {"quorra": 1.0}})
     assert fixed.problem(TASKS) == (
-        'weighting "fixed" names "quorra", which is no task here; did you mean "quora"?')
+        'weighting "fixed" names "quorra", which is not a task here; did you mean "quora"?')
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.inf, math.nan])

@@ -27,7 +27,8 @@ from polytask.model.heads.cosine import Cosine
 from polytask.model.output import Output
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.twin import Twin
-from polytask.tasks.task import Task, resolve
+from polytask.tasks.resolved_task import resolve
+from polytask.tasks.task import Task
 
 FIVE = Labels("classes", ("0", "1", "2", "3", "4"))
 TWO = Labels("binary", ("no", "yes"))
@@ -289,7 +290,7 @@ def test_under_twin_every_row_is_a_positive(chosen: MultipleNegatives | SimCSE) 
      'loss "cross_entropy" needs classes but the labels are numbers from 0 to 5; use '
      'loss "mean_squared_error", or kind = "ordinal"'),
     (CrossEntropy(), MANY,
-     'loss "cross_entropy" needs one class a row but each row has any number of 3 labels; use '
+     'loss "cross_entropy" needs one class a row but a row has any number of 3 labels; use '
      'loss "binary_cross_entropy"'),
     (CrossEntropy(class_weights=(1, 2)), FIVE,
      "class_weights: found 2 weights, expected 5, one for each of 0, 1, 2, 3, 4"),
@@ -297,7 +298,7 @@ def test_under_twin_every_row_is_a_positive(chosen: MultipleNegatives | SimCSE) 
      'loss "binary_cross_entropy" needs two classes or a multi-label task but the labels are '
      '5 classes; use loss "cross_entropy"'),
     (OrdinalLogLoss(), Labels("classes", ("bad", "fair", "good")),
-     'loss "ordinal_log_loss" needs classes in their order but bad, fair, good have none; set '
+     'loss "ordinal_log_loss" needs ordered classes but bad, fair, good have none; set '
      'kind = "ordinal" and classes = [...] from the lowest to the highest'),
     (CosineEmbedding(), FIVE,
      'loss "cosine_embedding" needs two classes or a number but the labels are 5 classes; use '
@@ -335,7 +336,7 @@ def test_a_regression_without_positive_rows_is_refused() -> None:
     chosen = MultipleNegatives().prepared(stars, None)
     assert chosen.rows_problem(stars, np.array([4.0, 4.5, 1.0], np.float32), 16) is None
     assert chosen.rows_problem(stars, np.array([3.9, 4.5, 1.0], np.float32), 16) == (
-        '"multiple_negatives" needs rows labelled 4 or more but of the training rows 1 are; lower its '
+        '"multiple_negatives" needs rows labelled 4 or more, but of the training rows 1 are; lower its '
         '"positive", or use "mean_squared_error"')
     raw = Labels("regression", (), 0.0, 5.0, unit=False)
     assert MultipleNegatives().prepared(raw, None).rows_problem(raw, np.array([4.0, 4.5]), 16) is None
@@ -352,8 +353,8 @@ def test_a_head_that_nothing_would_train_is_refused() -> None:
     def task(*losses: Any) -> Task:
         return Task(train="x.csv", text=("a", "b"), label="y", pairing=BiEncoder(), loss=losses)
 
-    with pytest.raises(ConfigError, match=r'cosine_embedding would leave head "linear" as it was drawn at '
-                       r'random; add "mean_squared_error", or set head = "cosine"'):
+    with pytest.raises(ConfigError, match=r'cosine_embedding would leave head "linear" at its random '
+                       r'initialisation; add "mean_squared_error", or set head = "cosine"'):
         resolve("sts", task(CosineEmbedding()), similarity, None, 32)
     both = resolve("sts", task(CosineEmbedding(), MeanSquaredError()), similarity, None, 32)
     assert len(both.losses) == 2

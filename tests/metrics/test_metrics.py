@@ -119,13 +119,13 @@ def test_the_positive_class_is_named_beside_its_metrics() -> None:
     "quadratic_kappa"), ("pearsn", "pearson"), ("mean_squared_error", "mse"), ("sensitivity", "recall"),
 ])
 def test_other_words_for_a_metric_suggest_it(wrong: str, meant: str) -> None:
-    with pytest.raises(ConfigError, match=f'"{wrong}" is no metric; did you mean "{meant}"'):
+    with pytest.raises(ConfigError, match=f'"{wrong}" is not a metric; did you mean "{meant}"'):
         find_metric(wrong)
 
 
 @pytest.mark.parametrize("kinds", [(), ("clases",), ("binary", "numbers"), (len,)])
 def test_a_metric_says_which_labels_it_serves(kinds: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match=r"expected the kinds of labels that it serves, such as @pk"):
+    with pytest.raises(ConfigError, match=r"expected the kinds of labels it serves, such as @pk"):
         metric(*kinds)
 
 
@@ -223,8 +223,8 @@ def test_the_default_metrics_serve_their_kind(kind: str) -> None:
 def test_a_metric_that_cannot_serve_or_does_not_exist_is_refused() -> None:
     said = metrics_problem(["accuracy", "pearson"], FIVE)
     assert said is not None and said.startswith('metric "pearson" does not serve classes labels; '
-                                                'there are "accuracy", "balanced_accuracy"')
-    with pytest.raises(ConfigError, match='"acuracy" is no metric; did you mean "accuracy"'):
+                                                'expected one of "accuracy", "balanced_accuracy"')
+    with pytest.raises(ConfigError, match='"acuracy" is not a metric; did you mean "accuracy"'):
         find_metric("acuracy")
 
 
@@ -340,24 +340,24 @@ def test_a_metric_without_a_value_counts_as_zero() -> None:
 
 
 @pytest.mark.parametrize(("formula", "said"), [
-    ("cs224", '"cs224" is no score; did you mean "cs224n"?'),
+    ("cs224", '"cs224" is not a score; did you mean "cs224n"?'),
     ("sts2.pearson + sst.accuracy", 'there is no task "sts2"'),
     ("qora.accuracy", 'there is no task "qora"; did you mean "quora"?'),
-    ("sst.acuracy", '"acuracy" is no metric; did you mean "accuracy"?'),
+    ("sst.acuracy", '"acuracy" is not a metric; did you mean "accuracy"?'),
     ("sst.pearson", 'task "sst" has no metric "pearson" (it has "accuracy", "macro_f1", '
                     '"per_label_accuracy"); add it to its metrics'),
     ("sst.per_label_accuracy", '"per_label_accuracy" is not one number'),
-    ("0.5 + 0.5", "names no task.metric, so that every model would score the same"),
-    ("sst.accuracy +", "is no formula; expected numbers and task.metric"),
-    ("sst.accuracy ** 2", "sst.accuracy ** 2 cannot stand in a formula"),
-    ("__import__('os').system('ls')", "cannot stand in a formula"),
-    ("sst.accuracy if 1 else 2", "cannot stand in a formula"),
-    ("abs(sst.accuracy)", "cannot stand in a formula"),
-    ("min()", "cannot stand in a formula"),
-    ("sst.accuracy.real", "cannot stand in a formula"),
-    ("True + sst.accuracy", "cannot stand in a formula"),
-    ("(" * 5000, "is no formula"),
-    ("", "is no formula"),
+    ("0.5 + 0.5", "names no task.metric, so every model would score the same"),
+    ("sst.accuracy +", "is not a formula; expected numbers and task.metric"),
+    ("sst.accuracy ** 2", "sst.accuracy ** 2 is not allowed in a formula"),
+    ("__import__('os').system('ls')", "is not allowed in a formula"),
+    ("sst.accuracy if 1 else 2", "is not allowed in a formula"),
+    ("abs(sst.accuracy)", "is not allowed in a formula"),
+    ("min()", "is not allowed in a formula"),
+    ("sst.accuracy.real", "is not allowed in a formula"),
+    ("True + sst.accuracy", "is not allowed in a formula"),
+    ("(" * 5000, "is not a formula"),
+    ("", "is not a formula"),
 ])
 def test_a_formula_that_cannot_be_is_refused(formula: str, said: str) -> None:
     found = check_formula(formula, {task: list(values) for task, values in RESULTS.items()})
@@ -373,7 +373,7 @@ def test_before_the_labels_are_known_any_metric_may_be_named() -> None:
 
 
 @pytest.mark.parametrize(("formula", "metrics", "said"), [
-    ("mean", ["mae"], 'needs metrics of which more is better, but "mae" of task "t" is an error'),
+    ("mean", ["mae"], 'needs metrics where more is better, but "mae" of task "t" is an error'),
     ("default", ["per_label_accuracy"], 'needs one number as the first metric of task "t"'),
     ("cs224n", ["macro_f1"], 'needs accuracy or pearson of task "t"; add it to its metrics'),
 ])

@@ -198,7 +198,7 @@ def test_lora_counts_what_it_adds() -> None:
     ({"type": "lora", "dropout": 1.0}, "found 1.0, expected less than 1"),
     ({"type": "lora", "targets": []}, "expected at least 1"),
     ({"type": "lora", "rnak": 4}, 'rnak is not a setting; did you mean "rank"?'),
-    ("lorra", '"lorra" is no adapter; did you mean "lora"?'),
+    ("lorra", '"lorra" is not an adapter; did you mean "lora"?'),
 ])
 def test_wrong_settings_are_told(settings: Any, said: str) -> None:
     from typing import Annotated

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from polytask.model import attention
-from polytask.model.attention import PLAIN, Scoring, attend, attention_maps, groups_of_like_length, planned
+from polytask.model.attention import PLAIN, Scoring, attend, attention_maps
+from polytask.model.attention_plan import groups_of_like_length, planned
 
 LENGTHS, HEADS, WIDTH = (5, 31, 1, 16, 33, 16), 2, 16
 

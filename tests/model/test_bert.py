@@ -12,7 +12,8 @@ from torch import Tensor
 from polytask.core.errors import CheckpointError, ConfigError
 from polytask.data.batch import TokenBatch
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.families import hugging_face_name, read_flat, written
+from polytask.model.families import hugging_face_name
+from polytask.model.flat_config import read_flat, written
 from polytask.model.pretrained import load_encoder
 
 transformers = pytest.importorskip("transformers")

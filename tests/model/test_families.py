@@ -17,7 +17,8 @@ from polytask.data.batch import TokenBatch
 from polytask.model.adapters.lora import LoRA, merged
 from polytask.model.adapters.pal import PAL
 from polytask.model.encoders import load_any, save_any
-from polytask.model.families import FAMILIES, build_flat, flat_problem, read_flat
+from polytask.model.families import FAMILIES, build_flat
+from polytask.model.flat_config import flat_problem, read_flat
 from polytask.model.flat_encoder import BertPooler, FlatEncoder
 from polytask.model.trainable import apart_problem, parameter_groups, set_trainable
 from polytask.model.transformers_encoder import Backbone
@@ -262,7 +263,7 @@ def test_what_the_flat_path_does_not_know_runs_padded_and_says_why(kind: str, tm
      'found position_embedding_type "relative_key", expected "absolute": neither polytask nor'),
     ({"is_decoder": True}, "found is_decoder = true, which makes it a decoder; expected an encoder"),
     ({"add_cross_attention": True}, "found add_cross_attention = true, which makes it a decoder"),
-    ({"auto_map": {"AutoModel": "theirs.Model"}}, "found auto_map, code of the checkpoint's own"),
+    ({"auto_map": {"AutoModel": "theirs.Model"}}, "found auto_map, the checkpoint's own code"),
     ({"quantization_config": {"load_in_8bit": True}}, "found quantization_config, expected weights"),
 ])
 def test_what_would_give_other_numbers_is_refused(
@@ -318,4 +319,4 @@ def test_a_random_encoder_of_every_family_can_be_built() -> None:
 
 def test_unshared_layers_may_differ_in_rates(tmp_path: Path) -> None:
     assert apart_problem(opened("roberta", tmp_path / "a")[1]) is None
-    assert "leave layer_decay" in str(apart_problem(opened("albert", tmp_path / "b")[1]))
+    assert "remove layer_decay" in str(apart_problem(opened("albert", tmp_path / "b")[1]))

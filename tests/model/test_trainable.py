@@ -223,14 +223,14 @@ def test_layer_rates_and_decay_multiply() -> None:
     ({"-1": 1.0}, "found layer -1, expected 0 to 3: the encoder has 4 layers, counted from 0"),
     ({"embedings": 1.0}, 'found "embedings", expected the number of a layer, "embeddings" or '
                          '"other"; did you mean "embeddings"?'),
-    ({"1": -0.5}, "1: found -0.5, expected a factor that is not negative"),
-    ({"1": float("nan")}, "1: found nan, expected a factor that is not negative"),
+    ({"1": -0.5}, "1: found -0.5, expected a factor of 0 or more"),
+    ({"1": float("nan")}, "1: found nan, expected a factor of 0 or more"),
     ({"sst": {"9": 1.0}}, "sst: found layer 9, expected 0 to 3: the encoder has 4 layers, counted "
                           "from 0"),
     ({"stss": {"1": 1.0}}, 'found a table for "stss", expected tasks of this run; did you mean '
                            '"sts"?'),
-    ({"sst": {"1": 1.0}, "2": 1.0}, "found rates beside tables of tasks, expected either layers or "
-                                    "tasks; write the layers into each task's table"),
+    ({"sst": {"1": 1.0}, "2": 1.0}, "found both rates and tables of tasks, expected one or the "
+                                    "other; write the layers into each task's table"),
 ])
 def test_tables_that_cannot_be_used_are_told(rates: Any, said: str) -> None:
     assert rates_problem(rates, 4, ("sst", "sts")) == said

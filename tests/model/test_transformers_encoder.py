@@ -198,7 +198,7 @@ def test_what_cannot_work_is_refused_with_its_remedy() -> None:
         PAL().attach(model, ["sst"])
     with pytest.raises(ConfigError, match=r'encoder\.trainable: the 3 layers of "albert" share'):
         set_trainable(model, (1,))
-    with pytest.raises(ConfigError, match='leave layer_decay, layer_rates and lists of'):
+    with pytest.raises(ConfigError, match='remove layer_decay, layer_rates and lists of'):
         parameter_groups(model, lr=1e-3, layer_decay=0.9)
     assert parameter_groups(model, lr=1e-3)
     assert apart_problem(wrap(network("roberta"))) is None
@@ -218,8 +218,8 @@ def test_a_pooler_that_the_checkpoint_lacks_is_not_made_up(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("config", "sentence"), [
     ('{"model_type": "robberta"}', 'found model_type "robberta", which transformers'),
-    ('{"model_type": "gpt2"}', 'found model_type "gpt2", which writes text; expected an encoder'),
-    ('{"model_type": "t5"}', 'found model_type "t5", which writes text; expected an encoder'),
+    ('{"model_type": "gpt2"}', 'found model_type "gpt2", which generates text; expected an encoder'),
+    ('{"model_type": "t5"}', 'found model_type "t5", which generates text; expected an encoder'),
     ('{"model_type": "roberta"}', "transformers cannot read it"),
     ("{", "it is not JSON"),
 ])

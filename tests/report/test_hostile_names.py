@@ -148,5 +148,5 @@ def test_results_that_are_not_ours_are_a_sentence(tmp_path: Path, change: Any) -
     change(results)
     (tmp_path / "study.json").write_text('{"title": "x"}')
     (tmp_path / "results.json").write_text(json.dumps(results))
-    with pytest.raises(RunError, match=r"results\.json|is no name of a file"):
+    with pytest.raises(RunError, match=r"results\.json|is not the name of a file"):
         report([tmp_path])

@@ -15,16 +15,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
-from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, recall_score
 
 from polytask.commands.report import report
 from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError
-from polytask.data.labels import Labels
-from polytask.evaluation.predictions import Predictions, read_predictions
-from polytask.report import analysis, svg
+from polytask.evaluation.predictions import read_predictions
+from polytask.report import svg
 from polytask.report.page import run_page
 from polytask.report.plots import run_figures, write_figures
 from polytask.report.record import read_run
@@ -34,153 +31,6 @@ from polytask.training.artifacts import load_artifacts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NASTY = '<script>window.bad = 1</script> & "quotes" 😀 שלום עולם </script>'
-
-
-def answers(true: list[str], predicted: list[str], scores: Any = None, texts: Any = None) -> Predictions:
-    size = len(true)
-    return Predictions(texts or [(f"text {n}",) for n in range(size)], [str(n) for n in range(size)], true,
-                   predicted, np.asarray(np.full(size, 0.5) if scores is None else scores, float))
-
-
-@pytest.fixture
-def drawn() -> tuple[Predictions, Labels]:
-    chance = np.random.default_rng(3)
-    names = [f"class {n}" for n in range(7)]
-    true, predicted = (chance.choice(names, 400, p=np.arange(1, 8) / 28).tolist() for _ in range(2))
-    return answers(true, predicted, chance.uniform(size=400)), Labels("classes", tuple(names))
-
-
-@pytest.mark.technique("T-37", "P-26", "G-37", "G-38")
-def test_confusion_and_label_accuracy_agree_with_scikit_learn(drawn: tuple[Predictions, Labels]) -> None:
-    found, labels = drawn
-    counts = analysis.confusion(found, labels.classes)
-    theirs = confusion_matrix(found.true, found.predicted, labels=labels.classes)
-    np.testing.assert_array_equal(counts, theirs)
-    recall = recall_score(found.true, found.predicted, labels=labels.classes, average=None)
-    each = analysis.per_label(found, labels)
-    np.testing.assert_allclose([one.recall for one in each], recall)
-    assert sum(one.share for one in each) == pytest.approx(1)
-    assert sum(one.rows for one in each) == 400
-
-
-def test_each_label_of_a_multi_label_task_agrees_with_scikit_learn() -> None:
-    chance = np.random.default_rng(5)
-    true, predicted = chance.integers(0, 2, (2, 50, 4))
-    names = tuple("abcd")
-    told = [["|".join(n for n, on in zip(names, row, strict=True) if on) for row in rows]
-            for rows in (true.tolist(), predicted.tolist())]
-    found, labels = answers(*told), Labels("multi-label", names)
-    theirs = multilabel_confusion_matrix(true, predicted)
-    np.testing.assert_array_equal(analysis.flags(found, names), theirs)
-    np.testing.assert_allclose([each.recall for each in analysis.per_label(found, labels)],
-                               recall_score(true, predicted, average=None))
-    found.label_scores = chance.uniform(size=(50, 4)).tolist()
-    points = analysis.reliability(found, labels)
-    assert sum(rows for *_, rows in points) == 200
-    assert sum(share * rows for _, share, rows in points) == true.sum()
-
-
-def test_numbers_of_any_range_have_a_few_labels() -> None:
-    for low, high, values, wanted in (
-            (0, 5, ["2.5", "3.5", "0.4"], {"2": 1, "4": 1, "0": 1}),
-            (-100, 100, ["-100", "-61", "100"], {"-100…-60": 2, "60…100": 1}),
-            (0, 1, ["0", "0.99", "1"], {"0…0.2": 1, "0.8…1": 2})):
-        each = analysis.per_label(answers(values, values), Labels("regression", (), low, high))
-        assert {one.label: one.rows for one in each if one.rows} == wanted
-        assert all(one.recall == 1 for one in each if one.rows)
-
-
-@pytest.mark.technique("T-35")
-def test_projection_agrees_with_scikit_learn_up_to_sign() -> None:
-    vectors = np.random.default_rng(1).normal(size=(60, 12)) * np.arange(1, 13)
-    points, shares = analysis.projected(vectors)
-    theirs = PCA(2).fit(vectors)
-    np.testing.assert_allclose(np.abs(points), np.abs(theirs.transform(vectors)), atol=1e-8)
-    np.testing.assert_allclose(shares, theirs.explained_variance_ratio_)
-
-
-@pytest.mark.technique("T-38", "T-39", "T-40", "P-28", "S-28")
-def test_errors_are_in_the_categories_of_the_reports() -> None:
-    sst = analysis.errors(answers(["0", "1", "4", "2", "3"], ["1", "0", "1", "2", "4"]),
-                          Labels("ordinal", ("0", "1", "2", "3", "4")))
-    assert {each.name: each.rows for each in sst} == {
-        "over-predicted by 1": [0, 4], "under-predicted by 1": [1], "off by 2 or more": [2]}
-    pairs = analysis.errors(answers(["0", "1", "0"], ["1", "0", "0"], [0.9, 0.2, 0.3]),
-                            Labels("binary", ("0", "1")))
-    assert [(each.name, each.rows) for each in pairs] == [
-        ('false positive: "0" taken for "1"', [0]), ('false negative: "1" taken for "0"', [1])]
-    sts = analysis.errors(answers(["1", "1", "4", "5", "2"], ["2.5", "4", "2.5", "1", "2.9"]),
-                          Labels("regression", (), 0, 5))
-    assert {each.name: each.rows for each in sts} == {
-        "too high by 1 to 2": [0], "too high by more than 2": [1],
-        "too low by 1 to 2": [2], "too low by more than 2": [3]}
-    tags = analysis.errors(answers(["a|b", "a", "", "b"], ["a", "a|c", "c", "b"]),
-                           Labels("multi-label", ("a", "b", "c")))
-    assert {each.name: sorted(each.rows) for each in tags} == {
-        "labels missed": [0], "labels wrongly given": [1, 2]}
-
-
-@pytest.mark.technique("T-38", "T-46")
-def test_classes_that_are_numbers_have_the_errors_of_an_order_crossed_with_the_true_class() -> None:
-    sst = answers(["0", "1", "4", "2", "3", "10"], ["1", "0", "1", "2", "4", "4"])
-    labels = Labels("classes", ("0", "1", "10", "2", "3", "4"))  # as text sorts them
-    assert {each.name: each.rows for each in analysis.errors(sst, labels)} == {
-        "over-predicted by 1": [0, 4], "under-predicted by 1": [1, 5], "off by 2 or more": [2]}
-    assert analysis.by_true_class(sst, labels) == {
-        "over-predicted by 1": [1, 0, 0, 0, 1, 0], "under-predicted by 1": [0, 1, 1, 0, 0, 0],
-        "off by 2 or more": [0, 0, 0, 0, 0, 1]}
-    words = Labels("classes", ("bad", "good", "mixed"))
-    assert analysis.ranks(words) == {} == analysis.ranks(Labels("binary", ("0", "1")))
-    assert analysis.ranks(Labels("ordinal", ("low", "high"))) == {"low": 0, "high": 1}
-
-
-def test_reliability_counts_every_row_once(drawn: tuple[Predictions, Labels]) -> None:
-    found, labels = drawn
-    points = analysis.reliability(found, labels)
-    assert sum(rows for *_, rows in points) == 400
-    right = np.mean([a == b for a, b in zip(found.true, found.predicted, strict=True)])
-    assert sum(share * rows for _, share, rows in points) / 400 == pytest.approx(right)
-    sure = answers(["a", "b"], ["a", "b"], [1.0, 1.0])
-    assert analysis.calibration_error(analysis.reliability(sure, Labels("classes", ("a", "b", "c")))) == 0
-    assert analysis.reliability(answers(["a"], ["a"], [float("nan")]), labels) == []
-
-
-def test_slices_hold_all_rows_and_their_scores() -> None:
-    texts = [("a b c", "a b c"), ("a b", "c d"), ("a", "b c d e f")]
-    found = analysis.slices(answers(["1", "0", "1"], ["1", "1", "1"], texts=texts),
-                            Labels("binary", ("0", "1")), cut=[2])
-    lengths = [each for each in found if each.what.endswith("words")]
-    assert sum(each.rows for each in lengths) == 3
-    shared = {each.what: (each.rows, each.score) for each in found if "shared" in each.what}
-    assert shared == {"0% to 20% of the words shared": (2, 0.5),
-                      "80% to 100% of the words shared": (1, 1.0)}
-    assert [(each.what, each.rows, each.score) for each in found[-2:]] == [
-        ("cut at the longest length", 1, 1.0), ("whole", 2, 0.5)]
-    every = analysis.slices(answers(["1", "0"], ["1", "1"], texts=texts[:2]), Labels("binary", ("0", "1")),
-                            cut=[0, 1])
-    assert [(each.what, each.rows) for each in every[-2:]][-1] == ("cut at the longest length", 2)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 7), (1e-6, 2e-6), (5, 5), (0, 12345)])
-def test_ticks_are_round_and_inside(low: float, high: float) -> None:
-    found = svg.ticks(low, high)
-    assert 1 <= len(found) <= 11
-    assert all(low - 1e-12 <= each <= high * (1 + 1e-9) + 1e-12 for each in found)
-
-
-@pytest.mark.parametrize("values", [
-    [0.4999, 0.49995, 0.5], [1, 1.00001], [-2.5, 0, 2.5], [0, 5e-9], [1e7, 2e7]])
-def test_labels_of_an_axis_differ(values: list[float]) -> None:
-    said = svg.labelled(values)
-    assert len(set(said)) == len(values)
-    assert [float(each) for each in said] == pytest.approx(values)
-
-
-def test_long_curves_are_averaged_and_keep_their_mean() -> None:
-    points = [(float(n), float(n % 7)) for n in range(1000)]
-    thin = svg.thinned(points, 100)
-    assert len(thin) == 100
-    assert np.mean([y for _, y in thin]) == pytest.approx(np.mean([y for _, y in points]))
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +122,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: 
     events = (run / "events.jsonl").read_text().splitlines()
     (run / "events.jsonl").write_text("\n".join(events[:3]) + '\n{"event": "st')
     text = report([run], plots=False).read_text(encoding="utf-8")
-    assert "The training has not ended" in text and "could not be drawn" not in text
+    assert "The training has not finished" in text and "could not be drawn" not in text
     with pytest.raises(RunError, match="there is no such folder"):
         report([tmp_path / "nothing"])
 
@@ -292,7 +142,7 @@ def test_an_interrupted_run_says_the_true_reason(trained: Path, tmp_path: Path) 
         shutil.rmtree(run / what)
     (run / "results.json").unlink()
     text = report([run], plots=False).read_text(encoding="utf-8")
-    no_dev = "no labelled dev predictions (the training has not ended)."
+    no_dev = "no labelled dev predictions (the training has not finished)."
     for id, tasks in {"scatter": ["price"], "confusion": ["stars", "tags", "many"], "slices": ["price"],
                       "labels": ["stars", "price"], "errors": ["many"], "reliability": ["stars"]}.items():
         for task in tasks:
@@ -317,7 +167,7 @@ def test_a_run_without_predictions_says_which_are_missing(trained: Path, tmp_pat
     text = report([run], plots=False).read_text(encoding="utf-8")
     assert "price: no labelled dev predictions (predictions/price-dev.csv is missing)." in part(
         text, "scatter")
-    assert "No task has numbers" not in text and "not ended" not in text
+    assert "No task has numbers" not in text and "not finished" not in text
     assert "data-attention" in part(text, "attention")
 
 
@@ -376,14 +226,14 @@ def test_plots_without_a_rasteriser_are_svg_and_say_how_to_have_png(
     assert 'pip install "polytask[plot]"' in capsys.readouterr().err
 
 
-def test_exhibits_that_cannot_be_read_are_told(trained: Path, tmp_path: Path) -> None:
+def test_artifacts_that_cannot_be_read_are_told(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "artifacts" / "artifacts.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(RunError, match=r"artifacts: cannot be read .* delete the folder"):
         report([tmp_path / "run"])
 
 
-def test_a_run_is_not_lost_when_its_exhibits_cannot_be_kept(
+def test_a_run_is_not_lost_when_its_artifacts_cannot_be_kept(
     small_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

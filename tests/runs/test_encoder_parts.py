@@ -120,7 +120,7 @@ def test_a_roberta_trains_and_opens_again_flat_or_padded(
 
 
 @pytest.mark.parametrize(("part", "values", "said"), [
-    ("encoder", {"adapter": "pal"}, 'encoder.adapter: "pal" reaches into the layers of encoders on flat '
+    ("encoder", {"adapter": "pal"}, 'encoder.adapter: "pal" needs the layers of an encoder on flat '
                                     'batches, but "albert" runs padded; use a checkpoint of another '
                                     'family, or adapter = "lora"'),
     ("encoder", {"trainable": [0]}, 'encoder.trainable: the 2 layers of "albert" share'),
@@ -153,7 +153,7 @@ def test_what_a_padded_albert_cannot_do_is_told(
     ("train", {"optimizer": {"layer_rates": {"9": 2.0}}},
      "train.optimizer.layer_rates: found layer 9, expected 0 to 1"),
     ("train", {"optimizer": {"layer_rates": {"stt": {"0": 2.0}}}}, 'did you mean "sts"?'),
-    ("train", {"optimizer": {"type": "adamm"}}, 'type: "adamm" is no optimizer'),
+    ("train", {"optimizer": {"type": "adamm"}}, 'type: "adamm" is not an optimizer'),
     ("train", {"regularizers": [{"type": "norm", "over": "head", "tasks": ["stss"]}]},
      'train.regularizers.0.tasks: found "stss", expected tasks of this run; did you mean "sts"?'),
 ])

@@ -40,7 +40,7 @@ def test_a_run_with_own_parts_is_used_by_later_processes(small: list[str], tmp_p
         assert found.returncode == 0, found.stderr
     refused = polytask(EXAMPLES, "predict", run, "--task", "sst")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
-    assert "names code that you did not: own_parts:" in refused.stderr
+    assert "names code that you did not name: own_parts:" in refused.stderr
     lost = polytask(tmp_path, "predict", run, "--task", "sst", "--trust")
     assert lost.returncode == 2 and lost.stderr.count("\n") == 1
     assert "no module 'own_parts' in the folder you are in, beside the config, or installed" in lost.stderr

@@ -189,7 +189,7 @@ def test_strict_stops_at_the_first_refused_record(run: Path, data: Path, tmp_pat
 
 
 def test_a_shard_that_kills_its_workers_stops_the_prediction(run: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(PolytaskError, match=r"rows\.csv, .* records from line 2: 3 workers died of this "
+    with pytest.raises(PolytaskError, match=r"rows\.csv, .* records from line 2: 3 workers died on this "
                                             r"shard, the last one was killed by signal 9"):
         here(run, [data], tmp_path / "out", rows=3000, lose=(0, 0, 0))
 
@@ -204,9 +204,9 @@ def test_what_cannot_work_is_said_before_anything_is_computed(
     with pytest.raises(ConfigError, match='found "cs224n", expected csv, jsonl or parquet'):
         here(run, [data], tmp_path / "out", format="cs224n")
     here(run, [data], tmp_path / "out", rows=5000)
-    with pytest.raises(RunError, match="predictions of another call, rows was 5000 and is now 4000"):
+    with pytest.raises(RunError, match="predictions of another call: rows was 5000 and is now 4000"):
         here(run, [data], tmp_path / "out", rows=4000)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
-    with pytest.raises(RunError, match="is not empty, and no folder of predictions"):
+    with pytest.raises(RunError, match="is neither empty nor a folder of predictions"):
         here(run, [data], tmp_path / "full")

@@ -151,7 +151,7 @@ def test_a_database_that_goes_away_stops_the_runs_in_one_sentence(
     database = base / "search.db"
     engine = Starting(database.unlink)
     with pytest.raises(PolytaskError, match=r"--storage: sqlite:///.*search\.db does not answer \(.*\); "
-                                            r"what is finished is kept, and the same command resumes$"):
+                                            r"finished work is kept, and the same command resumes$"):
         sweep(base / "sweep.toml", base / "out", storage=f"sqlite:///{database}", engine=engine, quiet=True)
     assert [run.stopped for run in engine.started] == [True]
 

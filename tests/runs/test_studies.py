@@ -76,7 +76,7 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     before = {run: run.stat().st_mtime_ns for run in runs}
     compare(study, out, workers=2, scale="pilot", quiet=True)
     assert {run: run.stat().st_mtime_ns for run in runs} == before
-    with pytest.raises(RunError, match='was begun with another config of "sum"'):
+    with pytest.raises(RunError, match='was started with another config of "sum"'):
         compare(study, out, scale="full", quiet=True)
     study.write_text(study.read_text() + '[[rows]]\nname = "one more"\n')
     more = compare(study, out, seeds=1, scale="pilot", quiet=True).comparison
@@ -170,7 +170,7 @@ def test_what_cannot_be_compared_is_not(study: Path, tmp_path: Path) -> None:
     assert "sst.accuracy" not in lines["numbers"].differences
     assert not lines["other rows"].differences["sst.accuracy"].same_rows
     assert lines["other rows"].differences["quora.accuracy"].same_rows
-    assert "*: scored on other dev rows than the row it is compared with." in str(found)
+    assert "*: scored on different dev rows from the row it is compared with." in str(found)
 
 
 def test_the_same_study_twice_at_once_in_one_folder(study: Path, tmp_path: Path) -> None:

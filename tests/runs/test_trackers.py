@@ -104,7 +104,7 @@ def test_a_line_that_is_being_written_waits(run: Path) -> None:
         file.write('{"event": "step", "st')
     assert replay(RunFolder(run).events, Memory(), False, lambda: False) == 5
     RunFolder(run).events.write_text("nonsense\n")
-    with pytest.raises(RunError, match="line 1 after byte 0 is no event"):
+    with pytest.raises(RunError, match="line 1 after byte 0 is not an event"):
         replay(RunFolder(run).events, Memory(), False, lambda: False)
 
 

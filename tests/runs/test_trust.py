@@ -172,7 +172,7 @@ def test_a_foreign_loss_is_not_needed_for_answers(hostile: tuple[Path, Path]) ->
 def test_a_metric_that_a_model_names_is_imported_by_nobody(hostile: tuple[Path, Path]) -> None:
     run, mark = hostile
     in_tasks("metrics", ["accuracy", f"{EVIL}:f"])(run)
-    with pytest.raises(PolytaskError, match=f'"{EVIL}:f" is no metric'):
+    with pytest.raises(PolytaskError, match=f'"{EVIL}:f" is not a metric'):
         evaluate_run(run)
     assert pk.load(run).predict("sst", ["A gem."])
     assert not mark.exists()
@@ -273,7 +273,7 @@ def test_a_linked_file_of_a_strangers_model_is_neither_published_nor_copied(
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (run / "model" / name).unlink(missing_ok=True)
         (run / "model" / name).symlink_to(secret)
-    with pytest.raises(PolytaskError, match=r"is a link to .*/secret\.json, outside of the folder"):
+    with pytest.raises(PolytaskError, match=r"is a link to .*/secret\.json, outside the folder"):
         pk.push(run, "user/name", dry_run=True)
     pk.train(pk.Run.from_table(small_run(run)), tmp_path / "next", quiet=True)
     assert [path for path in (tmp_path / "next").rglob("*")

@@ -55,7 +55,7 @@ def test_another_order_of_classes_is_another_head(first: tuple[dict[str, Any], P
     built, notes = again(first, {"tasks": {"sst": {"classes": ["4", "3", "2", "1", "0"]}}})
     kept, _ = again(first, {})
     assert "goes on with quora, sts" in notes
-    assert '"sst" starts with a fresh head, its labels are others there' in notes
+    assert '"sst" starts with a fresh head: its labels differ there' in notes
     assert not same(built.model.task_head("sst"), kept.model.task_head("sst"))
     assert same(built.model.task_head("quora"), kept.model.task_head("quora"))
 
@@ -64,16 +64,16 @@ def test_a_new_task_is_told(first: tuple[dict[str, Any], Path]) -> None:
     table, _ = first
     _, notes = again(first, {"tasks": {"more": table["tasks"]["sst"]}})
     assert "goes on with sst, quora, sts" in notes
-    assert '"more" starts with a fresh head, it is not there' in notes
+    assert '"more" starts with a fresh head: it is not there' in notes
 
 
 def test_another_head_starts_afresh(first: tuple[dict[str, Any], Path]) -> None:
     _, notes = again(first, {"tasks": {"sst": {"head": {"type": "mlp", "hidden": 4}}}})
-    assert '"sst" starts with a fresh head, its head or features are others there' in notes
+    assert '"sst" starts with a fresh head: its head or features differ there' in notes
 
 
 def test_adapters_that_do_not_go_on_are_told(first: tuple[dict[str, Any], Path]) -> None:
     _, notes = again(first, {"encoder": {"adapter": None}})
-    assert "its pal adapters are left out, encoder.adapter names none" in notes
+    assert "its pal adapters are left out: encoder.adapter names none" in notes
     _, notes = again(first, {"encoder": {"adapter": PAL | {"size": 4}}})
-    assert 'the adapter of "sst" starts afresh, its sizes are others there' in notes
+    assert 'the adapter of "sst" starts afresh: its sizes differ there' in notes

@@ -10,7 +10,8 @@ import pytest
 from echo import Echo
 
 from polytask.serve import batcher as module
-from polytask.serve.batcher import Batcher, DeadlinePassed, InputFailed, Overloaded, WantedInput
+from polytask.serve.batch_requests import DeadlinePassed, InputFailed, Overloaded, WantedInput
+from polytask.serve.batcher import Batcher
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import pytest
 from echo import POISON, Echo, Live, live
 
 from polytask.core.errors import RunError
-from polytask.serve.batcher import Batcher, WantedInput
+from polytask.serve.batch_requests import WantedInput
+from polytask.serve.batcher import Batcher
 from polytask.serve.engine import EncodedText
 from polytask.serve.server import serve
 from polytask.serve.settings import ServeSettings

@@ -65,7 +65,7 @@ def test_the_hubs_inference_client_works_unchanged(
 ) -> None:
     from huggingface_hub import InferenceClient, constants
 
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # this server is no hub
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # this server is not a hub
 
     model = pk.load(served_run)
     labels = InferenceClient(model=f"{address}/predict").text_classification("good plot")

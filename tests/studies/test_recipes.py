@@ -36,7 +36,7 @@ TABLES = {
     "practices": ["Table 2", "Table 3", "Table 4", "Table 5", "Text 5.6", "Abstract"],
     "swissbert": ["Table 1", "Table 2", "Table 3", "Table 4"],
 }
-# What is no result of a run: quoted examples, and a difference that is printed wrong (PX-4).
+# What is not a result of a run: quoted examples, and a difference that is printed wrong (PX-4).
 NO_RESULTS = {("practices", "Appendix A examples"), ("swissbert", "Section 6 examples"),
               ("practices", "Text 5.5")}
 

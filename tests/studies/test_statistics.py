@@ -59,7 +59,7 @@ def test_of_errors_less_is_better() -> None:
     few, many = Scored([1], {"sts.mae": [0.6]}, still), Scored([1], {"sts.mae": [0.9]}, still)
     assert (few.minus(many, "sts.mae").verdict, many.minus(few, "sts.mae").verdict) == ("better", "worse")
     assert check_formula("sts.mae", {"sts": ["mae"]}) == (
-        '"sts.mae" is an error, of which less is better; set score = "-sts.mae"')
+        '"sts.mae" is an error, where less is better; set score = "-sts.mae"')
     assert check_formula("-sts.mae", {"sts": ["mae"]}) is None
 
 

@@ -24,7 +24,8 @@ from polytask.losses.cross_entropy import CrossEntropy
 from polytask.model.poolings.mean import Mean
 from polytask.report.record import read_run
 from polytask.tasks.model_folder import load_model, new_model, save_model
-from polytask.tasks.task import Task, resolve
+from polytask.tasks.resolved_task import resolve
+from polytask.tasks.task import Task
 
 _SAVES = """
 import sys, time
@@ -133,7 +134,7 @@ def test_a_strangers_folder_does_not_lead_outside(short: dict[str, Any], tmp_pat
     tasks = run / "model" / "tasks.json"
     text = tasks.read_text()
     tasks.write_text(text.replace('"sst": {', '"../../x": {', 1))
-    with pytest.raises(CheckpointError, match=r"task '\.\./\.\./x' is no name of letters"):
+    with pytest.raises(CheckpointError, match=r"task '\.\./\.\./x' is not made of letters"):
         load_model(run)
     for wrong in ("[]", '{"schema": 1, "tasks": {}}', '{"schema": 1, "tasks": {"sst": 3}}', "{"):
         tasks.write_text(wrong)
@@ -145,7 +146,7 @@ def test_a_strangers_folder_does_not_lead_outside(short: dict[str, Any], tmp_pat
         load(run)
     (run / "config.toml").write_text((run / "config.toml").read_text().replace("[tasks.sst]",
                                                                                '[tasks."../../x"]'))
-    with pytest.raises(RunError, match="is no name of letters"):
+    with pytest.raises(RunError, match="is not made of letters"):
         read_run(run)
 
 

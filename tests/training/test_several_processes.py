@@ -73,7 +73,7 @@ def test_a_killed_process_ends_the_other_and_the_resumed_run_is_that_of_one(
     killed = Group(2, tmp_path)
     said = killed.run_of(0, several_cases.whole_run, table, str(folder.path), meanwhile=kill_one)
     killed.close()
-    assert said.startswith("another process of this training has ended, so all stop; resume it from the ")
+    assert said.startswith("another process of this training has ended, so all processes stop; resume it")
     (tmp_path / "again").mkdir()
     again = Group(2, tmp_path / "again")
     again.run(several_cases.whole_run, table, str(folder.path), True)

@@ -1,4 +1,4 @@
-"""`polytask check`: the data, whether they fit the settings, and the plan of the first epoch.
+"""`polytask check`: the data, whether it fits the settings, and the plan of the first epoch.
 
 Also checks many runs against their data and encoders before the first one starts.
 """

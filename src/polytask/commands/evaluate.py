@@ -33,7 +33,7 @@ def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | N
     """Score a run's best model on a split of its data, or on the rows of another labelled file.
 
     data: a file, or rows from Python as `pk.Task(train=…)` takes them. trust: import the modules that the
-    run names for components of someone's own.
+    run names for custom components.
     """
     with trusting(trust):
         return _evaluated(path, split, data, task, assignments)
@@ -45,7 +45,7 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
     if split not in SPLITS:
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
     if task is not None and task not in run.tasks:
-        raise ConfigError(f'--task: "{task}" is no task of {path}{nearest(task, run.tasks)}')
+        raise ConfigError(f'--task: "{task}" is not a task of {path}{nearest(task, run.tasks)}')
     if data is not None and task is None:
         raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
     loaded = load_model(path)
@@ -66,7 +66,7 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
 
 
 def _left_out(data_by_task: Mapping[str, TaskData], split: str) -> Iterator[str]:
-    """Say which rows of the split are not scored."""
+    """Yield a sentence about the rows of the split that are not scored."""
     for name, data in data_by_task.items():
         if rows := data.found.get(split):
             for note in refusals(Path(rows.table.file).name, rows.refused, rows.found):

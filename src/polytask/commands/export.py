@@ -19,7 +19,7 @@ from polytask.export.sentence_transformers import export_sentence_transformers
 from polytask.export.transformers import export_transformers
 from polytask.model.hub import fetched_model, is_address
 from polytask.tasks.model_folder import ModelFolder, load_model, required_model_folder
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 from polytask.training.build import read_data
 
 FORMATS = ("onnx", "transformers", "sentence-transformers")
@@ -34,7 +34,7 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
     (all tasks in one graph), "transformers" (one task as a sequence classifier) or "sentence-transformers"
     (the embeddings, or one task as a CrossEncoder). check: a file whose rows are compared; absent, the
     run's dev rows. rows: of each task, at most. trust: import the modules that the folder names for
-    components of someone's own.
+    custom components.
 
     Raises `ConfigError`, and writes nothing, where the result would not answer as the model does.
     """
@@ -79,7 +79,7 @@ def _task(held: ModelFolder, to: str, name: str | None, splits: dict[str, Split]
     if name is None and to == "sentence-transformers":
         return None
     if name is None or name not in held.tasks:
-        found = "is missing" if name is None else f'"{name}" is no task'
+        found = "is missing" if name is None else f'"{name}" is not a task'
         raise ConfigError(f"--task: {found}; expected one of {', '.join(held.tasks)}"
                           + ("" if name is None else nearest(name, held.tasks)))
     if name not in splits or not len(splits[name]):
@@ -93,8 +93,8 @@ def check_rows(run: Path, held: ModelFolder, check: Path | None, quiet: bool) ->
     if check is not None:
         return dict(_file_rows(check, held))
     if not RunPaths(run).config.is_file():
-        raise ConfigError(f"{run}: is a model without its data, so no rows to compare answers on; "
-                          "name a file with --check")
+        raise ConfigError(f"{run}: is a model without its data, so it has no rows to compare "
+                          "answers on; name a file with --check")
     config = run_settings(RunPaths(run).config, ())
     data = read_data(config, held.tokenizer, quiet, only=held.tasks)
     return {name: each.dev for name, each in data.items()}

@@ -89,7 +89,7 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
 
 
 def _step(line: str, quiet: bool) -> None:
-    """Say what is done now, which can take a while."""
+    """Announce what is being done, which can take a while."""
     if not quiet:
         tell(line)
 
@@ -128,7 +128,7 @@ def write_config(out: Path, text: str) -> Iterator[str]:
     yield from (line.removeprefix("# ") for line in text.splitlines() if line.startswith(NOTE))
     if not (schema_file := out.parent / SCHEMA).exists():
         write_file(schema_file, schema_text())
-        yield f"{schema_file} written, with which editors complete and check the config"
+        yield f"{schema_file} written; with it, editors complete and check the config"
     yield f"{out} written; review it, then run: polytask check {out}"
 
 
@@ -176,7 +176,7 @@ def _validate(text: str, names: Sequence[str]) -> None:
     from polytask.config import Run
     from polytask.data.dataset import DatasetStore, load_task_data
     from polytask.data.tokenization import Tokenizer
-    from polytask.tasks.task import resolve
+    from polytask.tasks.resolved_task import resolve
 
     # Any tokenizer will do: the encoder's own decides about lengths, not about what fits.
     special = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3}
@@ -219,14 +219,14 @@ def _name_and_split(path: Path) -> tuple[str, str]:
     words = [word for word in re.split(r"[^A-Za-z0-9]+", stem) if word]
     at = next((k for k, word in enumerate(words) if word.lower() in SPLIT_WORDS), None)
     split = "train" if at is None else SPLIT_WORDS[words[at].lower()]
-    # What follows the split says which test it is; what stands before it names the task.
+    # The part after the split says which test it is; the part before it names the task.
     kept = words if at is None else words[:at] or words[at + 1:] or [path.resolve().parent.name]
     name = "_".join(re.sub(r"\W", "_", word) for word in kept)
     return name if name.isidentifier() and not _reserved(name) else f"task_{name}", split
 
 
 def _reserved(name: str) -> bool:
-    """Return whether torch has its own use of a name, so that no task can have it."""
+    """Return whether torch reserves a name, so that no task can have it."""
     from torch import nn
 
     return hasattr(nn.ModuleDict, name)
@@ -239,7 +239,7 @@ def _check_columns(guessed: Guess, group: Group, tables: Mapping[Path, Table]) -
 
 
 def _tokens(table: Table, guessed: Guess) -> int:
-    """Return about how many tokens nineteen of twenty rows have at most."""
+    """Return about how many tokens 95 % of the rows stay within."""
     words = [[count_words(text) for text in table.column(name).texts()] for name in guessed.text]
     return int(np.percentile(np.sum(words, axis=0), 95) * _TOKENS_A_WORD) + 3
 

@@ -91,7 +91,7 @@ def _reading_notes(table: Table, file: str) -> list[str]:
 
 
 def training_rows(group: Group, guessed: Guess, train: Table) -> int:
-    """Return how many rows a task trains on: those of its file that are no dev or test rows."""
+    """Return how many rows a task trains on: those of its file that are not dev or test rows."""
     if group.files.keys() == {"train"} and guessed.split is not None:
         return max(1, sum(SPLIT_WORDS[cell.casefold()] == "train" for cell in guessed.split.filled))
     return max(1, round(len(train) * (1 if "dev" in group.files else 1 - DEFAULT_DEV)))

@@ -33,8 +33,8 @@ FAMILIES = {
 def families(name: str | None = None) -> dict[str, Registry[Any]]:
     """Return the families by their plural name: all, or the one asked for."""
     if name is not None and name not in FAMILIES:
-        raise ConfigError(f'"{name}" is no family{nearest(name, FAMILIES)}'
-                          f" (there are {', '.join(FAMILIES)})")
+        raise ConfigError(f'"{name}" is not a family{nearest(name, FAMILIES)}'
+                          f" (expected one of {', '.join(FAMILIES)})")
     wanted = [name] if name else list(FAMILIES)
     for family in wanted:
         import_module(FAMILIES[family])

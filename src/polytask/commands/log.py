@@ -1,4 +1,4 @@
-"""`polytask log`: a run's events in TensorBoard, MLflow, W&B or trackio, and only where it is asked."""
+"""`polytask log`: a run's events in TensorBoard, MLflow, W&B or trackio, sent only on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log(run: str | Path, to: str, out: str | Path | None = None, follow: bool = 
     """Send what a run has logged to a tracker, each update once; return what was done.
 
     to: tensorboard, mlflow, wandb or trackio. out: the tracker's folder; absent, `trackers/<to>` in the
-    run. follow: go on until the training ends, or Ctrl-C. project: what MLflow calls an experiment.
+    run. follow: keep sending until the training ends, or Ctrl-C. project: what MLflow calls an experiment.
     Raises `ConfigError` for another tracker, `MissingExtra` with the pip command, `RunError` for no run.
     """
     if to not in TRACKERS:

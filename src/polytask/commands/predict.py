@@ -58,7 +58,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
     check_format(format)
     check_kind(input_format)
     if file is not None and input_format is not None:
-        raise ConfigError("--input-format: says what standard input is; a file is known by its content")
+        raise ConfigError("--input-format: applies to standard input; the format of a file is recognized")
     model = load(run, engine, trust)
     with _reading(model, tasks, file, text, input_format) as reading:
         specs = reading.specs
@@ -72,7 +72,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
         with _opened(paths) as to, progress(f"predicting {', '.join(tasks)}", quiet=quiet) as bar:
             writers = {spec.name: RecordWriter(format, spec, safe=safe_csv) for spec in specs}
             chunks = _splits(model, reading)
-            # Not ahead of a person or a pipe: a thread that waits for input would outlive Ctrl-C.
+            # Not for a person or a pipe: a prefetching thread that waits for input would outlive Ctrl-C.
             for rows, split in chunks if file is None else prefetch(chunks):
                 decisions = model.decide(specs, split)
                 if joined:
@@ -101,7 +101,7 @@ def in_shards(files: Sequence[str], out: Path | None, input_format: str | None, 
     if (not files and not asked) or (one and not asked):
         return False
     if not files or input_format is not None:
-        raise ConfigError("--workers, --shard-rows and --strict: concern files, and none is named; "
+        raise ConfigError("--workers, --shard-rows and --strict: apply to files, and none is given; "
                           "standard input is predicted in one go")
     if out is None:
         raise ConfigError("--out: is missing; expected a folder for predictions in parts")
@@ -109,11 +109,11 @@ def in_shards(files: Sequence[str], out: Path | None, input_format: str | None, 
 
 
 def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
-    """Say how many rows were answered without their ends."""
+    """Note how many rows were cut."""
     if cut:
         longest = max(spec.max_length for spec in specs)
         tell(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
-             "answered without their ends")
+             "cut")
 
 
 @contextmanager
@@ -131,7 +131,8 @@ def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, tex
             yield _of_source(source, named, ALL in tasks, text)
     else:
         if text is not None:
-            raise ConfigError("--text: names columns; say --input-format csv or jsonl, or name a file")
+            raise ConfigError("--text: names columns, and standard input is plain text; give "
+                              "--input-format csv or jsonl, or a file")
         specs = _alike(named, ALL in tasks, named_texts=False)
         yield Reading(specs, specs[0].text, typed_rows(specs[0].text, labelled=input_format is not None))
 
@@ -159,15 +160,15 @@ def answering(source: RecordSource, tasks: list[AnswerableTask], every: bool,
         raise ConfigError(f"--text: found {','.join(text)}, expected {len(specs[0].text)} "
                           f"column{'s' * (len(specs[0].text) > 1)} in place of {','.join(specs[0].text)}")
     if len({RowFilter.of(spec.where) for spec in specs}) > 1:
-        tell("note: the tasks take different rows (where), so all rows are answered")
+        tell("note: the tasks select different rows (where), so every row is predicted")
     return specs
 
 
 def _alike(tasks: list[AnswerableTask], every: bool, named_texts: bool) -> list[AnswerableTask]:
     """Return the tasks that can be answered in one reading; raise `ConfigError` for those that cannot.
 
-    every: whether all tasks are asked for; those that do not read as the first does are then left out, and
-    told. named_texts: whether the texts are found by the tasks' own names for them.
+    every: whether all tasks are asked for; those that do not read the same texts as the first are then
+    left out with a note. named_texts: whether the texts are found by the tasks' own names for them.
     """
     first = tasks[0]
     alike = [task for task in tasks
@@ -200,7 +201,7 @@ def _write_each(reading: Reading, decisions: dict[str, Decision], rows: list[Str
 
 
 def _joined(reading: Reading, decisions: dict[str, Decision], rows: list[StreamedRow]) -> str:
-    """Return a line a row with the answers of all tasks."""
+    """Return one line per row with the answers of all tasks."""
     lines = records_of_tasks(reading.specs, decisions, reading.text, [texts for _, texts in rows],
                              [id for id, _ in rows])
     return "".join(map(json_line, lines))
@@ -212,8 +213,8 @@ def _paths(specs: list[AnswerableTask], out: Path | None, format: str, joined: b
     if len(specs) == 1 or joined:
         return {specs[0].name: out}
     if out is None:
-        raise ConfigError("--out: is missing; expected a folder, for a file a task (or --format jsonl, for "
-                          "one line a row with the answers of all)")
+        raise ConfigError("--out: is missing; expected a folder, which gets a file per task (or --format "
+                          "jsonl, for one line a row with the answers of all)")
     ending = "jsonl" if format == "jsonl" else "csv"
     return {spec.name: out / f"{spec.name}.{ending}" for spec in specs}
 

@@ -40,7 +40,7 @@ from polytask.training.session import stop_signals
 # Rows of a shard: a multiple of the rows that are answered at a time, so that these are the same with
 # shards as without, and their answers equal bit for bit.
 SHARD_ROWS = 8 * CHUNK
-# A shard whose workers die so often is not given out again.
+# A shard whose workers died this often is not tried again.
 _MOST_LOSSES = 3
 _WAIT_SECONDS = 0.2
 
@@ -68,7 +68,7 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
     strict: stop at the first record that is refused, instead of listing it. rows: of a shard.
     shard_engine: makes what computes the shards of a folder; absent, processes of this machine, or actors
     `on` a cluster, as of `compare`; model, data and `out` are then on storage that all its nodes see.
-    Raises `DataError` for a file that is no table or lacks the columns, before anything is computed,
+    Raises `DataError` for a file that is not a table or lacks the columns, before anything is computed,
     `RunError` for a folder of other predictions, and `Interrupted` with finished shards kept.
     """
     check_part_format(format)
@@ -97,10 +97,10 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
         rows_done, refused, cut, passed_over = _finish(plan, paths)
         if stopped.is_set() and any(not paths.finished(number).is_file() for number in left):
             raise Interrupted(f"stopped; {rows_done:,} of {plan.rows:,} rows are predicted; the same "
-                              "command computes the others")
+                              "command predicts the rest")
     note_cut(specs, cut, rows_done)
     if passed_over:
-        tell(f"note: {passed_over:,} rows are left out by where")
+        tell(f"note: {passed_over:,} rows are skipped by where")
     if refused:
         tell(f"note: {refused:,} records have no prediction; {paths.refused} says why")
     if not quiet:
@@ -113,11 +113,11 @@ def _held(paths: PredictionPaths) -> Iterator[None]:
     """Hold the folder of predictions; raise `RunError` if it is none or another process writes it."""
     if paths.path.is_file():
         raise RunError(f"{paths.path}: is a file; predictions of several files, or by several workers, go "
-                       "to a folder")
+                       "into a folder")
     own = {paths.lock, *leftovers(paths.path)}
     if paths.path.is_dir() and not paths.plan.is_file() and any(
             path not in own for path in paths.path.iterdir()):
-        raise RunError(f"{paths.path}: is not empty, and no folder of predictions; give another --out")
+        raise RunError(f"{paths.path}: is neither empty nor a folder of predictions; give another --out")
     for part in (paths.lock, paths.shards):
         refuse_link(part)
     with storing(paths.path):
@@ -126,7 +126,7 @@ def _held(paths: PredictionPaths) -> Iterator[None]:
         try:
             lock.acquire(timeout=0.5)
         except Timeout:
-            raise RunError(f"{paths.path}: another process predicts into this folder") from None
+            raise RunError(f"{paths.path}: another process is predicting into this folder") from None
     try:
         yield
     finally:
@@ -150,13 +150,13 @@ def _plan(model: Any, run: str | Path, tasks: Sequence[str], files: Sequence[str
         kept = ShardPlan.read(paths)
         if difference := first_difference(vars(kept.order), vars(order)):
             key, was, now = difference
-            raise RunError(f"{paths.path}: holds predictions of another call, {key} was {was!r} and is now "
-                           f"{now!r}; give another --out")
+            raise RunError(f"{paths.path}: holds the predictions of another call: {key} was {was!r} and "
+                           f"is now {now!r}; give another --out")
         return kept, specs
     plan = ShardPlan(order, tuple(_cut(inputs, specs, text, rows)))
     if not plan.rows:
         others = f" and {len(inputs) - 1} more" if len(inputs) > 1 else ""
-        raise DataError(f"{inputs[0]}{others}: no record is left to be answered")
+        raise DataError(f"{inputs[0]}{others}: no record is left to predict")
     for note in PredictionColumns.beside(specs[0].text).notes():
         tell(f"note: {note}")
     plan.write(paths)
@@ -189,7 +189,7 @@ def _model_digest(folder: Path, cache: Cache) -> str:
 
 
 def _tidy(paths: PredictionPaths, tasks: Sequence[str]) -> None:
-    """Remove what killed workers left aside; none may be at work."""
+    """Remove the temporary files of killed workers; none may be at work."""
     for folder in (paths.path, paths.shards, *map(paths.task, tasks)):
         tidy(folder)
 
@@ -207,7 +207,7 @@ def _compute(plan: ShardPlan, left: Sequence[int], engine: ShardEngine,
                 engine.start(number)
             for report in engine.reports(_WAIT_SECONDS):
                 number = report.number
-                # Rows of a shard that is computed again are shown once.
+                # Rows of a shard that is computed again count once.
                 rows = plan.shards[number][1].rows - running[number] if report.done else report.rows
                 running[number] += rows
                 count += rows
@@ -217,8 +217,8 @@ def _compute(plan: ShardPlan, left: Sequence[int], engine: ShardEngine,
                     advance(-running[number], f"a worker {report.lost}")
                     if losses[number] == _MOST_LOSSES:
                         raise PolytaskError(
-                            f"{plan.where(number)}: {_MOST_LOSSES} workers died of this shard, the last "
-                            f"one {report.lost}; if memory ran out, take fewer --workers or --shard-rows")
+                            f"{plan.where(number)}: {_MOST_LOSSES} workers died on this shard, the last "
+                            f"one {report.lost}; if memory ran out, use fewer --workers or --shard-rows")
                     waiting.appendleft(number)
                 else:
                     advance(rows, f"{count / (time.monotonic() - began):,.0f} rows/s")

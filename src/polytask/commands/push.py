@@ -27,8 +27,8 @@ def push(run: str | Path, name: str, private: bool = True, revision: str | None 
     """Upload a run's best model, or a model folder, to the hub as `user/name`; return what was done.
 
     private: whether only you can read it, where the repository is new. dry_run: return the files and the
-    card, and upload nothing. trust: import the modules that the folder names for components of someone's
-    own. language, license, datasets: what the card says of the model, in the hub's words: "en", "mit",
+    card, and upload nothing. trust: import the modules that the folder names for custom components.
+    language, license, datasets: what the card says of the model, in the hub's words: "en", "mit",
     "stanfordnlp/sst2"; data sets of the hub that the run was trained on are named anyway.
 
     Raises `RunError` where there is no model, a file of it is a link to elsewhere, or the hub refuses;

@@ -118,7 +118,7 @@ def _unfinished(study: StudyPaths) -> str:
 
 
 def report_quietly(folder: Path) -> None:
-    """Write the page of a run or study that has just ended. A failure is reported and costs nothing else.
+    """Write the page of a run or study that has just ended. A failure is reported and has no other effect.
 
     The plots are left to `polytask report`: drawing them takes longer than the page.
     """

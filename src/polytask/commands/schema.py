@@ -22,9 +22,9 @@ from polytask.core.settings import to_table
 from polytask.metrics.registry import METRICS
 from polytask.tasks.task import metric_name, several
 
-# A component of someone's own, by its place, or another library's.
+# A custom component, by its place, or another library's.
 _BY_PLACE = {"type": "string", "pattern": ":"}
-# Stands where a component of a family is expected, until the family has its place among the definitions.
+# A placeholder for a component of a family, until the family is among the definitions.
 _FAMILY = "family"
 
 
@@ -56,7 +56,7 @@ def config_schema() -> dict[str, Any]:
 
 
 def _components(family: Family) -> dict[str, Any]:
-    """Return what reads as a component: its name, or a table with its `type` and fields."""
+    """Return the schema of a component: its name, or a table with its `type` and fields."""
     tables = []
     for reference, member in sorted(family.members.items()):
         table = TypeAdapter(member).json_schema(schema_generator=_ConfigSchema)

@@ -14,8 +14,9 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[s
                quiet: bool = False) -> None:
     """Serve runs, model folders or models on the hub until a signal ends it.
 
-    `given` are settings of `ServeSettings`, over the environment's (`POLYTASK_PORT`) and the file's. Raises
-    `MissingExtra` without the extra "serve", and a sentence for whatever cannot be served.
+    `given` are settings of `ServeSettings`; they override the environment's (`POLYTASK_PORT`) and the
+    file's. Raises `MissingExtra` without the extra "serve", and one sentence for anything that cannot be
+    served.
     """
     try:
         import fastapi  # noqa: F401

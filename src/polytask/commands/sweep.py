@@ -68,7 +68,7 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
 
     trials: how many in all; absent, the file's. workers: runs at the same time (with more than one, the
     order in which they end influences what a `tpe` search asks next). seed: of the search. trust: a run
-    that trials start from (encoder.checkpoint) may bring in modules of someone's own. engine, on,
+    that trials start from (encoder.checkpoint) may bring in modules with custom components. engine, on,
     resources: where the runs are computed, as of `compare`. storage: a database (sqlite:///FILE,
     postgresql://USER@HOST/NAME) in place of the folder's journal: others work on the same sweep.
     Raises `ConfigError` for every mistake of the file and of each value in it before anything runs,

@@ -32,8 +32,8 @@ def train(run: Run, out: str | Path, resume: bool = False, quiet: bool = False,
           again: str | None = None, trust: bool = False) -> Result:
     """Train `run` in the folder `out`.
 
-    `again` is the command that resumes it, told when it is interrupted. A finished run is left as it
-    is. `trust`: a run that it starts from (encoder.checkpoint) may bring in modules of someone's own.
+    `again` is the command that resumes it, shown after an interruption. A finished run is left as it
+    is. `trust`: a run that it starts from (encoder.checkpoint) may bring in modules with custom components.
     An encoder of the hub is recorded with its commit, and a resumed run starts from that commit.
     Raises `RunError` for a folder that is in use or of another config, and for data that have changed
     since the run began; `Interrupted`, `Diverged`, and what reading data and checkpoints raises. The
@@ -68,7 +68,7 @@ def _train(run: Run, out: str | Path, resume: bool, quiet: bool, again: str | No
     quiet = quiet or not writes
     settings = tomllib.loads(run.to_toml())
     processes.refuse_differences("the config", {"polytask": version("polytask"), **settings})
-    # A launcher that starts the processes again gives them the same command.
+    # A launcher that restarts the processes gives them the same command.
     resume = processes.agreed(resume or (processes.restarted and RunFolder(out).config.is_file()))
     if resume:
         run = _at_recorded_commit(run, RunFolder(out))

@@ -1,4 +1,4 @@
-"""What everything else stands on: errors, the registry of components, settings, files on disk.
+"""The foundation: errors, the registry of components, settings, files on disk.
 
 Imports nothing of polytask outside this folder, and no torch.
 """

@@ -1,7 +1,7 @@
-"""Writing that cannot be half done: aside, flushed, then renamed. And reading beside such a writer.
+"""Atomic writes: aside, flushed, then renamed; and reading while such a writer is at work.
 
-Only the process that may write a folder mends what a kill left in it (`recover`, `tidy`). A reader
-changes nothing: it reads the folder that stands there, or its predecessor between the two renames.
+Only the process that may write a folder repairs what a kill left in it (`recover`, `tidy`). A reader
+changes nothing: it reads the folder in place, or its predecessor between the two renames.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
-# After which a file aside is nobody's, where there are no locks to tell.
+# Age at which a temporary file counts as abandoned, where there are no locks to prove it.
 ABANDONED_SECONDS = 24 * 3600
-# How long a reader waits for a writer that replaces a folder again and again while it is read.
+# How long a reader retries while a writer keeps replacing the folder that it reads.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.01
 _OLD = ".old"
 # ".NAME.", what `tempfile` puts behind that, and an ending that no file of a user has by chance.
@@ -38,7 +38,7 @@ _ASIDE = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.aside")
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses while writing `path` into a `StorageError`."""
+    """Turn errors of the disk while writing `path` into a `StorageError`."""
     try:
         yield
     except OSError as error:
@@ -231,7 +231,7 @@ def tidy(folder: Path, names: Iterable[str] | None = None) -> None:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return what stands aside in a folder: being written, or left by a kill."""
+    """Return the temporary files in a folder: being written, or left by a kill."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _ASIDE.fullmatch(path.name) or (
@@ -273,13 +273,13 @@ def read_folder(path: str | Path, read: Callable[[Path], T]) -> T:
             if _version(place) == before:
                 return value
         if time.monotonic() > deadline:
-            raise RunError(f"{path}: was replaced each time it was read, for {_PATIENCE_SECONDS:.0f} s; "
+            raise RunError(f"{path}: kept being replaced while it was read, for {_PATIENCE_SECONDS:.0f} s; "
                            "read it when the training has ended")
         time.sleep(_PAUSE_SECONDS)
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """Return what tells a folder from the one that takes its place."""
+    """Return what distinguishes a folder from its replacement."""
     try:
         about = path.stat()
     except OSError:

@@ -1,8 +1,8 @@
 """The exception tree, by the remedy that the reader has.
 
-PolytaskError                 anything that is the user's to mend; the command line exits with 2
+PolytaskError                 anything that the user can fix; the command line exits with 2
 ├── ConfigError               a setting: a typo, a wrong value, a combination that cannot work
-│   └── UnknownName           a name that is not registered (the nearest ones are told)
+│   └── UnknownName           a name that is not registered (the nearest one is suggested)
 ├── DataError                 a data file: missing, malformed, a label out of range
 ├── RunError                  a run folder: not one, of another config, cut short
 │   └── CheckpointError       weights or state that cannot be read
@@ -23,7 +23,7 @@ from difflib import get_close_matches
 
 
 class PolytaskError(Exception):
-    """Anything that the user can mend. Its text is one sentence a mistake."""
+    """Anything that the user can fix. Its text is one sentence per mistake."""
 
     silent = False
     """Whether another process of the training tells the user."""
@@ -69,7 +69,7 @@ class MissingPackage(PolytaskError):
 
     def __init__(self, purpose: str, package: str) -> None:
         super().__init__(f"{purpose} needs {package}, which is not installed; run pip install polytask, or "
-                         'give the engine of an exported graph, "onnx" or "int8"')
+                         'choose the engine of an exported graph, "onnx" or "int8"')
 
 
 DEPENDENCIES = ("torch", "safetensors", "huggingface_hub", "pydantic", "pydantic_core", "tomli_w",
@@ -88,7 +88,7 @@ class StorageError(PolytaskError):
 
 
 class TrainingStopped(PolytaskError):
-    """Training ended before its time; the message says what is saved."""
+    """Training ended early; the message says what is saved."""
 
 
 class Interrupted(TrainingStopped):
@@ -103,7 +103,7 @@ class PeerLost(TrainingStopped):
     """Another process of the training ended or does not answer; the message says what is saved."""
 
 
-# Other words for the same thing, former ones and other libraries'; asked before the spelling is.
+# Other words for the same thing, former ones and other libraries'; tried before similar spellings.
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "objective": ("loss",), "objectives": ("losses", "metrics"), "criterion": ("loss",),
     "packed": ("cross_encoder",), "separate": ("bi_encoder",), "siamese": ("bi_encoder",),
@@ -135,6 +135,11 @@ def same_meaning(name: str, known: Iterable[str], unless: Iterable[str] = ()) ->
     if {*meanings} & {*unless}:
         return None
     return next((meaning for meaning in meanings if meaning in {*known}), None)
+
+
+def with_article(noun: str) -> str:
+    """Return 'a loss', 'an adapter'."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def listed(names: Iterable[object]) -> str:

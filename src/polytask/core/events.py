@@ -1,4 +1,4 @@
-"""`events.jsonl`: what happened, one JSON object a line, readable while training goes on."""
+"""`events.jsonl`: what happened, one JSON object per line, readable during training."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_events(path: str | Path, last_bytes: int | None = None) -> Generator[Ev
     """Yield the events of a file, none if it is not there.
 
     A last line that is being written, or was cut short by a kill, is left out. last_bytes: how much of the
-    file's end is read; absent, all of it. Raises `RunError` for a line that is no event.
+    file's end is read; absent, all of it. Raises `RunError` for a line that is not an event.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,12 +84,12 @@ def read_events(path: str | Path, last_bytes: int | None = None) -> Generator[Ev
                 event = None
             if not isinstance(event, dict):
                 at = f"line {number}" if last_bytes is None else "a line near its end"
-                raise RunError(f"{path}: {at} is no event; expected what polytask wrote")
+                raise RunError(f"{path}: {at} is not an event; expected what polytask wrote")
             yield event
 
 
 def _rounded(value: Any) -> Any:
-    """Keep seven digits of a float; one that is not finite is None, as JSON has no word for it."""
+    """Keep seven digits of a float; one that is not finite becomes None, since JSON cannot express it."""
     if isinstance(value, float):
         return float(f"{value:.7g}") if abs(value) < float("inf") else None
     if isinstance(value, Mapping):

@@ -32,7 +32,7 @@ def read_json(path: Path, error: type[PolytaskError] = RunError, most: int = MOS
         raise error(f"{path}: cannot be read, it is not JSON ({wrong})") from None
 
 
-# What using a value raises that has another shape than it was written with.
+# What using a value of an unexpected shape raises.
 MISSHAPEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -43,7 +43,7 @@ def as_written(path: str | Path, error: type[PolytaskError] = RunError, remedy: 
     """Raise `error` where a file turns out to be of another shape than polytask writes.
 
     For the places where what was read is used first. also: what else is raised there for that reason. what:
-    what is said of the file. The cause is chained, for the case that it is a mistake of polytask's.
+    the message about the file. The cause is chained, in case it is a bug of polytask.
     """
     try:
         yield

@@ -16,7 +16,7 @@ def configure() -> None:
     """Write the library's log to stderr from the level on that POLYTASK_LOG names.
 
     info: which files, checkpoints and cache entries are read; debug: a refusal with its traceback as well.
-    Raises `ConfigError` for what is no level. Nothing changes where the variable is absent.
+    Raises `ConfigError` for what is not a level. Without the variable nothing changes.
     """
     level = os.environ.get(_VARIABLE, "").strip().lower()
     if not level:
@@ -32,5 +32,5 @@ def configure() -> None:
 
 
 def debugging() -> bool:
-    """Return whether refusals are to come with their traceback."""
+    """Return whether refusals show their traceback."""
     return os.environ.get(_VARIABLE, "").strip().lower() == "debug"

@@ -1,4 +1,4 @@
-"""Where things lie: every file name of every folder that polytask writes, and the folder of its cache.
+"""Where things are: every file name of every folder that polytask writes, and the folder of its cache.
 
 No other module spells these names, so that a writer and its readers cannot disagree. A name that is
 read from a file (a task, a split, a part of a checkpoint) becomes part of a path through `inside` alone.
@@ -242,7 +242,7 @@ def name_problem(name: str) -> str | None:
     if len(name) > LONGEST_NAME:
         return f"is {len(name):,} characters long, expected at most {LONGEST_NAME}"
     if not name.replace("-", "_").isidentifier():
-        return 'is no name of letters, digits, "_" and "-" that starts with a letter or "_"'
+        return 'is not made of letters, digits, "_" and "-", starting with a letter or "_"'
     return None
 
 
@@ -251,7 +251,7 @@ def inside(folder: Path, name: str, error: type[PolytaskError] = RunError) -> Pa
     if name in ("", ".", "..") or len(name.encode("utf-8", "surrogatepass")) > 255 or any(
             separator in name for separator in ("/", "\\", "\0")):
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
-        raise error(f"{folder}: {shown!r} is no name of a file in this folder")
+        raise error(f"{folder}: {shown!r} is not the name of a file in this folder")
     return folder / name
 
 

@@ -1,4 +1,4 @@
-"""Prefetching: the next item is made while the last one is used."""
+"""Prefetching: the next item is prepared while the last one is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = object()
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items; a thread makes the next one meanwhile. An error comes where its item would.
 
-    Worth it where making an item (reading, tokenizing) leaves the interpreter free, or its user does.
+    Worth it where preparing an item (reading, tokenizing) or using it releases the interpreter lock.
     """
     source = iter(items)
     with ThreadPoolExecutor(1, "prefetch") as thread:

@@ -1,7 +1,7 @@
 """The processes that share one training, seen from one of them. Alone, everything here is the identity.
 
-`polytask.learn.torch_processes` has the form for several. Whoever works on rows, gradients or files is
-given a `Processes` and never asks how many there are.
+`polytask.learn.torch_processes` has the form for several. Code that works on rows, gradients or files
+gets a `Processes` and never asks how many there are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Processes:
-    """One process among `world`, number `rank`. What is called here is called by all, in one order."""
+    """One process among `world`, number `rank`. Every process makes the same calls in the same order."""
 
     rank = 0
     world = 1

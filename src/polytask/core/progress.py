@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal or in a notebook, a line a minute on a pipe, or nothing."""
+"""Progress of long work: a bar on a terminal or in a notebook, one line a minute on a pipe, or nothing."""
 
 from __future__ import annotations
 

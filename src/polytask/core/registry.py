@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
-from polytask.core.errors import ConfigError, PolytaskError, UnknownName, nearest
+from polytask.core.errors import ConfigError, PolytaskError, UnknownName, nearest, with_article
 from polytask.core.settings import problem, settings, to_table
 from polytask.core.user_modules import LIBRARIES, load_module
 
@@ -105,8 +105,8 @@ class Registry(Generic[M]):
             return self.members[name]
         if ":" in name:
             return self._imported(name)
-        raise UnknownName(f'"{name}" is no {self.name}{self.hint(name)}'
-                          f" (there are {', '.join(sorted(self.members))})")
+        raise UnknownName(f'"{name}" is not {with_article(self.name)}{self.hint(name)}'
+                          f" (expected one of {', '.join(sorted(self.members))})")
 
     def _imported(self, name: str) -> M:
         module = load_module(name)
@@ -118,8 +118,8 @@ class Registry(Generic[M]):
             if component is not None and self.source(member) is component:
                 return member
         if module.__name__ == "__main__":
-            raise UnknownName(f'"{name}": was defined in a notebook or script, which is not at hand '
-                              'here; put it into a file, such as my_parts.py, and name it '
+            raise UnknownName(f'"{name}": was defined in a notebook or script, which cannot be '
+                              'imported here; move it to a file, such as my_parts.py, and name it '
                               f'"my_parts:{attribute}"')
         own = [self.source(member).__name__ for member in self.members.values()
                if self.source(member).__module__ == module.__name__]
@@ -191,8 +191,8 @@ class Family(Registry[type]):
             return value
         fields = {"type": value} if isinstance(value, str) else value
         if not isinstance(fields, Mapping) or not isinstance(fields.get("type"), str):
-            raise problem(f"found {value!r}, expected the name of a {self.name} or a table "
-                          f'with "type" (there are {", ".join(sorted(self.members))})')
+            raise problem(f"found {value!r}, expected the name of {with_article(self.name)} or a table "
+                          f'with "type" (expected one of {", ".join(sorted(self.members))})')
         fields = dict(fields)
         kind = fields.pop("type")
         prefix, _, rest = kind.partition(":")

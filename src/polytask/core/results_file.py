@@ -39,7 +39,7 @@ _ADAPTER: TypeAdapter[Any] = TypeAdapter(_RunScores)
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Return what `results.json` says; raise `RunError` for what is no result of a run."""
+    """Return what `results.json` says; raise `RunError` for what is not a result of a run."""
     found = read_json(path)
     try:
         _ADAPTER.validate_python(found)

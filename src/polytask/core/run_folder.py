@@ -1,7 +1,7 @@
 """A run is a folder (`core/paths.py` says what lies where): who may open it, and one writer at a time.
 
-A process that trains holds the folder's lock, and only it mends what a kill left there. Whoever reads
-changes nothing.
+A process that trains holds the folder's lock, and only it repairs what a kill left there. Readers
+change nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RunFolder(RunPaths):
         refuse_special(folder.path)
         require_folder(path, "a run")
         if not folder.config.is_file():
-            raise RunError(f"{path}: is no run, it has no {folder.config.name}")
+            raise RunError(f"{path}: is not a run, it has no {folder.config.name}")
         return folder
 
     @property
@@ -66,8 +66,8 @@ class RunFolder(RunPaths):
         difference = first_difference(folder.settings(), tomllib.loads(config))
         if difference:
             key, was, now = difference
-            raise RunError(f"{path}: the run belongs to another config, {key} was {was!r} and is now "
-                           f"{now!r}; give another --out, or the config that it was started with")
+            raise RunError(f"{path}: the run belongs to another config: {key} was {was!r} and is now "
+                           f"{now!r}; give another --out, or the config it was started with")
         if folder.results.is_file() and not folder.checkpoint.is_dir():
             raise RunError(f"{path}: the run is finished and its checkpoint was removed; "
                            "give another --out")
@@ -83,13 +83,13 @@ class RunFolder(RunPaths):
         with storing(folder.path):
             folder.path.mkdir(parents=True, exist_ok=True)
         with folder.locked():
-            cls.admits(path, config, resume)  # asked again: another process may have come first
+            cls.admits(path, config, resume)  # checked again: another process may have been first
             if not folder.config.is_file():
                 write_file(folder.config, config)
             yield folder
 
     def settings(self) -> dict[str, Any]:
-        """Return the resolved settings as a table; raise `RunError` for what is no config of a run."""
+        """Return the resolved settings as a table; raise `RunError` for what is not a config of a run."""
         refuse_special(self.config)
         try:
             table = tomllib.loads(self.config.read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ class RunFolder(RunPaths):
     def locked(self) -> Iterator[None]:
         """Hold the folder for writing; raise `RunError` if another process trains in it.
 
-        What a killed process left is mended first.
+        What a killed process left is repaired first.
         """
         for part in (self.lock, self.events, *self._kept[1:]):
             refuse_link(part)
@@ -130,7 +130,7 @@ class RunFolder(RunPaths):
                 pass
 
     def remove_checkpoint(self) -> None:
-        """Remove a finished run's training state: three times the model's size, and nobody resumes it."""
+        """Remove a finished run's training state: three times the model's size, and no longer needed."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property
@@ -167,7 +167,7 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
     for part in ManyRunsPaths(out).written():
         refuse_link(part)
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out}: is a file, expected a folder, or a name that is free")
+        raise RunError(f"{out}: is a file, expected a folder or an unused name")
     held: Any = {}
     if mark.is_file():
         found = read_json(mark)
@@ -175,12 +175,12 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
         if not isinstance(held, dict):
             raise RunError(f"{mark}: is damaged; give another --out")
         if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
-            raise RunError(f'{out}: was begun with another config of "{changed[0]}", or at another scale '
+            raise RunError(f'{out}: was started with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")
         if held and not held.keys() & parts.keys():
             raise RunError(f"{out}: belongs to another {noun}; give another --out")
     elif out.exists() and {*out.iterdir()} - {*leftovers(out), ManyRunsPaths(out).lock}:
-        raise RunError(f"{out}: is no {noun} folder, and not empty; give another --out")
+        raise RunError(f"{out}: is neither a {noun} folder nor empty; give another --out")
     for folder in (out, ManyRunsPaths(out).configs):
         tidy(folder)
     write_json(mark, {"title": title, "parts": {**held, **parts}})

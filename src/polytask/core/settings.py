@@ -1,4 +1,4 @@
-"""Settings: frozen, keyword-only dataclasses that refuse unknown keys and tell all mistakes at once.
+"""Settings: frozen, keyword-only dataclasses that refuse unknown keys and report all mistakes at once.
 
 A settings class is pydantic's dataclass with one addition: a key it does not know is reported with
 the nearest one it does, and beside it every other mistake of the same table.

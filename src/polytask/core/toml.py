@@ -15,7 +15,7 @@ from polytask.core.paths import refuse_special
 
 TomlTable = dict[str, Any]
 
-# No config comes near these; what does is a mistake, or an attempt to exhaust the reader.
+# No real config comes near these limits; one that does is a mistake or an attack on the reader.
 MOST_BYTES, DEEPEST = 16 << 20, 32
 
 
@@ -59,7 +59,7 @@ def _if_data(path: str | Path) -> str:
 
 
 def _extreme(error: Exception) -> str:
-    """Say what Python's reader gave up on."""
+    """Return what Python's parser gave up on."""
     if isinstance(error, RecursionError):
         return f"is nested too deeply, expected at most {DEEPEST} tables or lists in one another"
     return "holds an integer of thousands of digits, expected one of 64 bits"

@@ -1,4 +1,4 @@
-"""Modules of the user's own: found by their file, and imported only where the user pointed at them.
+"""The user's modules: found by their file, and imported only where the user pointed.
 
 A component that is named by its place (`my_parts:Focal`) is looked for beside the configs that were read,
 in the folder you are in, and among what is installed. No folder is ever put before the standard library:
@@ -28,7 +28,7 @@ from typing import Any
 
 from polytask.core.errors import ConfigError, PolytaskError, UntrustedCode
 
-# How a worker process is told where its parent looks for modules: a list of folders in JSON.
+# Tells a worker process where its parent looks for modules: a JSON list of folders.
 _VARIABLE = "POLYTASK_OWN_PARTS"
 # Keys of a table whose value names components, as text or in a list.
 _KEYS = frozenset({"type", "adapter", "head", "loss", "metrics", "pairing", "pooling", "regularizers",
@@ -36,7 +36,7 @@ _KEYS = frozenset({"type", "adapter", "head", "loss", "metrics", "pairing", "poo
 _PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:\S+")
 
 LIBRARIES: set[str] = set()
-"""Prefixes that look like a module and are none: `torchjd:` names the rules of a library."""
+"""Prefixes that look like a module but are not: `torchjd:` names the rules of a library."""
 
 _folders: list[str] = json.loads(os.environ.get(_VARIABLE, "[]"))
 # Folders at the end of sys.path, so that a user's module finds its neighbours there.
@@ -83,7 +83,7 @@ _TRUST: ContextVar[bool] = ContextVar("trust", default=False)
 
 @contextmanager
 def trusting(trust: bool) -> Iterator[None]:
-    """Let the folders that are read inside bring in code, or not: what the user said with --trust."""
+    """Allow or forbid folders read inside the block to bring in code, as --trust says."""
     token = _TRUST.set(trust)
     try:
         yield
@@ -92,16 +92,16 @@ def trusting(trust: bool) -> Iterator[None]:
 
 
 def trusted() -> bool:
-    """Whether folders may bring in code, as the user said."""
+    """Whether the user allowed folders to bring in code."""
     return _TRUST.get()
 
 
 @contextmanager
 def untrusted(source: str | Path, tables: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Read what a folder says and import nothing that it names, unless the user trusts it (`trusting`).
+    """Read a folder without importing anything it names, unless the user trusts it (`trusting`).
 
     tables: the name of each file in it → what was read from it; the refusal lists all that they name.
-    Components that are registered already (the user imported or defined them) are no danger. Raises
+    Components that are registered already (the user imported or defined them) are not a danger. Raises
     `UntrustedCode` for others.
     """
     opened = _Opened(str(source), Path(source).absolute(), _TRUST.get(), tables or {})
@@ -142,7 +142,7 @@ def _permit(reference: str) -> None:
     modules = dict.fromkeys(place.partition(":")[0] for place in named)
     modules_named = ", ".join(f"{module} ({_whence(module)})"
                               for module in modules if module not in sys.modules)
-    sentence = (f"{opened.source}: names code that you did not: {', '.join(named)}"
+    sentence = (f"{opened.source}: names code that you did not name: {', '.join(named)}"
                 f"{' in ' + ', '.join(files) if files else ''}; to read it would import {modules_named}; "
                 "if you trust that code, allow it with --trust (in Python: trust=True)")
     opened.refusals.append(sentence)

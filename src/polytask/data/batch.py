@@ -43,7 +43,7 @@ class TokenBatch:
     """`ids` and `segments` (tokens,) int64, and `lengths` (sequences), a tuple of Python integers.
 
     Lengths stay on the host: attention groups sequences by them without asking the device. Where `lower`
-    is given, the encoder goes on from these states.
+    is given, the encoder continues from these states.
     """
 
     ids: Tensor

@@ -88,7 +88,7 @@ class Cache:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _retreat(self, error: StorageError) -> None:
-        """Go on in a temporary folder, that is removed when the program ends."""
+        """Continue in a temporary folder, which is removed when the program ends."""
         folder = self.folder
         with storing(folder):
             self.folder = Path(tempfile.mkdtemp(prefix="polytask-"))

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class InputLayout:
     """How the texts of a row become sequences.
 
-    `texts` and `sequences` as the pairing has them: 1, 1 single; 2, 1 packed into one sequence;
-    2, 2 each its own; 1, 2 the one text twice. `separator` and `segments` are packed's.
+    `texts` and `sequences` as the pairing has them: 1, 1 `single`; 2, 1 `cross_encoder`; 2, 2 `bi_encoder`;
+    1, 2 `twin`. `separator` and `segments` are those of a cross-encoder's sequence.
     """
 
     texts: int
@@ -124,7 +124,7 @@ def _added(layout: InputLayout, special_tokens: SpecialTokens) -> int:
 
 
 def _truncated(lengths: Integers, layout: InputLayout, special_tokens: SpecialTokens) -> Integers:
-    """Cut lengths so that sequences fit; of a packed pair the longer text loses first."""
+    """Cut lengths so that sequences fit; in a cross-encoder's sequence the longer text loses first."""
     room = max(layout.max_length - _added(layout, special_tokens), 0)
     if not layout.joined:
         return np.minimum(lengths, room)

@@ -11,7 +11,7 @@ from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split, TaskData, class_counts
 from polytask.data.tables import Refusal
 
-# Told from here on: the share of unknown tokens; dev rows, and dev rows of a class, below which a score
+# Thresholds of notes: the share of unknown tokens; dev rows, and dev rows of a class, below which a score
 # says little.
 UNKNOWN, FEW_ROWS, FEW_OF_A_CLASS = 0.02, 50, 5
 _EXAMPLES = 3
@@ -52,10 +52,9 @@ def _cut(split: Split, layout: InputLayout) -> list[str]:
     notes = []
     if cut := int(split.lengths(layout).truncated.sum()):
         notes.append(f"{cut:,} of {len(split):,} rows ({cut / len(split):.1%}) are longer than "
-                     f"{layout.max_length} tokens and lose their ends; data.max_length says how long")
+                     f"{layout.max_length} tokens and are cut; data.max_length sets the limit")
     if (share := split.unknown_share()) >= UNKNOWN:
-        notes.append(f"{share:.0%} of the tokens are unknown to the vocabulary of the encoder; take one "
-                     "that was "
+        notes.append(f"{share:.0%} of the tokens are unknown to the vocabulary of the encoder; use one "
                      "trained on this language")
     return notes
 

@@ -187,7 +187,7 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     """Read a task's files and return its splits: "train", "dev", and "test" if it has one.
 
     `dev_seed` draws what dev rows are drawn, `seed` the training rows; absent, they are one.
-    Labels are told from train and dev; the dev rows come from a file or are carved from train
+    Labels are inferred from train and dev; the dev rows come from a file or are carved from train
     (before `limit` draws from the rest, so that dev rows stay the same whatever the limit).
     `known` are the labels of a trained model, which the rows then have to fit.
     """

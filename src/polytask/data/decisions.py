@@ -39,7 +39,7 @@ def clipped(values: NDArray[np.float64], labels: Labels) -> Decision:
 
 
 def above(scores: NDArray[np.float64], threshold: Threshold | None) -> Decision:
-    """Decide two classes by one number that is no probability; 0.5 stands for no threshold."""
+    """Decide two classes by one number that is not a probability; 0.5 stands for no threshold."""
     cut = np.asarray(0.5 if threshold is None else threshold)
     return Decision((scores >= cut).astype(np.int64), scores)
 

@@ -106,13 +106,13 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
     names = tuple(name.strip() for name in first)
     notes = []
     if settings.columns is not None and names == settings.columns:
-        notes.append("line 1 holds the names of the columns and is taken for a header")
+        notes.append("line 1 holds the names of the columns and is read as a header")
     columns = names if settings.columns is None else settings.columns
     header = settings.header or bool(notes)
     reading = _read(file, open_lines, delimiter, settings.quoting, _Expected(columns, header))
     if settings.header and reading.row_names and not reading.trailing and are_row_names(reading.row_names):
         notes.append(f"every record has one field more than the header, first {reading.row_names[0]}: "
-                     "they are taken for row names")
+                     "they are read as row names")
         columns, reading.unnamed = ("", *columns), {}
         reading.misfits = {reading.separator: SEPARATOR} if reading.separator else {}
     notes += _unnamed_notes(reading)
@@ -264,7 +264,7 @@ def _refuse_most(file: str, reading: _Reading) -> None:
     reason = reading.misfits[line]
     remedy = "; a field that holds the delimiter needs double quotes" * (" fields" in reason)
     if reading.trailing and "last one is empty" in reason:
-        remedy = "; every line ends with a delimiter, which the header does not: take it away"
+        remedy = "; every line ends with a delimiter, which the header does not: remove it"
     raise DataError(f"{file}:{line}: {reason}; {refused:,} of {reading.records:,} records are refused"
                     f"{remedy}")
 
@@ -282,14 +282,15 @@ def _quote_notes(reading: _Reading, settings: FileFormat) -> Iterator[str]:
     tally = reading.tally
     if reading.quoting == "none":
         if settings.quoting is None:
-            yield ("quotes are read as characters, for as quotes they break the rules "
-                   f'({_lines_told(tally.bad)}); quoting = "none" says so, "minimal" refuses such records')
+            yield ("quotes are read as plain characters, because as quotes they break the rules "
+                   f'({_lines_told(tally.bad)}); quoting = "none" confirms this, "minimal" refuses such '
+                   'records')
         return
     if tally.stray and not tally.quoted:
-        yield ("no field is quoted, so that quotes within fields are read as characters "
+        yield ("no field is quoted, so quotes within fields are read as plain characters "
                f"({_lines_told(tally.stray)})")
     if tally.swallowed:
-        yield ("quotes join lines that could be records themselves ("
+        yield ("quotes join lines that could be records of their own ("
                f"{_lines_told([f'{first}–{last}' for first, last in tally.swallowed])}); if quotes are "
                'characters in this file, set quoting = "none"')
 

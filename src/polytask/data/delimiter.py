@@ -1,4 +1,4 @@
-"""Which character separates the fields of a file, told from its first lines.
+"""Which character separates the fields of a file, inferred from its first lines.
 
 Of tab, comma, semicolon and bar the one in the header line; of several the one that splits the first
 records as it splits the header, then the one that the file's name tells.
@@ -29,7 +29,7 @@ _SAYS = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 def refuse_saying(file: str, first_line: str) -> None:
     """Raise `DataError` for a first line that says what the delimiter is: no header, and no row."""
     if said := _SAYS.fullmatch(first_line):
-        raise DataError(f"{file}:1: is no header but tells spreadsheets the delimiter; take the line "
+        raise DataError(f"{file}:1: is not a header but tells spreadsheets the delimiter; take the line "
                         f"{first_line.strip()} away and set delimiter = {json.dumps(said[1])}")
 
 
@@ -52,7 +52,7 @@ def find_delimiter(file: str, sample: list[str], settings: FileFormat) -> str | 
     if len(best) == 1 or by_suffix in best:
         return by_suffix if by_suffix in best else best[0]
     raise DataError(f"{file}:1: {' and '.join(_SHOWN[mark] for mark in best)} split the records equally "
-                    f"well; say which it is: delimiter = {' or '.join(map(json.dumps, best))}")
+                    f"well; set delimiter = {' or '.join(map(json.dumps, best))}")
 
 
 def sample_lines(lines: Iterable[str]) -> list[str]:

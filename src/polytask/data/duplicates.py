@@ -28,7 +28,7 @@ _MOST_OF_A_ROW = 8
 
 @dataclass(frozen=True)
 class Repeats:
-    """Rows of a split that occurred before: `rows` and `earlier` (repeats,).
+    """Rows of a split seen before: `rows` and `earlier` (repeats,).
 
     `conflicting` (repeats,): whether the label differs from the earlier row's.
     """
@@ -90,7 +90,7 @@ class Fingerprint:
 
 
 def repeats(print_: Fingerprint, labels: NDArray[np.generic] | None) -> Repeats:
-    """Return the rows that occurred before in their own split."""
+    """Return the rows seen before in their own split."""
     _, firsts, group = np.unique(print_.keys, return_index=True, return_inverse=True)
     first = firsts[group]
     rows = np.flatnonzero(first != np.arange(len(first)))

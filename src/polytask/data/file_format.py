@@ -1,4 +1,4 @@
-"""How a delimited file is written, where it departs from the dialect that is read without being told."""
+"""How a delimited file is written, where it departs from the dialect read by default."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class FileFormat:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the settings, each with its key first."""
         if self.columns is None and not self.header:
-            yield 'columns: is missing; a file without a header needs them, such as ["text", "label"]'
+            yield 'columns: is missing; a file without a header needs it, such as ["text", "label"]'
         if self.columns is not None and self.header:
             yield "columns: names the columns of a file without a header; add header = false"
         if self.columns is not None:
             named = [name for name in self.columns if name]
             if twice := next((name for name in named if named.count(name) > 1), None):
-                yield f'columns: found "{twice}" twice, expected names that differ'
+                yield f'columns: found "{twice}" twice, expected different names'
             if not named:
-                yield "columns: found no name, expected one for each column that is used"
+                yield "columns: found no name, expected a name for each column in use"
         if mistake := _encoding_problem(self.encoding):
             yield f"encoding: {mistake}"
         if self.quoting is not None and self.quoting not in QUOTINGS:
@@ -55,7 +55,7 @@ class FileFormat:
                    r'"\t" or ";"')
 
     def to_json(self) -> dict[str, Any]:
-        """Return what differs from a file that needs no telling."""
+        """Return the settings that differ from the defaults."""
         usual = asdict(FileFormat())
         return {key: list(value) if isinstance(value, tuple) else value
                 for key, value in asdict(self).items() if value != usual[key]}
@@ -71,7 +71,7 @@ def _encoding_problem(name: str) -> str | None:
         known = codecs.lookup(name)
     except (LookupError, ValueError):
         return f'found "{name}", expected an encoding such as "utf-8", "latin-1", "cp1252" or "utf-16"'
-    # The only mark that Python gives of codecs that are no character encodings (rot13, base64).
+    # The only mark that Python gives of codecs that are not character encodings (rot13, base64).
     if not getattr(known, "_is_text_encoding", True):
-        return f'"{name}" turns no bytes into text, expected an encoding such as "utf-8" or "latin-1"'
+        return f'"{name}" does not turn bytes into text, expected an encoding such as "utf-8" or "latin-1"'
     return None

@@ -1,4 +1,4 @@
-"""The kinds of file that rows come from, told by content and not by name, each as records.
+"""The kinds of file that rows come from, recognized by content and not by name, each as records.
 
 Delimited text, JSON lines or a JSON array (any of them gzipped), Parquet, data sets of the hub. Training,
 evaluation and prediction read through here alike.
@@ -45,7 +45,7 @@ class RecordSource:
 
 
 def record_source(path: Path, settings: FileFormat = _UNTOLD) -> RecordSource:
-    """Return the records of a file of any kind; raise `DataError` for what is no table at all."""
+    """Return the records of a file of any kind; raise `DataError` for what is not a table at all."""
     kind = kind_of(path, settings.encoding)
     source = _source(path, kind, settings)
     if kind == "Parquet" or is_utf8(settings.encoding) or not seems_utf8(head_of(path)):

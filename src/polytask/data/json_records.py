@@ -30,7 +30,7 @@ JsonRecord = tuple[int, Any]
 def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     """Return the keys that any object has, in the order in which they come.
 
-    Raises `DataError` where most values are no objects, and where there is no key.
+    Raises `DataError` where most values are not objects, and where there is no key.
     """
     columns: dict[str, None] = {}
     refused, count = [], 0
@@ -64,7 +64,7 @@ def json_cells(columns: tuple[str, ...], records: Iterable[JsonRecord]) -> Itera
 def row_cells(values: Iterable[Any]) -> list[str] | str:
     """Return the values of a row as cells, or the reason why they can be none."""
     cells = [cell(value) for value in values]
-    return cells if _is_text(cells) else "half of a surrogate pair, which is no character"
+    return cells if _is_text(cells) else "half of a surrogate pair, which is not a character"
 
 
 def _is_text(cells: list[str]) -> bool:
@@ -85,7 +85,7 @@ def cell(value: Any) -> str:
         return Nested(json.dumps(value, ensure_ascii=False, default=str))
     if isinstance(value, int | float):
         return json.dumps(value)
-    # Parquet has decimals, dates and times besides, which are no strings of JSON.
+    # Parquet has decimals, dates and times besides, which are not strings of JSON.
     return "" if isinstance(value, Decimal) and value.is_nan() else str(value)
 
 
@@ -103,7 +103,7 @@ def json_lines(lines: Iterable[str], first: int = 1) -> Iterator[JsonRecord]:
 def json_array(path: Path, encoding: str) -> Iterator[JsonRecord]:
     """Yield the values of an array, each with the line that it begins in.
 
-    Raises `DataError` for what is no array of JSON: what follows a mistake cannot be told from it.
+    Raises `DataError` for what is not an array of JSON: what follows a mistake cannot be told from it.
     """
     text, decoder = _whole(path, encoding), _decoder()
     at, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
@@ -126,7 +126,7 @@ def json_array(path: Path, encoding: str) -> Iterator[JsonRecord]:
         yield line, value
         line, at = line + text.count("\n", at, places[0]), places[0]
     if text[at + 1:].strip():
-        raise DataError(f"{path}:{line}: is not JSON (text stands after the array)")
+        raise DataError(f"{path}:{line}: is not JSON (text after the array)")
 
 
 def _raw(decoder: json.JSONDecoder, text: str, at: int, ends: list[int]) -> Any:
@@ -164,7 +164,7 @@ def _whole(path: Path, encoding: str) -> str:
         size += len(line)
         if size > MAX_ARRAY:
             raise DataError(f"{path}:{number}: the array has more than {MAX_ARRAY:,} characters; write it "
-                            "as JSON lines, an object a line")
+                            "as JSON lines, one object per line")
         lines.append(line)
     return "".join(lines)
 

@@ -25,7 +25,7 @@ _MOSTLY = 0.95
 
 
 class LabelColumn:
-    """The different labels of some rows and how often each occurs; what is no label is left out.
+    """The different labels of some rows and how often each occurs; what is not a label is left out.
 
     `named`: the classes that the config lists, which are labels whatever they look like.
     """
@@ -58,7 +58,7 @@ class LabelColumn:
 
     @cached_property
     def words(self) -> list[str]:
-        """The labels that are no numbers, of decimal commas either, the most frequent first."""
+        """The labels that are not numbers, of decimal commas either, the most frequent first."""
         return sorted((label for label in self.counts if label not in self.numbers
                        and not (self.decimal_commas and decimal_comma(label) is not None)),
                       key=lambda label: (-self.counts[label], label))

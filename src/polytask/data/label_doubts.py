@@ -27,11 +27,11 @@ def doubts(column: LabelColumn, names: set[str], wanted: Wanted) -> Iterator[str
     bare = wanted.column.isidentifier() and wanted.column.isascii()
     key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
     for mark in [*column.suspects, *_secret(column, names)]:
-        yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; leave '
-               f'such rows out with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in classes')
+        yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
+               f'exclude such rows with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in classes')
     if similar := separator_of(names):
         separator, some = similar
-        yield (f'labels such as "{some}" look like lists and are taken for one class each; if they are '
+        yield (f'labels such as "{some}" look like lists and are read as one class each; if they are '
                f'lists, set separator = "{separator}"')
 
 

@@ -50,7 +50,7 @@ def number(label: str) -> float | None:
 
 
 def decimal_comma(label: str) -> float | None:
-    """Return "3,5" as 3.5, or None if the label is no such number."""
+    """Return "3,5" as 3.5, or None if the label is not such a number."""
     return number(label.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(label) else None
 
 
@@ -95,7 +95,7 @@ def are_booleans(names: Iterable[str]) -> bool:
 
 
 def list_items(label: str) -> list[str] | None:
-    """Return the items of a list in brackets, or None if the label is no such list.
+    """Return the items of a list in brackets, or None if the label is not such a list.
 
     Read are JSON's lists, Python's lists, tuples and sets, numpy's arrays (items apart by blanks) and
     words with commas between them: ["a", "b"], ['a', 'b'], ['a' 'b'], [1 0], [a, b]. Items that are

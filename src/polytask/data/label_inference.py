@@ -80,26 +80,27 @@ def infer(labels: Sequence[str], wanted: Wanted = _NOTHING_SAID, file: str = "th
 def _check_settings(kind: str, wanted: Wanted) -> None:
     """Refuse settings that mean nothing for this kind of labels."""
     if kind == "regression" and wanted.classes is not None:
-        raise wanted.problem("classes", "a regression has a range, no classes")
+        raise wanted.problem("classes", "a regression has a range, not classes")
     if kind != "regression" and wanted.range is not None:
-        raise wanted.problem("range", f'labels of kind "{kind}" have classes, no range')
+        raise wanted.problem("range", f'labels of kind "{kind}" have classes, not a range')
     if kind != "multi-label" and wanted.separator is not None:
-        raise wanted.problem("separator", f'labels of kind "{kind}" are no lists; set kind = "multi-label"')
+        raise wanted.problem("separator", f'labels of kind "{kind}" are not lists; set kind = '
+                                          '"multi-label"')
     if wanted.separator is not None and not wanted.separator.strip() and wanted.separator != " ":
-        raise wanted.problem("separator", f"found {wanted.separator!r}, expected what stands between "
-                                          "two names")
+        raise wanted.problem("separator", f"found {wanted.separator!r}, expected the text between two "
+                                          "names")
     if kind in ("regression", "multi-label") and wanted.positive is not None:
         raise wanted.problem("positive", f'labels of kind "{kind}" have no positive class')
 
 
 def _classes(column: LabelColumn, kind: str, wanted: Wanted, file: str, notes: list[str]
              ) -> tuple[str, ...]:
-    """Return the classes in their order: numbers by size, words by the alphabet."""
+    """Return the ordered classes: numbers by size, words by the alphabet."""
     if wanted.classes is not None:
         return _given_classes(wanted)
     names = _merged(column, notes)
     if kind == "ordinal" and not are_numbers(names):
-        raise wanted.problem("classes", "is missing: words have no order of their own, expected"
+        raise wanted.problem("classes", "is missing: words have no natural order, expected"
                              f" the classes from lowest to highest ({some_of(sorted(names))})")
     if len(names) < 2:
         raise DataError(f"{file}: every row has the label {listed(names)}, expected two or more"
@@ -130,8 +131,7 @@ def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
         usual = {label.casefold(): label for label in by_count}  # the most frequent spelling stays
         if len(usual) < len(labels):
             notes.append(f"{some_of(sorted(labels))} are read as {some_of(sorted(usual.values()))}: "
-                         "booleans differ by "
-                         "more than their capitals")
+                         "capitals make no difference between booleans")
         return set(usual.values())
     return labels
 
@@ -146,7 +146,7 @@ def _positive_last(classes: tuple[str, ...], wanted: Wanted, notes: list[str]) -
     if wanted.positive is not None:
         name = Labels("classes", classes).class_name(wanted.positive)
         if name not in classes:
-            raise wanted.problem("positive", f'"{name}" is no class, expected one of {listed(classes)}'
+            raise wanted.problem("positive", f'"{name}" is not a class, expected one of {listed(classes)}'
                                  f"{nearest(name, classes)}")
         return tuple(sorted(classes, key=lambda candidate: candidate == name))
     if wanted.classes is not None:
@@ -156,9 +156,8 @@ def _positive_last(classes: tuple[str, ...], wanted: Wanted, notes: list[str]) -
         if (negative, positive) in _POSITIVE or any(negative == sign + positive for sign in _NEGATIONS):
             return classes if positive == second else classes[::-1]
     if not are_numbers(classes):
-        notes.append(f'the positive class is "{classes[1]}", the last of the alphabet; positive = '
-                     f'"{classes[0]}" '
-                     "chooses the other")
+        notes.append(f'the positive class is "{classes[1]}", the last in the alphabet; positive = '
+                     f'"{classes[0]}" chooses the other')
     return classes
 
 
@@ -189,7 +188,7 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     if any(number(name) is not None and not float(name).is_integer() for name in names_found):
         raise DataError(f"{file}: found {column.first}, expected names or entries of 0 and 1; numbers "
                         "such as "
-                        "probabilities are no labels")
+                        "probabilities are not labels")
     if len(names_found) < 2:
         raise DataError(f"{file}: the lists name {listed(sorted(names_found)) or 'nothing'}, expected "
                         "two or more "
@@ -226,7 +225,7 @@ def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -
                         if len(split_at(name, separator)) > 1), None)
     if similar is not None:
         separator, some = similar
-        raise DataError(f'{file}: no label is a list; found "{some}", expected {LIST_FORMS}, or say '
+        raise DataError(f'{file}: no label is a list; found "{some}", expected {LIST_FORMS}, or set '
                         f'separator = "{separator}"')
 
 

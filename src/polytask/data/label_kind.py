@@ -59,9 +59,8 @@ def _are_lists(column: LabelColumn, notes: list[str]) -> bool:
     some, lists = column.lists[0], sum(column.counts[label] for label in column.lists)
     share = lists / column.rows
     if share < _SOME_LISTS and not column.bracketed:
-        notes.append(f'"|" stands in {lists:,} of {column.rows:,} labels ("{some}") and is taken for '
-                     'part of a '
-                     'name; if it separates labels, set kind = "multi-label"')
+        notes.append(f'"|" stands in {lists:,} of {column.rows:,} labels ("{some}") and is read as '
+                     'part of a name; if it separates labels, set kind = "multi-label"')
         return False
     if share < 0.2:
         notes.append(f"{lists:,} of {column.rows:,} labels are lists (\"{some}\"), so each row may have "
@@ -82,7 +81,8 @@ def _kind_of_numbers(column: LabelColumn, notes: list[str]) -> Kind:
 def _note_words(column: LabelColumn, notes: list[str]) -> None:
     """Say which rows of a regression have a word."""
     if column.words:
-        notes.append(f"{column.count(column.words):,} of {column.rows:,} rows have a word among numbers "
+        notes.append(f"{column.count(column.words):,} of {column.rows:,} rows have a word where the "
+                     "others have numbers "
                      f"({some_of(column.words)}) and are left out; if the labels are classes, set "
                      'kind = "classes"')
 
@@ -100,7 +100,7 @@ def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
     if different > 20:
         taken, other, kind = (("classes", "measures", "regression") if classes
                               else ("a regression", "classes", "classes"))
-        notes.append(f"{different:,} whole numbers from {low:g} to {high:g} are taken for {taken}; if "
+        notes.append(f"{different:,} whole numbers from {low:g} to {high:g} are treated as {taken}; if "
                      "they are "
                      f'{other}, set kind = "{kind}"')
     return classes
@@ -109,9 +109,9 @@ def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
 def _note_mixture(column: LabelColumn, notes: list[str]) -> None:
     words = [word for word in column.words if not is_code(word)]
     if words and column.numbers:
-        notes.append(f"numbers and words stand side by side ({some_of(words)} in "
+        notes.append(f"numbers and words are mixed ({some_of(words)} in "
                      f"{column.count(words):,} of "
-                     f"{column.rows:,} rows), so each is a class; if the labels are measures, set "
+                     f"{column.rows:,} rows), so each is a class; if the labels are measurements, set "
                      'kind = "regression", which leaves the words out')
 
 
@@ -124,12 +124,12 @@ def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:
                             f"({some_of(sorted(column.counts))}), "
                             f"expected plain numbers or 2 to {MAX_CLASSES} classes; set "
                             'kind = "classes" if they are classes')
-        notes.append(f'{different} different labels are taken for classes; set kind = "classes" to '
+        notes.append(f'{different} different labels are treated as classes; set kind = "classes" to '
                      'confirm it')
     _note_mixture(column, notes)
     dressed = [label for label in column.counts if is_dressed_number(label)]
     if 2 * len(dressed) >= different:
-        notes.append(f'labels such as "{dressed[0]}" are no plain numbers and are taken for classes; if '
+        notes.append(f'labels such as "{dressed[0]}" are not plain numbers and are treated as classes; if '
                      "they are measures, write them as numbers, such as 12.5")
     return "classes"
 

@@ -35,7 +35,7 @@ def unreadable(labels: Sequence[str], known: Labels) -> list[int]:
 
 
 def only_unknown(labels: Sequence[str], known: Labels) -> str | None:
-    """Return the one value that stands in every row and is no label of the task, or None.
+    """Return the one value that stands in every row and is not a label of the task, or None.
 
     Unlabelled test files are published with -1 in every row, or with a word.
     """
@@ -97,9 +97,9 @@ def _places(label: str, known: Labels, where: str) -> list[int]:
 def _refusal(label: str, known: Labels, where: str) -> DataError:
     if known.is_regression:
         if known.number(label) is None:
-            return DataError(f'{where}: label "{label}" is no number')
+            return DataError(f'{where}: label "{label}" is not a number')
         return DataError(f"{where}: label {label} is out of range, expected {known.low:g} to "
                          f"{known.high:g}")
     some = listed(known.classes[:6]) + (", …" if known.num_classes > 6 else "")
-    return DataError(f'{where}: label "{label}" is no class, expected one of {some}'
+    return DataError(f'{where}: label "{label}" is not a class, expected one of {some}'
                      f"{nearest(label, known.classes)}")

@@ -110,7 +110,7 @@ class Labels:
     def names(self, label: str) -> list[str]:
         """Return the classes that a multi-label cell names.
 
-        Raises ValueError with what is wrong for a cell that is no list, or a vector of another length.
+        Raises ValueError with what is wrong for a cell that is not a list, or a vector of another length.
         """
         items = self._items(label)
         if self.form == "vectors":
@@ -127,7 +127,7 @@ class Labels:
         if items is None and "|" in label and label not in self.index:
             items = split_at(label, "|")
         if items is None and looks_like_list(label) and label not in self.index:
-            raise ValueError(f"found {label[:60]}, which is no list; expected {LIST_FORMS}")
+            raise ValueError(f"found {label[:60]}, which is not a list; expected {LIST_FORMS}")
         return [label] if items is None else items
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The columns of a file of predictions, whatever the user's own are called, and its labels as cells.
 
 The user's columns keep their names. Where one is called "prediction", ours of that name gives way and is
-"prediction_"; whoever reads such a file asks here for the names.
+"prediction_"; readers of such files ask here for the names.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def given_rows(name: str) -> TableWriter:
     """Return rows that this process was given; raise `DataError` where it was not."""
     if name not in _GIVEN:
         raise DataError(f"{name}: these rows were given in Python, and neither this process nor the cache "
-                        "has them; make the same pk.Task again, or name a file")
+                        "has them; build the same pk.Task again, or name a file")
     return _GIVEN[name]
 
 
@@ -70,7 +70,7 @@ def _source(rows: Any) -> RecordSource:
         return RecordSource(_NAME, tuple(rows.column_names), lambda: hub_records(rows))
     if hasattr(rows, "collect") and hasattr(rows, "lazy"):  # polars.LazyFrame
         rows = rows.collect()
-    if hasattr(rows, "notna") and hasattr(rows, "columns"):  # pandas: NaN, NaT and NA are no value
+    if hasattr(rows, "notna") and hasattr(rows, "columns"):  # pandas: NaN, NaT and NA are not values
         return _columns([(str(name), column.astype(object).where(column.notna(), None).tolist())
                          for name, column in rows.items()])
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # polars

@@ -1,4 +1,4 @@
-"""Lines to records, as RFC 4180 has it and no more: what departs from it is named, never mended.
+"""Lines to records, as RFC 4180 has it and no more: what departs from it is named, never repaired.
 
 A field may stand in double quotes, which then hold delimiters, line ends, and quotes that are doubled. A
 record that breaks this is refused by its first line. In a file whose records are single lines reading goes
@@ -18,12 +18,12 @@ from polytask.data.text_lines import MAX_LINE
 # (line, cells), or (line, why there are none)
 ReadRecord = tuple[int, "list[str] | str"]
 
-STRAY = "a quote within a field that is not quoted; write the field in quotes and its own quotes doubled"
+STRAY = "a quote inside an unquoted field; quote the field and double its quotes"
 UNCLOSED = "a quote opens a field and is never closed"
-AFTER_BLANK = "a blank stands before the quote that opens a field"
+AFTER_BLANK = "a blank before the quote that opens a field"
 ESCAPED = "a quote escaped by a backslash, expected it doubled"
 _REMEDY = 'if quotes are characters in this file, set quoting = "none"'
-AFTER_QUOTE = "text stands after the quote that closes a field"
+AFTER_QUOTE = "text after the quote that closes a field"
 
 
 @dataclass

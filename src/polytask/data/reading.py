@@ -164,7 +164,7 @@ def _lacking(columns: Columns, wanted: NDArray[np.bool_],
 
 
 def _first(refused: Sequence[Refusal]) -> str:
-    """Return why the first of some lines is no row."""
+    """Return why the first of some lines is not a row."""
     return f"; line {refused[0][0]} is refused: {refused[0][1]}" if refused else ""
 
 
@@ -207,7 +207,7 @@ def check_file(path: Path, setting: str = "") -> None:
     if path.is_file():
         return
     if path.exists():  # it may have no end, and is read more than once
-        raise DataError(f"{where}{path} is a device or a pipe, expected a file; save what it gives to one")
+        raise DataError(f"{where}{path} is a device or a pipe, expected a file; save its output to one")
     folder = path.parent
     if not folder.is_dir():
         raise DataError(f"{where}{path}: there is no folder {folder}{start}")

@@ -81,7 +81,7 @@ class RowStream:
                 yield str(line) if identity is None else str(cells[identity]), texts
         if self.refused and not answered and not self.part:
             reason, lines = next(iter(self.refused.items()))
-            raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to be answered")
+            raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to predict")
 
     def told(self) -> str:
         """Return lines about the records that have no answer, or "", without the last line's end."""
@@ -92,7 +92,7 @@ class RowStream:
             rows.append(f"{self.source.file}: {len(lines):,} record{several} without a prediction: "
                         f"{reason} (line{several} {shown})")
         if self.passed_over:
-            rows.append(f"{self.source.file}: {self.passed_over:,} rows are left out by where")
+            rows.append(f"{self.source.file}: {self.passed_over:,} rows are skipped by where")
         return "\n".join(rows)
 
     def tell(self) -> None:

@@ -184,9 +184,9 @@ def guess(table: Table) -> Guess:
     text = _text(every)
     if not text:
         twice = [name for name in dict.fromkeys(table.columns) if name and table.columns.count(name) > 1]
-        raise DataError(f"{table.file}: no column holds sentences (there are "
+        raise DataError(f"{table.file}: no column holds sentences (its columns: "
                         f"{listed(profile.name for profile in every) or 'none'}"
-                        + f"; {listed(twice)} occur twice and can be none" * bool(twice) + ")")
+                        + f"; {listed(twice)} occur twice and cannot be used" * bool(twice) + ")")
     return _guessed(every, text, table.file)
 
 

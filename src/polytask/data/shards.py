@@ -108,7 +108,7 @@ def _is_table(path: Path, root: Path) -> bool:
 def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFilter, rows: int) -> CutFile:
     """Cut a file into shards of so many `rows` that are answered; the last one has what is left.
 
-    text: the columns that are read. Raises `DataError` for a file that is no table or lacks them.
+    text: the columns that are read. Raises `DataError` for a file that is not a table or lacks them.
     """
     state = path.stat()
     kind = kind_of(path, settings.encoding)
@@ -194,7 +194,7 @@ def shard_source(file: CutFile, shard: Shard) -> RecordSource:
     check_file(path)
     state = path.stat()
     if (state.st_size, state.st_mtime_ns) != (file.size, file.modified):
-        raise DataError(f"{path}: has changed since it was cut into shards; give another --out")
+        raise DataError(f"{path}: changed since it was cut into shards; give another --out")
     return RecordSource(file.path, file.columns, partial(_shard_records, file, shard), file.notes)
 
 

@@ -95,7 +95,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one file. `refused` are the lines that are no rows.
+    """The rows of one file. `refused` are the lines that are not rows.
 
     `key` names the file's content and how it is read, `content` the content alone.
 
@@ -135,7 +135,7 @@ class Table:
 def column_index(columns: Sequence[str], name: str, file: str, setting: str = "", remedy: str = "") -> int:
     """Return where a column is; raise `DataError` for one that is not there, or there twice.
 
-    The message tells the nearest name, and what to do about a file whose first line is no header.
+    The message tells the nearest name, and what to do about a file whose first line is not a header.
     """
     named = [name for name in columns if name]
     where = f"{file}: {setting + ': ' if setting else ''}"
@@ -143,7 +143,7 @@ def column_index(columns: Sequence[str], name: str, file: str, setting: str = ""
         shown = listed(name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
                        for name in named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
         raise DataError(f'{where}there is no column "{name}"{nearest(name, named)}'
-                        f" (there are {shown}{remedy}){_header_hint(named, file)}")
+                        f" (its columns: {shown}{remedy}){_header_hint(named, file)}")
     if named.count(name) > 1:
         raise DataError(f'{where}there are {named.count(name)} columns named "{name}", expected one')
     return columns.index(name)
@@ -156,7 +156,7 @@ def _header_hint(names: Sequence[str], file: str) -> str:
     """
     if any(len(name.split()) > 3 or len(name) > _NAME_SHOWN or name.replace(".", "", 1).isdecimal()
            for name in names):
-        return "; if line 1 is no header but data, set header = false and columns = [...]"
+        return "; if line 1 is not a header but data, set header = false and columns = [...]"
     if len(names) == 1 and not file.removesuffix(".gz").endswith(_NAMED_COLUMNS):
         return ("; line 1 holds no tab, comma, semicolon or bar: take it away if it is a title, or set "
                 "delimiter")
@@ -202,7 +202,7 @@ class TableWriter:
                                    for row, text in enumerate(texts) if type(text) is Nested)
 
     def refuse(self, line: int, reason: str) -> None:
-        """Count a line that is no row."""
+        """Count a line that is not a row."""
         self.refused.append((line, reason))
 
     def digest(self) -> str:

@@ -16,7 +16,7 @@ from polytask.data.label_targets import missing, only_unknown, unreadable
 from polytask.data.labels import Labels
 from polytask.data.reading import NO_LABEL, Rows
 
-UNREADABLE = "a label that is no number"
+UNREADABLE = "a label that is not a number"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def read_labels(by_split: Mapping[str, Rows], wanted: Wanted, known: Labels | No
     """Return the labels of the rows of a task's splits, and those rows that have one.
 
     known: of a trained model, which then say what the labels are; the rows have to fit. A test file
-    whose rows all have one value that is no label (-1, "?") has no labels.
+    whose rows all have one value that is not a label (-1, "?") has no labels.
     """
     notes: list[str] = []
     if known is None:
@@ -43,12 +43,13 @@ def read_labels(by_split: Mapping[str, Rows], wanted: Wanted, known: Labels | No
     kept = {}
     for split, rows in by_split.items():
         if split == "test" and (value := only_unknown(rows.labels, labels)) is not None:
-            notes.append(f'every row of {rows.table.file} has the label "{value}", which is none of the '
-                         "task's: the test rows are taken as unlabelled")
+            notes.append(f'every row of {rows.table.file} has the label "{value}", which is not a label '
+                         "of the task: the test rows are treated as unlabelled")
             rows = replace(rows, columns=replace(rows.columns, label=None))
         kept[split] = _with_label(rows, labels)
     if wanted.classes is None and not are_numbers(labels.classes):
-        notes += [f'"{mark}" is no label and its rows are left out; if it is one, name it in classes'
+        notes += [f'"{mark}" is not read as a label and its rows are left out; if it is one, list it in '
+                  'classes'
                   for mark in _word_marks(kept)]
     return LabelledRows(labels, kept, tuple(notes))
 
@@ -81,8 +82,8 @@ def _refuse_unlabelled_dev(dev: Rows, train: Rows, wanted: Wanted) -> None:
     value = dev.labels[0]
     if value == "-1" or number(value) is None:
         raise DataError(f'{dev.table.file}: every row has the label "{value}", which no training row '
-                        'has: these '
-                        "dev rows have no labels; name a labelled file, or carve dev rows with dev = 0.1")
+                        'has: these dev rows have no labels; give a labelled file, or carve dev rows with '
+                        'dev = 0.1')
 
 
 def _with_label(rows: Rows, labels: Labels) -> Rows:

@@ -92,7 +92,7 @@ def reading_notes(every: Sequence[Rows]) -> list[str]:
     tables = {rows.table.file: rows.table for rows in every}
     notes = [f"{file}: {note}" for file, table in tables.items() for note in table.notes]
     passed_over = {rows.table.file: rows.passed_over for rows in every if rows.passed_over}
-    return notes + [f"{file}: {count:,} of {tables[file].found:,} rows are left out by where"
+    return notes + [f"{file}: {count:,} of {tables[file].found:,} rows are skipped by where"
                     for file, count in passed_over.items()]
 
 

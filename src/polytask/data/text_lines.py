@@ -1,4 +1,4 @@
-"""The lines of a text file: gzipped or not, in any encoding, none of them longer than is sane."""
+"""The lines of a text file: gzipped or not, in any encoding, none of them absurdly long."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import IO
 from polytask.core.errors import DataError
 from polytask.data.file_format import UTF8
 
-# Characters of a line, and of a record of several lines. What is longer is no table of texts: a file
-# without line ends, a quote that nobody closed, an archive.
+# Characters of a line, and of a record of several lines. What is longer is not a table of texts: a file
+# without line ends, a quote that is never closed, an archive.
 MAX_LINE = 1 << 24
 HEAD = 1 << 16
 _GZIP = b"\x1f\x8b"
@@ -95,7 +95,7 @@ def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> It
     place: the line to begin with.
 
     A file that has no line feed at its start but carriage returns has lines that end with these. Raises
-    `DataError` with the line for what is no text of the encoding, or too long.
+    `DataError` with the line for what is not text of the encoding, or too long.
     """
     head = head_of(path)
     if is_utf8(encoding) and head.startswith(_UTF32):
@@ -121,7 +121,7 @@ def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> It
                 number += 1
                 if len(line) > MAX_LINE:
                     raise DataError(f"{path}:{number}: the line has more than {MAX_LINE:,} characters; "
-                                    "expected a text file with a record a line")
+                                    "expected a text file with one record per line")
                 if number == 1:
                     line = line.removeprefix(_BOM)
                 if number >= place.line and line:
@@ -142,5 +142,5 @@ def _undecodable(path: Path, encoding: str, lines: int, reason: str) -> DataErro
             except UnicodeDecodeError:
                 lines = number
                 break
-    return DataError(f"{path}:{lines}: is not UTF-8 text ({reason}); save it as UTF-8, or name its "
+    return DataError(f"{path}:{lines}: is not UTF-8 text ({reason}); save it as UTF-8, or set its "
                      'encoding, such as encoding = "latin-1"')

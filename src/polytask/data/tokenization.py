@@ -63,7 +63,7 @@ class SpecialTokens:
         first, second = owners.index(0), owners.index(1)
         after, end_at = len(owners) - owners[::-1].index(0), len(owners) - owners[::-1].index(1)
         ids = pair.ids
-        assert second >= after, "the two sentences of a pair do not come one after the other"
+        assert second >= after, "the two sentences of a pair are not consecutive"
         return cls(tuple(ids[:first]), tuple(ids[after:second]), tuple(ids[end_at:]),
                    int(pair.type_ids[second]), pad or 0, unknown)
 

@@ -17,7 +17,7 @@ from polytask.data.labels import Labels
 from polytask.data.tables import Refusal
 
 PERCENTILES = (50, 95, 99)
-# Told from here on: the largest class has so many times the rows of the smallest.
+# Noted from this ratio on: rows of the largest class over rows of the smallest.
 _IMBALANCE = 2.0
 _EXAMPLES = 3
 _BARS = 5
@@ -62,10 +62,10 @@ class SplitReport:
         lines.append(f"tokens  {spread}; {cut} truncated at {self.max_length}"
                      + (f"; {self.unknown:.1%} unknown" if self.unknown >= 0.001 else ""))
         if self.empty_texts:
-            lines.append(f"empty   {_rows(self.empty_texts)} with an empty text beside another")
+            lines.append(f"empty   {_rows(self.empty_texts)} with one empty text of two")
         if self.duplicates:
             conflict = f", {self.conflicting:,} with another label" if self.conflicting else ""
-            lines.append(f"twice   {_rows(self.duplicates)} that occurred before{conflict}: lines "
+            lines.append(f"twice   {_rows(self.duplicates)} seen before{conflict}: lines "
                          + _more([f"{a} = {b}" for a, b in self.duplicate_lines], self.duplicates))
         return [lines[0], *(f"      {line}" for line in lines[1:])]
 
@@ -92,7 +92,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class TaskReport:
-    """What the gate found about one task."""
+    """What validation found about one task."""
 
     labels: dict[str, Any]
     splits: dict[str, SplitReport]
@@ -110,7 +110,7 @@ class TaskReport:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What the gate found: task by task, between tasks, and notes about reading."""
+    """What validation found: task by task, between tasks, and notes about reading."""
 
     tasks: dict[str, TaskReport]
     across: list[Overlap]
@@ -229,7 +229,7 @@ def _advice(data: TaskData) -> list[str]:
     least = max(min(counts), 1)
     if max(counts) < _IMBALANCE * least:
         return notes
-    ratio = f"imbalanced {max(counts) / least:.1f} to 1; to weigh the classes alike: "
+    ratio = f"imbalanced {max(counts) / least:.1f} to 1; to weight the classes equally: "
     if labels.kind == "binary":
         return [*notes, f'{ratio}loss = {{ type = "binary_cross_entropy", positive_weight ='
                        f" {counts[0] / max(counts[1], 1):.3g} }}"]
@@ -249,7 +249,7 @@ def _repeated_ids(data: TaskData) -> Iterator[str]:
                  if first.setdefault(each, line) != line]
         if again:
             each, line = again[0]
-            yield (f'{_rows(len(again))} of {key} with an id that occurred before ("{each}" in lines '
+            yield (f'{_rows(len(again))} of {key} with an id seen before ("{each}" in lines '
                    f"{first[each]} and {line}), so predictions cannot be told apart by it")
 
 
@@ -263,8 +263,8 @@ def _advice_on_several(data: TaskData, unlabeled: int) -> list[str]:
         notes.append(f"a label is absent {ratio:.1f} times as often as it is there, and rare ones may "
                      "never reach "
                      '0.5; loss = '
-                     f'{{ type = "binary_cross_entropy", positive_weight = {min(ratio, 20):.2g} }} weighs '
-                     'them, threshold = "tuned" chooses a threshold for each on dev')
+                     f'{{ type = "binary_cross_entropy", positive_weight = {min(ratio, 20):.2g} }} gives '
+                     'them more weight; threshold = "tuned" chooses a threshold for each on dev')
     return notes
 
 

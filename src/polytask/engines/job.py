@@ -1,6 +1,6 @@
 """A job: one training, as a run folder and the config that it is trained from.
 
-Whether it is finished, running or failed is read from its folder, so whoever starts the same jobs again
+Whether it is finished, running or failed is read from its folder, so starting the same jobs again
 resumes where others stopped.
 """
 

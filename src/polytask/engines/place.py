@@ -30,7 +30,7 @@ def read_place(on: str | None, resources: str | None) -> Place | None:
     """Return the cluster that --on names, None for this machine; raise `ConfigError` for anything else."""
     if on is None:
         if resources is not None:
-            raise ConfigError("--each: says what a run needs of a cluster; name one with --on ray")
+            raise ConfigError("--each: says what a run needs on a cluster; choose one with --on ray")
         return None
     if on != RAY and not on.startswith(f"{RAY}://"):
         raise ConfigError(f'--on: found "{on}", expected ray, or the address of a cluster such as '
@@ -47,6 +47,6 @@ def _resources(text: str) -> dict[str, float]:
         except ValueError:
             amounts[name] = -1
         if not name or not 0 <= amounts[name] < float("inf"):
-            raise ConfigError(f'--each: found "{part}", expected a resource and how many a run needs, such '
-                              "as cpus=2,gpus=1")
+            raise ConfigError(f'--each: found "{part}", expected a resource and how much of it a run '
+                              "needs, such as cpus=2,gpus=1")
     return {"cpus": 1.0} | amounts

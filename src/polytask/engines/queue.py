@@ -1,4 +1,4 @@
-"""Jobs computed on an engine until there are none left, whoever else works in the same folders."""
+"""Jobs computed on an engine until none are left, even if others work in the same folders."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _SHARD_WORKER = "polytask.inference.shard_worker"
 
 
 class RunActor:
-    """Trains one job in a process of its own, which saves and stops when it is told to or we die."""
+    """Trains one job in a process of its own, which saves and stops when asked to, or when we die."""
 
     def __init__(self, version: str, folders: Sequence[str], trust: bool) -> None:
         _refuse_other_version(version)
@@ -107,7 +107,7 @@ def installed_version() -> str:
 def _refuse_other_version(version: str) -> None:
     if installed_version() != version:
         raise RunError(f"{socket.gethostname()}: has polytask {installed_version()}, and the command was "
-                       f"started with {version}; install the same on all nodes")
+                       f"started with {version}; install the same version on all nodes")
 
 
 def _die_with_parent() -> None:
@@ -120,7 +120,7 @@ def _packed(folder: Path) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for path in sorted(folder.iterdir()):
-            if path != RunFolder(folder).checkpoints:  # nobody resumes a finished run
+            if path != RunFolder(folder).checkpoints:  # a finished run is never resumed
                 archive.add(path, path.name)
     return content.getvalue()
 

@@ -26,7 +26,7 @@ from polytask.engines.shards import Report, ShardEngine, worker_error
 
 # A run whose nodes are lost so often is not started again: it may be what kills them.
 _MOST_LOSSES = 3
-# How long a run that is told to stop may take to save.
+# How long a run may take to save after it is asked to stop.
 _STOP_SECONDS = 120.0
 
 
@@ -82,14 +82,14 @@ class Cluster:
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Say in a sentence that the cluster has gone away."""
+        """Return an error that says the cluster is gone."""
         gone = (ConnectionError, self.ray.exceptions.RaySystemError)
         try:
             yield
         except gone as error:
             reason = " ".join(str(error).split())[:160]
-            raise PolytaskError(f"{self.name} has gone away ({reason}); what is finished is kept, and the "
-                                "same command resumes") from None
+            raise PolytaskError(f"{self.name} is gone ({reason}); finished work is kept, and the same "
+                                "command resumes") from None
 
     def result(self, reference: Any) -> Any:
         """Return what a call returned; raise `LostError` if its node or process died."""

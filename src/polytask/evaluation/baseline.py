@@ -11,7 +11,7 @@ from polytask.data.decisions import named
 from polytask.evaluation.evaluate import true_labels
 from polytask.metrics import measure
 from polytask.metrics.registry import Array
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 
 @dataclass(frozen=True)

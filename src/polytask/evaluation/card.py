@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from polytask.core.settings import to_table
 from polytask.evaluation.evaluate import Evaluation
 from polytask.model.packaged import training_notes
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 _TASK_TAGS = {"regression": "sentence-similarity"}
 
@@ -18,8 +18,8 @@ def card(checkpoint: str, tasks: Mapping[str, ResolvedTask], rows: Mapping[str, 
     names = ", ".join(tasks)
     lines = [*_metadata(checkpoint, tasks), f"# One encoder for {names}", "",
              f"Trained with polytask from `{checkpoint}`. The root of this folder is the encoder "
-             "(`transformers.AutoModel.from_pretrained` opens it); `heads/` holds what is each "
-             "task's own. transformers' `pipeline` and `AutoModelForSequenceClassification` do not know "
+             "(`transformers.AutoModel.from_pretrained` opens it); `heads/` holds each task's own part. "
+             "transformers' `pipeline` and `AutoModelForSequenceClassification` do not know "
              "`heads/`: they would answer from a random head. `polytask export RUN --to transformers "
              "--task TASK` writes a folder for them.", ""]
     for note in training_notes(checkpoint, tasks):

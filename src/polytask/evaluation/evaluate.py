@@ -19,7 +19,7 @@ from polytask.metrics import METRICS, check_formula, measure, overall, shown_sco
 from polytask.metrics.registry import Array
 from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 from polytask.model.multitask import MultiTask
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 # Training rows that a threshold is fitted on, at most.
 THRESHOLD_ROWS = 2000
@@ -126,7 +126,7 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
                                                                    processes)) is not None:
             fitted[name] = fitted_threshold
         if task.threshold == "tuned" and split == "dev":
-            notes.append(f"{name}: its threshold was tuned on these rows, so their scores flatter it")
+            notes.append(f"{name}: its threshold was tuned on these rows, so scores on them flatter it")
         chosen = np.arange(len(part))[:rows]
         outputs = forward_rows(model, task, part, chosen, progress, processes)
         decision = outputs.decide(task, fitted.get(name))

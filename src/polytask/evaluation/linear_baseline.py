@@ -26,7 +26,7 @@ from polytask.evaluation.baseline import Baseline, baseline
 from polytask.evaluation.evaluate import shown, true_labels
 from polytask.metrics import METRICS, measure
 from polytask.metrics.registry import Array
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 # What bounds the cost to some seconds: rows of a split, their characters in all and those of one text, rows
 # times classes, features; and the numbers in the features times fits after which no further candidate is
@@ -63,7 +63,7 @@ def beaten_notes(tasks: Mapping[str, ResolvedTask], scores: Mapping[str, Mapping
             value = result.scores.get(metric)
             if value is not None and METRICS[metric].unit(value) > best:
                 notes.append(f"{name}: {result.name} reaches {metric} {value:.4f}, the model "
-                            f"{shown(values[metric])}; train longer (train.epochs), or with another "
+                            f"{shown(values[metric])}; train longer (train.epochs) or with another "
                             "learning rate (train.optimizer.lr)")
                 break
     return notes

@@ -19,7 +19,7 @@ from polytask.inference.forward import forward_rows
 from polytask.inference.onnx_model import OnnxModel, padded
 from polytask.inference.predictor import Model
 from polytask.metrics import measure
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 TOLERANCE = 1e-4
 """The largest difference that an export in float32 may have."""
@@ -90,7 +90,7 @@ def check_graph(name: str, megabytes: float, model: Model, engine: OnnxModel,
               if task.name in splits and len(splits[task.name])]
     if not checks:
         columns = ", ".join(next(iter(model.tasks.values())).text)
-        raise ConfigError("--check: there is no row of any task to compare answers on; name a file that "
+        raise ConfigError("--check: no task has rows to compare answers on; name a file that "
                           f"has the columns of one, such as {columns}")
     texts = _texts(splits, 64)
     embedding = float(np.abs(model.embed(texts) - engine.embed(texts)).max())
@@ -109,8 +109,8 @@ def _check_task(task: ResolvedTask, model: Model, engine: OnnxModel, split: Spli
     scale = max(1.0, task.labels.high - task.labels.low) if task.labels.is_regression else 1.0
     slack = 1e-5 * scale if task.labels.is_regression else 0.0
     if not np.allclose(_numbers(exported.decide(by_model)), _numbers(own), rtol=0, atol=slack):
-        raise ConfigError(f'tasks.{task.name}.head: "{task.head.name}" decides labels in a way of its own, '
-                          "which a graph cannot carry; serve the run with torch")
+        raise ConfigError(f'tasks.{task.name}.head: "{task.head.name}" decides labels in its own way, '
+                          "which a graph cannot express; serve the run with torch")
     names = [exported.activated, *([exported.logits] if exported.logits else [])]
     outputs = engine.run(exported.layout, names, split, rows)
     by_graph = outputs[exported.activated]

@@ -28,7 +28,7 @@ from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
 from polytask.model.poolings.contract import Pooling
 from polytask.model.positions import Positions, distances
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SENTENCE = "sentence_embedding"
@@ -104,7 +104,7 @@ class Unpadded:
             scores = scores + scoring.bias(length, lambda: (q, k))
         if scoring.window is not None:
             near = distances(length, qkv.device).abs() <= scoring.window
-            # A query at padding sees all keys; nobody reads what it gathers.
+            # A query at padding sees all keys; its result is never read.
             scores = scores + torch.where(near | ~self.mask[:, None, :, None], 0.0, -3e38)
         mixed = scores.softmax(-1) @ v
         flat: Tensor = mixed.transpose(1, 2).flatten(2)[self.rows, self.positions]

@@ -13,8 +13,8 @@ from polytask.data.tokenization import SpecialTokens
 from polytask.model.heads.dense import Dense
 from polytask.model.heads.shared import SharedHead
 from polytask.model.multitask import TaskHead
+from polytask.tasks.resolved_task import ResolvedTask
 from polytask.tasks.st_modules import DenseLayer
-from polytask.tasks.task import ResolvedTask
 
 OPEN_DOORS = "open to it: --to onnx, pk.load, polytask serve"
 
@@ -32,7 +32,7 @@ def dense_layers(task: ResolvedTask, task_head: TaskHead) -> list[DenseLayer]:
         assert isinstance(rest, nn.Sequential)
         parts = [module._first[0], *rest]
     else:
-        raise ConfigError(f'tasks.{task.name}.head: "{task.head.name}" is no chain of linear layers, '
+        raise ConfigError(f'tasks.{task.name}.head: "{task.head.name}" is not a chain of linear layers, '
                           f"which is all that other libraries load; {OPEN_DOORS}")
     layers: list[DenseLayer] = []
     for part in parts:

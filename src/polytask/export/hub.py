@@ -22,8 +22,8 @@ def uploads(folder: Path) -> list[Path]:
                   and any(fnmatch(path.relative_to(folder).as_posix(), pattern) for pattern in wanted))
     for file in files:
         if leads_outside(folder / file, folder):
-            raise RunError(f"{folder / file}: is a link to {(folder / file).resolve()}, outside of the "
-                           "folder, and would be published; put a copy in its place if that is meant")
+            raise RunError(f"{folder / file}: is a link to {(folder / file).resolve()}, outside the "
+                           "folder, and would be published; replace it by a copy if you mean to publish it")
     return files
 
 
@@ -53,7 +53,7 @@ def push_files(name: str, folder: Path, files: Sequence[Path], card: str, privat
         raise ConfigError(f'NAME: found "{name}", expected user/name in letters, digits, "-", "_" and '
                           '"."') from None
     except LocalTokenNotFoundError:
-        raise RunError("the hub wants a login; run hf auth login, or set HF_TOKEN") from None
+        raise RunError("the hub requires a login; run hf auth login, or set HF_TOKEN") from None
     except OfflineModeIsEnabled:
         raise RunError("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it") from None
     except HfHubHTTPError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from polytask.core.paths import ModelPaths
 from polytask.model.hub import HUB
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 # The hub's names of checkpoints that come as packages.
 _HUB_IDS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2",
@@ -145,7 +145,8 @@ def _scores(scores: Sequence[MeasuredScore]) -> list[str]:
         single = "" if not compared else f" {'–' if score.single is None else f'{score.single:.4f}'} |"
         lines.append(f"| {score.task} | {score.split} | {score.rows:,} | {score.metric} | "
                      f"{score.value:.4f} | {_between(score.interval) or '–'} |{single}")
-    return [*lines, "", "Intervals are of resampled rows: they do not cover another training."]
+    return [*lines, "", "Intervals come from resampled rows: they do not cover the variation between "
+                        "trainings."]
 
 
 def _about(tasks: Mapping[str, ResolvedTask], origin: Provenance, base: str | None) -> list[str]:
@@ -160,8 +161,8 @@ def _about(tasks: Mapping[str, ResolvedTask], origin: Provenance, base: str | No
             *start, "", "## Intended use", "",
             "Texts like those of the training data, for the tasks and labels above; all tasks of a text "
             "are answered in one pass of the encoder.", "", "## Caveats", "",
-            "Scores were measured on the splits named; texts of other sources, lengths or languages may "
-            "be answered worse. Probabilities are not calibrated. Texts longer than "
+            "Scores were measured on the splits named; texts from other sources, of other lengths or in "
+            "other languages may score lower. Probabilities are not calibrated. Texts longer than "
             f"{max(task.max_length for task in tasks.values())} tokens are cut.",
             "`CrossEncoder` of sentence-transformers opens this folder too, but with a head drawn at "
             "random: use `polytask export --to sentence-transformers --task` for one task.", ""]

@@ -21,7 +21,7 @@ from polytask.inference.onnx_model import METADATA, ExportedTask, GraphInfo, tok
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling
 from polytask.tasks.model_folder import ModelFolder
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 OPSET = 20
 PRODUCER = "polytask"

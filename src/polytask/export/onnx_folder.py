@@ -95,8 +95,8 @@ def _carded(card: str, checks: Sequence[GraphCheck]) -> str:
              "|---" * (2 + len(checks[0].milliseconds)) + "|"]
     lines += [f"| `{check.name}` | {check.megabytes:.1f} | "
               + " | ".join(f"{ms:.1f}" for _, ms in check.milliseconds) + " |" for check in checks]
-    lines += ["", "One thread, on the machine that exported, whatever else it did: read the ratios. "
-              "Against the model itself:", "",
+    lines += ["", "One thread, on the machine that exported, which may have been busy: trust the ratios, "
+                  "not the times. Against the model itself:", "",
               "| graph | task | rows | score | labels kept | largest difference | mean |", "|---" * 7 + "|"]
     for each in checks:
         for task in each.tasks:

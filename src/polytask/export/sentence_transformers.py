@@ -20,8 +20,8 @@ from polytask.inference.predictor import Model
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import save_any
 from polytask.tasks.model_folder import ModelFolder
+from polytask.tasks.resolved_task import ResolvedTask
 from polytask.tasks.st_modules import pooling_problem, write_modules
-from polytask.tasks.task import ResolvedTask
 
 TOLERANCE = 1e-4
 
@@ -39,8 +39,8 @@ def sentence_transformers_problem(loaded: ModelFolder, task: ResolvedTask | None
         return ("a CrossEncoder takes pairs only: a list of two texts would be read as one pair; "
                 f"--to transformers --task {task.name}, or {OPEN_DOORS}")
     if task.pairing.sequences == 2 and task.head.name != "cosine":
-        return (f'head "{task.head.name}" sees features of two vectors, for which there is no class in '
-                f"sentence-transformers; {OPEN_DOORS}")
+        return (f'head "{task.head.name}" sees features of two vectors, for which sentence-transformers '
+                f"has no class; {OPEN_DOORS}")
     return None
 
 
@@ -73,7 +73,7 @@ def export_sentence_transformers(loaded: ModelFolder, source: Path, task: Resolv
         else:
             difference, count = _vectors_apart(loaded, source, task, folder, splits, rows)
         if not difference <= TOLERANCE:
-            raise ConfigError(f"{name}: sentence-transformers answers otherwise by {difference:.1e}, "
+            raise ConfigError(f"{name}: sentence-transformers differs by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
         (folder / "README.md").write_text(_card(task, scored), encoding="utf-8")
     return [f"{name}: {count} rows, largest difference {difference:.1e}", f"written: {out}"]
@@ -138,10 +138,10 @@ def _card(task: ResolvedTask | None, scored: bool) -> str:
         use = ["from sentence_transformers import SentenceTransformer", "",
                'model = SentenceTransformer("this/folder")', 'model.encode(["A text."])']
     lines = ["---", "library_name: sentence-transformers", "---", "", f"# {title}", "",
-             "Exported by polytask from a model of several tasks: the same numbers.", "", "```python", *use,
+             "Exported by polytask from a multitask model: the same numbers.", "", "```python", *use,
              "```", ""]
     if scored and task is not None and task.labels.is_regression:
-        lines += [f"Scores are not cut off at {task.labels.low:g} and {task.labels.high:g}.", ""]
+        lines += [f"Scores are not clipped to {task.labels.low:g} and {task.labels.high:g}.", ""]
     if scored and task is not None and task.labels.num_classes > 2:
         lines += ["Scores are logits, in the order " + ", ".join(task.labels.classes) + ".", ""]
     return "\n".join(lines)

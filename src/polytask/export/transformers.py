@@ -24,9 +24,10 @@ from polytask.export.graph import activated, scaled_score
 from polytask.export.heads import OPEN_DOORS, dense_layers, write_tokenizer
 from polytask.inference.forward import forward_rows
 from polytask.model.adapters.lora import merged
-from polytask.model.families import hugging_face_name, written
+from polytask.model.families import hugging_face_name
+from polytask.model.flat_config import written
 from polytask.tasks.model_folder import ModelFolder
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 TOLERANCE = 1e-4
 _SMALL = 1e-4
@@ -41,16 +42,16 @@ def transformers_problem(loaded: ModelFolder, task: ResolvedTask) -> str | None:
     if getattr(encoder, "adapter", None) is not None:
         return f"its adapter has layers that transformers' classes have no place for; {OPEN_DOORS}"
     if encoder.kind != "bert":
-        return (f'the encoder is "{encoder.kind}", whose classifier in transformers has other layers than '
-                f"this head; {st}{OPEN_DOORS}")
+        return (f'the encoder is "{encoder.kind}", whose classifier in transformers has different layers '
+                f"from this head; {st}{OPEN_DOORS}")
     if task.pairing.sequences == 2:
-        return (f'pairing "{task.pairing.name}" has two sequences a row, a classifier there one; '
-                f"{OPEN_DOORS}")
+        return (f'pairing "{task.pairing.name}" has two sequences per row, but a classifier there takes '
+                f"one; {OPEN_DOORS}")
     if pooling not in ("pooler", "cls"):
         return (f'BertForSequenceClassification has no pooling "{pooling}", only the first token; '
                 f"{st}{OPEN_DOORS}")
     if len(dense_layers(task, loaded.model.task_head(task.name))) > 1:
-        return (f'head "{task.head.name}" has two linear layers, BertForSequenceClassification one; '
+        return (f'head "{task.head.name}" has two linear layers, BertForSequenceClassification has one; '
                 f"{st}{OPEN_DOORS}")
     return None
 
@@ -88,14 +89,14 @@ def export_transformers(loaded: ModelFolder, task: ResolvedTask, out: Path, spli
             "model_max_length": task.max_length, **_special(loaded.tokenizer)})
         difference = _difference(loaded, task, folder, split, rows)
         if not difference <= TOLERANCE:
-            raise ConfigError(f"tasks.{task.name}: transformers answers otherwise by {difference:.1e}, "
+            raise ConfigError(f"tasks.{task.name}: transformers differs by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
         (folder / "README.md").write_text(_card(task, loaded.thresholds.get(task.name)), encoding="utf-8")
     return [f"{task.name}: {min(rows, len(split))} rows, largest difference {difference:.1e}",
             *([f"note: {_MULTI}"] if task.labels.kind == "multi-label" else []), f"written: {out}"]
 
 
-_MULTI = ("text-embeddings-inference takes a softmax over all labels, whatever problem_type says; "
+_MULTI = ("text-embeddings-inference applies a softmax over all labels, whatever problem_type says; "
           "read its raw_scores")
 
 
@@ -156,17 +157,17 @@ def _card(task: ResolvedTask, threshold: Threshold | None) -> str:
     fed = '{"text": "First text.", "text_pair": "Second text."}' if len(task.text) == 2 else '"A text."'
     lines = ["---", "library_name: transformers", "pipeline_tag: text-classification", "---", "",
              f"# {task.name}", "",
-             "One task of a model of several, exported by polytask: the same answers.", "",
+             "One task of a multitask model, exported by polytask: the same answers.", "",
              "```python", "from transformers import pipeline", "",
              f'pipeline("text-classification", "this/folder", top_k=None)({fed})', "```", ""]
     if threshold is not None:
         cuts = [threshold] if isinstance(threshold, float) else threshold
         names = [task.labels.positive or "yes"] if isinstance(threshold, float) else task.labels.classes
         said = ", ".join(f"{name} from {cut:.4f} on" for name, cut in zip(names, cuts, strict=False))
-        lines += [f"The model itself decides by thresholds ({said}); transformers has no place for them.",
+        lines += [f"The model itself applies thresholds ({said}); transformers has no setting for them.",
                   ""]
     if task.labels.is_regression:
-        lines += [f"Scores are not cut off at {task.labels.low:g} and {task.labels.high:g}.", ""]
+        lines += [f"Scores are not clipped to {task.labels.low:g} and {task.labels.high:g}.", ""]
     if task.labels.kind == "multi-label":
         lines += [f"{_MULTI[0].upper()}{_MULTI[1:]}.", ""]
     return "\n".join(lines)

@@ -75,8 +75,8 @@ class Predictor(ABC, Generic[OneTask]):
     def task(self, name: str) -> OneTask:
         """Return a task of the model; raise `ConfigError` for one that it does not have."""
         if name not in self.tasks:
-            raise ConfigError(f'"{name}" is no task of {self.folder}{nearest(name, self.tasks)}'
-                              f" (there are {', '.join(self.tasks)})")
+            raise ConfigError(f'"{name}" is not a task of {self.folder}{nearest(name, self.tasks)}'
+                              f" (expected one of {', '.join(self.tasks)})")
         return self.tasks[name]
 
     def split(self, task: OneTask, texts: Sequence[Text]) -> Split:
@@ -136,12 +136,12 @@ class Predictor(ABC, Generic[OneTask]):
 def listed_texts(texts: Iterable[Text]) -> list[Text]:
     """Return texts as a list; raise `ConfigError` for one text in place of several."""
     if isinstance(texts, str):
-        raise ConfigError(f"texts: found one text, {texts[:40]!r}, expected a list of them")
+        raise ConfigError(f"texts: found one text, {texts[:40]!r}, expected a list of texts")
     return list(texts)
 
 
 def text_rows(texts: Sequence[Text], width: int, whose: str) -> list[tuple[str, ...]]:
-    """Return each text, or texts, as a tuple; raise `ConfigError` for what is no text."""
+    """Return each text, or texts, as a tuple; raise `ConfigError` for what is not text."""
     made = []
     for number, text in enumerate(texts):
         row = tuple(text) if isinstance(text, tuple | list) else (text,)

@@ -45,7 +45,7 @@ class TaskEstimator:
     def predict_proba(self) -> Callable[[Any], NDArray[np.float64]]:
         """Return (rows, classes) probabilities; each row sums to 1, unless the task is multi-label.
 
-        Raises `ConfigError` for a head that compares a cosine with a threshold, which is no probability.
+        Raises `ConfigError` for a head that compares a cosine with a threshold, which is not a probability.
         """
         if self.task.labels.is_regression:
             raise AttributeError(f'task "{self.task.name}" predicts numbers; it has no predict_proba')

@@ -22,7 +22,7 @@ from polytask.data.tables import Integers
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
 from polytask.model.precision import inference_autocast
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 # Tokens of a batch: enough for the matrix products to be at full speed, little enough for the
 # activations to stay in a CPU's cache.

@@ -1,4 +1,4 @@
-"""States of frozen layers, kept: every text goes through the layers that nobody trains once.
+"""States of frozen layers, kept: every text goes through the untrained layers once.
 
 With only the last layers trained, an epoch repeats what the first ones made of the same texts. Here
 that is computed once, without dropout, into files that have no name (they vanish with the process), and
@@ -138,7 +138,7 @@ class KeptStates:
                 made = encoder.lower(batch, self.depth).float().cpu().numpy().astype(self.kind)
             if not np.isfinite(made).all():
                 raise ConfigError("encoder.keep_frozen: a state is too large for half precision; "
-                                  'take "fp32"')
+                                  'use "fp32"')
             states[ranges(begins[rows], counts[rows])] = made
             bar.advance(len(rows))
         encoder.train(was)

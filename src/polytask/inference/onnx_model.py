@@ -111,7 +111,7 @@ class GraphInfo:
     def read(cls, metadata: Mapping[str, str], where: Path) -> GraphInfo:
         """Read a graph's metadata; raise `CheckpointError` for a graph that is not polytask's."""
         if METADATA not in metadata:
-            raise CheckpointError(f'{where}: is an ONNX graph of another program, its metadata have no '
+            raise CheckpointError(f'{where}: is an ONNX graph of another program: its metadata has no '
                                   f'"{METADATA}"; expected one that polytask export wrote')
         try:
             table = json.loads(metadata[METADATA])
@@ -200,7 +200,7 @@ def open_graph(graph: Path, threads: int | None = None, optimized: bool = True) 
         raise MissingExtra("running an exported graph", "export") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Waiting threads that spin take the cores from whoever else works on the machine.
+    # Waiting threads that spin take cores from other programs on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads

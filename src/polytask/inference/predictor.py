@@ -22,7 +22,7 @@ from polytask.inference.forward import attention, autocast_of, forward_tasks
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings import Pooling
 from polytask.tasks.model_folder import ModelFolder, load_model, required_model_folder, save_model
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 
 class Model(Predictor[ResolvedTask]):
@@ -93,7 +93,7 @@ class Model(Predictor[ResolvedTask]):
 def load(folder: str | Path, trust: bool = False) -> Model:
     """Read a run's best model, or a model folder. Raises `RunError` if there is none.
 
-    trust: import the modules that the folder names for components of someone's own. Without it none of
+    trust: import the modules that the folder names for custom components. Without it none of
     its code is run, and `UntrustedCode` says what would be.
     """
     model_path = required_model_folder(folder)

@@ -81,8 +81,8 @@ class ShardPlan:
                 raise ValueError("its shards are of other files than its order")
             return plan
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"{paths.plan}: is no plan of this version of polytask ({error}); give another "
-                           "--out") from None
+            raise RunError(f"{paths.plan}: is not a plan of this version of polytask ({error}); give "
+                           "another --out") from None
 
     def where(self, number: int) -> str:
         """Return what a message calls a shard: its file and lines."""

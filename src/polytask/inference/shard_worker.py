@@ -41,7 +41,7 @@ class ShardWorker:
         self.paths = PredictionPaths(folder)
         if not self.paths.plan.is_file():
             raise RunError(f"{self.paths.plan}: is missing; a worker on another machine needs --out, the "
-                           "model and the data on shared storage, under the same paths")
+                           "model and the data on shared storage, at the same paths")
         self.plan = ShardPlan.read(self.paths)
         order = self.plan.order
         if order.engine == "torch":
@@ -74,7 +74,7 @@ class ShardWorker:
             if order.strict:
                 _refuse(stream)
             if count != shard.rows:
-                raise DataError(f"{file.path}: has changed while it was read; give another --out")
+                raise DataError(f"{file.path}: changed while it was read; give another --out")
         refused = sorted((line, reason) for reason, lines in stream.refused.items() for line in lines)
         mark = {"rows": count, "cut": cut, "passed_over": stream.passed_over, "refused": refused,
                 "seconds": round(time.perf_counter() - began, 3)}

@@ -85,8 +85,8 @@ def _lines() -> Iterator[str]:
     while line := _bytes().readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
-            raise DataError(f"{NAME}:{number}: the line has more than {MAX_LINE:,} bytes; expected a text "
-                            "a line")
+            raise DataError(f"{NAME}:{number}: the line has more than {MAX_LINE:,} bytes; expected one "
+                            "text per line")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -94,19 +94,19 @@ def _lines() -> Iterator[str]:
             raise DataError(f"{NAME}:{number}: is not UTF-8 text ({error.reason}); convert it, for example "
                             f"with iconv -f {found} -t utf-8") from None
         if "\0" in text:
-            raise DataError(f"{NAME}:{number}: holds a NUL byte, expected a text a line; convert UTF-16, "
-                            "for example with iconv -f utf-16 -t utf-8")
+            raise DataError(f"{NAME}:{number}: holds a NUL byte, expected one text per line; convert "
+                            "UTF-16, for example with iconv -f utf-16 -t utf-8")
         yield text.removesuffix("\n").removesuffix("\r")
 
 
 def _refuse_a_table(line: str, text: Sequence[str]) -> None:
     """Raise `DataError` for a line that is JSON, or names the columns that the tasks read."""
     if _JSON.match(line):
-        raise DataError(f"{NAME}:1: looks like JSON; say --input-format jsonl, or text if it is text")
+        raise DataError(f"{NAME}:1: looks like JSON; give --input-format jsonl, or text if it is text")
     refuse_saying(NAME, line)
     for delimiter in (None, *DELIMITERS):
         _, cells = next(quoted_records(NAME, [line], delimiter, QuoteTally()), (1, ""))
         names = {cell.strip().casefold() for cell in cells} if isinstance(cells, list) else set()
         if names >= {name.casefold() for name in text}:
-            raise DataError(f"{NAME}:1: looks like the header of a table ({', '.join(text)}); say "
+            raise DataError(f"{NAME}:1: looks like the header of a table ({', '.join(text)}); give "
                             "--input-format csv, or text if it is text")

@@ -29,12 +29,12 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights as they stand into the average."""
+        """Update the average with the current weights."""
         torch._foreach_lerp_(self.averages, self.weights, 1 - self.decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the model have the averages while the block runs."""
+        """Give the model the averages while the block runs."""
         trained = [p.detach().clone() for p in self.weights]
         self._copy(self.averages)
         try:

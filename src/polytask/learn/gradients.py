@@ -42,7 +42,7 @@ class Gradients:
         return [local(gradient) for gradient in both if gradient is not None]
 
     def unsummed(self) -> list[Tensor]:
-        """Return the gradients that no one has summed over the processes: those of whole parameters."""
+        """Return the gradients that are not summed over the processes yet: those of whole parameters."""
         return [gradient for p in self.parameters if not is_shard(p) for gradient in self.of(p)]
 
     def take(self, parameter: nn.Parameter) -> Gradient:

@@ -15,10 +15,10 @@ from contextlib import suppress
 from typing import Protocol
 
 BEAT_SECONDS = 5.0
-# Long enough for a machine that swaps, short enough for whoever pays for the others.
+# Long enough for a machine that swaps, short enough not to waste the others' time.
 SILENT_SECONDS = 60.0
 _KEY = "heartbeat of process"
-# What a counter is raised by when its process ends: it may be silent from then on.
+# Added to a counter when its process ends: it may be silent from then on.
 _ENDED = 1 << 40
 
 
@@ -54,7 +54,7 @@ class Heartbeat:
             self._threads[-1].start()
 
     def stop(self) -> None:
-        """Tell whoever watches this process that it ends, and watch no longer."""
+        """Tell the watching process that this one ends, and stop watching."""
         self._stopped.set()
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -63,7 +63,7 @@ class Heartbeat:
     def _beat(self) -> None:
         count = -1
         while not self._stopped.is_set():
-            with suppress(RuntimeError):  # a store that is gone: the collectives say so, or the clock does
+            with suppress(RuntimeError):  # the store is gone: the collectives report it, or the clock does
                 self._store.add(f"{_KEY} {self._own}", 1)
                 now = self._store.add(f"{_KEY} {self._peer}", 0)
                 if now != count or now >= _ENDED:

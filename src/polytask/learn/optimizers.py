@@ -41,11 +41,11 @@ class Optimizer:
     type: str = "adamw"
     """adamw, or any other of torch.optim in small letters: adam, sgd, adagrad, rmsprop, nadam, …"""
     lr: Rate = 2e-5
-    """The highest learning rate of the encoder's last layer, and of the heads without `head_lr`."""
+    """The peak learning rate of the encoder's last layer, and of the heads without `head_lr`."""
     head_lr: Rate | None = None
-    """The highest learning rate of heads, shared layers and task adapters; absent: `lr`."""
+    """The peak learning rate of heads, shared layers and task adapters; absent: `lr`."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
-    """Weight decay, of the kind that the optimizer has (rprop has none)."""
+    """Weight decay, in the form the optimizer has (rprop has none)."""
     decay_norms_and_biases: bool = False
     """Whether vectors (biases, the weights of norms) decay as matrices do."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -55,13 +55,13 @@ class Optimizer:
     for each task gives it rates of its own: an update moves a layer at the mean of its tasks' rates, and
     their gradients are added up in the ratio of these (T-27)."""
     warmup: Share = 0.1
-    """Share of the updates in which the rates rise from 0."""
+    """Share of the updates over which the rates rise from 0."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """How the rates go on after the warmup: stay, or fall to 0 on a line or half a cosine."""
+    """What the rates do after the warmup: stay constant, or fall to 0 along a line or half a cosine."""
     clip: Rate | None = None
-    """The largest norm that the whole gradient may have; absent: any."""
+    """The largest norm of the whole gradient; absent: unlimited."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """More arguments of the torch optimizer: { momentum = 0.9 }, { betas = [0.9, 0.98] }."""
+    """Further arguments of the torch optimizer: { momentum = 0.9 }, { betas = [0.9, 0.98] }."""
 
     def __post_init__(self) -> None:
         if mistake := _type_problem(self.type) or _options_problem(self.type, self.options):
@@ -117,18 +117,18 @@ def _type_problem(name: str) -> str | None:
     known = _classes()
     if name in known:
         return None
-    return (f'type: "{name}" is no optimizer{nearest(name, known)} '
-            f"(there are {', '.join(sorted(known))})")
+    return (f'type: "{name}" is not an optimizer{nearest(name, known)} '
+            f"(expected one of {', '.join(sorted(known))})")
 
 
 def _options_problem(name: str, options: Mapping[str, Any]) -> str | None:
     known = [key for key in inspect.signature(_classes()[name]).parameters if key not in _OURS]
     for key in options:
         if key in ("lr", "weight_decay"):
-            return f'options.{key}: stands beside "options", not in it'
+            return f'options.{key}: belongs beside "options", not in it'
         if key not in known:
             hint = nearest(key, known) or f"; expected one of {listed(known)}"
-            return f"options.{key}: is no argument of torch's {name}{hint}"
+            return f"options.{key}: is not an argument of torch's {name}{hint}"
     try:
         _classes()[name]([nn.Parameter(torch.zeros(1))], lr=1.0, **_values(options))
     except (TypeError, ValueError, RuntimeError) as error:

@@ -1,8 +1,8 @@
 """The random numbers of a training: which are a process's own, and which are the same in all of them.
 
 Dropout masks are each process's own, drawn from torch's generators, which start at seed + rank. Noise that
-a penalty adds to its rows must not depend on who computes them: it is drawn for the whole draw, from one
-stream that is the same everywhere, and each process takes its part. Alone, both come from torch's
+a penalty adds to its rows must not depend on which process computes them: it is drawn for the whole draw,
+from one stream that is the same everywhere, and each process takes its part. Alone, both come from torch's
 generators.
 """
 

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from polytask.core.processes import ALONE, Processes
 from polytask.data.tables import Integers
 from polytask.learn.checkpoint import random_state
-from polytask.learn.gradients import Gradients, operated, trained_by_several
-from polytask.learn.gramian import Gradient, RowGradient, cosines, gramian, recombine, values_of
+from polytask.learn.gradient_combiner import GradientCombiner
+from polytask.learn.gradients import Gradients, trained_by_several
+from polytask.learn.gramian import Gradient, cosines, values_of
 from polytask.learn.layer_shards import is_shard
 from polytask.learn.microbatch import Chunk, Microbatch, TaskRows, TrainingRows, chunks, count_by_task
 from polytask.learn.randomness import Randomness
@@ -79,13 +80,13 @@ class Step:
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
         self.task_rates = task_rates or {}
-        self.generator = generator or torch.Generator().manual_seed(0)
         self.task_penalties = [penalty for penalty in regularizers if penalty.scope == "task"]
         self.step_penalties = [penalty for penalty in regularizers if penalty.scope == "step"]
         self.shared = trained_by_several(model, tasks or list(training_set.rows))
         self._shared_ids = {id(p) for p in self.shared}
         self.gradients, self.model_gradients = Gradients([model, weighting]), Gradients([model])
-        self._operated = operated(surgery, model, self.shared)
+        self.combiner = GradientCombiner(surgery, model, self.shared, processes,
+                                         generator or torch.Generator().manual_seed(0))
 
     def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
         """Compute the gradients of one update; `number` counts updates from 0."""
@@ -162,9 +163,11 @@ class Step:
         whole = [[g for g, p in zip(row, self.shared, strict=True) if not is_shard(p)] for row in gradients]
         self.processes.sum_([*values_of(whole), *self.model_gradients.unsummed()])
         self._note(record)
-        factors = self._factors(record)
-        weights = self._combine(tasks, gradients, factors, record, operate, private)
-        for task, factor in zip(tasks, weights.tolist(), strict=True):
+        combined = self.combiner(gradients, self._factors(record), operate, list(private.values()))
+        record.cosines = _pairs(tasks, cosines(combined.inner))
+        for p, gradient in zip(self.shared, combined.gradients, strict=True):
+            self.gradients.put(p, gradient)
+        for task, factor in zip(tasks, combined.factors.tolist(), strict=True):
             for held in private[task]:
                 held.mul_(factor)
 
@@ -174,56 +177,6 @@ class Step:
         weighted = self.weighting(leaves)
         _backward(_summed(weighted))
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
-
-    def _combine(self, tasks: list[str], gradients: list[list[Gradient]], factors: Tensor,
-                 record: StepRecord, operate: bool, private: Mapping[str, list[Tensor]]) -> Tensor:
-        """Give the shared parameters their gradient; return the factor of each task's own."""
-        inner = self._inner_products(gradients)
-        record.cosines = _pairs(tasks, cosines(inner))
-        weights = factors
-        combined: list[Gradient] | None = None
-        # Not for gradients that are not finite: the caller is told of them by `norm`.
-        if operate and self.surgery is not None and bool(inner.isfinite().all()):
-            if self.surgery.uses_gramian:
-                if self.surgery.heads:
-                    inner = inner + torch.diag(torch.tensor([_squared(private[task]) for task in tasks]))
-                scaled = factors[:, None].double() * inner * factors[None, :].double()
-                weights = factors * self.surgery.weights(scaled, self.generator).to(factors)
-            else:
-                combined = self._through_matrix(gradients, factors)
-        operated = set(self._operated)
-        chosen = [[g if i in operated else None for i, g in enumerate(row)] for row in gradients]
-        others = [[None if i in operated else g for i, g in enumerate(row)] for row in gradients]
-        if combined is None:
-            combined = recombine(weights, chosen)
-        rest = recombine(factors, others) if len(operated) < len(self.shared) else []
-        for index, p in enumerate(self.shared):
-            self.gradients.put(p, combined[index] if index in operated else rest[index])
-        return weights if self.surgery is not None and self.surgery.heads else factors
-
-    def _inner_products(self, gradients: list[list[Gradient]]) -> Tensor:
-        """Return the Gramian of the operated parameters; that of spread ones is a sum over processes."""
-        pieces = [i for i in self._operated if is_shard(self.shared[i])]
-        inner = gramian([[g[i] for i in self._operated if i not in set(pieces)] for g in gradients])
-        if pieces:
-            of_pieces = gramian([[g[i] for i in pieces] for g in gradients])
-            self.processes.sum_([of_pieces])
-            inner += of_pieces
-        return inner
-
-    def _through_matrix(self, gradients: list[list[Gradient]], factors: Tensor) -> list[Gradient]:
-        """Combine by a rule that needs the gradients themselves: (T, P) -> (P,)."""
-        assert self.surgery is not None
-        shapes = [self.shared[i] for i in self._operated]
-        rows = [a * torch.cat([_dense(g[i], p).flatten()
-                               for i, p in zip(self._operated, shapes, strict=True)])
-                for g, a in zip(gradients, factors.tolist(), strict=True)]
-        flat = self.surgery.combine(torch.stack(rows), self.generator)
-        pieces = torch.split(flat, [p.numel() for p in shapes])
-        combined: list[Gradient] = [None] * len(self.shared)
-        for index, p, piece in zip(self._operated, shapes, pieces, strict=True):
-            combined[index] = piece.view_as(p)
-        return combined
 
     # ---- losses
 
@@ -311,28 +264,18 @@ class Step:
             normal=lambda like: self.randomness.normal(like, len(microbatch.ids), microbatch.tokens),
             model=self.model, share=task_rows.share * (part or 1.0))
 
-    # ---- small things
+    # ---- details
 
     def _note(self, record: StepRecord) -> None:
         values = torch.stack([loss.float() for loss in record.raw.values()]).tolist()
         record.losses = dict(zip(record.raw, values, strict=True))
 
     def _scale(self, task: str, tasks: Sequence[str]) -> None:
-        """Let a task's gradients weigh by its own layer rates, beside those of the step's others."""
+        """Scale a task's gradients by its own layer rates, relative to those of the step's other tasks."""
         for p, rates in self.task_rates.items():
             if (factor := relative_rate(rates, task, tasks)) != 1.0:
                 for gradient in self.gradients.of(p):
                     gradient.mul_(factor)
-
-
-def _dense(gradient: Gradient, like: Tensor) -> Tensor:
-    if gradient is None:
-        return torch.zeros_like(like)
-    return gradient.dense() if isinstance(gradient, RowGradient) else gradient
-
-
-def _squared(gradients: Sequence[Tensor]) -> float:
-    return sum(float(gradient.square().sum(dtype=torch.float64)) for gradient in gradients)
 
 
 def _summed(losses: Mapping[str, Tensor]) -> Tensor:

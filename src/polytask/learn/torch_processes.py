@@ -1,4 +1,4 @@
-"""Several processes of one training, over `torch.distributed`, which only this and `shards` know.
+"""Several processes of one training, over `torch.distributed`, which only this and `layer_shards` know.
 
     torchrun --standalone --nproc-per-node 4 -m polytask train three.toml --out runs/first
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
 # How long a shared file system may take to show a file to other machines.
 SHARED_SECONDS = 10.0
-# What gloo says of a connection to a process that is gone, or never was.
+# gloo's words for a connection to a process that is gone or never existed.
 _LOST = ("gloo", "Connection", "connection", "Broken pipe", "imed out", "Socket")
 
 
@@ -174,8 +174,8 @@ class TorchProcesses(Processes):
 
         The others see its connections close, and stop as well.
         """
-        sys.stderr.write(f"polytask: process {rank} of this training does not answer, so all stop; "
-                         "--resume goes on from the last checkpoint\n")
+        sys.stderr.write(f"polytask: process {rank} of this training does not answer, so all "
+                         "processes stop; --resume continues from the last checkpoint\n")
         sys.stderr.flush()
         os._exit(2)
 
@@ -185,7 +185,7 @@ class TorchProcesses(Processes):
             return self.writes
         with suppress(RuntimeError):
             return int(self._store.add("why all stop", 1)) == 1
-        return True  # whoever kept the store is gone: better said twice than never
+        return True  # the store's owner is gone: better said twice than never
 
 
 @contextmanager
@@ -245,8 +245,9 @@ def _start(rank: int, world: int, local_rank: int) -> Any:
     cuda = torch.cuda.is_available()
     if cuda:
         if local_rank >= (gpus := torch.cuda.device_count()):
-            raise RunError(f"LOCAL_RANK: process {local_rank} of this machine has no GPU of its own, there "
-                           f'are {gpus}; start {gpus}, or set CUDA_VISIBLE_DEVICES="" to train on the CPU')
+            raise RunError(f"LOCAL_RANK: process {local_rank} of this machine has no GPU of its own: there "
+                           f'are {gpus}; start {gpus} processes, or set CUDA_VISIBLE_DEVICES="" to train '
+                           'on the CPU')
         torch.cuda.set_device(local_rank)
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
@@ -257,9 +258,9 @@ def _start(rank: int, world: int, local_rank: int) -> Any:
         said = str(error).splitlines()[0]
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
             port = os.environ["MASTER_PORT"]
-            raise RunError(f"MASTER_PORT: port {port} is taken on {socket.gethostname()}; give another, "
-                           "or torchrun --standalone, which finds a free one") from None
-        raise RunError(f"process {rank} of {world} could not meet the others at {address} ({said}); check "
+            raise RunError(f"MASTER_PORT: port {port} is taken on {socket.gethostname()}; choose another, "
+                           "or use torchrun --standalone, which finds a free one") from None
+        raise RunError(f"process {rank} of {world} could not reach the others at {address} ({said}); check "
                        "MASTER_ADDR, MASTER_PORT and the firewalls between the machines") from None
     return store
 
@@ -295,7 +296,7 @@ def _padded(tensor: Tensor, size: int) -> Tensor:
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    """Turn the failure of a collective into `PeerLost`; what is no failure of a connection passes."""
+    """Turn the failure of a collective into `PeerLost`; what is not a failure of a connection passes."""
     try:
         yield
     except RuntimeError as error:
@@ -303,7 +304,7 @@ def _answered() -> Iterator[None]:
         if not isinstance(error, dist.DistError) and not any(word in said for word in _LOST):
             raise
         why = "does not answer" if "imed out" in said else "has ended"
-        raise PeerLost(f"another process of this training {why}, so all stop") from None
+        raise PeerLost(f"another process of this training {why}, so all processes stop") from None
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polytask.core.errors import ConfigError, MissingExtra, UnknownName, nearest
+from polytask.core.errors import ConfigError, MissingExtra, UnknownName, nearest, with_article
 
 COUNTS = ("shape", "n_tasks")  # options that are the number of tasks: filled in here
 OBJECTS = ("projector", "f")   # options that no table can give
@@ -45,8 +45,8 @@ class TorchJDRules:
         known = self.rules()
         if name not in known:
             near = nearest(name, known).replace('"', '"torchjd:', 1)
-            raise UnknownName(f'"torchjd:{name}" is no {self.noun} of torchjd{near}'
-                              f" (there are {', '.join(sorted(known))})")
+            raise UnknownName(f'"torchjd:{name}" is not {with_article(self.noun)} of torchjd{near}'
+                              f" (expected one of {', '.join(sorted(known))})")
         accepted = parameters(known[name])
         for option in options:
             if option not in accepted:
@@ -65,7 +65,7 @@ class TorchJDRules:
         some_missing = min_tasks_per_step is not None and min_tasks_per_step < len(tasks)
         mistakes = list(_options_problems(options, tasks))
         if some_missing and takes_task_values(cls, options):
-            mistakes.append("it needs every task in every step, but the schedule gives as few as "
+            mistakes.append("it needs every task in every step, but the schedule may give only "
                             f"{min_tasks_per_step} of {len(tasks)}")
         if mistakes:
             return f'"torchjd:{name}": {"; ".join(mistakes)}'
@@ -99,7 +99,7 @@ def _options_problems(options: Mapping[str, Any], tasks: Sequence[str]) -> Itera
     for name, value in options.items():
         if not isinstance(value, Mapping):
             continue
-        yield from (f'{name} names "{task}", which is no task here{nearest(task, tasks)}'
+        yield from (f'{name} names "{task}", which is not a task here{nearest(task, tasks)}'
                     for task in value if task not in tasks)
         if missing := [f'"{task}"' for task in tasks if task not in value]:
             yield f"{name} lacks {'the task' if len(missing) == 1 else 'the tasks'} {', '.join(missing)}"

@@ -30,25 +30,25 @@ class Train:
     """How the tasks are trained together."""
 
     epochs: Annotated[int, Field(gt=0, le=10_000)] = 3
-    """Epochs of the schedule (what an epoch is, the schedule says)."""
+    """Epochs, as the schedule defines them."""
     max_steps: Count | None = None
-    """Stop after this many updates, wherever the epoch is."""
+    """Stop after this many updates, even within an epoch."""
     score: str = "default"
-    """The number that picks the best model: "default", "cs224n", "mean", or a formula over task.metric."""
+    """The score that picks the best model: "default", "cs224n", "mean", or a formula over task.metric."""
     batch_size: Count | dict[str, Count] = 16
-    """Rows of a task in one draw; a table gives each task its own. A set with fewer rows is drawn whole."""
+    """Rows of a task in one draw; a table sets it per task. A set with fewer rows is drawn whole."""
     schedule: OneSchedule = BatchRoundRobin()
     """Which task when."""
     weighting: OneWeighting = Sum()
-    """How the losses of the tasks are weighed."""
+    """How the losses of the tasks are weighted."""
     surgery: OneSurgery | None = None
-    """What is done when the tasks' gradients disagree."""
+    """What to do when the tasks' gradients disagree."""
     regularizers: tuple[OneRegularizer, ...] = ()
     """Penalties added to the loss of a task or of the step."""
     optimizer: Optimizer = Optimizer()
     """The optimizer, its learning rates and their schedule."""
     accumulate: Count = 1
-    """Parts in which the rows of an update are computed, one after the other, to save memory."""
+    """Number of parts in which the rows of an update are computed, one after the other, to save memory."""
     evaluate_every: Count | None = None
     """Steps between evaluations; absent: after each epoch."""
     train_metrics: bool = False
@@ -56,21 +56,21 @@ class Train:
     early_stopping: Count | None = None
     """Stop after this many evaluations without a better score."""
     best_per_task: bool = False
-    """Keep the best model of each task as well, under best/<task>/."""
+    """Also keep the best model of each task, under best/<task>/."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of an exponential average of the weights, which is then what is evaluated and kept."""
+    """Decay of an exponential moving average of the weights, which is then evaluated and kept."""
     gradient_cosines: Count | None = None
     """Steps between records of the cosines between the tasks' gradients (surgery records them too)."""
     save_every: Count | None = None
-    """Steps between checkpoints, beside the one after each epoch; absent: every five minutes."""
+    """Steps between checkpoints, besides the one after each epoch; absent: every five minutes."""
     keep_optimizer: bool = False
-    """Whether a phase goes on with what the optimizer of the phase before remembers (its moments), and
-    with its weighting where that is the same for the same tasks. Rates and decay are the phase's own."""
+    """Whether a phase continues with the optimizer state of the phase before (its moments), and
+    with its weighting if that and its tasks are the same. Rates and decay are the phase's own."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 computes under autocast; auto takes it on a GPU that has it."""
+    """bf16 computes under autocast; auto chooses it on a GPU that supports it."""
     parallel: Literal["replicate", "shard"] = "replicate"
-    """What several processes (torchrun) hold: each the whole model, or each a part of every layer, for
-    encoders that fit no process whole. With one process it makes no difference."""
+    """What each of several processes (torchrun) holds: the whole model, or a part of every layer, for
+    encoders too large for one process. With one process it makes no difference."""
     tasks: tuple[str, ...] | None = None
     """The tasks trained; absent: all."""
     phases: tuple[dict[str, Any], ...] = ()

@@ -1,13 +1,12 @@
 """The loop: which rows, one update, what comes between updates. It names no method.
 
-`Trainer.run` is a generator of events. It stands still at every event, and its state between two
-events is complete: who consumes the events may save it at any of them and go on later, exactly.
+`Trainer.run` is a generator of events. It pauses at every event, and its state between two events is
+complete: the consumer may save it at any of them and resume later, exactly.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -18,16 +17,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from polytask.core.errors import Diverged
 from polytask.core.events import Event
 from polytask.core.processes import ALONE, Processes
+from polytask.learn.divergence import check_update, check_weights
 from polytask.learn.ema import EMA
-from polytask.learn.gradients import total_norm
 from polytask.learn.layer_shards import (
     gathered,
     groups_apart,
     is_shard,
-    local,
     parted_model,
     parted_optimizer,
 )
@@ -35,6 +32,7 @@ from polytask.learn.lr_schedule import lr_factor
 from polytask.learn.microbatch import TaskRows, TrainingRows
 from polytask.learn.optimizers import Optimizer
 from polytask.learn.phase_plan import PhasePlan, phases_of
+from polytask.learn.position import Position
 from polytask.learn.randomness import Randomness
 from polytask.learn.regularizers.contract import Attached, attach
 from polytask.learn.step import Step, StepRecord
@@ -50,35 +48,18 @@ SAVE_SECONDS = 300.0
 
 @dataclass
 class Score:
-    """What an evaluation says: a number a task and one overall; higher is better."""
+    """The result of an evaluation: one number per task and one overall; higher is better."""
 
     overall: float
     tasks: dict[str, float]
     event: Event = field(default_factory=dict)
 
 
-@dataclass
-class Position:
-    """Where training is: enough, with the seed, to find every later step again."""
-
-    phase: int = 0
-    epoch: int = 0
-    index: int = 0      # steps of this epoch that are done
-    step: int = 0       # updates done in this phase
-    total: int = 0      # updates done in all phases
-    evaluated: int = -1  # `total` at the last evaluation
-    since_best: int = 0
-    best: float | None = None
-    best_of: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    tokens: int = 0
-
-
 class Trainer:
-    """Trains a model on the training_set of several tasks.
+    """Trains a model on several tasks.
 
-    `evaluate(epoch)` scores the model as it stands; `keep(where)` saves it ("model", "best/<task>").
-    Both are handed in, so that learning knows neither metrics nor folders. `processes` share each update.
+    `evaluate()` scores the model as it stands; `keep(where)` saves it ("model", "best/<task>").
+    Both are passed in, so learning knows neither metrics nor folders. `processes` share each update.
     """
 
     def __init__(self, model: MultiTask, training_set: TrainingRows, train: Train, seed: int,
@@ -99,7 +80,7 @@ class Trainer:
     # ---- building a phase
 
     def _enter(self, phase: PhasePlan, weighting: WeightingModule | None = None) -> None:
-        """Build what a phase trains with: samplers, weighting (unless one goes on), optimizer, step."""
+        """Build what a phase trains with: samplers, weighting (unless one continues), optimizer, step."""
         self.phase, self.settings = phase, phase.train
         settings, tasks = phase.train, phase.tasks
         self.samplers = phase.samplers()
@@ -201,7 +182,7 @@ class Trainer:
                         for task, sizes in step.items() for size in sizes]
         every = self.settings.gradient_cosines
         record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
-        self._check_finite(record)
+        check_update(record, self.at.total + 1)
         scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * scale * mixed_rate(group.get("task_rates", {}), record.rows)
@@ -229,25 +210,6 @@ class Trainer:
                     "gradient_norm": record.norm if self.settings.optimizer.clip else None}
         return event | {key: value for key, value in optional.items() if value}
 
-    def _check_finite(self, record: StepRecord) -> None:
-        """Raise `Diverged` before an update that would put numbers into the weights that are none."""
-        for what, values in (("loss of task", record.losses), ("penalty", record.penalties)):
-            for name, value in values.items():
-                if not math.isfinite(value):
-                    raise self._diverged(f'the {what} "{name}" is {value}')
-        if not math.isfinite(record.norm):
-            raise self._diverged(f"the norm of the gradient is {record.norm}")
-
-    def _check_weights(self) -> None:
-        """Raise `Diverged` where a weight is not finite: one reduction over all of them."""
-        norm = float(total_norm([local(p.detach()) for p in self.model.parameters() if p.requires_grad]))
-        if self.processes.any(not math.isfinite(norm)):
-            raise self._diverged(f"the norm of the weights is {norm} after it", self.at.total)
-
-    def _diverged(self, what: str, step: int | None = None) -> Diverged:
-        return Diverged(f"step {step or self.at.total + 1}: {what}, so training stopped; "
-                        "a lower train.optimizer.lr or train.optimizer.clip = 1.0 often helps")
-
     # ---- between updates
 
     def _evaluation_due(self) -> bool:
@@ -263,7 +225,7 @@ class Trainer:
     def _evaluation(self, due: bool) -> Iterator[Event]:
         if not due:
             return
-        self._check_weights()
+        check_weights(self.model, self.processes, self.at.total)
         self.model.eval()
         with self.ema.applied() if self.ema else nullcontext():
             # What stops training must be one number everywhere, to its last digit.
@@ -288,7 +250,7 @@ class Trainer:
 
         Raises `Diverged` where a weight is not finite: such a state is never saved.
         """
-        self._check_weights()
+        check_weights(self.model, self.processes, self.at.total)
         self.saved_at = time.monotonic()
         return {
             "position": asdict(self.at), **self.randomness.state(),
@@ -302,7 +264,7 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go back to where `state` was taken."""
+        """Return to where `state` was taken."""
         self.at = Position(**state["position"])
         self._enter(self.phases[self.at.phase])
         self.model.load_state_dict(parted_model(state["model"], self.model))

@@ -17,7 +17,7 @@ from polytask.data.tables import Integers
 from polytask.losses.contract import total
 from polytask.model.multitask import StateKeeper
 from polytask.model.output import Output
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 
 class TrainingSet:

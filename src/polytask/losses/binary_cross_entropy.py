@@ -25,7 +25,7 @@ class BinaryCrossEntropy(Loss):
     input_field = "logits"
 
     positive_weight: float | None = Field(default=None, gt=0)
-    """The w of the formula: how much a positive counts."""
+    """The w of the formula: the weight of a positive."""
 
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes if labels.kind == "multi-label" else 1

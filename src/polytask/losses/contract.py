@@ -68,7 +68,7 @@ def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:
     """Say that labels of another kind are needed: found, expected, remedy."""
     texts = {
         "regression": f"the labels are numbers from {labels.low:g} to {labels.high:g}",
-        "multi-label": f"each row has any number of {labels.num_classes} labels",
+        "multi-label": f"a row has any number of {labels.num_classes} labels",
         "binary": "the labels are two classes",
     }.get(labels.kind, f"the labels are {labels.num_classes} classes")
     return f'loss "{name}" needs {needs} but {texts}; {remedy}'

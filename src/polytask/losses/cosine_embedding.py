@@ -35,11 +35,11 @@ class CosineEmbedding(Loss):
     input_field = "pair"
 
     threshold: float = Field(default=0.5, ge=0, le=1)
-    """The least label, as a share of its range, that counts as similar."""
+    """The lowest label, as a share of its range, that counts as similar."""
     margin: float = Field(default=0.0, ge=-1, le=1)
-    """The cosine below which dissimilar rows are left alone."""
+    """The cosine below which dissimilar rows have no loss."""
     range: tuple[float, float] = _UNIT
-    """The range of the labels as they come; taken from the task."""
+    """The range of the labels as given; filled in from the task."""
 
     def paired(self, pairing: Any) -> Self:
         if pairing.texts == 1 and pairing.sequences == 2:

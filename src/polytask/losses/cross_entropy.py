@@ -36,7 +36,7 @@ class CrossEntropy(Loss):
     input_field = "logits"
 
     class_weights: Literal["balanced"] | tuple[float, ...] | dict[str, float] | None = None
-    """A weight for each class, by name ({ spam = 4 }; others weigh 1) or in their order, or "balanced"."""
+    """A weight for each class, by name ({ spam = 4 }; others have 1) or in their order, or "balanced"."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
 
@@ -62,8 +62,8 @@ class CrossEntropy(Loss):
         if isinstance(self.class_weights, dict):
             for name in self.class_weights:
                 if name not in labels.classes:
-                    return (f'class_weights: "{name}" is no class{nearest(name, labels.classes)} '
-                            f"(there are {listed(labels.classes)})")
+                    return (f'class_weights: "{name}" is not a class{nearest(name, labels.classes)} '
+                            f"(expected one of {listed(labels.classes)})")
         return None
 
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:

@@ -47,7 +47,7 @@ class InBatch(Loss):
 
     def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
         if batch < 2:
-            return (f'"{self.name}" takes the other rows of a batch for negatives but batch_size is '
+            return (f'"{self.name}" uses the other rows of a batch as negatives, but batch_size is '
                     f"{batch}; use 2 or more")
         if self.rows == "all":
             return None
@@ -57,7 +57,7 @@ class InBatch(Loss):
             return None
         if labels.is_regression:
             least = labels.low + self.positive * (labels.high - labels.low)
-            return (f'"{self.name}" needs rows labelled {least:g} or more but of the training rows '
+            return (f'"{self.name}" needs rows labelled {least:g} or more, but of the training rows '
                     f'{count} are; lower its "positive", or use "mean_squared_error"')
         return (f'"{self.name}" needs rows of class "{labels.classes[1]}" but of the training rows '
                 f'{count} are; use "binary_cross_entropy"')

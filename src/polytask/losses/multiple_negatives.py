@@ -27,11 +27,11 @@ class MultipleNegatives(InBatch):
     scale: float = Field(default=20.0, gt=0)
     """The s of the formula; 1 / scale is SimCSE's temperature."""
     positive: float = Field(default=0.8, ge=0, le=1)
-    """The least label, as a share of its range, of a positive row of a regression."""
+    """The lowest label, as a share of its range, of a positive row of a regression."""
     rows: PositiveRows | None = None
     """Which rows are positives; absent: "all" with pairing "twin", else "positive" by label."""
     range: tuple[float, float] = _UNIT
-    """The range of the labels as they come; taken from the task."""
+    """The range of the labels as given; filled in from the task."""
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
         return self.contrast(output, target, self.scale)

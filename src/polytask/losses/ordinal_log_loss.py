@@ -19,7 +19,7 @@ class OrdinalLogLoss(Loss):
     Formula: −Σ_i log(1 − p_i)·|y − i|^α, p = softmax(z), where −log(1 − p_i) is computed as
     log(1 + exp(z_i − log Σ_{j≠i} exp z_j)): exact, and with a gradient, however sure the network is
 
-    Inputs: logits (rows, classes), the classes in their order; target (rows,) int64.
+    Inputs: logits (rows, classes), the ordered classes; target (rows,) int64.
 
     Source: Castagnos et al. 2022, A Simple Log-based Loss Function for Ordinal Text Classification
     (L-7); P-5. Its sum with cross-entropy (P-6) is the list of the two losses.
@@ -35,13 +35,13 @@ class OrdinalLogLoss(Loss):
 
     def problem(self, labels: Labels) -> str | None:
         if labels.kind == "regression":
-            return kind_problem(self.name, labels, "classes in their order",
+            return kind_problem(self.name, labels, "ordered classes",
                                 'use loss "mean_squared_error", or kind = "ordinal"')
         if labels.kind == "multi-label":
             return kind_problem(self.name, labels, "one class a row",
                                 'use loss "binary_cross_entropy"')
         if labels.kind == "classes" and not all(map(_is_number, labels.classes)):
-            return (f'loss "{self.name}" needs classes in their order but '
+            return (f'loss "{self.name}" needs ordered classes but '
                     f'{", ".join(labels.classes[:3])} have none; set kind = "ordinal" and '
                     "classes = [...] from the lowest to the highest")
         return None

@@ -30,7 +30,7 @@ class Formula:
         try:
             self._tree = ast.parse(self._coded(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            raise ConfigError(f'"{text}" is no formula; {_EXPECTED}') from None
+            raise ConfigError(f'"{text}" is not a formula; {_EXPECTED}') from None
         self.terms: list[Term] = []
         self._check(self._tree)
 
@@ -67,7 +67,7 @@ class Formula:
                 self.terms.append((self._task(name), metric))
             case _:
                 raise ConfigError(
-                    f'"{self.text}": {self._written(node)} cannot stand in a formula; {_EXPECTED}')
+                    f'"{self.text}": {self._written(node)} is not allowed in a formula; {_EXPECTED}')
 
     def _task(self, name: str) -> str:
         if name in self._tasks:

@@ -19,7 +19,7 @@ NAMED_SCORES = {
 
 
 def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> str | None:
-    """Say why `formula` is no overall score of these tasks, or None.
+    """Say why `formula` is not an overall score of these tasks, or None.
 
     `tasks` gives the metrics of each task, or None where they are not known yet.
     """
@@ -27,18 +27,18 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
         mistakes = (_first_problem(formula, task, names) for task, names in tasks.items())
         return next((mistake for mistake in mistakes if mistake), None)
     if formula.strip().isidentifier():
-        return (f'"{formula}" is no score{nearest(formula, NAMED_SCORES)} (there are '
+        return (f'"{formula}" is not a score{nearest(formula, NAMED_SCORES)} (expected one of '
                 f"{listed(NAMED_SCORES)}, or a formula over task.metric)")
     try:
         terms = Formula(formula, tasks).terms
     except ConfigError as error:
         return str(error)
     if not terms:
-        return f'"{formula}" names no task.metric, so that every model would score the same'
+        return f'"{formula}" names no task.metric, so every model would score the same'
     task, written = terms[0]
     name = among(written, tasks[task] or ())
     if formula.strip() == f"{task}.{written}" and name in METRICS and METRICS[name].direction == "lower":
-        return f'"{formula}" is an error, of which less is better; set score = "-{formula}"'
+        return f'"{formula}" is an error, where less is better; set score = "-{formula}"'
     mistakes = (_term_problem(formula, *term, tasks[term[0]]) for term in terms)
     return next((mistake for mistake in mistakes if mistake), None)
 
@@ -66,9 +66,9 @@ def _first_problem(formula: str, task: str, names: Sequence[str] | None) -> str 
         return f'"cs224n" needs accuracy or pearson of task "{task}"; add it to its metrics'
     if not first.scalar:
         return (f'"{formula}" needs one number as the first metric of task "{task}", but '
-                f'"{first.name}" gives one a label')
+                f'"{first.name}" gives one per label')
     if formula == "mean" and first.direction == "lower":
-        return (f'"mean" needs metrics of which more is better, but "{first.name}" of task '
+        return (f'"mean" needs metrics where more is better, but "{first.name}" of task '
                 f'"{task}" is an error; use "default" or a formula')
     return None
 
@@ -76,7 +76,7 @@ def _first_problem(formula: str, task: str, names: Sequence[str] | None) -> str 
 def _term_problem(formula: str, task: str, name: str, names: Sequence[str] | None) -> str | None:
     name = among(name, names or ())
     if name not in METRICS:
-        return f'"{formula}": "{name}" is no metric{metric.hint(name)}'
+        return f'"{formula}": "{name}" is not a metric{metric.hint(name)}'
     if not METRICS[name].scalar:
         return f'"{formula}": "{name}" is not one number'
     if names is not None and name not in names:

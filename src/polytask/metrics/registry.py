@@ -42,7 +42,7 @@ class Metric:
     """
 
     name: str
-    """What a config calls it: ours by the function's name, a user's by its place (`my_parts:f`)."""
+    """Its name in a config: the function's name for ours, the place for a user's (`my_parts:f`)."""
     doc: str
     function: MetricFunction
     kinds: frozenset[str]
@@ -84,8 +84,8 @@ class Metrics(Registry[Metric]):
         if not kinds or any(kind not in known for kind in kinds):
             wrong = next((kind for kind in kinds if kind not in known), "nothing")
             hint = nearest(wrong, known) if isinstance(wrong, str) else ""
-            raise ConfigError(f"@pk.metric: found {wrong!r}, expected the kinds of labels that it serves, "
-                              f'such as @pk.metric("binary", "classes"){hint}')
+            raise ConfigError(f"@pk.metric: found {wrong!r}, expected the kinds of labels it serves, such "
+                              f'as @pk.metric("binary", "classes"){hint}')
 
         def register(function: MetricFunction) -> MetricFunction:
             name = reference_of(function.__module__, function.__qualname__, function.__name__)
@@ -190,7 +190,8 @@ def _finite(value: float) -> float | None:
 def find_metric(name: str) -> Metric:
     """Return the metric of a name; nothing is imported for it."""
     if name not in METRICS:
-        raise UnknownName(f'"{name}" is no metric{metric.hint(name)} (there are {listed(METRICS)})')
+        raise UnknownName(f'"{name}" is not a metric{metric.hint(name)} (expected one of '
+                          f'{listed(METRICS)})')
     return METRICS[name]
 
 
@@ -205,5 +206,5 @@ def metrics_problem(names: Iterable[str], labels: Labels) -> str | None:
     for name in names:
         if labels.kind not in find_metric(name).kinds:
             able = [definition.name for definition in METRICS.values() if labels.kind in definition.kinds]
-            return f'metric "{name}" does not serve {labels.kind} labels; there are {listed(able)}'
+            return f'metric "{name}" does not serve {labels.kind} labels; expected one of {listed(able)}'
     return None

@@ -15,7 +15,7 @@ _LARGEST = 2**31 - 1
 
 
 def sizes_problem(config: BertConfig) -> str | None:
-    """Return what of an encoder's sizes is no size, or None."""
+    """Return what of an encoder's sizes is not a size, or None."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         kind = str(field.type)
@@ -69,4 +69,4 @@ def too_large(config: BertConfig, num_bytes: int) -> str | None:
     if max(numbers, config.num_hidden_layers) <= num_bytes:
         return None
     return (f"asks for {numbers:,} weights or more in {config.num_hidden_layers:,} layers, but the files "
-            f"of weights have {num_bytes:,} bytes; one of the two belongs to another checkpoint")
+            f"of weights have {num_bytes:,} bytes; one of them belongs to another checkpoint")

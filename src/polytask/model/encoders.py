@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from polytask.core.errors import CheckpointError
-from polytask.model.families import flat_problem, readable_config, refusal
+from polytask.model.flat_config import flat_problem, readable_config, refusal
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.pretrained import checkpoint_folder, load_encoder, read_config, save_encoder
 

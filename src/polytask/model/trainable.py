@@ -42,7 +42,7 @@ def apart_problem(encoder: Any) -> str | None:
     if not getattr(encoder, "shared_layers", False):
         return None
     return (f'the {encoder.num_layers} layers of "{encoder.kind}" share their weights, so none can '
-            "have a rate of its own; leave layer_decay, layer_rates and lists of layers out")
+            "have a rate of its own; remove layer_decay, layer_rates and lists of layers")
 
 
 def rates_problem(rates: Mapping[str, float | Rates], num_layers: int | None,
@@ -60,7 +60,7 @@ def rates_problem(rates: Mapping[str, float | Rates], num_layers: int | None,
             return f"{task}: {mistake}"
     plain = {key: value for key, value in rates.items() if not isinstance(value, Mapping)}
     if tables and plain:
-        return ("found rates beside tables of tasks, expected either layers or tasks; write the "
+        return ("found both rates and tables of tasks, expected one or the other; write the "
                 "layers into each task's table")
     return _table_problem(plain, num_layers)
 
@@ -71,7 +71,7 @@ def _table_problem(table: Rates, num_layers: int | None) -> str | None:
             return (f'found "{key}", expected the number of a layer, "{_EMBEDDINGS}" or "{_OTHER}"'
                     f"{nearest(key, (_EMBEDDINGS, _OTHER))}")
         if not 0 <= factor < math.inf:
-            return f"{key}: found {factor}, expected a factor that is not negative"
+            return f"{key}: found {factor}, expected a factor of 0 or more"
     numbers = [int(key) for key in table if re.fullmatch(r"-?\d+", key)]
     return None if num_layers is None else layers_problem(numbers, num_layers)
 

@@ -20,7 +20,7 @@ from polytask.core.atomic_files import storing
 from polytask.core.errors import CheckpointError, MissingExtra
 from polytask.data.batch import TokenBatch
 from polytask.data.wordpiece import tokenizer_file
-from polytask.model.attention import groups_of_like_length
+from polytask.model.attention_plan import groups_of_like_length
 from polytask.model.encoder_base import EncoderBase
 from polytask.model.flat_encoder import BertPooler
 from polytask.model.pretrained import checkpoint_folder, copy_tokenizer, read_config
@@ -206,8 +206,8 @@ def _check_kind(folder: Path, kind: str, transformers: Any) -> None:
     one_way = (read in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
                and read not in transformers.MODEL_FOR_MASKED_LM_MAPPING)
     if known.is_encoder_decoder or one_way:
-        raise CheckpointError(f'{folder / "config.json"}: found model_type "{kind}", which writes '
-                              "text; expected an encoder, such as BERT, RoBERTa or ModernBERT")
+        raise CheckpointError(f'{folder / "config.json"}: found model_type "{kind}", which '
+                              "generates text; expected an encoder, such as BERT, RoBERTa or ModernBERT")
 
 
 @contextmanager

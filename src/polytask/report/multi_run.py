@@ -98,7 +98,7 @@ def _by_name(series: Mapping[str, Mapping[str, Points]]) -> dict[str, dict[str, 
 def _figures(series: Mapping[str, Mapping[str, Points]], names: list[str], ylabel: str) -> str:
     drawn = {name: by_run for name, by_run in series.items() if is_curve(by_run)}
     if not drawn:
-        return note("There are no curves: no run has been measured at two updates.")
+        return note("No curves: no run has been evaluated at two updates.")
     # Every figure has all runs, so that a run has one colour throughout.
     return legend(names) + side_by_side(
         figure(Figure(curves({run: by_run.get(run, []) for run in names}, ylabel), name))
@@ -155,7 +155,7 @@ def study_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
 
 def _dots(results: Mapping[str, Any]) -> str:
     parts = [figure(drawn) for _, drawn in study_figures(results)]
-    return parts[0] + side_by_side(parts[1:]) if parts else note("No row has ended.")
+    return parts[0] + side_by_side(parts[1:]) if parts else note("No row has finished.")
 
 
 def _points(keys: list[tuple[int, str]], rows: list[ResultRow]) -> svg.Picture:

@@ -44,7 +44,7 @@ def page(title: str, about: str, parts: Sequence[tuple[str, str, str]]) -> str:
             f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head><body>"
             f"<header><h1>{escape(title)}</h1><p class=soft>{escape(about)}</p></header>"
             f"<nav><div>{links}</div></nav><main>{body}</main>"
-            "<footer>Made by polytask from the run folder alone; it needs no network.</footer>"
+            "<footer>Made by polytask from the run folder alone; needs no network.</footer>"
             f"<script>{script}</script></body></html>\n")
 
 

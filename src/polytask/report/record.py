@@ -36,7 +36,7 @@ class TaskRecord:
     vectors: Any = None
     vector_rows: Any = None
     damaged: dict[str, str] = field(default_factory=dict)
-    """Split → what is wrong with its file of predictions, which is then left out."""
+    """Split → what is wrong with its predictions file, which is then left out."""
 
     @property
     def dev(self) -> Predictions | None:
@@ -88,7 +88,7 @@ class RunRecord:
         if "dev" in task.damaged:
             reason = task.damaged["dev"]
         elif not self.ended:
-            reason = "the training has not ended"
+            reason = "the training has not finished"
         elif "dev" in task.predictions:
             reason = "its dev rows have no labels"
         elif self.data.get(task.name) and "dev" not in self.data[task.name]:
@@ -106,7 +106,7 @@ class RunRecord:
         """Return what the page cannot show, each with its reason."""
         reasons = []
         if not self.ended:
-            reasons.append("The training has not ended: there are no final scores and no predictions yet.")
+            reasons.append("The training has not finished: there are no final scores or predictions yet.")
         elif not self.results:
             reasons.append("results.json is missing, so there are no final scores.")
         if not self.evaluations:

@@ -68,8 +68,8 @@ def _errors(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        sentence = {404: f"{short(request.url.path)} is no route here; /openapi.json lists them",
-                    405: f"{request.method} is not answered at {short(request.url.path)}"}
+        sentence = {404: f"{short(request.url.path)} is not a route here; /openapi.json lists them",
+                    405: f"{request.method} is not supported at {short(request.url.path)}"}
         return AsciiJson({"error": sentence.get(error.status_code, str(error.detail)),
                           "error_type": _KINDS.get(error.status_code, "validation")},
                             error.status_code, headers=error.headers)
@@ -112,13 +112,13 @@ def _state(app: FastAPI, service: Service, settings: ServeSettings) -> None:
             "max_bytes": settings.max_bytes, "max_characters": settings.max_characters,
         }
 
-    @app.get("/health", summary="Whether the process lives")
+    @app.get("/health", summary="Whether the process is alive")
     async def health() -> dict[str, str]:
         if not service.alive:
-            raise ServeError(503, "failed", "the thread that answers has ended; restart the server")
+            raise ServeError(503, "failed", "the thread that answers has stopped; restart the server")
         return {"status": "ok"}
 
-    @app.get("/ready", summary="Whether a request would be taken")
+    @app.get("/ready", summary="Whether a request would be accepted")
     async def ready() -> dict[str, str]:
         if not service.ready:
             raise ServeError(503, "unavailable", "the server is full, failing, or shutting down",

@@ -17,7 +17,8 @@ from polytask.serve.engine import TaskAnswer, TaskInfo
 from polytask.serve.engines import served
 
 try:
-    from polytask.serve.batcher import Batcher, InputAnswer, WantedInput
+    from polytask.serve.batch_requests import InputAnswer, WantedInput
+    from polytask.serve.batcher import Batcher
 except ModuleNotFoundError:
     raise MissingExtra("AsyncModel", "serve") from None
 
@@ -70,7 +71,8 @@ class AsyncModel:
 
     def _task(self, name: str) -> TaskInfo:
         if name not in self.model.tasks:
-            raise ConfigError(f'"{name}" is no task of {self.model.name}{nearest(name, self.model.tasks)}')
+            raise ConfigError(f'"{name}" is not a task of '
+                              f'{self.model.name}{nearest(name, self.model.tasks)}')
         return self.model.tasks[name]
 
     async def _answers(self, rows: Sequence[tuple[str, ...]], tasks: Sequence[TaskInfo],

@@ -1,9 +1,9 @@
 """The micro-batcher: one thread owns the model, requests wait in one queue, batches fill by tokens.
 
-A batch takes what is queued, in its order, up to `max_batch_tokens` real tokens. It waits for more, and
-`max_wait_ms` at most, only where the batch before held several requests: whoever asks alone never waits.
-Inputs that are equal are encoded once, and tasks that read their texts alike share the pass. All inputs of
-a request enter the queue, or none does. A request that was cancelled or is past its deadline leaves it.
+A batch takes what is queued, in order, up to `max_batch_tokens` real tokens. It waits for more, and
+`max_wait_ms` at most, only if the batch before held several requests: a lone client never waits. Equal
+inputs are encoded once, and tasks that read their texts alike share the pass. Either all inputs of a
+request enter the queue or none does. A request that was cancelled or is past its deadline leaves it.
 """
 
 from __future__ import annotations
@@ -14,87 +14,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from polytask.serve.batch_requests import (
+    BatcherStopped,
+    DeadlinePassed,
+    InputAnswer,
+    InputFailed,
+    Overloaded,
+    PendingRequest,
+    QueuedInput,
+    ReservedPlaces,
+    WantedInput,
+)
 from polytask.serve.counters import Counters
-from polytask.serve.engine import BatchAnswers, EncodedText, ServedModel, TaskAnswer
+from polytask.serve.engine import BatchAnswers
 from polytask.serve.memory import FreedMemory
 
-# Batches in a row of which no input could be answered, before the server says that it is not ready; and
-# the seconds after which it lets itself be tried again, as nobody asks a server that is not ready.
+# After so many batches in a row without an answer, the server says that it is not ready; after so many
+# seconds it says that it is, because a balancer sends no requests to a server that is not.
 FAILURES_UNTIL_UNREADY, SECONDS_UNREADY = 3, 10.0
-
-
-class Overloaded(Exception):
-    """The queue has no room for the request; `retry_after` seconds are a fair guess."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the queue is full; try again in {retry_after} s")
-        self.retry_after = retry_after
-
-
-class BatcherStopped(Exception):
-    """The thread that answers has ended: nothing will be answered any more."""
-
-    def __init__(self) -> None:
-        super().__init__("the thread that answers has ended; restart the server")
-
-
-class DeadlinePassed(Exception):
-    """The request was not answered in its time."""
-
-
-class InputFailed(Exception):
-    """The model failed on one input; the others of the batch were answered."""
-
-
-@dataclass
-class InputAnswer:
-    """What one input got: the answer of each task asked for, and its vector where asked."""
-
-    tasks: dict[str, TaskAnswer]
-    vector: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True)
-class WantedInput:
-    """One input of a request: what is to be computed for it, by the model that tokenized it."""
-
-    model: ServedModel
-    text: EncodedText
-    layout: Hashable
-    tasks: tuple[str, ...]
-    embed: bool
-    tokens: int
-
-
-@dataclass(eq=False)
-class PendingRequest:
-    """The inputs of a request, and where its answer goes."""
-
-    inputs: Sequence[WantedInput]
-    deadline: float
-    finish: Callable[[list[InputAnswer] | Exception], None]
-    since: float
-    answers: dict[int, InputAnswer] = field(default_factory=dict)
-    error: Exception | None = None
-    cancelled: bool = False
-    ended: bool = False
-
-
-@dataclass(eq=False)
-class ReservedPlaces:
-    """Places in the queue that a request has before its inputs are tokenized."""
-
-    count: int
-    given_back: bool = False
-
-
-QueuedInput = tuple[PendingRequest, int]
 
 
 class Batcher:
@@ -146,7 +85,7 @@ class Batcher:
         future: asyncio.Future[list[InputAnswer]] = loop.create_future()
 
         def finish(result: list[InputAnswer] | Exception) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and whoever waited with it
+            with suppress(RuntimeError):  # the loop has ended, and its waiters with it
                 loop.call_soon_threadsafe(_resolve, future, result)
 
         request = self.enqueue(inputs, timeout, finish, places)
@@ -194,7 +133,7 @@ class Batcher:
 
     @property
     def ready(self) -> bool:
-        """Whether a request would be taken: the last batches did not fail, and the queue has room."""
+        """Whether a request would be accepted: the last batches did not fail, and the queue has room."""
         failing = (self._failures >= FAILURES_UNTIL_UNREADY
                    and time.monotonic() - self._failed_at < SECONDS_UNREADY)
         return (not self._closing and not failing
@@ -206,7 +145,7 @@ class Batcher:
         return not self._stopped
 
     def close(self, timeout: float | None = None) -> None:
-        """Take nothing more, answer what waits, end the thread."""
+        """Accept no more requests, answer those waiting, end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()

@@ -88,7 +88,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         texts: Any = [body.input] if isinstance(body.input, str) else body.input
         if not all(isinstance(text, str) for text in texts):
             raise ServeError(400, "validation", "input: found token numbers, expected texts; this server "
-                             "has a tokenizer of its own")
+                             "tokenizes them itself")
         answered = await service.answer(request, model, [(text,) for text in texts], (), embed=True)
         rows = vectors(answered, normalize=True)
         return AsciiJson({
@@ -107,7 +107,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         first, *others = vectors(answered, normalize=True)
         return AsciiJson([float(first @ other) for other in others])
 
-    @app.post("/rerank", summary="Documents by their score with a query")
+    @app.post("/rerank", summary="Documents ranked by their score with a query")
     async def rerank(request: Request, body: RerankBody) -> Response:
         return await _rerank(request, service, body)
 
@@ -142,8 +142,8 @@ def _ranking_task(tasks: Any) -> TaskInfo:
     for task in tasks:
         if task.texts == 2 and task.kind in ("binary", "regression"):
             return task  # type: ignore[no-any-return]
-    raise ServeError(400, "validation", "no task here compares two texts by one number, so that "
-                     "nothing can be ranked")
+    raise ServeError(400, "validation", "no task here gives two texts one score, so nothing can "
+                     "be ranked")
 
 
 def _document(document: str | dict[str, Any]) -> str:

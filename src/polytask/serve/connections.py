@@ -18,7 +18,7 @@ MAX_HEAD_BYTES = 65_536
 # Connections above the limit that are still read, so that /health and /ready answer in a flood.
 SPARE_CONNECTIONS = 64
 CROWDED = "crowded"
-"""Key of the request's state that is set where its connection is above the limit."""
+"""Key of the request's state, set if its connection is above the limit."""
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ class Counters:
                                       registry=own)
         self._batch_tokens = Histogram("polytask_batch_tokens", "Tokens of a batch.", buckets=_TOKENS,
                                        registry=own)
-        self._queue = Gauge("polytask_queue_texts", "Inputs that wait.", registry=own)
+        self._queue = Gauge("polytask_queue_texts", "Inputs waiting.", registry=own)
         self._failures = Counter("polytask_failures", "Inputs that the model failed on.", registry=own)
         self._answers = Counter("polytask_answers", "Answers by task and label.", ["task", "label"],
                                 registry=own)
         self._reloads = Counter("polytask_reloads", "Models loaded in place of another.", registry=own)
-        self._connections = Counter("polytask_connections_refused", "Connections closed unasked.",
+        self._connections = Counter("polytask_connections_refused", "Connections closed by the server.",
                                     ["reason"], registry=own)
 
     def request(self, route: str, status: int, seconds: float) -> None:

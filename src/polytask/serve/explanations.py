@@ -25,7 +25,7 @@ def add_explanations(app: FastAPI, service: Service) -> None:
     search, turn = ErrorSearch(service), asyncio.Lock()
     waiting: list[None] = []
 
-    @app.post("/errors", summary="The mistakes on dev that are nearest to a text or pair")
+    @app.post("/errors", summary="The errors on dev nearest to a text or pair")
     async def errors(request: Request, body: ErrorsBody) -> Response:
         texts = _texts(body)
         model = service.model(body.model)

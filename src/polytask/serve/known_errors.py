@@ -20,7 +20,7 @@ from starlette.requests import Request
 from polytask.core.errors import PolytaskError
 from polytask.core.paths import RunPaths
 from polytask.evaluation.predictions import Predictions, read_predictions
-from polytask.serve.batcher import Overloaded, WantedInput
+from polytask.serve.batch_requests import Overloaded, WantedInput
 from polytask.serve.engine import ServedModel, TaskInfo
 from polytask.serve.limits import ServeError
 from polytask.serve.service import Service, vectors
@@ -65,7 +65,7 @@ class ErrorSearch:
             task for task in tasks if RunPaths(folder).answers(task.name, "dev").is_file()]
         if folder is None or not evaluated:
             raise ServeError(404, "not_found", f"{model.name} has no predictions for dev, so its errors "
-                             "are not known; serve the folder of a run")
+                             "are not known; serve a run folder")
         query = await self.service.answer(request, model, [(text,) for text in texts], (), embed=True)
         until = time.monotonic() + self.service.settings.timeout
         answers = {}
@@ -75,7 +75,7 @@ class ErrorSearch:
                                                max(0.0, until - time.monotonic()))
             except TimeoutError:
                 raise ServeError(504, "timeout", "the vectors of the known errors are still being "
-                                 "computed; ask again in a minute") from None
+                                 "computed; try again in a minute") from None
             except PolytaskError as error:
                 raise ServeError(404, "not_found", str(error)) from None
             answers[task.name] = index.nearest(vectors(query, normalize=True), count)

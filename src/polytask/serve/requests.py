@@ -35,8 +35,8 @@ class Body(BaseModel):
             if key not in cls.model_fields:
                 shown = str(key)[:100].encode("utf-8", "replace").decode()  # pydantic's errors are UTF-8
                 raise PydanticCustomError("unknown_key", "{sentence}", {
-                    "sentence": f'"{shown}" is no key of this body{nearest(shown, cls.model_fields)} '
-                                f"(there are {', '.join(cls.model_fields)})"})
+                    "sentence": f'"{shown}" is not a key of this body{nearest(shown, cls.model_fields)} '
+                                f"(expected one of {', '.join(cls.model_fields)})"})
         return body
 
 
@@ -52,16 +52,16 @@ class PredictBody(Body):
     texts: str | TextList | None = Field(None, description="A text, or several.")
     pairs: Pair | PairList | None = Field(None, description="A pair of texts, or several.")
     tasks: str | TextList | None = Field(
-        None, description='The tasks that answer: one, several, or absent (or "all") for all that fit.')
-    logits: bool = Field(False, description="Whether answers hold the head's raw numbers as well.")
+        None, description='The tasks to answer: one, several, or absent (or "all") for all that fit.')
+    logits: bool = Field(False, description="Whether answers include the head's raw numbers.")
     model: str | None = Field(None, description="The model, where the server has several.")
-    inputs: Any = Field(None, description="A text, a pair [a, b], or a batch [[a], [a, b]]: the answer is "
-                        "text-embeddings-inference's, of the default task.")
+    inputs: Any = Field(None, description="A text, a pair [a, b], or a batch [[a], [a, b]]: answered as "
+                        "text-embeddings-inference would, by the default task.")
     raw_scores: bool = False
     truncate: bool | None = None
     truncation_direction: Literal["right", "Right"] = "right"
     parameters: dict[str, Any] | None = Field(None, description="Sent by the hub's inference "
-                                              "client, which reads a batch of one.")
+                                              "client, which expects a batch of one.")
 
 
 class EmbedBody(Body):

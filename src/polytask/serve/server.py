@@ -67,7 +67,7 @@ def named_folders(runs: Sequence[str | Path], engine: str) -> dict[str, Path]:
     for run in runs:
         name = parsed(str(run))[0].split("/")[1] if is_address(run) else Path(run).resolve().name
         if name in folders:
-            raise ConfigError(f'{run}: another model is called "{name}" too; expected folders of '
+            raise ConfigError(f'{run}: another model is called "{name}" too; expected folders with '
                               "different names")
         folders[name] = fetched_model(str(run), engine) if is_address(run) else Path(run)
     return folders

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from polytask.core.errors import nearest
-from polytask.serve.batcher import (
-    Batcher,
+from polytask.serve.batch_requests import (
     BatcherStopped,
     DeadlinePassed,
     InputAnswer,
@@ -26,6 +25,7 @@ from polytask.serve.batcher import (
     ReservedPlaces,
     WantedInput,
 )
+from polytask.serve.batcher import Batcher
 from polytask.serve.counters import Counters
 from polytask.serve.engine import ServedModel, TaskInfo
 from polytask.serve.limits import ServeError, short
@@ -90,7 +90,7 @@ class Service:
         if name is not None and name in self.models:
             return self.models[name]
         if name is not None and len(self.models) > 1:
-            raise ServeError(404, "not_found", f'model: "{short(name)}" is no model here'
+            raise ServeError(404, "not_found", f'model: "{short(name)}" is not a model here'
                              f"{_instead(name, self.models)}")
         fitting = [model for model in self.models.values() if all(task in model.tasks for task in tasks)]
         return (fitting or list(self.models.values()))[0]
@@ -98,12 +98,12 @@ class Service:
     def task(self, model: ServedModel, name: str, texts: int | None = None) -> TaskInfo:
         """Return a task; refuse one that is not there or takes another number of texts."""
         if name not in model.tasks:
-            raise ServeError(404, "not_found", f'"{short(name)}" is no task of {model.name}'
+            raise ServeError(404, "not_found", f'"{short(name)}" is not a task of {model.name}'
                              f"{_instead(name, model.tasks)}")
         task = model.tasks[name]
         if texts is not None and task.texts != texts:
-            raise ServeError(400, "validation", f'task "{name}" takes {_texts(task.texts)} an input, found '
-                             f"{_texts(texts)}; use {'pairs' if task.texts == 2 else 'texts'}")
+            raise ServeError(400, "validation", f'task "{name}" takes {_texts(task.texts)} per input, '
+                             f"found {_texts(texts)}; use {'pairs' if task.texts == 2 else 'texts'}")
         return task
 
     def default_task(self, model: ServedModel, texts: int) -> TaskInfo:
@@ -112,8 +112,9 @@ class Service:
             if task.texts == texts:
                 return task
         body = '{"pairs": [["first text", "second text"]]}' if texts == 1 else '{"texts": ["a text"]}'
-        raise ServeError(400, "validation", f"{model.name} has no task that takes {_texts(texts)} an input "
-                         f"(there are {', '.join(model.tasks)}); send {body}")
+        raise ServeError(400, "validation", f"{model.name} has no task that takes {_texts(texts)} per "
+                                            "input "
+                         f"(its tasks: {', '.join(model.tasks)}); send {body}")
 
     def wanted_tasks(self, model: ServedModel, names: str | Sequence[str] | None,
                      texts: int) -> list[TaskInfo]:
@@ -175,7 +176,7 @@ class Service:
             cut |= {row.place for row in rows if row.cut}
             if cut and not may_cut:
                 raise ServeError(413, "too_long", f"input {min(cut)}: has more tokens than the model "
-                                 "reads; shorten it, or let it be cut with truncate = true")
+                                 "reads; shorten it, or have it cut with truncate = true")
             answers = await self._submitted(request, [row.wanted for row in rows], until, places)
         merged = [InputAnswer({}, None) for _ in checked]
         for row, answer in zip(rows, answers, strict=True):
@@ -260,7 +261,7 @@ def vectors(answered: Answered, normalize: bool) -> NDArray[np.float32]:
 
 def _instead(name: str, known: Iterable[str]) -> str:
     """Return the name that was meant, and all that there are."""
-    return f"{nearest(short(name), known)} (there are {', '.join(known)})"
+    return f"{nearest(short(name), known)} (expected one of {', '.join(known)})"
 
 
 def _texts(number: int) -> str:

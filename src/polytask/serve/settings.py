@@ -24,35 +24,35 @@ class ServeSettings:
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for every interface."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """Port to listen on; 0 for any that is free."""
+    """Port to listen on; 0 for any free one."""
     engine: Literal["auto", "torch", "onnx", "int8"] = "auto"
-    """What computes: torch, ONNX Runtime in fp32 or int8; auto: the fastest exact one that is there."""
+    """The engine: torch, or ONNX Runtime in fp32 or int8; auto: the fastest exact one available."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Threads of the engine; absent: the cores that are free to this process."""
+    """Threads of the engine; absent: the cores available to this process."""
     max_batch_tokens: Annotated[int, Field(ge=16, le=1 << 20)] = 2048
-    """Tokens of a batch at most; a longer text makes a batch of its own."""
+    """The most tokens in a batch; a longer text is a batch of its own."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 3.0
-    """How long a batch waits for more texts while several clients are asking; one alone never waits."""
+    """How long a batch waits for more texts while several clients ask; a single client never waits."""
     max_queue: Annotated[int, Field(ge=1, le=1 << 20)] = 512
-    """Texts that wait at most; beyond, requests are refused with 429 at once."""
+    """The most texts waiting; beyond that, requests are refused with 429 at once."""
     max_inputs: Annotated[int, Field(ge=1, le=1 << 20)] = 32
-    """Texts of a request at most."""
+    """The most texts in a request."""
     max_requests: Annotated[int, Field(ge=1, le=1 << 20)] = 512
-    """Requests answered at the same time at most."""
+    """The most requests answered at the same time."""
     max_connections: Annotated[int, Field(ge=1, le=1 << 20)] = 1000
-    """Connections open at the same time at most; /health and /ready answer beyond."""
+    """The most connections open at the same time; /health and /ready answer beyond that."""
     max_bytes: Annotated[int, Field(ge=64, le=1 << 30)] = 2_000_000
-    """Bytes of a request's body at most."""
+    """The most bytes in a request's body."""
     max_characters: Annotated[int, Field(ge=1, le=1 << 24)] = 20_000
-    """Characters of a text at most; more are cut and told, or refused where `truncate` is false."""
+    """The most characters in a text; more are cut and reported, or refused where `truncate` is false."""
     truncate: bool = True
-    """Whether texts that are too long are cut, and told; else they are refused."""
+    """Whether texts that are too long are cut and reported; otherwise they are refused."""
     timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    """Seconds within which a request that has arrived is answered, or given up with 504."""
+    """Seconds within which a request is answered, or given up with 504."""
     read_timeout: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    """Seconds within which the head of a request must arrive, and then its body."""
+    """Seconds within which a request's head must arrive, and then its body."""
     api_keys_file: str | None = None
-    """File of API keys, one a line; absent: those of POLYTASK_API_KEYS, comma separated, or none."""
+    """File of API keys, one per line; absent: those of POLYTASK_API_KEYS, comma separated, or none."""
     allow_origin: str | None = None
     """Origin that browsers may call from (CORS); absent: only the server's own page."""
     root_path: str = ""
@@ -60,9 +60,9 @@ class ServeSettings:
     page: bool = True
     """Whether / shows a page to try the tasks."""
     log: Literal["json", "text", "none"] = "json"
-    """Form of the log: a line a request, without the texts."""
+    """Format of the log: one line per request, without the texts."""
     reload_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
-    """How often the run folder is looked at for a new model; 0: never."""
+    """How often the run folder is checked for a new model; 0: never."""
 
 
 def read_settings(config: Path | None, options: Mapping[str, Any],
@@ -112,5 +112,5 @@ def api_keys(chosen: ServeSettings, environment: Mapping[str, str] | None = None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{chosen.api_keys_file}: the API keys cannot be read ({error})") from None
         if not text.strip():
-            raise ConfigError(f"{chosen.api_keys_file}: holds no API key, expected one a line")
+            raise ConfigError(f"{chosen.api_keys_file}: holds no API key, expected one per line")
     return tuple(line.strip().encode() for line in text.splitlines() if line.strip())

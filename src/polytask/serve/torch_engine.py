@@ -18,7 +18,7 @@ from polytask.inference.predictor import Model, load
 from polytask.model.output import Output
 from polytask.serve.engine import BatchAnswers, EncodedText, TaskAnswer
 from polytask.serve.text_engine import TextEngine, scores_of, task_answers
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 
 
 class TorchEngine(TextEngine):

@@ -206,5 +206,5 @@ def storage_errors(storage: str) -> Iterator[None]:
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
         reason = " ".join(str(getattr(cause, "orig", cause)).split())[:160]
-        raise PolytaskError(f"--storage: {shown(storage)} does not answer ({reason}); what is finished is "
+        raise PolytaskError(f"--storage: {shown(storage)} does not answer ({reason}); finished work is "
                             "kept, and the same command resumes") from None

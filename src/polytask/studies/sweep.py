@@ -169,7 +169,7 @@ def _parameter(path: Path, name: str, value: Any, problems: list[str]) -> Parame
             return Parameter(name, keys, (), low, high, log)
     else:
         problems.append(f"{where}: found {value!r}, expected a list of values, or a table with low, "
-                        "high and perhaps log")
+                        "high and optionally log")
     return Parameter(name, ())
 
 

@@ -27,7 +27,7 @@ def markdown(sweep: Sweep, trials: Sequence[FinishedTrial], best: Sequence[Finis
           *(_short(value) for value in sweep.values(trial.drawn).values()), f"{trial.seconds:.0f}"]
          for trial in ordered])
     one = len(sweep.metrics) == 1
-    what = "The best trial is bold" if one else "Trials that no other one beats in all metrics are bold"
+    what = "The best trial is bold" if one else "Trials that no other trial beats in all metrics are bold"
     lines += ["", f"{what}; see its config in `best{'' if one else '-NUMBER'}.toml`."]
     for metric, shares in importances.items():
         ranking = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())

@@ -15,10 +15,10 @@ from polytask.studies.comparison import SINGLE, Comparison, Line, Order
 from polytask.studies.statistics import Cell, Difference, less_is_better
 
 HOW = ("Mean over seeds ± standard error. The error comes from resampled dev rows (the same samples for "
-       "all rows of the study that were scored on the same dev rows) and, with two or more seeds, from the "
-       "seeds. A difference of up to two standard errors is a tie; with few seeds, Student's t decides.")
-ONE_SEED = "With one seed a verdict compares two runs; how much another seed would change is unknown."
-OTHER_ROWS = "*: scored on other dev rows than the row it is compared with."
+       "all rows of the study scored on the same dev rows) and, with two or more seeds, from the seeds. A "
+       "difference of up to two standard errors is a tie; with few seeds, Student's t decides.")
+ONE_SEED = "With one seed a verdict compares two runs; how much another seed would change it is unknown."
+OTHER_ROWS = "*: scored on different dev rows from the row it is compared with."
 BUDGET = ("Each single-task run has its task's budget in the base row: the same rows, batch size and "
           "epochs, without the other tasks. Seconds and tokens are the sum over the tasks.")
 # Contradictions of a claimed order that are named; the rest are counted.

@@ -30,8 +30,8 @@ from polytask.model.encoders import load_any, save_any
 from polytask.model.multitask import MultiTask, TaskHead, build_task_head
 from polytask.model.names import module_name_problem
 from polytask.model.poolings.contract import Pooling, pooling
+from polytask.tasks.resolved_task import ResolvedTask
 from polytask.tasks.st_modules import pooling_problem, write_modules
-from polytask.tasks.task import ResolvedTask
 
 SCHEMA = 1
 
@@ -140,10 +140,10 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     refuse_special(Path(folder), CheckpointError)
     model_path = model_folder_of(folder)
     if model_path is None and RunPaths(folder).config.is_file():
-        raise CheckpointError(f"{folder}: the run has kept no model yet, it was stopped before its first "
-                              f"evaluation; go on with: polytask train CONFIG --out {folder} --resume")
+        raise CheckpointError(f"{folder}: the run has no model yet, it was stopped before its first "
+                              f"evaluation; resume it with: polytask train CONFIG --out {folder} --resume")
     if model_path is None:
-        raise CheckpointError(f"{folder}: is no model, it has no {ModelPaths(folder).tasks.name}")
+        raise CheckpointError(f"{folder}: is not a model, it has no {ModelPaths(folder).tasks.name}")
     model = read_folder(model_path, lambda place: _loaded(ModelPaths(place), dropout))
     if model.tokenizer.parent == standing_aside(model_path):  # which is gone by now
         model.tokenizer = model_path / model.tokenizer.name
@@ -153,7 +153,7 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
 def read_tasks(folder: str | Path) -> dict[str, ResolvedTask]:
     """Read the tasks of a model folder, and nothing of its weights.
 
-    Raises `CheckpointError` for what is no model's, and `UntrustedCode` for a component of someone's own
+    Raises `CheckpointError` for what is not a model's, and `UntrustedCode` for a component of someone's own
     (outside `trusting`).
     """
     paths = ModelPaths(folder)
@@ -262,31 +262,31 @@ def _load_adapter(model: MultiTask, paths: ModelPaths) -> None:
 def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelFolder) -> Iterator[str]:
     """Copy into a new model what a run has of the same tasks; yield what is to be said about it.
 
-    A task_head goes on where its labels mean the same (kind, classes in their order, range) and its
+    A task_head goes on where its labels mean the same (kind, ordered classes, range) and its
     weights have the same shapes; the others stay as they are, freshly drawn.
     """
     fresh, kept = {name: "it is not" for name in tasks if name not in known.tasks}, []
     for name in [name for name in tasks if name in known.tasks]:
         if known.tasks[name].labels != tasks[name].labels:
-            fresh[name] = "its labels are others"
+            fresh[name] = "its labels differ"
         elif not _copied(known.model.task_head(name), model.task_head(name)):
-            fresh[name] = "its head or features are others"
+            fresh[name] = "its head or features differ"
         else:
             kept.append(name)
-    yield f"goes on with {', '.join(kept) or 'no task'}"
-    yield from (f'"{name}" starts with a fresh head, {why} there' for name, why in fresh.items())
+    yield f"continues with {', '.join(kept) or 'no task'}"
+    yield from (f'"{name}" starts with a fresh head: {why} there' for name, why in fresh.items())
     for name, layer in model.shared.items():
         if name in known.model.shared and not _copied(known.model.shared[name], layer):
-            yield f'the shared layer "{name}" starts afresh, its size is another there'
+            yield f'the shared layer "{name}" starts afresh: its size differs there'
     theirs, ours = known.adapter, getattr(model.encoder, "adapter", None)
     if theirs is None:
         return
     if ours is None:
-        yield f"its {theirs.settings.name} adapters are left out, encoder.adapter names none"
+        yield f"its {theirs.settings.name} adapters are left out: encoder.adapter names none"
         return
     for name in theirs.tasks:
         if name in ours.tasks and not _copied(theirs.tasks[name], ours.tasks[name]):
-            yield f'the adapter of "{name}" starts afresh, its sizes are others there'
+            yield f'the adapter of "{name}" starts afresh: its sizes differ there'
 
 
 def _copied(source: nn.Module, target: nn.Module) -> bool:

@@ -1,22 +1,19 @@
 """A task: a name, its data, pairing, pooling, head, loss and metrics.
 
-`Task` is what the user says, and its `problems` what of it cannot work; `resolve` completes it with what
-the data say (`Labels`).
+`Task` is what the user writes, and its `problems` are what cannot work; `tasks/resolved_task.py` completes
+it with what the data say (`Labels`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import ConfigError, PolytaskError
-from polytask.core.settings import problem, settings, to_table
-from polytask.data.collate import InputLayout
+from polytask.core.settings import problem, settings
 from polytask.data.file_format import FileFormat
 from polytask.data.label_cells import label_columns
 from polytask.data.labels import Kind, Labels
@@ -41,7 +38,6 @@ def several(value: Any) -> Any:
     return (value,) if isinstance(value, str | Mapping) or not isinstance(value, Sequence) else value
 
 
-USUAL_FILES = FileFormat()
 def _one_or_several(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     """Let a list of one column stand for the column."""
     if isinstance(value, str):
@@ -49,7 +45,6 @@ def _one_or_several(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     if len(set(value)) != len(value) or not value:
         raise problem(f"found {list(value)}, expected a column, or a list of different columns")
     return value if len(value) > 1 else value[0]
-
 
 
 def metric_name(value: Any) -> str:
@@ -84,7 +79,7 @@ class Task:
     test: Annotated[str | None, BeforeValidator(file_or_rows)] = None
     """File of the test rows; they may lack labels."""
     split: str | None = None
-    """A column of the `train` file that says which rows are for training, dev and test."""
+    """A column of the `train` file that says which rows are training, dev and test rows."""
     text: Texts
     """The column of the sentence, or the two columns of a pair."""
     label: LabelNames
@@ -96,32 +91,32 @@ class Task:
     columns: tuple[str, ...] | None = None
     """The names of the columns of files without a header, from left to right; "" for those not used."""
     delimiter: str | None = None
-    """The one character between fields; absent: recognized in the header line."""
+    """The character between fields; absent: recognized from the header line."""
     quoting: Literal["minimal", "none"] | None = None
     """minimal: fields may stand in double quotes; none: quotes are characters. Absent: minimal, except in
-    tab-separated files whose quotes plainly quote nothing."""
+    tab-separated files whose quotes clearly quote nothing."""
     encoding: str = "utf-8"
     """The character encoding of text files."""
     where: dict[str, Any] | None = None
-    """The rows that are taken: column = value, column = [values] or column = { not = [values] }."""
+    """The rows to use: column = value, column = [values] or column = { not = [values] }."""
     id: str | None = None
-    """A column copied into the predictions; absent: the one called "id", or the line in the file."""
+    """A column copied into the predictions; absent: the one called "id", or the line number in the file."""
     kind: Kind | None = None
     """classes, binary, ordinal, regression or multi-label; absent: inferred from the labels."""
     classes: tuple[str, ...] | None = None
-    """The classes in their order; absent: those of the training and dev rows."""
+    """The ordered classes; absent: those of the training and dev rows."""
     positive: str | None = None
-    """Of two classes the one that F1, scores and false positives speak of; absent: 1, yes, true, positive,
-    "x" beside "not x", else the last of the alphabet."""
+    """Of two classes, the one that F1, scores and false positives refer to; absent: 1, yes, true, positive,
+    "x" beside "not x", else the last in the alphabet."""
     separator: str | None = None
-    """What stands between the labels of a row that has several; absent: "|", or lists in brackets."""
+    """The separator between the labels of a row that has several; absent: "|", or lists in brackets."""
     range: tuple[float, float] | None = None
     """The lowest and highest label of a regression; absent: those of the training and dev rows."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned"] | None = None
-    """From which probability on the positive class, or a label of several, is given. "tuned": the best F1
-    on the dev rows, class by class; absent: 0.5."""
+    """The probability from which the positive class, or each of several labels, is predicted.
+    "tuned": the one with the best F1 on the dev rows, class by class; absent: 0.5."""
     label_scale: Literal["unit", "raw"] = "unit"
-    """Whether a regression loss sees labels mapped to [0, 1] or as they stand."""
+    """Whether a regression loss sees labels mapped to [0, 1] or as given."""
     limit: RowCount | None = None
     """Training rows used, drawn with the seed; absent: all."""
     dev_limit: RowCount | None = None
@@ -133,9 +128,9 @@ class Task:
     head: OneHead = Linear()
     """What turns the vector of a row into its logits or score."""
     loss: Losses | None = None
-    """The loss, or a list whose weighted sum is the loss; absent: what the kind asks for."""
+    """The loss, or a list whose weighted sum is the loss; absent: as the kind requires."""
     metrics: tuple[OneMetric, ...] | None = None
-    """The metrics reported; the first is the task's score. Absent: what the kind asks for. One of your own
+    """The metrics reported; the first is the task's score. Absent: as the kind requires. A custom one
     is named by its place, `my_parts:f`."""
 
     def problems(self, labels: Labels | None = None) -> Iterator[str]:
@@ -164,12 +159,12 @@ class Task:
             yield f"dev: found {self.dev}, expected a file or a fraction between 0 and 1"
         if self.split is not None and (isinstance(self.dev, str) or self.test is not None):
             yield (f'split: column "{self.split}" says which rows are dev and test; '
-                   "leave the files of dev and test out")
+                   "leave out dev and test")
         if both := [name for name in label_columns(self.label) if name in self.text]:
             yield f'label: column "{both[0]}" is a text as well, which would tell the label'
         if not isinstance(self.label, str) and (self.kind not in (None, "multi-label") or self.classes):
             yield ("label: several columns are one multi-label task whose classes are the columns; "
-                   "leave kind and classes out")
+                   "leave out kind and classes")
         if self.range is not None and not self.range[0] < self.range[1]:
             yield f"range: found {list(self.range)}, expected [lowest, highest]"
         yield from self.file_format.problems()
@@ -202,16 +197,16 @@ class Task:
         if self.head.input_field == "vector" and not fields & {loss_.input_field for loss_ in losses}:
             remedy = f'add "{default_loss(labels.kind).name}"' if labels else "add one that trains it"
             yield (f'loss: {" and ".join(loss_.name for loss_ in losses)} would leave '
-                   f'head "{self.head.name}" as it was drawn at random; {remedy}'
+                   f'head "{self.head.name}" at its random initialisation; {remedy}'
                    + (', or set head = "cosine"' if self.chosen_pairing.sequences == 2 else ""))
         if labels and len(outputs := wanted_outputs(losses, labels)) > 1:
-            yield f"loss: the list asks for heads of {sorted(outputs)} outputs; use losses that agree"
+            yield f"loss: the list needs heads of {sorted(outputs)} outputs; use losses that agree"
 
     def _lacking(self, loss: Loss, available: set[str]) -> str | None:
         if loss.input_field in available:
             return None
         if loss.input_field in ("pair", "v"):
-            return (f'"{loss.name}" needs two vectors a row, but pairing '
+            return (f'"{loss.name}" needs two vectors per row, but pairing '
                     f'"{self.chosen_pairing.name}" gives one; set pairing = "bi_encoder"')
         gives = ", ".join(sorted(available & {"logits", "score"}))
         return (f'"{loss.name}" needs {loss.input_field}, but head "{self.head.name}" gives {gives} '
@@ -245,68 +240,6 @@ class Task:
         return self.pairing or (Single() if len(self.text) == 1 else CrossEncoder())
 
 
-@dataclass(frozen=True)
-class ResolvedTask:
-    """A task with nothing left open: what a model and an evaluation are built from."""
-
-    name: str
-    text: tuple[str, ...]
-    label: str | tuple[str, ...]
-    labels: Labels
-    pairing: Pairing
-    pooling: Pooling | None
-    head: Head
-    losses: tuple[Loss, ...]
-    outputs: int
-    metrics: tuple[str, ...]
-    max_length: int
-    id: str | None = None
-    file_format: FileFormat = USUAL_FILES
-    where: dict[str, Any] | None = None
-    threshold: float | Literal["tuned"] | None = None
-
-    @property
-    def layout(self) -> InputLayout:
-        """How its texts become sequences."""
-        return InputLayout.of(self.pairing, self.max_length)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `tasks.json` keeps of the task."""
-        label = self.label if isinstance(self.label, str) else list(self.label)
-        return {
-            "text": list(self.text), "label": label, "labels": self.labels.to_json(),
-            "pairing": to_table(self.pairing),
-            "pooling": to_table(self.pooling) if self.pooling else None,
-            "head": to_table(self.head), "loss": to_table(self.losses),
-            "outputs": self.outputs, "metrics": list(self.metrics), "max_length": self.max_length,
-            "id": self.id, "files": self.file_format.to_json(), "where": self.where,
-            "threshold": self.threshold,
-        }
-
-    @classmethod
-    def from_json(cls, name: str, table: Mapping[str, Any]) -> ResolvedTask:
-        """Read a task back from `tasks.json`.
-
-        A loss of the user's own that is not at hand is left out: nothing here asks for it.
-        """
-        losses = []
-        for entry in table["loss"]:
-            with suppress(PydanticCustomError):
-                losses.append(loss.read(entry))
-        return cls(
-            name=name, text=tuple(table["text"]),
-            label=table["label"] if isinstance(table["label"], str) else tuple(table["label"]),
-            labels=Labels.from_json(table["labels"]), pairing=pairing.read(table["pairing"]),
-            pooling=pooling.read(table["pooling"]) if table.get("pooling") else None,
-            head=head.read(table["head"]),
-            losses=tuple(losses),
-            outputs=table["outputs"], metrics=tuple(table["metrics"]),
-            max_length=table["max_length"], id=table.get("id"),
-            file_format=FileFormat.from_json(table.get("files", {})), where=table.get("where"),
-            threshold=table.get("threshold"),
-        )
-
-
 def default_loss(kind: str) -> Loss:
     """Return the loss of a kind of labels."""
     return {"regression": MeanSquaredError(), "binary": BinaryCrossEntropy(),
@@ -316,34 +249,3 @@ def default_loss(kind: str) -> Loss:
 def wanted_outputs(losses: Sequence[Loss], labels: Labels) -> set[int]:
     """Return the numbers of outputs that the losses ask of the head."""
     return {outputs for loss_ in losses if (outputs := loss_.outputs(labels)) is not None}
-
-
-def resolve(name: str, task: Task, labels: Labels, counts: Sequence[int] | None,
-            max_length: int) -> ResolvedTask:
-    """Complete a task with its labels; `counts` are the training rows of each class.
-
-    Raises `ConfigError` with all `problems` of the task, for a loss, head and pairing that do not fit.
-    """
-    at = f"tasks.{name}"
-    if problems := list(task.problems(labels)):
-        raise ConfigError(f"{at}.{mistake}" for mistake in problems)
-    with _telling(f"{at}.loss"):
-        losses = task.ready_losses(labels, counts)
-    outputs = wanted_outputs(losses, labels) or wanted_outputs([default_loss(labels.kind)], labels)
-    return ResolvedTask(
-        name=name, text=task.text, label=task.label, labels=labels, pairing=task.chosen_pairing,
-        pooling=task.pooling, head=task.head, losses=losses, outputs=min(outputs, default=1),
-        metrics=task.metrics or DEFAULT_METRICS[labels.kind], max_length=max_length, id=task.id,
-        file_format=task.file_format, where=task.where, threshold=task.threshold,
-    )
-
-
-@contextmanager
-def _telling(where: str) -> Iterator[None]:
-    """Put the dotted key before what a component refuses."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {mistake}" for mistake in error.problems) from None
-    except PydanticCustomError as error:
-        raise ConfigError(f"{where}: {error.message()}") from None

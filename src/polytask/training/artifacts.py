@@ -34,7 +34,7 @@ from polytask.training.build import Built
 
 # Dev rows of a task whose vectors are kept; pairs whose attention is, and their tokens.
 VECTORS, ATTENDED, SHORTEST, LONGEST = 400, 2, 8, 40
-# The gate's search for overlaps takes seconds for this many rows: left out beyond.
+# The search for overlaps takes seconds for this many rows: skipped beyond.
 GATED = 500_000
 BINS = 20
 
@@ -90,7 +90,7 @@ def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             with np.load(file, allow_pickle=False) as arrays:
                 notes, held = read_json(place.notes), dict(arrays)
         if not isinstance(notes, dict):
-            raise ValueError(f"{place.notes.name} is no JSON object")
+            raise ValueError(f"{place.notes.name} is not a JSON object")
         return notes, held
     except (ValueError, OSError, EOFError, zlib.error, BadZipFile, NotImplementedError) as error:
         raise RunError(f"{place.artifacts}: cannot be read ({error}); delete the folder for a report "
@@ -145,7 +145,7 @@ def _attended(built: Built, model: MultiTask) -> list[tuple[dict[str, Any], Any]
 def _overlaps(built: Built) -> dict[str, Any]:
     rows = sum(len(part) for data in built.data.values() for part in data.splits.values())
     if rows > GATED:
-        return {"left_out": f"{rows:,} rows: the search was left out; `polytask check` makes it"}
+        return {"left_out": f"{rows:,} rows: the search was skipped; `polytask check` makes it"}
     report = inspect(built.data, built.layouts())
     return {"tasks": {name: [_told(built, overlap) for overlap in task.overlaps]
                       for name, task in report.tasks.items()},

@@ -34,7 +34,7 @@ from polytask.model.poolings.contract import Pooling, pooling
 from polytask.model.pretrained import checkpoint_folder, default_pooling
 from polytask.model.trainable import quiet_frozen_layers, set_trainable
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, warm_start
-from polytask.tasks.task import ResolvedTask, resolve
+from polytask.tasks.resolved_task import ResolvedTask, resolve
 from polytask.validate import Known, validate
 
 

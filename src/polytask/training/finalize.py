@@ -24,7 +24,7 @@ from polytask.inference.forward import forward_rows
 from polytask.inference.records import RecordWriter, records, true_cells
 from polytask.model.multitask import MultiTask
 from polytask.tasks.model_folder import load_model
-from polytask.tasks.task import ResolvedTask
+from polytask.tasks.resolved_task import ResolvedTask
 from polytask.training.artifacts import keep_quietly
 from polytask.training.build import Built
 

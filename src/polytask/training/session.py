@@ -50,7 +50,7 @@ class Result:
     seconds: float
     tokens: int
     baselines: Mapping[str, Sequence[Baseline]] = field(default_factory=dict)
-    """What simple answers score on the same dev rows."""
+    """What simple baselines score on the same dev rows."""
 
     def __str__(self) -> str:
         rate = f"{self.tokens / self.seconds:,.0f} tokens/s" if self.seconds else "no training"
@@ -201,10 +201,10 @@ class Session:
             yield
         except PeerLost as error:
             what = (f"resume it from the last checkpoint with: {self.again}"
-                    if self.folder.checkpoint.is_dir() else "nothing was saved yet, start it again")
+                    if self.folder.checkpoint.is_dir() else "nothing was saved yet; start it again")
             raise PeerLost(f"{error}; {what}") from None
         except Diverged as error:
-            kept = (["its best model until then is "
+            kept = (["its best model so far is "
                      f"{self.folder.model}"] if self.folder.model.is_dir() else [])
             if self.folder.checkpoint.is_dir():
                 kept.append(f"a checkpoint from before is in {self.folder.checkpoint}")

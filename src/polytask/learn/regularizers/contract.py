@@ -39,7 +39,7 @@ class Regularizer:
             """Return the module that computes the penalty for this model."""
 
     weight: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="What the penalty is multiplied by."
+        1.0, ge=0, allow_inf_nan=False, description="Factor of the penalty."
     )
     tasks: tuple[str, ...] | None = Field(
         None, description="The tasks whose loss it joins; absent: every task."

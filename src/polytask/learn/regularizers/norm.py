@@ -41,18 +41,18 @@ class Norm(Regularizer):
     p: Annotated[float, Field(allow_inf_nan=True)] = 2
     """1, 2 or inf."""
     over: Literal["model", "encoder", "head"] = "model"
-    """Whose weights: all; the encoder's, with pooler and adapter; or each task's head's, with the
-    layer that it shares."""
+    """Whose weights: all; those of the encoder, with pooler and adapter; or those of each head, with the
+    layer it shares."""
     squared: bool = True
     """Whether p = 2 is the sum of squares or its root."""
     weight: float = 1e-4
-    """What the penalty is multiplied by."""
+    """Factor of the penalty."""
 
     def __post_init__(self) -> None:
         if self.p not in (1, 2, math.inf):
             raise problem(f"p: found {self.p:g}, expected 1, 2 or inf")
         if not 0 <= self.weight < math.inf:
-            raise problem(f"weight: found {self.weight}, expected a number that is not negative")
+            raise problem(f"weight: found {self.weight}, expected a number of 0 or more")
         if self.tasks is not None and self.over != "head":
             raise problem(f'tasks: a norm over the {self.over} belongs to no task; '
                           'set over = "head", or leave tasks out')
@@ -78,13 +78,13 @@ class Norm(Regularizer):
     def _trained(self, *parts: nn.Module) -> list[nn.Parameter]:
         weights = [w for part in parts for w in part.parameters() if w.requires_grad]
         if not weights:
-            raise ConfigError(f'norm: over = "{self.over}" finds no weight that is '
-                              "trained; leave the regularizer out or train that part")
+            raise ConfigError(f'norm: over = "{self.over}" finds no trained weight; '
+                              "remove the regularizer or train that part")
         return weights
 
 
 class NormPenalty(Penalty):
-    """A norm of weights that the model owns: they are no part of this module's state."""
+    """A norm of weights that the model owns: they are not part of this module's state."""
 
     def __init__(self, settings: Norm, weights: dict[str | None, list[nn.Parameter]]) -> None:
         super().__init__()

@@ -63,15 +63,15 @@ class SMART(Regularizer):
     projection: Literal["scale", "clip"] = "scale"
     """Whether a step ends with the noise scaled to the radius, or clipped to it."""
     radius: Positive = 1.0
-    """The largest entry that a token's noise has ("scale") or may have ("clip")."""
+    """The largest entry of a token's noise: what it is scaled to ("scale") or clipped to ("clip")."""
     reduction: Literal["mean", "sum"] = "mean"
     """Whether d is averaged over the rows of a draw, or summed."""
     detach: bool = False
-    """Whether the probabilities of d (for scores: the unperturbed score) count as constants."""
+    """Whether the probabilities in d (for scores: the unperturbed score) are treated as constants."""
     bregman: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Weight of the proximal half beside the smoothness half; 0: no averaged copy is kept."""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
-    """How much of the averaged copy stays at each update."""
+    """Share of the averaged copy that each update keeps."""
 
     def sharded_problem(self) -> str | None:
         return '"smart" with bregman keeps a whole copy of the model' if self.bregman else None
@@ -97,7 +97,7 @@ class SmartPenalty(Penalty):
     def __init__(self, settings: SMART, model: nn.Module) -> None:
         super().__init__()
         self.settings = settings
-        self._followed = (model,)  # in a tuple: the trained model is no part of this one's state
+        self._followed = (model,)  # in a tuple: the trained model is not part of this one's state
         self.teacher = copy.deepcopy(model).requires_grad_(False) if settings.bregman else None
 
     def penalty(self, context: RegularizerContext) -> Tensor:

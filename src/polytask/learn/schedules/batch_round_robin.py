@@ -38,11 +38,11 @@ class BatchRoundRobin(Schedule):
     """
 
     joint: bool = True
-    """All tasks in one step; else one task a step, in turns."""
+    """All tasks in one step; otherwise one task per step, in turn."""
     end: int | str = "longest"
     """What ends the epoch: "shortest", "longest", "alternate", or a number of steps."""
     sampler: Literal["fresh", "continues"] = "continues"
-    """At a new epoch: a new shuffle, or the pass of each set goes on where it stopped."""
+    """At a new epoch: a new shuffle, or each set continues its pass where it stopped."""
 
     def __post_init__(self) -> None:
         if isinstance(self.end, str) and self.end not in ENDS:

@@ -32,7 +32,7 @@ class Biased(Schedule):
 
     sampler = "continues"
     weights: dict[str, float] = field(default_factory=dict)
-    """Task = weight; a task that is not named weighs 1."""
+    """Task = weight; tasks not named have weight 1."""
     draws: int = 1
     """Tasks drawn for each step."""
     steps: int | None = None

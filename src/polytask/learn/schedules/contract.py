@@ -1,7 +1,7 @@
 """What a schedule is: it says which tasks each step holds and how many rows of each.
 
 A plan is numbers only: no tensors, no files, no row indices (`learn/sampler.py` turns the numbers
-into rows). So it can be printed before training, and a run that stopped after n steps goes on by
+into rows). So it can be printed before training, and a run that stopped after n steps resumes by
 making the same plan again and skipping n.
 """
 
@@ -70,7 +70,7 @@ def sizes_problem(tasks: Collection[str], rows: Mapping[str, int],
     """Return what is wrong with the batch sizes, or None; one above the rows of a set is legal."""
     for task, size in batch_size.items():
         if task not in tasks:
-            return f'batch_size names "{task}", which is no task here{nearest(task, tasks)}'
+            return f'batch_size names "{task}", which is not a task here{nearest(task, tasks)}'
         if size < 1:
             return f'batch_size of "{task}": found {size}, expected 1 or more'
     missing = [task for task in tasks if task not in batch_size]
@@ -81,7 +81,7 @@ def weights_problem(what: str, weights: Mapping[str, float], tasks: Collection[s
     """Return which of the weights belongs to no task, or None."""
     for task in weights:
         if task not in tasks:
-            return f'{what} weighs "{task}", which is no task here{nearest(task, tasks)}'
+            return f'{what} weighs "{task}", which is not a task here{nearest(task, tasks)}'
     return None
 
 

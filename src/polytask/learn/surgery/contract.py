@@ -19,7 +19,7 @@ class GradientRule:
     """What turns the tasks' gradients into one, during one training."""
 
     every: int
-    """Steps from one surgery to the next; the others sum the gradients."""
+    """Steps from one surgery to the next; those between sum the gradients."""
     layers: tuple[int, ...] | None
     """Layers operated on, or None for every shared parameter."""
     uses_gramian = True
@@ -41,14 +41,14 @@ class GradientRule:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what was remembered."""
+        """Restore what was remembered."""
 
 
 class Surgery(GradientRule):
     """What every surgery offers. One that remembers nothing is its own rule."""
 
     every: int = Field(default=1, ge=1, description="Steps from one surgery to the next; "
-                       "the others sum the gradients.")
+                       "those between sum the gradients.")
     layers: tuple[int, ...] | None = Field(
         default=None, description="Layers operated on, counted from 0 (-1: the embeddings); "
         "absent: every shared parameter.")

@@ -50,8 +50,8 @@ class Weighting:
     """What every weighting offers."""
 
     lr: float | None = Field(
-        default=None, gt=0, description="Learning rate of the weights, if they learn; "
-        "absent: the run's.")
+        default=None, gt=0, description="Learning rate of the weights, if they are "
+        "learned; absent: the run's.")
 
     name = ""
 
@@ -76,5 +76,5 @@ def unknown_task(what: str, named: Mapping[str, object], tasks: Sequence[str]) -
     """Return which of the named tasks is none of these, or None."""
     for task in named:
         if task not in tasks:
-            return f'{what} names "{task}", which is no task here{nearest(task, tasks)}'
+            return f'{what} names "{task}", which is not a task here{nearest(task, tasks)}'
     return None

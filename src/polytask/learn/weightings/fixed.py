@@ -43,7 +43,7 @@ class Fixed(Weighting):
     """
 
     weights: dict[str, float]
-    """Task = weight; a task that is not named weighs 1."""
+    """Task = weight; tasks not named have weight 1."""
 
     def __post_init__(self) -> None:
         for task, weight in self.weights.items():
@@ -55,5 +55,5 @@ class Fixed(Weighting):
 
     def problem(self, tasks: Sequence[str], min_tasks_per_step: int | None = None) -> str | None:
         if tasks and not any(self.weights.get(task, 1.0) for task in tasks):
-            return 'weighting "fixed" weighs every task 0; give at least one a weight above 0'
+            return 'weighting "fixed" gives every task the weight 0; give at least one a weight above 0'
         return unknown_task('weighting "fixed"', self.weights, tasks)

@@ -43,7 +43,7 @@ class LoRA(Adapter):
     alpha: Annotated[float, Field(gt=0)] = 16
     """The change is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout of what enters A."""
+    """Dropout on the input of A."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("query", "value")
     """Which layers: query, key, value (in every encoder; where the three are one matrix, that one),
     or an encoder's own names (BERT: output, up, down)."""
@@ -54,7 +54,7 @@ class LoRA(Adapter):
 
     def problem(self, encoder: Any) -> str | None:
         if any(_carries(module) for module in encoder.modules()):
-            return "the encoder carries LoRA already; merge that first, or leave the adapter out"
+            return "the encoder has LoRA already; merge that first, or leave the adapter out"
         names = {name.rpartition(".")[2] for name in _linears(encoder)}
         for target in self.targets:
             if not any(word in names for word in _WORDS.get(target, (target,))):

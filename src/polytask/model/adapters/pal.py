@@ -50,7 +50,7 @@ class PAL(Adapter):
         kind = getattr(encoder, "kind", type(encoder).__name__)
         if isinstance(encoder, FlatEncoder):
             return None
-        return (f'"pal" reaches into the layers of encoders on flat batches, but "{kind}" runs padded; '
+        return (f'"pal" needs the layers of an encoder on flat batches, but "{kind}" runs padded; '
                 'use a checkpoint of another family, or adapter = "lora"')
 
     def attach(self, model: Any, tasks: Iterable[str]) -> None:
@@ -73,7 +73,7 @@ class PAL(Adapter):
     def about(self) -> str:
         return (f"Each task has projected attention layers of its own (PAL, {self.size} wide), "
                 "under adapters/; the encoder in this folder's root lacks them, so another library "
-                "that opens it computes something else.")
+                "that opens this folder computes something else.")
 
     def describe(self, encoder: Any, tasks: Iterable[str]) -> str:
         per_task, tasks = self.num_parameters(encoder), list(tasks)

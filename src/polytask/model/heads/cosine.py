@@ -45,7 +45,7 @@ class Cosine(Head):
     input_field = "pair"
 
     epsilon: float = Field(default=1e-8, gt=0)
-    """Least norm of a vector in the denominator."""
+    """The smallest norm of a vector in the denominator."""
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         return CosineHead(self.epsilon)
@@ -59,7 +59,7 @@ class Cosine(Head):
     def problem(self, labels: Labels) -> str | None:
         if labels.kind in ("regression", "binary"):
             return None
-        return (f'head "cosine" gives one number, which cannot choose among {labels.num_classes} '
+        return (f'head "cosine" gives one number, which cannot choose between {labels.num_classes} '
                 'classes; use head = "linear"')
 
     def thresholded(self, labels: Labels) -> bool:

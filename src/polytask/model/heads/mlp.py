@@ -22,13 +22,13 @@ class MLP(Head):
     """
 
     hidden: int = Field(default=256, gt=0, le=65_536)
-    """Width of the layer between."""
+    """Width of the hidden layer."""
     activation: Activation = "relu"
     """The σ of the formula: relu, leaky_relu (slope 0.01), gelu or tanh."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that an element of the vector is dropped, before the first layer."""
     hidden_dropout: float | None = Field(default=None, ge=0, lt=1)
-    """The same before the last layer; absent: as `dropout`."""
+    """The same, before the last layer; absent: as `dropout`."""
 
     def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
         between = self.dropout if self.hidden_dropout is None else self.hidden_dropout

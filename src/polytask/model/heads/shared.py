@@ -20,7 +20,7 @@ class SharedHead(nn.Module):
     def __init__(self, first: nn.Module, dropout: nn.Module, rest: nn.Module) -> None:
         super().__init__()
         self.dropout, self.rest = dropout, rest
-        # In a tuple, so that the layer is no submodule here: it is counted and saved once.
+        # In a tuple, so that the layer is not a submodule here: it is counted and saved once.
         self._first = (first,)
 
     def forward(self, output: Output) -> Tensor:

@@ -24,7 +24,7 @@ class Twin(Pairing):
     texts = 1
 
     features: tuple[Feature, ...] = ("u",)
-    """What the head sees; u alone by default, because u − v is noise in training and 0 after."""
+    """What the head sees; u alone by default, because u − v is noise in training and 0 afterwards."""
 
     def __post_init__(self) -> None:
         _check_features(self.features)

@@ -64,7 +64,7 @@ def training_figures(run: RunRecord) -> Iterator[tuple[str, Figure]]:
         yield "scores", Figure(drawn(scores, "score", train), caption, tuple(scores))
     by_task = losses(run.steps)
     if is_curve(by_task):
-        yield "losses", Figure(drawn(by_task, "loss"), "Training loss of each task, neighbours averaged",
+        yield "losses", Figure(drawn(by_task, "loss"), "Training loss of each task, smoothed",
                                tuple(by_task))
     for kind, series in learned(run.steps).items():
         if is_curve(series):
@@ -80,7 +80,7 @@ def curves(run: RunRecord) -> str:
     parts = [figure(figures[name]) for name in ("scores", "losses") if name in figures]
     if "scores" in figures:
         return side_by_side(parts)
-    hint = "Set train.evaluate_every = N to measure scores between epochs, too."
+    hint = "Set train.evaluate_every = N to measure scores between epochs too."
     if not run.evaluations:
         return side_by_side(parts) + soft(f"The run was never evaluated. {hint}")
     only = ", ".join(f"{name} {points[-1][1]:.3f}" for name, points in main_scores(run.evaluations).items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polytask.report.analysis import by_true_class
+from polytask.report.error_categories import by_true_class
 from polytask.report.record import RunRecord
 from polytask.report.sections.contract import by_task, note, section, soft, table
 

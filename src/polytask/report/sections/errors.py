@@ -9,7 +9,8 @@ from typing import Any
 
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions
-from polytask.report.analysis import errors, slices
+from polytask.report.analysis import slices
+from polytask.report.error_categories import errors
 from polytask.report.record import RunRecord
 from polytask.report.sections.contract import by_task, note, section, soft, table
 
@@ -54,7 +55,7 @@ def _list(dev: Predictions, labels: Labels, number: int, room: int) -> str:
                       for place, category in enumerate(categories))
     heads = "".join(f'<th><button data-key="{key}">{name}</button></th>' if key else f"<th>{name}</th>"
                     for name, key in COLUMNS)
-    cap = f" Where there are many, the worst are listed: {', '.join(capped)}." if capped else ""
+    cap = f" Of many, only the worst are listed: {', '.join(capped)}." if capped else ""
     return (soft(f"{total:,} of {len(dev):,} rows.{cap}")
             + f'<div data-errors="errors-{number}"><div class=tools>'
             f'<label>category <select><option value="">all</option>{options}</select></label>'
@@ -109,7 +110,7 @@ def sliced(run: RunRecord) -> str:
                      [[part.what, f"{part.rows:,}", f"{part.score:.3f}"]
                       for part in slices(task.dev, task.labels, task.cut)])
         if run.artifacts and not task.cut:
-            html += soft("No dev row was cut at the longest length.")
+            html += soft("No dev row was cut at the maximum length.")
         parts.append((task.name, html))
     return by_task(parts, named=True)
 
@@ -124,7 +125,7 @@ def in_two_places(run: RunRecord) -> str:
         return note(kept["left_out"])
     overlaps = [overlap for task in kept["tasks"].values() for overlap in task] + kept["across"]
     if not overlaps:
-        return soft("No row of one split occurs in another, or nearly so.")
+        return soft("No row of one split occurs in another, exactly or nearly.")
     rows = [[f"{overlap['rows']:,}", overlap["here"], overlap["there"],
              "nearly the same" if overlap["nearly"] else "the same",
              ", ".join(f"{a} = {b}" for a, b in overlap["examples"][:3])] for overlap in overlaps]

@@ -127,7 +127,7 @@ def _flags(name: str, dev: Predictions, labels: Labels) -> str:
     rows = [[label, f"{has[1]:,}", f"{has[0]:,}", f"{lacks[1]:,}", f"{lacks[0]:,}"]
             for label, (lacks, has) in zip(labels.classes, counts, strict=True)]
     return framed(f"{name}: each label by itself",
-                  table(["label", "hit", "missed", "wrongly given", "rightly not given"], rows))
+                  table(["label", "hit", "missed", "wrongly given", "correctly not predicted"], rows))
 
 
 def _largest(name: str, dev: Predictions, labels: Labels) -> str:

@@ -9,11 +9,11 @@ import typer
 Set = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Override a setting by its dotted key; repeatable.")]
 Trust = Annotated[bool, typer.Option(
-    "--trust", help="Import the modules that the folder names for components of someone's own; without it "
-    "none of its code is run.")]
+    "--trust", help="Import the modules that the folder names for custom components; without it, none of "
+    "its code is run.")]
 On = Annotated[str | None, typer.Option(
     "--on", metavar="ray[://ADDRESS]", help="Compute on a Ray cluster (docs/scale.md); absent: "
     "on this machine.")]
 Each = Annotated[str | None, typer.Option(
-    "--each", metavar="cpus=2,gpus=1", help="What each run or worker gets there; absent: cpus=1.")]
+    "--each", metavar="cpus=2,gpus=1", help="The resources of each run or worker there; absent: cpus=1.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; notes about the data stay.")]

@@ -1,0 +1,79 @@
+"""A request in the micro-batcher: its inputs, its places in the queue, its answer, and how it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.serve.engine import EncodedText, ServedModel, TaskAnswer
+
+
+class Overloaded(Exception):
+    """The queue has no room for the request; `retry_after` seconds are a fair guess."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class BatcherStopped(Exception):
+    """The thread that answers has ended: nothing will be answered any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the thread that answers has stopped; restart the server")
+
+
+class DeadlinePassed(Exception):
+    """The request was not answered in its time."""
+
+
+class InputFailed(Exception):
+    """The model failed on one input; the others of the batch were answered."""
+
+
+@dataclass
+class InputAnswer:
+    """What one input got: the answer of each task asked for, and its vector where asked."""
+
+    tasks: dict[str, TaskAnswer]
+    vector: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class WantedInput:
+    """One input of a request: what is to be computed for it, by the model that tokenized it."""
+
+    model: ServedModel
+    text: EncodedText
+    layout: Hashable
+    tasks: tuple[str, ...]
+    embed: bool
+    tokens: int
+
+
+@dataclass(eq=False)
+class PendingRequest:
+    """The inputs of a request, and where its answer goes."""
+
+    inputs: Sequence[WantedInput]
+    deadline: float
+    finish: Callable[[list[InputAnswer] | Exception], None]
+    since: float
+    answers: dict[int, InputAnswer] = field(default_factory=dict)
+    error: Exception | None = None
+    cancelled: bool = False
+    ended: bool = False
+
+
+@dataclass(eq=False)
+class ReservedPlaces:
+    """Places in the queue that a request has before its inputs are tokenized."""
+
+    count: int
+    given_back: bool = False
+
+
+QueuedInput = tuple[PendingRequest, int]
