@@ -28,7 +28,8 @@ def doubts(column: LabelColumn, names: set[str], wanted: Wanted) -> Iterator[str
     key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
     for mark in [*column.suspects, *_secret(column, names)]:
         yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
-               f'exclude such rows with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in classes')
+               f'exclude such rows with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in '
+               'classes')
     if similar := separator_of(names):
         separator, some = similar
         yield (f'labels such as "{some}" look like lists and are read as one class each; if they are '
