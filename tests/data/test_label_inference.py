@@ -119,7 +119,7 @@ BAD = {
                         'found "joy,anger", expected a|b'),
     "no separator that is "
     "known": (Wanted(kind="multi-label"), ["a; b", "c; d"], DataError, 'separator = ";"'),
-    "a broken list": (Wanted(), ["['a', 'b']", "['a', 'b"], DataError, "no list") ,
+    "a broken list": (Wanted(), ["['a', 'b']", "['a', 'b"], DataError, "not a list") ,
     "probabilities": (Wanted(), ["[0.2, 0.8]", "[0.5, 0.5]"], DataError, "probabilities are not labels"),
     "vectors of different lengths": (Wanted(), ["[0, 1, 1]", "[1, 0]"], DataError,
                                      "0/1 vectors of one length"),
