@@ -32,7 +32,7 @@ GUESSES = {
     "a positive class by the alphabet": (["OFF", "NOT"], 'the positive class is "OFF"', 'positive = "NOT"'),
     "spellings of numbers": (["1", "1.0", "0"], '"1.0" are read as "1"', "all labels are numbers"),
     "spellings of booleans": (["true", "True", "false"], '"True", "false", "true" are read as', "booleans"),
-    "capitals": (["Good", "good"] * 2, '"Good", "good" differ only in their capitals', "write them alike"),
+    "capitals": (["Good", "good"] * 2, '"Good", "good" differ by capitals alone', "write them alike"),
     "a mark": (["a", "b", "-"], 'the class "-" (1 rows) looks like a row without a label', "where"),
     "lists of one": (["a", "b"], "no row has two labels", 'kind = "classes"'),
 }
