@@ -7,6 +7,9 @@ import importlib.util
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,3 +202,45 @@ def test_many_rows_though_an_actor_is_killed(
     ids = [row["id"] for part in sorted(out.glob("sst/part-*.csv"))
            for row in csv.DictReader(part.read_text().splitlines())]
     assert ids == [f"n{n}" for n in range(MANY)]
+
+
+def processes(*parts: str) -> list[int]:
+    """Return the processes whose command line has all parts."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (place / "cmdline").read_bytes().decode("utf-8", "replace")
+            if all(part in command for part in parts):
+                found.append(int(place.name))
+    return found
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+@skipped
+def test_a_lost_head_is_one_sentence_and_the_command_resumes(study: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_USAGE_STATS_ENABLED": "0"}
+    subprocess.run([Path(sys.executable).with_name("ray"), "start", "--head", f"--port={port}",
+                    "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats"], check=True,
+                   env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "polytask", "compare", str(study), "--out", str(tmp_path / "out"),
+               "--seeds", "1"]
+    try:
+        running = subprocess.Popen([*command, "--on", "ray"], env=environment, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while not list((tmp_path / "out").glob("runs/*/*/results.json")) and running.poll() is None:
+            time.sleep(0.1)
+        for process in processes("gcs_server", str(port)):
+            os.kill(process, signal.SIGKILL)
+        _, said = running.communicate(timeout=120)
+    finally:
+        for process in processes(f"127.0.0.1:{port}") + processes("raylet", str(port)):
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+    assert running.returncode == 2 and "is gone (its head has not answered" in said, said[-2000:]
+    assert "Traceback" not in said and "the same command resumes" in said
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert len(scores(tmp_path / "out")) == 6

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ from polytask.engines.shards import Report, ShardEngine, worker_error
 _MOST_LOSSES = 3
 # How long a run may take to save after it is asked to stop.
 _STOP_SECONDS = 120.0
+# Between two looks at whether the head answers, and how long it may not: Ray ends a process that has lost
+# its head, after a minute and without a sentence.
+_LOOK_SECONDS, _SILENT_SECONDS = 2.0, 15.0
 
 
 class Cluster:
@@ -51,6 +55,8 @@ class Cluster:
                 reason = " ".join(str(error).split())[:160]
                 raise PolytaskError(f"--on: {self.name} does not answer ({reason}); start one with ray "
                                     "start --head, and ray start --address=HEAD:6379 elsewhere") from None
+        self._head = _address(getattr(self.ray.get_runtime_context(), "gcs_address", ""))
+        self._looked = self._answered = time.monotonic()
         self.capacity()
 
     def capacity(self) -> int:
@@ -85,11 +91,26 @@ class Cluster:
         """Return an error that says the cluster is gone."""
         gone = (ConnectionError, self.ray.exceptions.RaySystemError)
         try:
+            self._look_for_head()
             yield
         except gone as error:
             reason = " ".join(str(error).split())[:160]
             raise PolytaskError(f"{self.name} is gone ({reason}); finished work is kept, and the same "
                                 "command resumes") from None
+
+    def _look_for_head(self) -> None:
+        """Raise `ConnectionError` if the head has not answered for a while."""
+        now = time.monotonic()
+        if self._head is None or now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        try:
+            socket.create_connection(self._head, timeout=_LOOK_SECONDS).close()
+            self._answered = time.monotonic()
+        except OSError as error:
+            if now - self._answered > _SILENT_SECONDS:
+                raise ConnectionError(f"its head has not answered for {now - self._answered:.0f} s: "
+                                      f"{error.strerror or error}") from None
 
     def result(self, reference: Any) -> Any:
         """Return what a call returned; raise `LostError` if its node or process died."""
@@ -104,6 +125,12 @@ class Cluster:
                 raise
             except errors.RayError as error:
                 raise LostError(" ".join(str(error).split())[:160]) from None
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    """Return the host and the port of "host:port"; None for anything else."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isdigit() else None
 
 
 class LostError(Exception):
