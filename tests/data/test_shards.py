@@ -89,7 +89,7 @@ def test_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
     path, settings = written("western.csv", tmp_path)
     file = cut(path, settings, 5)
     os.utime(path, (1, 1))
-    with pytest.raises(DataError, match=r"western\.csv: has changed since it was cut"):
+    with pytest.raises(DataError, match=r"western\.csv: changed since it was cut into shards"):
         shard_source(file, file.shards[0])
 
 

@@ -42,7 +42,7 @@ def test_a_place_is_read_from_its_options() -> None:
     assert place == Place("ray://head:10001", {"cpus": 2.0, "gpus": 1.0, "disk": 0.5})
     assert place.needs() == "cpus=2,gpus=1,disk=0.5"
     for on, each, said in (("slurm", None, 'found "slurm", expected ray'), (None, "cpus=1", "--on ray"),
-                           ("ray", "cpus", 'found "cpus", expected a resource and how many'),
+                           ("ray", "cpus", 'found "cpus", expected a resource and how much of it'),
                            ("ray", "cpus=-1", "such as cpus=2,gpus=1"), ("ray", "cpus=x", "cpus=x")):
         with pytest.raises(ConfigError, match=said):
             read_place(on, each)

@@ -131,8 +131,8 @@ def test_a_model_folder_opens_as_a_sentence_transformer(tmp_path: Path, tokenize
 @pytest.mark.parametrize(("name", "said"), [
     ("mean", 'no pooling "mean", only the first token; --to sentence-transformers --task mean, open to it'),
     ("deep", 'head "mlp" has two linear layers, BertForSequenceClassification has one; --to sentence-tr'),
-    ("twin", 'pairing "twin" has two sequences a row'),
-    ("features", 'pairing "bi_encoder" has two sequences a row')])
+    ("twin", 'pairing "twin" has two sequences per row'),
+    ("features", 'pairing "bi_encoder" has two sequences per row')])
 def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
     held: ModelFolder, tmp_path: Path, name: str, said: str
 ) -> None:

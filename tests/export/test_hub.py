@@ -147,7 +147,7 @@ def test_a_training_goes_on_from_a_model_on_the_hub(hub: Hub, pushed: Repository
     done = polytask(hub, tmp_path / "home", "check", str(tmp_path / "again.toml"), "--time-steps", "0",
                     "--quiet")
     assert done.returncode == 0, done.stderr
-    assert "goes on with sst" in done.stdout
+    assert "continues with sst" in done.stdout
 
 
 def test_a_training_records_the_commit_it_started_from_and_resumes_from_it(

@@ -45,7 +45,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 def test_everything_goes_on(first: tuple[dict[str, Any], Path]) -> None:
     built, notes = again(first, {})
     other, _ = again(first, {})
-    assert "goes on with sst, quora, sts" in notes
+    assert "continues with sst, quora, sts" in notes
     assert "afresh" not in notes and "fresh head" not in notes
     assert same(built.model, other.model)
     assert any(p.abs().sum() > 0 for p in built.model.encoder.adapter.tasks["sst"].up.parameters())
@@ -54,7 +54,7 @@ def test_everything_goes_on(first: tuple[dict[str, Any], Path]) -> None:
 def test_another_order_of_classes_is_another_head(first: tuple[dict[str, Any], Path]) -> None:
     built, notes = again(first, {"tasks": {"sst": {"classes": ["4", "3", "2", "1", "0"]}}})
     kept, _ = again(first, {})
-    assert "goes on with quora, sts" in notes
+    assert "continues with quora, sts" in notes
     assert '"sst" starts with a fresh head: its labels differ there' in notes
     assert not same(built.model.task_head("sst"), kept.model.task_head("sst"))
     assert same(built.model.task_head("quora"), kept.model.task_head("quora"))
@@ -63,7 +63,7 @@ def test_another_order_of_classes_is_another_head(first: tuple[dict[str, Any], P
 def test_a_new_task_is_told(first: tuple[dict[str, Any], Path]) -> None:
     table, _ = first
     _, notes = again(first, {"tasks": {"more": table["tasks"]["sst"]}})
-    assert "goes on with sst, quora, sts" in notes
+    assert "continues with sst, quora, sts" in notes
     assert '"more" starts with a fresh head: it is not there' in notes
 
 
