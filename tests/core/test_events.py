@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from polytask.core.errors import RunError
-from polytask.core.events import EventLog, read_events
+from polytask.core.events import EventFollower, EventLog, read_events
 from polytask.engines.job import Job
 
 
@@ -51,6 +51,8 @@ def test_a_damaged_line_is_said_with_its_number(tmp_path: Path, line: bytes) -> 
         file.write(line + b'{"event": "end"}\n')
     with pytest.raises(RunError, match=r"events\.jsonl: line 3 is not an event"):
         list(read_events(path))
+    with pytest.raises(RunError, match=r"line \d after byte \d+ is not an event"):
+        list(EventFollower(path).events())
     with pytest.raises(RunError, match="a line near its end is not an event"):
         list(read_events(path, last_bytes=len(line) + 30))
 

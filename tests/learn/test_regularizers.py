@@ -151,7 +151,7 @@ def test_weights_that_are_not_trained_are_left_out() -> None:
     layer = sum(p.abs().sum().item() for p in model.encoder.layers[1].parameters())
     assert value.item() == pytest.approx(layer, rel=1e-5)
     set_trainable(model, "frozen")
-    with pytest.raises(ConfigError, match=r'norm: over = "encoder" finds no trained weight'):
+    with pytest.raises(ConfigError, match=r'norm: over = "encoder" matches no trained weight'):
         attach(Norm(over="encoder"), model)
 
 

@@ -347,7 +347,7 @@ def test_a_metric_without_a_value_counts_as_zero() -> None:
     ("sst.pearson", 'task "sst" has no metric "pearson" (it has "accuracy", "macro_f1", '
                     '"per_label_accuracy"); add it to its metrics'),
     ("sst.per_label_accuracy", '"per_label_accuracy" is not one number'),
-    ("0.5 + 0.5", "names no task.metric, so every model would score the same"),
+    ("0.5 + 0.5", "does not name a task.metric, so every model would score the same"),
     ("sst.accuracy +", "is not a formula; expected numbers and task.metric"),
     ("sst.accuracy ** 2", "sst.accuracy ** 2 is not allowed in a formula"),
     ("__import__('os').system('ls')", "is not allowed in a formula"),

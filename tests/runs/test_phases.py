@@ -72,7 +72,7 @@ def test_a_kept_optimizer_has_the_rates_of_its_phase_and_the_moments_of_the_one_
     ({"phases": [{"epoch": 1}, {"bach_size": 2}]},
      r'^config: train\.phases\.0\.epoch is not a setting.*\nconfig: train\.phases\.1\.bach_size is not'),
     ({"weighting": {"type": "fixed", "weights": {"sst": 0, "quora": 0, "sts": 0}}}, "task the weight 0"),
-    ({"regularizers": [{"type": "smart", "tasks": []}]}, "tasks: names no task"),
+    ({"regularizers": [{"type": "smart", "tasks": []}]}, "tasks: is an empty list"),
     ({"schedule": {"type": "annealed", "start": float("nan")}}, r"start found nan, expected a finite"),
     ({"batch_size": {"sst": 0}}, r"^config: train\.batch_size\.sst found 0, expected greater than 0$"),
     ({"optimizer": "sgd"}, r"train\.optimizer found 'sgd', expected a table$"),

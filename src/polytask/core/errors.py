@@ -105,7 +105,7 @@ class PeerLost(TrainingStopped):
 
 # Other words for the same thing, former ones and other libraries'; tried before similar spellings.
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "objective": ("loss",), "objectives": ("losses", "metrics"), "criterion": ("loss",),
+    "objective": ("loss",), "objectives": ("loss", "metrics"), "criterion": ("loss",),
     "packed": ("cross_encoder",), "separate": ("bi_encoder",), "siamese": ("bi_encoder",),
     "course": ("lr_schedule",), "lr_scheduler": ("lr_schedule",), "scheduler": ("schedule",),
     "feed": ("sampler",), "average": ("ema",), "num_train_epochs": ("epochs",),

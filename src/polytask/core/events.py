@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,42 @@ def read_events(path: str | Path, last_bytes: int | None = None) -> Generator[Ev
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
-                event = None
-            if not isinstance(event, dict):
-                at = f"line {number}" if last_bytes is None else "a line near its end"
-                raise RunError(f"{path}: {at} is not an event; expected what polytask wrote")
-            yield event
+            yield _event(line, path, f"line {number}" if last_bytes is None else "a line near its end")
+
+
+class EventFollower:
+    """Reads a log from where it stopped; from the start again if what it had read is no longer there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position, self._last = 0, b""
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events since the last call, or all of a log that a resumed training has cut.
+
+        Raises `RunError` for a line that is not an event.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self._position - len(self._last))
+            if file.read(len(self._last)) != self._last:
+                self._position, self._last = 0, b""
+            file.seek(self._position)
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return  # it is being written
+                event = _event(line, self.path, f"line {number} after byte {self._position}")
+                self._position, self._last = self._position + len(line), line
+                yield event
+
+
+def _event(line: bytes, path: Path, place: str) -> Event:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise RunError(f"{path}: {place} is not an event; expected what polytask wrote")
+    return event
 
 
 def _rounded(value: Any) -> Any:

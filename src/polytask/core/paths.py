@@ -1,7 +1,7 @@
 """Where things are: every file name of every folder that polytask writes, and the folder of its cache.
 
-No other module spells these names, so that a writer and its readers cannot disagree. A name that is
-read from a file (a task, a split, a part of a checkpoint) becomes part of a path through `inside` alone.
+The names of our own folders are spelled here, so that a writer and its readers cannot disagree. A name that
+is read from a file (a task, a split, a part of a checkpoint) becomes part of a path through `inside` alone.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
         refuse_saying(file, sample[0])
     if len(sample) == 1 and "\r" in without_end(sample[0]) and '"' not in sample[0]:
         raise DataError(f"{file}:1: lines end with carriage returns, and the last one with a line feed; "
-                        "save the file with one kind of line ends")
+                        "save the file with one kind of line ending")
     if sample and max(map(sample[0].count, DELIMITERS)) >= MAX_COLUMNS:
         raise DataError(f"{file}:1: the header has more than {MAX_COLUMNS:,} columns")
     delimiter = settings.delimiter or find_delimiter(file, sample, settings)

@@ -29,8 +29,8 @@ _SAYS = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 def refuse_saying(file: str, first_line: str) -> None:
     """Raise `DataError` for a first line that says what the delimiter is: no header, and no row."""
     if said := _SAYS.fullmatch(first_line):
-        raise DataError(f"{file}:1: is not a header but tells spreadsheets the delimiter; take the line "
-                        f"{first_line.strip()} away and set delimiter = {json.dumps(said[1])}")
+        raise DataError(f"{file}:1: is not a header but tells spreadsheets the delimiter; remove the line "
+                        f"{first_line.strip()} and set delimiter = {json.dumps(said[1])}")
 
 
 def find_delimiter(file: str, sample: list[str], settings: FileFormat) -> str | None:

@@ -158,7 +158,7 @@ def _header_hint(names: Sequence[str], file: str) -> str:
            for name in names):
         return "; if line 1 is not a header but data, set header = false and columns = [...]"
     if len(names) == 1 and not file.removesuffix(".gz").endswith(_NAMED_COLUMNS):
-        return ("; line 1 holds no tab, comma, semicolon or bar: take it away if it is a title, or set "
+        return ("; line 1 holds no tab, comma, semicolon or bar: remove it if it is a title, or set "
                 "delimiter")
     return ""
 

@@ -110,7 +110,7 @@ def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:
         raise DataError(f'{rows.table.file}:{rows.lines[row]}: {setting}: found "{cells[row]}" in column '
                         f'"{column}", expected one of {", ".join(SPLIT_WORDS)}')
     if "train" not in names:
-        raise DataError(f'{rows.table.file}: {setting}: column "{column}" names no training row')
+        raise DataError(f'{rows.table.file}: {setting}: column "{column}" does not mark any training row')
     places = np.array(names)
     return {split: taken(rows, np.flatnonzero(places == split)) for split in ("train", "dev", "test")
             if split in names}

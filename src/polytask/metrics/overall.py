@@ -34,7 +34,7 @@ def check_formula(formula: str, tasks: Mapping[str, Sequence[str] | None]) -> st
     except ConfigError as error:
         return str(error)
     if not terms:
-        return f'"{formula}" names no task.metric, so every model would score the same'
+        return f'"{formula}" does not name a task.metric, so every model would score the same'
     task, written = terms[0]
     name = among(written, tasks[task] or ())
     if formula.strip() == f"{task}.{written}" and name in METRICS and METRICS[name].direction == "lower":

@@ -229,7 +229,7 @@ def _pooling_of(part: PartPaths) -> Pooling:
     except PydanticCustomError as error:
         raise CheckpointError(f"{part.config}: {error.message()}") from None
     except (TypeError, KeyError):
-        raise CheckpointError(f"{part.config}: names no pooling") from None
+        raise CheckpointError(f"{part.config}: does not name a pooling") from None
     return read
 
 
@@ -253,7 +253,7 @@ def _load_adapter(model: MultiTask, paths: ModelPaths) -> None:
     except PydanticCustomError as error:
         raise CheckpointError(f"{parts[0].config}: {error.message()}") from None
     except (TypeError, KeyError):
-        raise CheckpointError(f"{parts[0].config}: names no adapter") from None
+        raise CheckpointError(f"{parts[0].config}: does not name an adapter") from None
     settings.attach(model, [part.path.name for part in parts])
     for part in parts:
         _load_part(part, model.encoder.adapter.tasks[part.path.name])
@@ -282,7 +282,7 @@ def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: Model
     if theirs is None:
         return
     if ours is None:
-        yield f"its {theirs.settings.name} adapters are left out: encoder.adapter names none"
+        yield f"its {theirs.settings.name} adapters are left out: encoder.adapter is not set"
         return
     for name in theirs.tasks:
         if name in ours.tasks and not _copied(theirs.tasks[name], ours.tasks[name]):

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import RunError
+from polytask.core.events import EventFollower
 from polytask.trackers.contract import Point, Tracker, points_of
 
 # Points that are sent at a time; seconds between two looks at a log that is followed.
 _BATCH, _LOOK_SECONDS = 500, 1.0
-
-
-class EventReader:
-    """Reads a log from where it stopped; from the start again if what it had read is no longer there."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._position, self._last = 0, b""
-
-    def events(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the events since the last call, or all of a log that a resumed training has cut."""
-        with self.path.open("rb") as file:
-            file.seek(self._position - len(self._last))
-            if file.read(len(self._last)) != self._last:
-                self._position, self._last = 0, b""
-            file.seek(self._position)
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return  # it is being written
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    raise RunError(f"{self.path}: line {number} after byte {self._position} is no "
-                                   "event; expected what polytask wrote") from None
-                self._position, self._last = self._position + len(line), line
-                yield event
 
 
 def replay(path: Path, tracker: Tracker, follow: bool, stopped: Callable[[], bool]) -> int:
@@ -47,7 +20,7 @@ def replay(path: Path, tracker: Tracker, follow: bool, stopped: Callable[[], boo
     follow: go on until the training ends, or `stopped` returns true. A resumed training repeats updates
     with the same numbers, so a step that was sent is not sent again.
     """
-    reader, sent, count, ended = EventReader(path), tracker.sent(), 0, False
+    reader, sent, count, ended = EventFollower(path), tracker.sent(), 0, False
     clock = _Clock()
     while True:
         batch: list[Point] = []

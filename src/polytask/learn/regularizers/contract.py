@@ -61,7 +61,7 @@ class Regularizer:
     def problem(self, tasks: Collection[str]) -> str | None:
         """Return why it cannot serve a run of these tasks, or None, with the key that is wrong."""
         if self.tasks is not None and not self.tasks:
-            return "tasks: names no task; name one, or leave it out for all"
+            return "tasks: is an empty list; name a task, or leave it out for all"
         if unknown := [name for name in self.tasks or () if name not in tasks]:
             near = nearest(unknown[0], tasks) if len(unknown) == 1 else ""
             hint = near or f" ({listed(tasks)})"

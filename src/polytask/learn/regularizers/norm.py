@@ -78,7 +78,7 @@ class Norm(Regularizer):
     def _trained(self, *parts: nn.Module) -> list[nn.Parameter]:
         weights = [w for part in parts for w in part.parameters() if w.requires_grad]
         if not weights:
-            raise ConfigError(f'norm: over = "{self.over}" finds no trained weight; '
+            raise ConfigError(f'norm: over = "{self.over}" matches no trained weight; '
                               "remove the regularizer or train that part")
         return weights
 
