@@ -74,6 +74,6 @@ def test_another_head_starts_afresh(first: tuple[dict[str, Any], Path]) -> None:
 
 def test_adapters_that_do_not_go_on_are_told(first: tuple[dict[str, Any], Path]) -> None:
     _, notes = again(first, {"encoder": {"adapter": None}})
-    assert "its pal adapters are left out: encoder.adapter names none" in notes
+    assert "its pal adapters are left out: encoder.adapter is not set" in notes
     _, notes = again(first, {"encoder": {"adapter": PAL | {"size": 4}}})
     assert 'the adapter of "sst" starts afresh: its sizes differ there' in notes
