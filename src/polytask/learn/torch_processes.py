@@ -250,8 +250,11 @@ def _start(rank: int, world: int, local_rank: int) -> Any:
                            'on the CPU')
         torch.cuda.set_device(local_rank)
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    # torchrun may keep its store when it starts the processes again: each attempt has addresses of its own.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
         store, rank, world = next(rendezvous("env://", rank, world, timeout=TIMEOUT))
+        store = PrefixStore(f"attempt {attempt}", store)
         dist.init_process_group("nccl" if cuda else "gloo", store=PrefixStore("group", store),
                                 rank=rank, world_size=world, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
