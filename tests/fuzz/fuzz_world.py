@@ -199,3 +199,13 @@ def build(folder: Path) -> World:
     (downloaded / "refs").mkdir()
     (downloaded / "refs" / "main").write_text(COMMIT)
     return world
+
+
+def lead_out(place: Path, outside: Path) -> None:
+    """Put a link in the place of a file or a folder."""
+    if place.is_dir():
+        shutil.rmtree(place)
+        place.symlink_to(outside)
+    else:
+        place.unlink(missing_ok=True)
+        place.symlink_to(outside / "file")

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 from fuzz_child import REFUSED, RIGHT, in_child
 from fuzz_mutations import EVIL
-from fuzz_world import Inline, World
+from fuzz_world import Inline, World, lead_out
 
 from polytask.commands.sweep import sweep
 from polytask.core.toml import read_toml
@@ -44,15 +44,9 @@ def _in_journal(old: str, new: str) -> Callable[[Path], None]:
 
 def _link(name: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
-        place = folder / name
         outside = folder.parent / "outside"
         outside.mkdir()
-        if place.is_dir():
-            shutil.rmtree(place)
-            place.symlink_to(outside)
-        else:
-            place.unlink(missing_ok=True)
-            place.symlink_to(outside / "file")
+        lead_out(folder / name, outside)
     return change
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fuzz_child import REFUSED, RIGHT, in_child
 from fuzz_mutations import EVIL
-from fuzz_world import Inline, World
+from fuzz_world import Inline, World, lead_out
 
 import polytask as pk
 from polytask.commands.compare import compare
@@ -38,16 +38,6 @@ def outside(tmp_path: Path) -> Path:
 def untouched(outside: Path) -> bool:
     names = [path.name for path in outside.iterdir()]
     return names == ["file"] and (outside / "file").read_text() == "mine"
-
-
-def lead_out(place: Path, outside: Path) -> None:
-    """Put a link in the place of a file or a folder."""
-    if place.is_dir():
-        shutil.rmtree(place)
-        place.symlink_to(outside)
-    else:
-        place.unlink(missing_ok=True)
-        place.symlink_to(outside / "file")
 
 
 @pytest.mark.parametrize("part", [".lock", ".shards", "moods", ".shards/00001.json", "moods/part-00001.csv",

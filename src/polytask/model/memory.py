@@ -16,10 +16,16 @@ def keep_freed_memory() -> bool:
     Fresh pages are zeroed by the kernel at their first touch, which every activation of every step
     would pay for. Elsewhere than on glibc this does nothing.
     """
+    mallopt = glibc("mallopt")
+    return bool(mallopt and mallopt(_M_MMAP_THRESHOLD, _LARGE) and mallopt(_M_TRIM_THRESHOLD, _LARGE))
+
+
+def glibc(name: str) -> ctypes._NamedFuncPointer | None:
+    """Return a function of glibc; None on a system with another C library."""
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     try:
-        libc = ctypes.CDLL("libc.so.6")
-        return bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGE) and libc.mallopt(_M_TRIM_THRESHOLD, _LARGE))
+        function: ctypes._NamedFuncPointer = getattr(ctypes.CDLL("libc.so.6"), name)
     except (OSError, AttributeError):
-        return False
+        return None
+    return function

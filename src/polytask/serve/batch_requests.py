@@ -63,7 +63,6 @@ class PendingRequest:
     finish: Callable[[list[InputAnswer] | Exception], None]
     since: float
     answers: dict[int, InputAnswer] = field(default_factory=dict)
-    error: Exception | None = None
     cancelled: bool = False
     ended: bool = False
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import time
 
-# Seconds between two times: at 64 clients a minute leaves some 50 MB in pieces, and giving them back
-# takes about as long as one batch.
+from polytask.model.memory import glibc
+
+# Seconds between two times: the pieces of a minute are small beside a model, and giving them back holds up
+# the batches.
 _SECONDS = 30.0
 
 
@@ -17,7 +17,7 @@ class FreedMemory:
     def __init__(self, seconds: float = _SECONDS) -> None:
         self.seconds = seconds
         self._last = time.monotonic()
-        self._trim = _malloc_trim()
+        self._trim = glibc("malloc_trim")
 
     def give_back(self) -> bool:
         """Give memory back if it is time to; return whether it was."""
@@ -27,12 +27,3 @@ class FreedMemory:
         self._last = now
         self._trim(0)
         return True
-
-
-def _malloc_trim() -> ctypes._NamedFuncPointer | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        return ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):
-        return None
