@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polytask.core.terminal import terminal_text
-from polytask.verbs.options import Each, On, Quiet, Scale, Set, Trust, Workers
+from polytask.verbs.options import Each, On, Quiet, RunScale, RunWorkers, Set, Trust
 
 verbs = typer.Typer(rich_markup_mode="markdown")
 
@@ -20,11 +20,11 @@ def compare(
     study: Annotated[Path, typer.Argument(help="A study (TOML): a base config and rows of changes.")],
     out: Annotated[Path, typer.Option(help="The study's folder; finished runs in it are not repeated.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row; absent: the study's.")] = None,
-    workers: Workers = None,
+    workers: RunWorkers = None,
     on: On = None,
     resources: Each = None,
     rows: Annotated[str | None, typer.Option(help="Only these rows: A,B")] = None,
-    scale: Scale = "full",
+    scale: RunScale = "full",
     baselines: Annotated[bool | None, typer.Option(
         "--baselines/--no-baselines", help="Also train each task alone, on its budget in the base row, and "
         "report the gain over that. Absent: as the study says.")] = None,
@@ -56,10 +56,10 @@ def sweep_(
     storage: Annotated[str | None, typer.Option(
         help="A database that other machines search with: sqlite:///FILE or postgresql://USER@HOST/NAME; "
         "absent: a journal in the folder.")] = None,
-    workers: Workers = None,
+    workers: RunWorkers = None,
     on: On = None,
     resources: Each = None,
-    scale: Scale = "full",
+    scale: RunScale = "full",
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     assignments: Set = None,
     quiet: Quiet = False,

@@ -16,7 +16,7 @@ On = Annotated[str | None, typer.Option(
     "on this machine.")]
 Each = Annotated[str | None, typer.Option(
     "--each", metavar="cpus=2,gpus=1", help="The resources of each run or worker there; absent: cpus=1.")]
-Workers = Annotated[int | None, typer.Option(
+RunWorkers = Annotated[int | None, typer.Option(
     min=1, help="Runs at the same time; absent: 1, or on a cluster as many as fit its nodes.")]
-Scale = Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")]
+RunScale = Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; notes about the data stay.")]
