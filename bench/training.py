@@ -33,6 +33,9 @@ from polytask.training.build import build
 
 BATCH = 16
 WORDS, LONGEST = 200, 384
+# Updates that warm up and that count: those of the large encoder take ten times as long.
+UPDATES = {("minilm", "short"): (4, 10), ("minilm", "long"): (1, 3),
+           ("base", "short"): (2, 4), ("base", "long"): (1, 2)}
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,16 @@ def subjects(data: Path, folder: Path, sizes: Sequence[str], tasks: Sequence[str
     """Yield what is measured; files that are made for it go into `folder`."""
     from polytask.model.pretrained import checkpoint_folder
 
-    files = {"sst": (data / "ids-sst-train.csv", ("sentence",), "sentiment", 5, 4, 10),
-             "quora": (data / "quora-train.csv", ("sentence1", "sentence2"), "is_duplicate", 2, 4, 10),
-             "long": (long_texts(data, folder), ("sentence",), "sentiment", 2, 1, 3)}
+    files = {"sst": (data / "ids-sst-train.csv", ("sentence",), "sentiment", 5),
+             "quora": (data / "quora-train.csv", ("sentence1", "sentence2"), "is_duplicate", 2),
+             "long": (long_texts(data, folder), ("sentence",), "sentiment", 2)}
     shapes = {"minilm": (6, 384, 1536), "base": (12, 768, 3072)}
     for size in sizes:
         minilm = checkpoint_folder("minilm")
         checkpoint = minilm if size == "minilm" else random_base(minilm, folder / "base", shapes["base"])
         for task in tasks:
-            yield Subject(size, checkpoint, shapes[size], task, *files[task])
+            yield Subject(size, checkpoint, shapes[size], task, *files[task],
+                          *UPDATES[size, "long" if task == "long" else "short"])
 
 
 def random_base(minilm: Path, folder: Path, shape: tuple[int, int, int]) -> Path:
@@ -254,8 +258,10 @@ def main() -> None:
     logging.disable(logging.WARNING)
     keep_freed_memory()
     print(heading("transformers", "accelerate", "sentence-transformers"))
-    print(f"\n{instructions()}. Batch {BATCH}; 4 updates to warm up and 10 that count (1 and 3 of long "
-          f"texts), {given.repeats} repeats in turn; a matrix product of 1536² reaches "
+    updates = ", ".join(f"{warm} + {steps} for {size} on {length} texts"
+                        for (size, length), (warm, steps) in UPDATES.items())
+    print(f"\n{instructions()}. Batch {BATCH}; updates that warm up and that count: {updates}; "
+          f"{given.repeats} repeats in turn; a matrix product of 1536² reaches "
           f"{matmul_peak() / 1e9:.0f} GFLOP/s.\n")
     with tempfile.TemporaryDirectory() as folder:
         lines = [line for subject in subjects(given.data, Path(folder), given.sizes.split(","),

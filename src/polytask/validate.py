@@ -9,6 +9,8 @@ rules between components.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -151,6 +153,8 @@ def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
     if mistake := phase.schedule.problem(tasks, rows, {**phase.batch_sizes(tasks), **named}):
         yield f"{at}: {mistake}"
     yield from _processes(known, at, phase, tasks, rows)
+    if phase.compile and (mistake := _compile_problem(known.encoder, phase)):
+        yield f"{at}.compile: {mistake}; set compile = false"
     if phase.parallel == "shard":
         yield from _sharded(run, known, at, phase, tasks)
     if mistake := phase.weighting.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
@@ -181,6 +185,17 @@ def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
         yield (f'{at}.accumulate: {known.processes} processes cannot share the '
                f'{size // phase.accumulate} rows of a part of a batch of "{task}"; lower it: the '
                "processes divide the batch already")
+
+
+def _compile_problem(encoder: Any, phase: Train) -> str | None:
+    """Return why torch.compile cannot serve a phase, or None."""
+    if encoder is not None and not isinstance(encoder, FlatEncoder):
+        return f'the layers of "{encoder.kind}" run through transformers, which compiles nothing here'
+    if phase.parallel == "shard":
+        return 'the weights of parallel = "shard" come and go between the layers'
+    if shutil.which("c++") is None and shutil.which("g++") is None and not os.environ.get("CXX"):
+        return "torch.compile needs a C++ compiler, and none is on the PATH"
+    return None
 
 
 def _sharded(run: Run, known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:

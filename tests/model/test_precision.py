@@ -27,7 +27,7 @@ def of(context: object) -> object:
 
 @pytest.mark.parametrize(("precision", "training", "inference"), [
     ("auto", torch.bfloat16, torch.bfloat16), ("bf16", torch.bfloat16, torch.bfloat16),
-    ("fp32", None, None),
+    ("fp32", None, None), ("tf32", None, None),
 ])
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_computes_in_what_is_asked_for(precision: str, training: object, inference: object) -> None:
@@ -41,6 +41,23 @@ def test_a_cpu_trains_in_bf16_only_if_asked_and_evaluates_in_float32() -> None:
     assert [of(inference_autocast("cpu", each)) for each in ("auto", "fp32", "bf16")] == [None] * 3  # type: ignore[list-item]
     with training_autocast("cpu", "bf16"):
         assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16
+
+
+def test_the_matrix_products_of_a_phase_are_tf32_where_it_says_so_and_nowhere_else() -> None:
+    products, seen = torch.backends.cuda.matmul, []
+
+    def evaluate() -> Score:
+        seen.append(products.fp32_precision)
+        return Score(0.5, {})
+
+    before = products.fp32_precision
+    train = from_table(Train, {"epochs": 1, "phases": [{"precision": "tf32"}, {"precision": "auto"}]}, "")
+    rows = TinyRows({"sst": 4, "quora": 4, "sts": 4})
+    try:
+        list(Trainer(tiny_model(), rows, train, 0, evaluate, lambda where: None).run())
+    finally:
+        products.fp32_precision = before
+    assert seen == ["tf32", "ieee"]
 
 
 def test_the_training_tells_its_model_what_to_be_evaluated_in() -> None:

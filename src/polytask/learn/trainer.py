@@ -38,8 +38,9 @@ from polytask.learn.regularizers.contract import Attached, attach
 from polytask.learn.step import Step, StepRecord
 from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
+from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.multitask import MultiTask
-from polytask.model.precision import training_autocast
+from polytask.model.precision import set_matrix_products, training_autocast
 from polytask.model.trainable import mixed_rate
 
 # Seconds between checkpoints where the config does not count steps.
@@ -88,6 +89,9 @@ class Trainer:
         device = next(self.model.parameters()).device
         self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
         self.model.precision = settings.precision  # of its evaluations as well
+        set_matrix_products(settings.precision)
+        if isinstance(self.model.encoder, FlatEncoder):
+            self.model.encoder.compile_layers(settings.compile)
         self.penalties: list[Attached] = [attach(one, self.model) for one in settings.regularizers]
         self.surgery_random = torch.Generator().manual_seed(phase.seed)
         self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr, tasks)

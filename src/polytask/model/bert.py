@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from polytask.model.compiled import compiled
 from polytask.model.dropout import Dropout, added_norm
 from polytask.model.flat_encoder import ACTIVATIONS, BertPooler, FlatEncoder, SelfAttention
 from polytask.model.positions import Disentangled, Positions, RelativeBias
@@ -129,6 +130,7 @@ class Layer(nn.Module):
         self.activation = ACTIVATIONS[config.hidden_act]
         self.drops_mixed = "attention" in config.dropout_after
         self.drops_out = "perceptron" in config.dropout_after
+        self.compiled = False
 
     def forward(self, x: Tensor, attended: Callable[[Tensor], Tensor],
                 added: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -137,8 +139,15 @@ class Layer(nn.Module):
         `attended` mixes tokens: (…, 3W) to (…, W). `added`, an adapter, sees the layer's input;
         what it returns joins the second residual, before the last LayerNorm.
         """
+        mixed = attended(self.attention.qkv(x))
+        if self.compiled and added is None:
+            return compiled(Layer.dense)(self, x, mixed)  # type: ignore[no-any-return]
+        return self.dense(x, mixed, added)
+
+    def dense(self, x: Tensor, mixed: Tensor, added: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the next hidden states from what attention gathered: all that knows no neighbours."""
         p = self.dropout.now
-        mixed = self.attention.output(attended(self.attention.qkv(x)))
+        mixed = self.attention.output(mixed)
         middle = added_norm(x, mixed, self.attention_norm, p if self.drops_mixed else 0.0)
         out = self.down(self.activation(self.up(middle)))
         residual = middle if added is None else middle + added(x)

@@ -171,6 +171,12 @@ class FlatEncoder(EncoderBase):
             if isinstance(module, Dropout):
                 module.p = p
 
+    def compile_layers(self, on: bool) -> None:
+        """Let torch.compile fuse what lies between the attentions of two layers, or no longer."""
+        layers: Any = self.layers
+        for layer in layers:
+            layer.compiled = on
+
     def embed(self, batch: TokenBatch) -> Tensor:
         """Return the word embeddings alone: (T, W), or narrower where a projection follows."""
         return self.embeddings.word(batch.ids)  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from polytask.model.bert import BertConfig
+from polytask.model.compiled import compiled
 from polytask.model.dropout import Dropout
 from polytask.model.flat_encoder import ACTIVATIONS, FlatEncoder
 from polytask.model.positions import Positions, Rotary
@@ -77,13 +78,21 @@ class ModernLayer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width, bias=config.mlp_bias)
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
+        self.compiled = False
 
     def forward(self, x: Tensor, attended: Callable[[Tensor], Tensor],
                 added: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Return the next hidden states; `attended` and `added` as in `bert.Layer`."""
-        attention = self.attention
         normed = x if self.attention_norm is None else self.attention_norm(x)
-        middle = x + attention.dropout(attention.output(attended(attention.Wqkv(normed))))
+        mixed = attended(self.attention.Wqkv(normed))
+        if self.compiled and added is None:
+            return compiled(ModernLayer.dense)(self, x, mixed)  # type: ignore[no-any-return]
+        return self.dense(x, mixed, added)
+
+    def dense(self, x: Tensor, mixed: Tensor, added: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the next hidden states from what attention gathered: all that knows no neighbours."""
+        attention = self.attention
+        middle = x + attention.dropout(attention.output(mixed))
         content, gate = self.up(self.norm(middle)).chunk(2, -1)
         out: Tensor = middle + self.down(self.dropout(self.activation(content) * gate))
         return out if added is None else out + added(x)

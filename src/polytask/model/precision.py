@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 
 def training_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
@@ -22,9 +22,14 @@ def inference_autocast(device: str, precision: Precision) -> AbstractContextMana
 
     On a CPU it is float32 always: there bf16 saves memory, of which inference needs little.
     """
-    if precision != "fp32" and _has_bf16(device):
+    if precision not in ("fp32", "tf32") and _has_bf16(device):
         return torch.autocast(device, torch.bfloat16)
     return nullcontext()
+
+
+def set_matrix_products(precision: Precision) -> None:
+    """Let a GPU compute fp32 matrix products in TensorFloat-32, or not: it is a switch of the process."""
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
 
 
 def _has_bf16(device: str) -> bool:

@@ -201,7 +201,7 @@ def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | Non
     for name, layer in model.shared.items():
         _load_part(paths.shared(name), layer)
     _load_adapter(model, paths)
-    if whole.get("precision") == "fp32":
+    if whole.get("precision") in ("fp32", "tf32"):
         model.precision = "fp32"
     model.eval()
     return ModelFolder(model, tasks, tokenizer, default, whole.get("thresholds", {}), notes)

@@ -35,6 +35,7 @@ from polytask.model.pretrained import checkpoint_folder, default_pooling
 from polytask.model.trainable import quiet_frozen_layers, set_trainable
 from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, warm_start
 from polytask.tasks.resolved_task import ResolvedTask, resolve
+from polytask.training.evaluation_cost import evaluation_note
 from polytask.validate import Known, validate
 
 
@@ -161,7 +162,11 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     notes += [note for task_data in data.values() for note in task_data.notes if note not in notes]
     notes += [*too_little_notes(data), *starved_notes(run, training_set.rows)]
     run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
-    return Built(run, model, tasks, data, training_set, start.tokenizer, notes)
+    built = Built(run, model, tasks, data, training_set, start.tokenizer, notes)
+    if run.encoder.trainable != "frozen":  # whose texts are encoded once
+        phases = phases_of(run.train, training_set.rows, run.seed)
+        built.notes += evaluation_note(phases, data, built.layouts())
+    return built
 
 
 def starved_notes(run: Run, rows: Mapping[str, int]) -> list[str]:

@@ -1,0 +1,45 @@
+"""How much of a training its evaluations take, told before it starts where that is much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from polytask.data.collate import InputLayout
+from polytask.data.dataset import TaskData
+from polytask.learn.phase_plan import PhasePlan
+
+# A share above which the remedy is told; passes an update takes of a token, where an evaluation takes one.
+MUCH, PASSES = 1 / 3, 3
+
+
+def evaluation_note(phases: Sequence[PhasePlan], data: Mapping[str, TaskData],
+                    layouts: Mapping[str, InputLayout]) -> list[str]:
+    """Return a sentence if evaluations take more than a third of a training, by tokens.
+
+    A token trained costs three passes (forward, and twice that backward), one evaluated costs one.
+    """
+    dev = {name: int(split.lengths(layouts[name]).kept.sum())
+           for name, task in data.items() if (split := task.splits.get("dev")) is not None}
+    trained = {name: float(task.train.lengths(layouts[name]).kept.sum(axis=1).mean())
+               for name, task in data.items()}
+    evaluated = updates = 0.0
+    for phase in phases:
+        times, tokens = _phase(phase, trained)
+        evaluated, updates = evaluated + times * sum(dev.values()), updates + PASSES * tokens
+    share = evaluated / max(1.0, evaluated + updates)
+    if share <= MUCH:
+        return []
+    largest = max(dev, key=lambda name: dev[name])
+    rows = len(data[largest].splits["dev"])
+    return [f"evaluations take about {share:.0%} of this training, most of it the {rows:,} dev rows of "
+            f"{largest}; tasks.{largest}.dev_limit or train.evaluate_every lowers that"]
+
+
+def _phase(phase: PhasePlan, tokens_by_task: Mapping[str, float]) -> tuple[int, float]:
+    """Return how often a phase evaluates, and the tokens that its updates read, by its first epoch."""
+    steps = list(islice(phase.plan(0), phase.num_steps))
+    tokens = sum(tokens_by_task[task] * sum(sizes) for step in steps for task, sizes in step.items())
+    per_step = tokens / max(1, len(steps))
+    every = phase.train.evaluate_every or max(1, len(steps))
+    return -(-phase.num_steps // every), per_step * phase.num_steps
