@@ -60,8 +60,9 @@ def batches(data: Path | None, size: int, number: int) -> list[TokenBatch]:
 class Ours:
     """A step of polytask's encoder with a small head; `narrow`: word gradients by row."""
 
-    def __init__(self, narrow: bool) -> None:
+    def __init__(self, narrow: bool, compiled: bool = False) -> None:
         self.bert, self.head, self.narrow = Bert(SIZES, pooler=False).train(), nn.Linear(384, 5), narrow
+        self.bert.compile_layers(compiled)
         self.params = [*self.bert.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(self.params, lr=2e-5, fused=True)
 
@@ -90,7 +91,10 @@ class Theirs:
         from transformers import BertConfig as Config
         from transformers import BertForSequenceClassification
 
-        self.model = BertForSequenceClassification(Config(**SIZES.to_json(), num_labels=5)).train()
+        self.model = BertForSequenceClassification(Config(
+            hidden_size=SIZES.hidden_size, num_hidden_layers=SIZES.num_hidden_layers, num_labels=5,
+            num_attention_heads=SIZES.num_attention_heads,
+            intermediate_size=SIZES.intermediate_size)).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-5, fused=True)
 
     def __call__(self, batch: TokenBatch) -> None:
@@ -108,7 +112,8 @@ def steps(given: argparse.Namespace) -> None:
     drawn = batches(given.data, given.batch, given.batches)
     narrow = Ours(narrow=True)
     ways = {"polytask": narrow,
-            "polytask, dense word gradient": Ours(narrow=False), "transformers, padded": Theirs()}
+            "polytask, dense word gradient": Ours(narrow=False),
+            "polytask, layers compiled": Ours(narrow=True, compiled=True), "transformers, padded": Theirs()}
     best = {way: [float("inf")] * len(drawn) for way in ways}
     peak = 0.0
     for repeat in range(given.repeats + 1):  # the first round warms up

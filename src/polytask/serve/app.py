@@ -41,7 +41,8 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
     app = FastAPI(title="polytask", version=version("polytask"), docs_url=None, redoc_url=None,
                   lifespan=lifespan, root_path=settings.root_path, default_response_class=AsciiJson)
     app.state.service = service
-    app.add_middleware(Gate, settings=settings, keys=keys, counters=service.counters)
+    app.add_middleware(Gate, settings=settings, keys=keys, counters=service.counters,
+                       check_room=service.check_room)
     if settings.allow_origin:
         app.add_middleware(CORSMiddleware, allow_origins=[settings.allow_origin],
                            allow_methods=["GET", "POST"], allow_headers=["*"])

@@ -67,6 +67,11 @@ class Batcher:
             self._reserved += count
         return ReservedPlaces(count)
 
+    def check_room(self, waiting: int) -> None:
+        """Raise `Overloaded` if the queue is full once `waiting` requests of one input have entered it."""
+        with self._changed:
+            self._check_room(waiting + 1)
+
     def give_back(self, places: ReservedPlaces) -> None:
         """Free places that were not used; those that were, or were freed before, stay as they are."""
         with self._changed:

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from polytask.serve.connections import CROWDED
 from polytask.serve.counters import Counters
 from polytask.serve.settings import ServeSettings
+from polytask.serve.turns import STATE, TURNS, Turn, received
 
 LOG = logging.getLogger("polytask.serve")
 # Routes that orchestrators ask without a key.
@@ -48,11 +49,13 @@ class Gate:
     """Middleware: keys, body limits, the number of requests at a time, one log line a request."""
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, keys: Sequence[bytes],
-                 counters: Counters) -> None:
+                 counters: Counters, check_room: Callable[[int], None]) -> None:
         self.app, self.settings, self.counters = app, settings, counters
         # Digests are of one length: the time of a comparison tells nothing of a key's length either.
         self.key_digests = [_digest(key) for key in keys]
         self.open_requests = 0
+        self.check_room = check_room
+        self.turns, self.waiting = asyncio.Semaphore(TURNS), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,12 +78,18 @@ class Gate:
 
         self.open_requests += 1
         keep = False
+        turn = scope["state"][STATE] = Turn(self.turns)
         try:
             headers = dict(scope["headers"])
             keep = _has_small_body(headers)
             self._check(scope, headers)
             keep = False
-            await self.app(scope, self._bounded(receive, refusals), noted)
+            bounded = self._bounded(receive, refusals)
+            if scope["method"] == "POST":
+                bounded = await received(bounded)
+            if self._path(scope) not in OPEN_ROUTES:
+                await self._take(turn, scope)
+            await self.app(scope, bounded, noted)
         except ServeError as refusal:
             refusals.append(refusal)
         except Exception as error:  # of any kind: the client gets a sentence, the log where it happened
@@ -91,6 +100,7 @@ class Gate:
             else:
                 refusals.append(self._failed(scope, error))
         finally:
+            turn.give_back()
             self.open_requests -= 1
             if refusals:
                 status = refusals[0].status
@@ -100,9 +110,22 @@ class Gate:
             self.counters.request(route, status, seconds)
             self._log(scope, route, status, seconds)
 
+    async def _take(self, turn: Turn, scope: Scope) -> None:
+        """Wait for a turn; refuse at once what would find the queue full by then."""
+        if scope["method"] == "POST":
+            self.check_room(self.waiting)
+        self.waiting += 1
+        try:
+            await turn.take()
+        finally:
+            self.waiting -= 1
+
+    def _path(self, scope: Scope) -> str:
+        return str(scope["path"].removeprefix(self.settings.root_path))
+
     def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse what may not come in at all."""
-        path = scope["path"].removeprefix(self.settings.root_path)
+        path = self._path(scope)
         if path not in OPEN_ROUTES:
             if scope["state"].get(CROWDED):
                 raise ServeError(429, "overloaded", f"{self.settings.max_connections} connections are "

@@ -30,6 +30,7 @@ from polytask.serve.counters import Counters
 from polytask.serve.engine import ServedModel, TaskInfo
 from polytask.serve.limits import ServeError, short
 from polytask.serve.settings import ServeSettings
+from polytask.serve.turns import STATE, Turn
 
 
 @dataclass
@@ -72,6 +73,11 @@ class Service:
     @property
     def ready(self) -> bool:
         return not self.draining and self.batcher.ready
+
+    def check_room(self, waiting: int) -> None:
+        """Raise the refusal of a request that finds the queue full once `waiting` others are in it."""
+        with _refusals():
+            self.batcher.check_room(waiting)
 
     def replace(self, model: ServedModel) -> None:
         """Let a model answer in the place of the one of its name; requests under way keep theirs."""
@@ -222,12 +228,15 @@ class Service:
                          places: ReservedPlaces) -> list[InputAnswer]:
         answered = asyncio.ensure_future(
             self.batcher.submit(wanted, max(0.0, until - time.monotonic()), places))
+        turn: Turn = getattr(request.state, STATE)
+        turn.give_back()
         # The body was read: what comes next from the client is that it is gone.
         gone = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not answered.done():
                 raise ServeError(499, "cancelled", "the client went away")
+            await turn.take()
             return answered.result()
         finally:
             answered.cancel()
