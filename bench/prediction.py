@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words.add_argument("--data", type=Path)
     words.add_argument("--pairs", type=int, default=800)
     words.add_argument("--repeats", type=int, default=3)
-    words.add_argument("--rows", type=int, default=200_000)
+    words.add_argument("--rows", type=int, default=50_000)
     given = words.parse_args(arguments)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)

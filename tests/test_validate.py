@@ -207,7 +207,7 @@ def test_a_set_with_fewer_rows_than_its_batch_size_is_drawn_whole(small_table: d
 
     (phase,) = phases_of(built.run.train, built.training_set.rows, built.run.seed)
     assert phase.sizes == dict(built.training_set.rows)
-    assert phase.num_steps == 2 and phase.updates == {"sst": 2, "quora": 2, "sts": 2}
+    assert phase.num_steps == 2 and phase.counts.updates == {"sst": 2, "quora": 2, "sts": 2}
 
 
 def test_a_task_that_gets_no_update_is_noted(small_table: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polytask.core.errors import DataError, PolytaskError
-from polytask.data import dataset
+from polytask.data import dataset, splits
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, collate
 from polytask.data.dataset import DatasetStore, load_task_data
@@ -94,6 +94,28 @@ def test_dev_rows_are_carved_before_the_limit_draws(tmp_path: Path) -> None:
     assert len(few.dev) == 10 and set(few.dev.ids) <= set(whole.dev.ids)
     assert len(default.dev) == 20
     assert load_task_data("t", single_task(dev=0.2, id="id"), shelf, 8).dev.ids != whole.dev.ids
+
+
+def test_the_hashes_of_a_large_file_are_kept_and_carve_the_same_rows(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbered(tmp_path, "two.csv", 40)
+
+    def carved() -> list[list[int]]:
+        data = load_task_data("t", single_task(train="two.csv", dev=0.2), store(tmp_path), 1)
+        return [part.rows.index.tolist() for part in data.splits.values()]
+
+    expected = carved()
+    monkeypatch.setattr(dataset, "_MANY", 40)
+    assert carved() == expected
+    (kept,) = store(tmp_path).cache.folder.glob("hashes/*/hashes.npy")
+    hashed = []
+    monkeypatch.setattr(splits, "text_hashes", lambda *given: hashed.append(given))
+    assert carved() == expected
+    assert hashed == []
+    monkeypatch.undo()
+    monkeypatch.setattr(dataset, "_MANY", 40)
+    kept.write_bytes(kept.read_bytes()[:-8])
+    assert carved() == expected
 
 
 def test_dev_rows_are_drawn_by_a_seed_of_their_own(tmp_path: Path) -> None:

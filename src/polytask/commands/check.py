@@ -63,7 +63,7 @@ def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
     yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps{limit}, "
            f"schedule {phase.train.schedule.name}")
     if phase.train.max_steps is not None:
-        updates = ", ".join(f"{task} {count:,}" for task, count in phase.updates.items())
+        updates = ", ".join(f"{task} {count:,}" for task, count in phase.counts.updates.items())
         yield f"  train.max_steps leaves {phase.num_steps:,} steps of all epochs ({updates})"
     for task, batches in plan.batches.items():
         yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "

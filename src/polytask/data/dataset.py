@@ -21,7 +21,7 @@ from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Labels
 from polytask.data.python_records import PYTHON
 from polytask.data.reading import Columns, Rows, read_file
-from polytask.data.splits import carve, draw, row_keys
+from polytask.data.splits import Hashes, carve, combined, draw, kept_hashes, row_keys
 from polytask.data.tables import Integers, Table, table_of
 from polytask.data.task_labels import read_labels
 from polytask.data.task_rows import Spec, reading_notes, split_rows, taken, whole_test
@@ -29,6 +29,8 @@ from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, to
 
 DEFAULT_DEV = 0.1
 _UNTOLD = FileFormat()
+# Rows from which on hashes of texts are kept: those of fewer take less than a second.
+_MANY = 100_000
 
 TaskProgress = Callable[[str, int, int], None]
 """Called with what is being tokenized, the texts done and the texts there are."""
@@ -153,6 +155,14 @@ class DatasetStore:
         """Return the token columns of the texts of rows: (rows of the whole table)."""
         return tuple(self._token_column(rows.table, name) for name in rows.columns.text)
 
+    def row_keys(self, rows: Rows) -> Hashes:
+        """Return a hash of each row's texts; those of large files are kept in the cache: (rows,)."""
+        if len(rows) < _MANY:
+            return row_keys(rows.text_columns, rows.index)
+        names = zip(rows.columns.text, rows.text_columns, strict=True)
+        return combined([kept_hashes(column, f"{rows.table.key} {name}", self.cache)[rows.index]
+                         for name, column in names])
+
     def _token_column(self, table: Table, name: str) -> TokenColumn:
         key = (table.key, name)
         if key not in self.tokens:
@@ -209,7 +219,8 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     used = dict(rows_by_split)
     if "dev" not in used:
         fraction = DEFAULT_DEV if spec.dev is None else float(spec.dev)
-        used["train"], used["dev"] = _carved(rows_by_split["train"], labels, fraction, dev_seed)
+        keys = library.row_keys(rows_by_split["train"])
+        used["train"], used["dev"] = _carved(rows_by_split["train"], keys, labels, fraction, dev_seed)
     used["train"] = _drawn(used["train"], spec.limit, seed)
     used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
     splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
@@ -221,11 +232,10 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     return TaskData(name, labels, splits, rows_by_split, notes, predicted)
 
 
-def _carved(rows: Rows, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:
+def _carved(rows: Rows, keys: Hashes, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:
     strata = None
     if labels.kind in ("classes", "binary", "ordinal"):
         strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
-    keys = row_keys(rows.text_columns, rows.index)
     train, dev = (taken(rows, part) for part in carve(keys, strata, fraction, seed))
     if not len(train) or not len(dev):
         raise DataError(f"{rows.table.file}: {len(rows)} rows are too few to carve a dev split of"

@@ -6,12 +6,18 @@ seed gives the same rows on every machine and version, and fewer rows are a part
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.cache import Cache, open_array, write_array
 from polytask.data.tables import Column, Integers
+
+# Raised when texts are hashed otherwise; old cache entries are then not found.
+VERSION = 1
 
 # The words that files have for the splits.
 SPLIT_WORDS = {"train": "train", "training": "train", "dev": "dev", "val": "dev", "valid": "dev",
@@ -40,11 +46,31 @@ def _hash(text: str) -> bytes:
     return blake2b(" ".join(text.split()).encode(), digest_size=8).digest()
 
 
+def kept_hashes(column: Column, key: str, cache: Cache) -> Hashes:
+    """Return `text_hashes` of a whole column, from the cache or kept in it; `key` names its content."""
+    name = blake2b(f"{VERSION} {key}".encode(), digest_size=16).hexdigest()
+
+    def build(folder: Path) -> None:
+        write_array(folder / "hashes.npy", text_hashes(column, np.arange(len(column))))
+
+    def load(folder: Path) -> Hashes:
+        hashes = open_array(folder / "hashes.npy", np.uint64)
+        if len(hashes) != len(column):
+            raise ValueError(f"{folder} is not whole")
+        return hashes
+
+    return cache.entry(f"hashes/{name}", build, load)
+
+
 def row_keys(columns: tuple[Column, ...], rows: Integers) -> Hashes:
     """Return a hash of each row's texts, the same in either order: (rows,)."""
-    hashes = np.sort(np.stack([text_hashes(column, rows) for column in columns]), axis=0)
-    key = np.zeros(len(rows), dtype=np.uint64)
-    for digest in hashes:
+    return combined([text_hashes(column, rows) for column in columns])
+
+
+def combined(hashes: Sequence[Hashes]) -> Hashes:
+    """Return the key of each row from the hashes of its texts, the same in either order: (rows,)."""
+    key = np.zeros(len(hashes[0]), dtype=np.uint64)
+    for digest in np.sort(np.stack(hashes), axis=0):
         key = mix(key ^ digest)
     return key
 

@@ -98,7 +98,10 @@ def reading_notes(every: Sequence[Rows]) -> list[str]:
 
 def taken(rows: Rows, part: Integers) -> Rows:
     """Return some of the rows."""
-    return replace(rows, index=rows.index[part])
+    some = replace(rows, index=rows.index[part])
+    if "labels" in vars(rows):  # what is known of all rows need not be read again for some
+        vars(some)["labels"] = [rows.labels[row] for row in part.tolist()]
+    return some
 
 
 def _by_column(rows: Rows, column: str, setting: str) -> dict[str, Rows]:

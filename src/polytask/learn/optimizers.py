@@ -129,6 +129,8 @@ def _options_problem(name: str, options: Mapping[str, Any]) -> str | None:
         if key not in known:
             hint = nearest(key, known) or f"; expected one of {listed(known)}"
             return f"options.{key}: is not an argument of torch's {name}{hint}"
+    if not options:  # building one imports torch's compiler, which takes a second
+        return None
     try:
         _classes()[name]([nn.Parameter(torch.zeros(1))], lr=1.0, **_values(options))
     except (TypeError, ValueError, RuntimeError) as error:

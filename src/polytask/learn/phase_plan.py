@@ -6,13 +6,24 @@ Numbers only, so that it can be printed before training.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 
 from polytask.learn.sampler import Sampler
 from polytask.learn.schedules.contract import StepPlan, epoch_random
 from polytask.learn.schedules.preview import Preview, preview
 from polytask.learn.train_settings import Train
+
+
+@dataclass
+class Counts:
+    """The updates of a phase, the epochs that it begins, and of each task the updates and rows."""
+
+    updates: dict[str, int]
+    drawn: dict[str, int]
+    steps: int = 0
+    epochs: int = 0
 
 
 class PhasePlan:
@@ -38,22 +49,19 @@ class PhasePlan:
     @property
     def num_steps(self) -> int:
         """The updates of all epochs, or `max_steps` if that is fewer."""
-        return self._counts[0]
-
-    @property
-    def updates(self) -> dict[str, int]:
-        """Of each task, the updates that it has a part in."""
-        return self._counts[1]
+        return self.counts.steps
 
     @cached_property
-    def _counts(self) -> tuple[int, dict[str, int]]:
-        steps, updates = 0, dict.fromkeys(self.tasks, 0)
-        every = chain.from_iterable(self.plan(epoch) for epoch in range(self.epochs))
-        for step in islice(every, self.train.max_steps):
-            steps += 1
-            for task in step:
-                updates[task] += 1
-        return steps, updates
+    def counts(self) -> Counts:
+        """What all steps are made of."""
+        counts = Counts(updates=dict.fromkeys(self.tasks, 0), drawn=dict.fromkeys(self.tasks, 0))
+        every = ((epoch, step) for epoch in range(self.epochs) for step in self.plan(epoch))
+        for epoch, step in islice(every, self.train.max_steps):
+            counts.steps, counts.epochs = counts.steps + 1, epoch + 1
+            for task, sizes in step.items():
+                counts.updates[task] += 1
+                counts.drawn[task] += sum(sizes)
+        return counts
 
     def samplers(self) -> dict[str, Sampler]:
         """Return what draws the rows of each task."""
@@ -73,6 +81,6 @@ def phases_of(train: Train, rows: Mapping[str, int], seed: int) -> list[PhasePla
 
 def never_drawn(phases: Sequence[PhasePlan]) -> list[str]:
     """Return the tasks that a training names and gives no update, in their order."""
-    drawn = {task for phase in phases for task, count in phase.updates.items() if count}
+    drawn = {task for phase in phases for task, count in phase.counts.updates.items() if count}
     return [task for task in dict.fromkeys(task for phase in phases for task in phase.tasks)
             if task not in drawn]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import TaskData
@@ -25,8 +24,9 @@ def evaluation_note(phases: Sequence[PhasePlan], data: Mapping[str, TaskData],
                for name, task in data.items()}
     evaluated = updates = 0.0
     for phase in phases:
-        times, tokens = _phase(phase, trained)
-        evaluated, updates = evaluated + times * sum(dev.values()), updates + PASSES * tokens
+        counts, every = phase.counts, phase.train.evaluate_every
+        evaluated += sum(dev.values()) * (-(-counts.steps // every) if every else counts.epochs)
+        updates += PASSES * sum(trained[task] * rows for task, rows in counts.drawn.items())
     share = evaluated / max(1.0, evaluated + updates)
     if share <= MUCH:
         return []
@@ -34,12 +34,3 @@ def evaluation_note(phases: Sequence[PhasePlan], data: Mapping[str, TaskData],
     rows = len(data[largest].splits["dev"])
     return [f"evaluations take about {share:.0%} of this training, most of it the {rows:,} dev rows of "
             f"{largest}; tasks.{largest}.dev_limit or train.evaluate_every lowers that"]
-
-
-def _phase(phase: PhasePlan, tokens_by_task: Mapping[str, float]) -> tuple[int, float]:
-    """Return how often a phase evaluates, and the tokens that its updates read, by its first epoch."""
-    steps = list(islice(phase.plan(0), phase.num_steps))
-    tokens = sum(tokens_by_task[task] * sum(sizes) for step in steps for task, sizes in step.items())
-    per_step = tokens / max(1, len(steps))
-    every = phase.train.evaluate_every or max(1, len(steps))
-    return -(-phase.num_steps // every), per_step * phase.num_steps
