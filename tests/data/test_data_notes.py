@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tokenizers import normalizers
 
 from polytask.data.collate import InputLayout
-from polytask.data.data_notes import left_out_notes, refusals, too_little_notes
+from polytask.data.data_notes import (
+    left_out_notes,
+    nul_notes,
+    reading_of_nul,
+    refusals,
+    shared_notes,
+    too_little_notes,
+)
 from polytask.data.dataset import load_task_data
-from small_data import single_task, store, write
+from polytask.data.tokenization import Tokenizer
+from small_data import letters, pair_task, single_task, store, write
 
 
 def notes(folder: Path, max_length: int = 64, **settings: object) -> list[str]:
@@ -55,6 +65,49 @@ def test_too_little_is_told(tmp_path: Path, train: list[str], dev: list[str], sa
     write(tmp_path / "train.csv", "text,label", *train)
     write(tmp_path / "dev.csv", "text,label", *dev)
     assert any(each.startswith(said) for each in notes(tmp_path))
+
+
+def test_rows_of_dev_that_stand_in_train_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "a,b,label", *(f"one {n},two {n},{n % 2}" for n in range(60)))
+    write(tmp_path / "dev.csv", "a,b,label", *(f"three {n},four {n},{n % 2}" for n in range(58)),
+          "two 7,one 7,1", "one 9,two 9,1")
+    task = pair_task(test="train.csv")
+    data = {"a": load_task_data("a", task, store(tmp_path), 1)}
+    assert shared_notes(data) == [
+        "a dev: 2 of 60 rows stand in train too (dev.csv:60 = train.csv:9, …), so scores on dev flatter "
+        "the model; polytask check lists them",
+        "a test: 60 of 60 rows stand in train too (train.csv:2 = train.csv:2, …), so scores on test "
+        "flatter the model; polytask check lists them"]
+    few = {"a": load_task_data("a", pair_task(limit=5), store(tmp_path), 1)}  # of the rows that are used
+    assert len(shared_notes(few)) <= 1 and "dev: 2 of" not in "".join(shared_notes(few))
+
+
+def test_dev_rows_carved_from_train_are_not_looked_for(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", *rows(60), *rows(60))
+    data = {"a": load_task_data("a", single_task(dev=0.5), store(tmp_path), 1)}
+    assert shared_notes(data) == []
+
+
+def test_nul_characters_are_told_with_their_lines_and_what_becomes_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", *rows(4), "go\0od,1", *rows(3), "\0,0", "bad\0,0", "a\0,1")
+    write(tmp_path / "dev.csv", "text,label", *rows(3), "fi\0ne,1")
+    data = {"a": load_task_data("a", single_task(), store(tmp_path), 1)}
+    file = tmp_path / "letters.json"
+    file.write_text(letters().to_str())
+    assert nul_notes(data, file) == [
+        "a train: 4 of 11 rows hold NUL characters (train.csv:6, train.csv:10, train.csv:11, …), "
+        f"{reading_of_nul(file)}; is the file damaged, or in another encoding?",
+        f"a dev: 1 of 4 rows holds NUL characters (dev.csv:5), {reading_of_nul(file)}; is the file "
+        "damaged, or in another encoding?"]
+
+
+@pytest.mark.parametrize(("normalizer", "becomes"), [
+    (normalizers.BertNormalizer(), "drops"), (normalizers.Replace("\0", " "), "reads as blanks"),
+    (normalizers.Lowercase(), "does not know")])
+def test_what_becomes_of_a_nul_is_what_the_tokenizer_does(normalizer: Any, becomes: str) -> None:
+    tokenizer = letters()
+    tokenizer.normalizer = normalizer
+    assert reading_of_nul(Tokenizer(tokenizer)) == f"which the tokenizer {becomes}"
 
 
 def test_each_reason_has_its_lines() -> None:

@@ -37,6 +37,14 @@ def test_what_has_no_answer_is_told_with_its_lines(tmp_path: Path) -> None:
         list(stream(tmp_path / "t.jsonl", '{"text": ["b"]}\n').rows())
 
 
+def test_nul_characters_are_predicted_and_told(tmp_path: Path) -> None:
+    found = stream(tmp_path / "t.csv", "text,other\na\0b,\nc,\0\nd,\n")
+    assert [texts for _, texts in found.rows()] == [("a\0b",), ("c",), ("d",)]
+    assert found.told() == (
+        f"{tmp_path}/t.csv: 1 record holds NUL characters (line 2), which the tokenizer is given as they "
+        "stand; is the file damaged, or in another encoding?")
+
+
 def test_columns_are_looked_up_as_in_training(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'no column "text"; did you mean "texts".*--text names'):
         stream(tmp_path / "t.csv", "texts,label\na,1\n").rows()

@@ -85,6 +85,15 @@ def test_rows_are_counted_as_they_are_answered(tmp_path: Path) -> None:
     assert sum(shard.records for shard in file.shards) == len(list(record_source(path, settings).records()))
 
 
+def test_nul_characters_are_told_when_a_file_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text\na\nb\0\n\0c\n")
+    notes = cut_file(path, FileFormat(), ["text"], RowFilter(), 1).notes
+    assert [note for note in notes if "NUL" in note] == [
+        "2 records hold NUL characters (lines 3, 4), which the tokenizer is given as they stand; is the "
+        "file damaged, or in another encoding?"]
+
+
 def test_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
     path, settings = written("western.csv", tmp_path)
     file = cut(path, settings, 5)

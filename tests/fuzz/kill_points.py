@@ -2,6 +2,7 @@
 
 A kill is `os._exit` in a fork of this process: no handler runs, no buffer is flushed. Operations are seen
 by an audit hook, so that those of libraries count too; `os.fsync`, which Python does not audit, is wrapped.
+A kind of operation is what is done to which file: "os.rename model", "open tasks.json".
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import shutil
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz_child import silence
+from fuzz_child import in_child, silence
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _AUDITED = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.link",
             "os.symlink", "shutil.rmtree", "tempfile.mkstemp", "tempfile.mkdtemp"}
+# What is drawn in a file's name: the random part of a temporary one, digests, numbers.
+_DRAWN = ((re.compile(r"\.[a-z0-9_]{8}\.aside$"), ".aside"), (re.compile(r"[0-9a-f]{16,}"), "*"),
+          (re.compile(r"\d+"), "*"))
 KILLED = 9
 # A card's row of how long a graph takes.
 _MEASURED = re.compile(r"\| `onnx/\w+\.onnx` \| [\d.]+ \|")
@@ -38,11 +42,31 @@ _ONLY_THERE = {"report.html", "results.md", "results.csv"}  # they show those ti
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is killed: `action` starts it in a folder, or resumes what is there."""
+    """What is killed: `action` starts it in a folder, or resumes what is there.
+
+    look: what others may do with the folder at any moment, as a server that loads a model again does; it
+    succeeds or is refused, and changes nothing.
+    """
 
     name: str
     action: Callable[[Path], Any]
     prepare: Callable[[Path], Any] = lambda folder: None
+    look: Callable[[Path], Any] | None = None
+
+
+def kind_of(event: str, arguments: tuple[Any, ...]) -> str:
+    """Return what an operation does, and to which file; files of drawn names and plots count as one."""
+    target = arguments[1] if event in ("os.rename", "os.link", "os.symlink") else arguments[0]
+    if isinstance(target, int):
+        try:
+            target = os.readlink(f"/proc/self/fd/{target}")
+        except OSError:
+            target = "?"
+    path = Path(os.fsdecode(target))
+    name = f"*{path.suffix}" if "plots" in path.parent.name else path.name
+    for drawn, stands_for in _DRAWN:
+        name = drawn.sub(stands_for, name)
+    return f"{event} {name}"
 
 
 def is_write(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -57,25 +81,24 @@ class Counted:
     """Counts the operations that write, and ends the process at one of them."""
 
     def __init__(self, last: int | None) -> None:
-        self.last, self.seen = last, 0
-        self.kinds: Counter[str] = Counter()
+        self.last = last
+        self.kinds: list[str] = []
 
     def watch(self) -> None:
         """Start to count."""
         def fsync(descriptor: int) -> None:  # what a killed process has written is not lost without it
-            self._operation("os.fsync")
+            self._operation("os.fsync", (descriptor,))
 
         os.fsync = fsync
         sys.addaudithook(self._audited)
 
     def _audited(self, event: str, arguments: tuple[Any, ...]) -> None:
         if is_write(event, arguments):
-            self._operation("open for writing" if event == "open" else event)
+            self._operation(event, arguments)
 
-    def _operation(self, kind: str) -> None:
-        self.seen += 1
-        self.kinds[kind] += 1
-        if self.seen == self.last:
+    def _operation(self, event: str, arguments: tuple[Any, ...]) -> None:
+        self.kinds.append(kind_of(event, arguments))
+        if len(self.kinds) == self.last:
             os._exit(KILLED)
 
 
@@ -84,7 +107,7 @@ def start(scenario: Scenario, folder: Path, last: int | None = None, after: floa
     """Run a scenario in a fork; return its exit status: 0, `KILLED`, or 1 for an error.
 
     last: the operation before which it dies; after: the seconds after which it is killed. report: gets the
-    number and kinds of its operations, or the error.
+    kinds of its operations in their order, or the error.
     """
     child = os.fork()
     if child == 0:
@@ -97,7 +120,7 @@ def start(scenario: Scenario, folder: Path, last: int | None = None, after: floa
             status = 0
             counted.last = None
             if report is not None:
-                report.write_text(json.dumps({"seen": counted.seen, "kinds": counted.kinds}))
+                report.write_text(json.dumps(counted.kinds))
         except BaseException as error:
             if report is not None:
                 counted.last = None
@@ -163,10 +186,11 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 @dataclass
 class KillFigures:
-    """How the kills of a scenario ended."""
+    """How the kills of a scenario ended. `places`: the operations of each kind; `reached`: where killed."""
 
     operations: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    reached: set[str] = field(default_factory=set)
     kills: int = 0
     same: int = 0
     left: int = 0
@@ -174,12 +198,12 @@ class KillFigures:
 
     def row(self, name: str) -> str:
         """Return the figures as a row of a Markdown table."""
-        return (f"| {name} | {self.operations:,} of {len(self.kinds)} kinds | {self.kills:,} | "
-                f"{self.same:,} | {len(self.bad):,} | {self.left:,} |")
+        return (f"| {name} | {self.operations:,} | {len(self.reached)} of {len(self.places)} | "
+                f"{self.kills:,} | {self.same:,} | {len(self.bad):,} | {self.left:,} |")
 
 
 class Kills:
-    """Kills one scenario again and again. `ways` counts how: at an operation, at a moment, twice."""
+    """Kills one scenario again and again: at an operation or at a moment, once and several times."""
 
     def __init__(self, scenario: Scenario, place: Path) -> None:
         self.scenario, self.place, self.report = scenario, place, place.with_name(f"{place.name}-report")
@@ -189,8 +213,10 @@ class Kills:
         if start(scenario, place, report=self.report):
             raise AssertionError(f"{scenario.name} fails undisturbed: {self.report.read_text()}")
         self.seconds = time.monotonic() - began
-        told = json.loads(self.report.read_text())
-        self.figures.operations, self.figures.kinds = told["seen"], Counter(told["kinds"])
+        kinds = json.loads(self.report.read_text())
+        self.figures.operations = len(kinds)
+        for number, kind in enumerate(kinds, 1):
+            self.figures.places[kind].append(number)
         self.whole = snapshot(place)
 
     def fresh(self) -> None:
@@ -200,30 +226,56 @@ class Kills:
         self.scenario.prepare(self.place)
 
     def once(self, seed: int) -> None:
-        """Kill as the seed says, resume until it ends, and compare."""
-        random_, figures = random.Random(seed), self.figures
-        self.fresh()
-        told = []
+        """Kill as the seed says, resume until it ends, and compare.
+
+        Operations are drawn by their kind, the kinds that no kill has reached first: so a file that is
+        renamed once has its turn among the hundreds of a report.
+        """
+        random_ = random.Random(seed)
+        points: list[int | float] = []
         for _ in range(random_.choice((1, 1, 2, 3))):
             if random_.random() < 0.75:
-                last = random_.randrange(1, figures.operations + 1)
-                told.append(f"operation {last}")
-                start(self.scenario, self.place, last=last)
+                kinds = sorted({*self.figures.places} - self.figures.reached) or [*self.figures.places]
+                kind = random_.choice(kinds)
+                points.append(random_.choice(self.figures.places[kind]))
+                self.figures.reached.add(kind)
             else:
-                after = random_.uniform(0, self.seconds)
-                told.append(f"{after:.2f} s")
-                start(self.scenario, self.place, after=after)
+                points.append(random_.uniform(0, self.seconds))
+        self.at(points, f"seed {seed}")
+
+    def at(self, points: Sequence[int | float], why: str) -> None:
+        """Kill at operations (their numbers) and moments (seconds), resume, and compare."""
+        figures = self.figures
+        self.fresh()
+        told = ", ".join(f"operation {point}" if isinstance(point, int) else f"{point:.2f} s"
+                         for point in points)
+        mistakes = []
+        for point in points:
+            operation = point if isinstance(point, int) else None
+            start(self.scenario, self.place, last=operation, after=None if operation else float(point))
+            mistakes += self._looked_at()
         self.report.unlink(missing_ok=True)
         status = start(self.scenario, self.place, report=self.report)
-        figures.kills += len(told)
+        figures.kills += len(points)
         if status:
-            error = self.report.read_text() if self.report.exists() else f"status {status}"
-            figures.bad.append(f"{self.scenario.name}, seed {seed}, killed at {', '.join(told)}: {error}")
-            return
-        differ, left = differences(self.whole, snapshot(self.place)), leftovers(self.place)
-        figures.left += len(left)
-        if differ or left:
-            figures.bad.append(f"{self.scenario.name}, seed {seed}, killed at {', '.join(told)}: "
-                               f"differ: {differ}, left behind: {left}")
+            mistakes.append(self.report.read_text() if self.report.exists() else f"status {status}")
         else:
-            figures.same += len(told)
+            left = leftovers(self.place)
+            figures.left += len(left)
+            if differ := differences(self.whole, snapshot(self.place)):
+                mistakes.append(f"differ: {differ}")
+            mistakes += [f"left behind: {left}"] if left else []
+        if mistakes:
+            figures.bad.append(f"{self.scenario.name}, {why}, killed at {told}: {'; '.join(mistakes)}")
+        else:
+            figures.same += len(points)
+
+    def _looked_at(self) -> list[str]:
+        """Let others look at what a kill left; return what they should not have met or done."""
+        if self.scenario.look is None:
+            return []
+        before, look, place = snapshot(self.place), self.scenario.look, self.place
+        outcome = in_child(lambda: look(place) and None)
+        changed = differences(before, snapshot(self.place))
+        return ([] if outcome.fine else [f"a reader: {outcome.kind} {outcome.detail}"]) + (
+            [f"a reader changed {changed}"] if changed else [])

@@ -11,12 +11,16 @@ from kill_points import Scenario
 
 from polytask.commands.compare import compare
 from polytask.commands.export import export
+from polytask.commands.init import scaffold, write_config
 from polytask.commands.predict import predict_file
 from polytask.commands.report import report
 from polytask.commands.sweep import sweep
 from polytask.commands.train import train
 from polytask.config import Run
+from polytask.data.cache import Cache
 from polytask.export import onnx_folder
+from polytask.serve.engines import loader
+from polytask.serve.settings import ServeSettings
 
 
 def scenarios(world: World) -> dict[str, Scenario]:
@@ -48,6 +52,13 @@ def scenarios(world: World) -> dict[str, Scenario]:
     def shards(folder: Path) -> None:
         world.predict_shards(folder / "predicted")
 
+    def beginning(folder: Path) -> None:
+        config = folder / "moods.toml"
+        if not config.exists():
+            cache = Cache(folder.with_name("kill-cache"))
+            list(write_config(config, scaffold([world.folder / "moods.csv"], str(world.folder / "encoder"),
+                                               cache)))
+
     def exporting(folder: Path) -> None:
         """Graphs into the run, whose computing writes nothing: it is done once; and a folder of its own."""
         import onnx
@@ -68,7 +79,12 @@ def scenarios(world: World) -> dict[str, Scenario]:
     def emptied(folder: Path) -> None:
         shutil.rmtree(folder.with_name("kill-cache"), ignore_errors=True)
 
-    listed = (Scenario("train", training, emptied), Scenario("train, two processes", processes),
+    def served(folder: Path) -> None:
+        """Load the model, as a server does that sees another one in its place."""
+        loader(ServeSettings(engine="torch"))(folder / "run", "a")
+
+    listed = (Scenario("init", beginning, emptied),
+              Scenario("train", training, emptied, served), Scenario("train, two processes", processes),
               Scenario("compare", study), Scenario("sweep", searching),
               Scenario("report", reporting, copied),
               Scenario("predict", predicting), Scenario("predict, shards", shards),

@@ -28,12 +28,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long inputs are drawn")
     parser.add_argument("--kills", type=int, default=100, help="how many processes are killed")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--only", metavar="SCENARIO", help="kill this one alone, and draw no inputs")
+    parser.add_argument("--at", type=int, nargs="+", metavar="N",
+                        help="with --only: kill before these operations, one after the other")
     parser.add_argument("--write", action="store_true", help="write the figures into docs/reliability.md")
     chosen = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    if chosen.at and not chosen.only:
+        parser.error("--at: needs --only, the scenario whose operations it counts")
     with tempfile.TemporaryDirectory(prefix="polytask-fuzz-") as name:
         os.environ["POLYTASK_CACHE"] = str(Path(name) / "cache")
-        tables, bad = _figures(Path(name), chosen.seconds, chosen.kills, chosen.seed)
+        tables, bad = _figures(Path(name), chosen)
     sys.stdout.write("\n\n".join([*tables.values(), *bad, ""]))
     if chosen.write:
         page = PAGE.read_text(encoding="utf-8")
@@ -43,7 +48,7 @@ def main() -> int:
     return bool(bad)
 
 
-def _figures(folder: Path, seconds: float, wanted: int, seed: int) -> tuple[dict[str, str], list[str]]:
+def _figures(folder: Path, chosen: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
     """Return a table for each harness, and what went wrong."""
     import torch
     from fuzz_campaign import KINDS, campaign
@@ -53,17 +58,21 @@ def _figures(folder: Path, seconds: float, wanted: int, seed: int) -> tuple[dict
 
     torch.set_num_threads(1)
     world = build(folder / "world")
-    fuzzed = campaign(world, folder / "place", seconds, seed)
-    killed = [Kills(scenario, folder / name) for name, scenario in scenarios(world).items()]
-    while wanted and sum(each.figures.kills for each in killed) < wanted:
+    seed, wanted = chosen.seed, 0 if chosen.at else chosen.kills
+    fuzzed = {} if chosen.only else campaign(world, folder / "place", chosen.seconds, seed)
+    killed = [Kills(scenario, folder / name) for name, scenario in scenarios(world).items()
+              if chosen.only in (None, name)]
+    for each in killed if chosen.at else ():
+        each.at(chosen.at, "as asked")
+    while killed and sum(each.figures.kills for each in killed) < wanted:
         for each in killed:
             each.once(seed)
         seed += 1
     inputs = "\n".join([f"| inputs | tries | {' | '.join(KINDS)} | slowest |",
                         "|---|" + "--:|" * (len(KINDS) + 2),
                         *(figures.row(name) for name, figures in fuzzed.items())])
-    kills = "\n".join(["| what is killed | operations | kills | ends equal | differ | left behind |",
-                       "|---|--:|--:|--:|--:|--:|",
+    columns = ("operations", "kinds killed at", "kills", "ends equal", "differ", "left behind")
+    kills = "\n".join([f"| what is killed | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns),
                        *(each.figures.row(each.scenario.name) for each in killed)])
     every = (*fuzzed.values(), *(each.figures for each in killed))
     return {"fuzz": inputs, "kills": kills}, [said for figures in every for said in figures.bad]

@@ -282,6 +282,36 @@ def test_a_resumed_training_is_one_that_never_stopped(
         assert torch.equal(second.weights()[name], value), name
 
 
+ENDS: dict[str, dict[str, Any]] = {
+    "with its epochs": {"epochs": 2, "evaluate_every": 4},
+    "at max_steps, with an epoch": {"epochs": 3, "max_steps": 10, "evaluate_every": 4},
+    "at max_steps, within an epoch": {"epochs": 3, "max_steps": 7},
+    "by early stopping": {"epochs": 4, "early_stopping": 1},
+    "with each phase": {"phases": [{"max_steps": 5}, {"max_steps": 5}], "weighting": "kendall",
+                        "evaluate_every": 3},
+}
+
+
+@pytest.mark.parametrize("table", ENDS.values(), ids=list(ENDS))
+def test_a_training_ends_the_same_from_a_checkpoint_after_any_update(table: dict[str, Any]) -> None:
+    """Its epochs, evaluations and position too: the last update of an epoch is not the epoch's end."""
+    def told(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{key: value for key, value in event.items() if key != "seconds"}
+                for event in events if event["event"] in ("step", "evaluation")]
+
+    def ended(bench: Bench) -> dict[str, Any]:
+        return {**bench.trainer.state()["position"], "seconds": None}
+
+    whole = Bench(table)
+    events = told(whole.run())
+    for stop in range(1, whole.trainer.at.total + 1):
+        first, second = Bench(table), Bench(table)
+        done = first.run(stop)
+        second.trainer.load(first.trainer.state())
+        assert told([*done, *second.run()]) == events, stop
+        assert ended(second) == ended(whole), stop
+
+
 # ---- what must not be saved
 
 

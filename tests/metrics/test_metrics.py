@@ -193,6 +193,15 @@ def test_what_is_not_defined_counts_as_zero_and_is_said() -> None:
         "pearson: every prediction is 2.5, so it is not defined and counts as 0",)
 
 
+def test_a_constant_class_is_told_by_its_name() -> None:
+    moods = Labels("classes", ("glad", "sad", "mad"))
+    predicted, true = np.ones(3, int), np.array([0, 1, 2])
+    assert measure(["mcc"], predicted, true, moods).notes == (
+        'mcc: every prediction is "sad", so it is not defined and counts as 0',)
+    assert measure(["mcc"], true, predicted, moods).notes == (
+        'mcc: every label is "sad", so it is not defined and counts as 0',)
+
+
 @pytest.mark.technique("M-4", "M-5")
 def test_correlations_are_measured_before_predictions_are_clipped_and_errors_after() -> None:
     raw, true = np.array([-2.0, -1.0, 0.5, 7.0]), np.array([0.0, 1.0, 2.0, 5.0])

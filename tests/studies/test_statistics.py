@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
+from polytask.data.labels import Labels
 from polytask.metrics import check_formula
 from polytask.studies.statistics import RESAMPLES, Scored, _scores, less_is_better, overall_formulas
 
@@ -16,11 +17,11 @@ def test_resampled_scores_agree_with_numpy() -> None:
     chance = np.random.default_rng(1)
     true, predicted = chance.normal(size=80), chance.normal(size=80)
     picks = chance.integers(0, 80, (RESAMPLES, 80))
-    ours = _scores("pearson", predicted, true, None, picks)
+    ours = _scores("pearson", predicted, true, None, picks, Labels("regression"))
     theirs = [np.corrcoef(true[pick], predicted[pick])[0, 1] for pick in picks]
     np.testing.assert_allclose(ours, theirs, atol=1e-10)
     labels = chance.integers(0, 3, 80).astype(float)
-    right = _scores("accuracy", np.zeros(80), labels, None, picks)
+    right = _scores("accuracy", np.zeros(80), labels, None, picks, Labels("classes", ("a", "b", "c")))
     np.testing.assert_allclose(right, [(labels[pick] == 0).mean() for pick in picks])
 
 

@@ -123,11 +123,14 @@ def write_config(out: Path, text: str) -> Iterator[str]:
     """
     if out.exists():
         raise PolytaskError(f"{out}: exists already; give another --out")
+    # The config last: where it is, all is.
+    schema_file = out.parent / SCHEMA
+    if schema_missing := not schema_file.exists():
+        write_file(schema_file, schema_text())
     write_file(out, text)
     yield from guesses(text)
     yield from (line.removeprefix("# ") for line in text.splitlines() if line.startswith(NOTE))
-    if not (schema_file := out.parent / SCHEMA).exists():
-        write_file(schema_file, schema_text())
+    if schema_missing:
         yield f"{schema_file} written; with it, editors complete and check the config"
     yield f"{out} written; review it, then run: polytask check {out}"
 

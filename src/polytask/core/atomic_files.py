@@ -289,7 +289,9 @@ def _version(path: Path) -> tuple[int, ...] | None:
 
 def standing_aside(path: Path) -> Path:
     """Return where `write_folder` puts the folder that stood at `path`, until the new one stands there."""
-    return path.with_name(f".{path.name}{_OLD}")
+    if path.name in ("", ".."):  # the folder that one is in, or one above it
+        path = path.resolve()
+    return path.parent / f".{path.name}{_OLD}"
 
 
 def write_json(path: str | Path, value: Any) -> None:

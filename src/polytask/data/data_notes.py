@@ -6,10 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from polytask.core.errors import listed
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split, TaskData, class_counts
+from polytask.data.duplicates import same_rows
 from polytask.data.tables import Refusal
+from polytask.data.tokenization import Tokenizer
 
 # Thresholds of notes: the share of unknown tokens; dev rows, and dev rows of a class, below which a score
 # says little.
@@ -27,6 +31,52 @@ def left_out_notes(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayo
         for key, split in task.splits.items():
             notes += [f"{name} {key}: {note}" for note in _cut(split, layouts[name])]
     return notes
+
+
+def shared_notes(data: Mapping[str, TaskData]) -> list[str]:
+    """Return a sentence for each split whose rows stand among the training rows of its task too."""
+    notes = []
+    for name, task in data.items():
+        for key in ("dev", "test"):
+            # Rows that were carved from train left none of their texts there.
+            if key not in task.splits or key not in task.found:
+                continue
+            split, train = task.splits[key], task.train
+            if count := len(same := same_rows(split.rows, train.rows)):
+                here = f"{Path(split.file).name}:{split.lines[same.rows[0]]}"
+                there = f"{Path(train.file).name}:{train.lines[same.other[0]]}"
+                notes.append(f"{name} {key}: {count:,} of {len(split):,} rows stand{'s' * (count == 1)} in "
+                             f"train too ({here} = {there}{', …' * (count > 1)}), so scores on {key} "
+                             "flatter the model; polytask check lists them")
+    return notes
+
+
+def nul_notes(data: Mapping[str, TaskData], tokenizer: Path) -> list[str]:
+    """Return a sentence for each split whose texts hold NUL characters."""
+    notes = []
+    for name, task in data.items():
+        for key, split in task.splits.items():
+            holding = [np.isin(split.rows.index, column.rows_with(0)) for column in split.rows.text_columns]
+            if lines := split.lines[np.logical_or.reduce(holding)].tolist():
+                notes.append(f"{name} {key}: {len(lines):,} of {len(split):,} rows "
+                             f"hold{'s' * (len(lines) == 1)} NUL characters "
+                             f"({_some(Path(split.file).name, lines)}), {reading_of_nul(tokenizer)}; is "
+                             "the file damaged, or in another encoding?")
+    return notes
+
+
+def reading_of_nul(tokenizer: Tokenizer | Path) -> str:
+    """Return what a tokenizer makes of a NUL character inside a word, as a relative clause."""
+    tokenizer = tokenizer if isinstance(tokenizer, Tokenizer) else Tokenizer(tokenizer)
+    written, joined, apart, known = tokenizer.encode(["a\0a", "aa", "a a", "a"])
+    if written == joined:
+        return "which the tokenizer drops"
+    if written == apart:
+        return "which the tokenizer reads as blanks"
+    unknown = tokenizer.special_tokens.unknown
+    if unknown in written and unknown not in known:
+        return "which the tokenizer does not know"
+    return "which the tokenizer reads as part of the text"
 
 
 def too_little_notes(data: Mapping[str, TaskData]) -> list[str]:

@@ -109,6 +109,42 @@ def shared(here: Fingerprint, there: Fingerprint) -> SharedRows:
     return SharedRows(rows, firsts[at[rows]])
 
 
+def same_rows(here: Rows, there: Rows) -> SharedRows:
+    """Return the rows here whose texts stand there byte for byte, in either order.
+
+    `shared` but for white space, at a fraction of its time: only texts that agree in eight bytes are read.
+    """
+    ours, theirs = _samples(here), _samples(there)
+    mine, candidates = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
+    if not len(mine):
+        return SharedRows(mine, mine)
+    rows_by_texts: dict[tuple[str, ...], int] = {}
+    for row, texts in zip(candidates.tolist(), there.texts(candidates), strict=True):
+        rows_by_texts.setdefault(tuple(sorted(texts)), row)
+    pairs = [(row, rows_by_texts[key]) for row, texts in zip(mine.tolist(), here.texts(mine), strict=True)
+             if (key := tuple(sorted(texts))) in rows_by_texts]
+    rows, others = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return SharedRows(rows, others)
+
+
+def _samples(rows: Rows) -> Hashes:
+    """Return a hash of the lengths and of eight bytes of each row's texts, in either order: (rows,)."""
+    sides = []
+    for column in rows.text_columns:
+        starts = column.offsets[:-1][rows.index]
+        lengths = column.offsets[1:][rows.index] - starts
+        filled = np.flatnonzero(lengths)
+        sample = np.zeros(len(starts), dtype=np.uint64)
+        for k in range(8):
+            at = starts[filled] + (lengths[filled] - 1) * k // 7
+            sample[filled] |= column.cells[at].astype(np.uint64) << np.uint64(8 * k)
+        sides.append(mix(sample ^ mix(lengths.astype(np.uint64))))
+    key = np.zeros(len(rows), dtype=np.uint64)
+    for side in np.sort(np.stack(sides), axis=0):
+        key = mix(key ^ side)
+    return key
+
+
 def nearly_shared(here: Fingerprint, there: Fingerprint, threshold: float = THRESHOLD) -> SharedRows:
     """Return the rows here that are nearly a row there, and no row's equal."""
     pairs = _candidates(here.bands, there.bands)

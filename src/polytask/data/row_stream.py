@@ -42,14 +42,31 @@ def texts_reader(source: RecordSource, text: Sequence[str], where: RowFilter
     return texts_of
 
 
+def holds_nul(texts: Sequence[str]) -> bool:
+    """Return whether a text holds a NUL character."""
+    return any("\0" in text for text in texts)
+
+
+def nul_note(lines: Sequence[int]) -> str:
+    """Return a sentence about the records whose texts hold NUL characters."""
+    return (f"{len(lines):,} record{'s hold' if len(lines) > 1 else ' holds'} NUL characters "
+            f"({_lines(lines)}), which the tokenizer is given as they stand; is the file damaged, or in "
+            "another encoding?")
+
+
+def _lines(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:_LINES_TOLD])) + (", …" if len(lines) > _LINES_TOLD else "")
+    return f"line{'s' * (len(lines) > 1)} {shown}"
+
+
 @dataclass
 class RowStream:
     """The ids and texts of a file's records, blank texts among them.
 
     `id` is the column of the ids; absent, the one called "id", or the line. Afterwards `refused` is reason
-    → lines that have no text, and `passed_over` how many rows `where` left out. Raises `DataError` for
-    columns that are not there, or there twice, and for a file whose every record is refused; `part`: the
-    source is a part of a file, of which every record may be.
+    → lines that have no text, `passed_over` how many rows `where` left out, and `holding_nul` the lines of
+    texts with NUL characters. Raises `DataError` for columns that are not there, or there twice, and for a
+    file whose every record is refused; `part`: the source is a part of a file, whose every record may be.
     """
 
     source: RecordSource
@@ -59,6 +76,7 @@ class RowStream:
     part: bool = False
     refused: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     passed_over: int = 0
+    holding_nul: list[int] = field(default_factory=list)
 
     def rows(self) -> Iterator[StreamedRow]:
         source = self.source
@@ -78,6 +96,8 @@ class RowStream:
                 self.refused[texts].append(line)
             else:
                 answered += 1
+                if holds_nul(texts):
+                    self.holding_nul.append(line)
                 yield str(line) if identity is None else str(cells[identity]), texts
         if self.refused and not answered and not self.part:
             reason, lines = next(iter(self.refused.items()))
@@ -87,10 +107,10 @@ class RowStream:
         """Return lines about the records that have no answer, or "", without the last line's end."""
         rows = []
         for reason, lines in self.refused.items():
-            shown = ", ".join(map(str, lines[:_LINES_TOLD])) + (", …" if len(lines) > _LINES_TOLD else "")
-            several = "s" * (len(lines) > 1)
-            rows.append(f"{self.source.file}: {len(lines):,} record{several} without a prediction: "
-                        f"{reason} (line{several} {shown})")
+            rows.append(f"{self.source.file}: {len(lines):,} record{'s' * (len(lines) > 1)} without a "
+                        f"prediction: {reason} ({_lines(lines)})")
+        if self.holding_nul:
+            rows.append(f"{self.source.file}: {nul_note(self.holding_nul)}")
         if self.passed_over:
             rows.append(f"{self.source.file}: {self.passed_over:,} rows are skipped by where")
         return "\n".join(rows)

@@ -33,7 +33,7 @@ _NAMED_COLUMNS = (".json", ".jsonl", ".ndjson", ".parquet")
 # How much of a file's columns a message shows.
 _NAME_SHOWN, _NAMES_SHOWN = 40, 20
 
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 1 << 24
 
 # Raised when tables are written otherwise; old cache entries are then not found.
 VERSION = 2
@@ -81,6 +81,13 @@ class Column:
             yield from (text[begin - first:end - first] for begin, end in pairwise(at))
         else:
             yield from (block[begin - first:end - first].decode() for begin, end in pairwise(at))
+
+    def rows_with(self, byte: int) -> Integers:
+        """Return the rows whose cell holds a byte, in their order."""
+        places = [np.flatnonzero(self.cells[start:start + _BYTES_AT_ONCE] == byte) + start
+                  for start in range(0, len(self.cells), _BYTES_AT_ONCE)]
+        every = np.concatenate([np.zeros(0, dtype=np.int64), *places])
+        return np.unique(np.searchsorted(self.offsets, every, side="right") - 1)
 
     @cached_property
     def blank(self) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -153,18 +153,21 @@ class Trainer:
                     self.optimizer.state[parameter] = optimizer.state[parameter]
 
     def _phase(self) -> Iterator[Event]:
-        while self.at.epoch < self.phase.epochs and not self._over():
-            yield from self._epoch()
+        complete = True
+        # A checkpoint may lie between an epoch's last update and its end, which is then still to come.
+        while complete and self.at.epoch < self.phase.epochs and not (self.at.index == 0 and self._over()):
+            complete = yield from self._epoch()
         yield from self._evaluation(due=self.at.evaluated != self.at.total)
 
-    def _epoch(self) -> Iterator[Event]:
+    def _epoch(self) -> Generator[Event, None, bool]:
+        """Train the rest of an epoch; return whether it was trained to its end."""
         if self.at.index == 0:
             for sampler in self.samplers.values():
                 sampler.start(self.at.epoch)
         for step in itertools.islice(self.phase.plan(self.at.epoch), self.at.index, None):
             yield from self._evaluation(due=self._evaluation_due())
             if self._over():
-                return
+                return False
             yield self._update(step)
             if self._save_due():
                 yield {"event": "save", "why": "time"}
@@ -173,6 +176,7 @@ class Trainer:
         yield from self._evaluation(due=last and self.settings.evaluate_every is None)
         self.at.epoch, self.at.index = self.at.epoch + 1, 0
         yield {"event": "save", "why": "epoch"}
+        return True
 
     def _over(self) -> bool:
         patience = self.settings.early_stopping

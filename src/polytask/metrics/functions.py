@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from polytask.data.labels import Labels
 from polytask.metrics.registry import Array, metric
 
 _CHOICES = frozenset({"classes", "binary", "ordinal"})
@@ -31,10 +32,11 @@ def _inverse(value: float) -> float:
     return 1 / (1 + value)  # an error in [0, ∞) -> (0, 1], none being 1
 
 
-def _constant(predicted: Array, true: Array) -> str | None:
+def _constant(predicted: Array, true: Array, labels: Labels) -> str | None:
     for side, values in (("prediction", predicted), ("label", true)):
         if np.ptp(values) <= 1e-12 * abs(values[0]):
-            return f"every {side} is {values[0]:g}"
+            shown = f"{values[0]:g}" if labels.is_regression else f'"{labels.classes[int(values[0])]}"'
+            return f"every {side} is {shown}"
     return None
 
 

@@ -15,6 +15,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -36,7 +37,8 @@ class Metric:
     `function(predicted, true)` takes arrays of labels: indices of classes, numbers, or 0/1 rows; one that
     `takes_scores` is also given (rows, classes), larger where a class is likelier. `kinds` are the kinds
     of labels it serves. `unit` maps its value to [0, 1], larger being better. `undefined(predicted, true)`
-    says why it has no value for these rows, or None. A metric that is not `scalar` gives a number a label.
+    says why it has no value for these rows, or None; a third parameter called `labels` gets the `Labels`. A
+    metric that is not `scalar` gives a number a label.
     One that takes `raw` numbers is given a regression's scores as the head gave them; all others see them
     clipped to the labels' range. One that is of the `positive` class of two says so beside its value.
     """
@@ -48,12 +50,17 @@ class Metric:
     kinds: frozenset[str]
     direction: Literal["higher", "lower"] = "higher"
     unit: Callable[[float], float] = float
-    undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None
+    undefined: Callable[..., str | None] = lambda predicted, true: None
     scalar: bool = True
     raw: bool = False
     aliases: tuple[str, ...] = ()
     positive: bool = False
     takes_scores: bool = False
+
+    def undefined_for(self, labels: Labels) -> Callable[[Array, Array], str | None]:
+        """Return `undefined` for rows with these labels."""
+        named = "labels" in inspect.signature(self.undefined).parameters
+        return partial(self.undefined, labels=labels) if named else self.undefined
 
     def value(self, predicted: Array, true: Array, scores: Array | None = None) -> Any:
         """Return the value; `scores` are wanted by a metric that takes them."""
@@ -69,7 +76,7 @@ class Metrics(Registry[Metric]):
         *kinds: str,
         direction: Literal["higher", "lower"] = "higher",
         unit: Callable[[float], float] = float,
-        undefined: Callable[[Array, Array], str | None] = lambda predicted, true: None,
+        undefined: Callable[..., str | None] = lambda predicted, true: None,
         scalar: bool = True,
         raw: bool = False,
         aliases: Sequence[str] = (),
@@ -155,7 +162,7 @@ def measure(names: Iterable[str], predicted: Array, true: Array, labels: Labels,
         elif definition.takes_scores and by_class is None:
             values[name] = None
             notes.append(f"{name}: there is no score of each class to measure it on")
-        elif why := definition.undefined(predicted, true):
+        elif why := definition.undefined_for(labels)(predicted, true):
             values[name] = 0.0
             notes.append(f"{name}: {why}, so it is not defined and counts as 0")
         else:

@@ -21,6 +21,10 @@ def load_any(name: str | Path, dropout: float | None = None) -> tuple[nn.Module,
     encoder or would give other numbers than it should.
     """
     folder = checkpoint_folder(name)
+    # Left out it would give other numbers, and transformers would read the model that it names, anywhere.
+    if (other := folder / "adapter_config.json").exists():
+        raise CheckpointError(f"{other}: is an adapter of PEFT on another model; merge the two and save "
+                              "the whole model")
     values = read_config(folder)
     with readable_config(str(folder / "config.json")):
         if problem := refusal(values):

@@ -35,12 +35,20 @@ def refusal(values: Mapping[str, Any]) -> str | None:
     if code and (not isinstance(code, dict) or "AutoModel" in code):
         return ("found auto_map, the checkpoint's own code, which polytask does not run; expected a "
                 "model type that transformers knows")
-    if any("/" in str(values.get(key)) for key in ("attn_implementation", "_attn_implementation",
-                                                   "experts_implementation", "_experts_implementation")):
+    if any("/" in str(value) for value in _implementations(values)):
         return "found an attention implementation from the hub, which polytask does not run; remove the key"
     if values.get("quantization_config"):
         return "found quantization_config, expected weights in floating point"
     return None
+
+
+def _implementations(values: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield every implementation that a config.json, or one inside it, asks for."""
+    for key, value in values.items():
+        if key.lstrip("_") in ("attn_implementation", "experts_implementation"):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _implementations(value)
 
 
 def flat_problem(values: Mapping[str, Any]) -> str | None:

@@ -160,10 +160,7 @@ def load_backbone(name: str | Path, dropout: float | None = None) -> tuple[Backb
     except ImportError:
         raise MissingExtra(f'{folder}: an encoder of type "{kind}"', "transformers") from None
     _check_kind(folder, kind, transformers)
-    # transformers would read the model that it names, wherever that is.
-    if (other := folder / "adapter_config.json").exists():
-        raise CheckpointError(f"{other}: is an adapter of PEFT on another model; merge the two and save "
-                              "the whole model")
+
     try:
         with _quiet():
             network, loading = transformers.AutoModel.from_pretrained(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.labels import Labels
 from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall, shown_scores
 from polytask.metrics.registry import Array
 from polytask.studies.run_results import LabelledPredictions, RunResults
@@ -200,12 +201,12 @@ def resampled_scores(metric: str, predictions: LabelledPredictions) -> Array:
     step, parts = max(1, _AT_ONCE // size), []
     for start in range(0, RESAMPLES, step):
         samples = generator.integers(0, size, (min(step, RESAMPLES - start), size))
-        parts.append(_scores(metric, predicted, true, predictions.scores, samples))
+        parts.append(_scores(metric, predicted, true, predictions.scores, samples, predictions.labels))
     return np.concatenate(parts)
 
 
 def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
-            samples: NDArray[np.int64]) -> Array:
+            samples: NDArray[np.int64], labels: Labels) -> Array:
     """Return a metric on samples of the rows, (samples, rows) row numbers."""
     if metric == "accuracy":
         same = predicted == true
@@ -213,7 +214,8 @@ def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
     if metric == "pearson":
         return _correlations(predicted[samples], true[samples])
     definition = METRICS[metric]
-    return np.array([0.0 if definition.undefined(predicted[rows], true[rows])
+    undefined = definition.undefined_for(labels)
+    return np.array([0.0 if undefined(predicted[rows], true[rows])
                      else definition.value(predicted[rows], true[rows],
                                            None if scores is None else scores[rows])
                      for rows in samples])

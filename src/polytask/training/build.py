@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import progress
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
-from polytask.data.data_notes import left_out_notes, too_little_notes
+from polytask.data.data_notes import left_out_notes, nul_notes, shared_notes, too_little_notes
 from polytask.data.dataset import DatasetStore, TaskData, load_task_data
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import PredictionColumns
@@ -58,12 +59,13 @@ class Built:
                     {name: len(data.train) for name, data in self.data.items()}, evaluation,
                     self.adapter_notes())
 
+    @cached_property
     def training_notes(self) -> list[str]:
-        """Return the notes to show before a training, rows left out included."""
-        left_out = left_out_notes(self.data, self.layouts())
+        """The notes to show before a training: of rows left out, of rows of dev in train, and `notes`."""
         columns = [note for task in self.tasks.values()
                    for note in PredictionColumns.beside(task.text).notes()]
-        return [*left_out, *self.notes, *dict.fromkeys(columns)]
+        return [*left_out_notes(self.data, self.layouts()), *shared_notes(self.data), *self.notes,
+                *dict.fromkeys(columns)]
 
     def layouts(self) -> dict[str, InputLayout]:
         """Return how each task's texts become sequences."""
@@ -160,7 +162,8 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     model.to(device())
     training_set = TrainingSet(tasks, data)
     notes += [note for task_data in data.values() for note in task_data.notes if note not in notes]
-    notes += [*too_little_notes(data), *starved_notes(run, training_set.rows)]
+    notes += [*nul_notes(data, start.tokenizer), *too_little_notes(data)]
+    notes += starved_notes(run, training_set.rows)
     run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
     built = Built(run, model, tasks, data, training_set, start.tokenizer, notes)
     if run.encoder.trainable != "frozen":  # whose texts are encoded once

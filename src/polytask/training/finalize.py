@@ -42,7 +42,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     """
     processes.barrier()  # until the model is written
     untrained = untrained_notes(built, folder)
-    results: dict[str, Any] = {"notes": [*built.training_notes(), *untrained]}
+    results: dict[str, Any] = {"notes": [*built.training_notes, *untrained]}
     best = load_model(folder.model)
     model = best.model.to(next(built.model.parameters()).device)
     found = {"dev": known} if known else {}

@@ -100,7 +100,7 @@ class Session:
         run, built = self.run, self.built
         keep_freed_memory()
         if self.processes.writes:  # `quiet` hides progress, not what is wrong with the data
-            for note in built.training_notes():
+            for note in built.training_notes:
                 tell(f"note: {note}")
         with progress("reading each text once", quiet=self.quiet) as bar:
             pooled = self._pooled(bar)
@@ -171,7 +171,7 @@ class Session:
             log.cut(0)
             log.write({"event": "start", "seed": self.run.seed, "tasks": list(self.built.tasks),
                        "rows": dict(self.built.training_set.rows), "steps": trainer.num_steps,
-                       "notes": self.built.training_notes(), "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+                       "notes": self.built.training_notes, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
 
     def _consume(self, trainer: Trainer, log: EventLog, bar: Progress) -> None:
         recent: list[tuple[float, int]] = []
