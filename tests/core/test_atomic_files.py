@@ -19,6 +19,23 @@ from polytask.core.errors import StorageError
 from polytask.learn.checkpoint import save_checkpoint
 
 
+@pytest.mark.parametrize("name", [".", "..", "/", "", "../there"])
+def test_a_folder_is_read_by_whatever_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "there" / ("in" if name == ".." else ""))
+    assert atomic_files.standing(name) == Path(name)
+
+
+def test_the_folder_one_is_in_stands_aside_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    assert atomic_files.standing_aside(Path()) == tmp_path / ".there.old"
+
+
 def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     atomic_files.write_file(path, "first")

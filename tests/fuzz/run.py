@@ -36,6 +36,8 @@ def main() -> int:
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
     if chosen.at and not chosen.only:
         parser.error("--at: needs --only, the scenario whose operations it counts")
+    if chosen.write and chosen.only:
+        parser.error("--write: a page has the figures of all scenarios; leave out --only")
     with tempfile.TemporaryDirectory(prefix="polytask-fuzz-") as name:
         os.environ["POLYTASK_CACHE"] = str(Path(name) / "cache")
         tables, bad = _figures(Path(name), chosen)
