@@ -5,7 +5,11 @@ A page is written for people; a comment after a block says what a test types ins
     <!-- test: polytask demo => polytask demo --set train.max_steps=2; localhost:8000 => localhost:PORT -->
     <!-- test: left out: pip install; source -->
 
-Every change must apply to the blocks since the last comment, so none can go stale unnoticed.
+Every change must apply to the blocks since the last comment, so none can go stale unnoticed. A block whose
+first line is a comment with a file's name is that file:
+
+    ```toml
+    # study.toml
 """
 
 from __future__ import annotations
@@ -20,6 +24,18 @@ from pathlib import Path
 
 from warm_commands import warm_commands
 
+# What a comment in the first line of a block calls it.
+_FILE = re.compile(r"# ([\w-]+\.(?:toml|py|csv))$")
+# Runs a Python block as a notebook does: `await` may stand outside of a function.
+_NOTEBOOK = """\
+import ast, asyncio, inspect, sys
+place = sys.argv[1]
+with open(place, encoding="utf-8") as file:
+    code = compile(file.read(), place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+names = {"__name__": "__main__"}
+if inspect.iscoroutine(waiting := eval(code, names)):
+    asyncio.run(waiting)
+"""
 _PART = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$|^<!-- test: (?P<changes>.*?) -->$",
                    re.MULTILINE | re.DOTALL)
 
@@ -73,7 +89,8 @@ def free_port() -> int:
 def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 560) -> str:
     """Run shell and Python blocks in one shell in a folder, as a person types them; return what it prints.
 
-    Each command is a process of its own, forked from one that has imported polytask.
+    Blocks that are files are written before the first command. Each command is a process of its own, forked
+    from one that has imported polytask.
 
     In the changes of a page, TINY is the folder of a tiny encoder, PORT a free port, ROOT the repository.
 
@@ -81,12 +98,19 @@ def typed(page_blocks: list[Block], folder: Path, tiny: Path, timeout: float = 5
     """
     root = Path(__file__).parents[1]
     places = {"TINY": str(tiny), "PORT": str(free_port()), "ROOT": str(root)}
-    script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
+    (folder / ".notebook.py").write_text(_NOTEBOOK, encoding="utf-8")
+    script = ["set -Eeuo pipefail", "trap 'echo \"failed: $BASH_COMMAND\"' ERR",
+              "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
     for number, block in enumerate(page_blocks):
         code = re.sub(r"\b(TINY|PORT|ROOT)\b", lambda name: places[name[0]], block.code)
+        if (name := _FILE.match(code.partition("\n")[0])) and block.language != "sh":
+            (folder / name[1]).write_text(code, encoding="utf-8")
+            continue
+        if block.language not in ("sh", "python"):
+            continue
         if block.language == "python":
             (folder / f".block{number}.py").write_text(code, encoding="utf-8")
-            code = f"python .block{number}.py"
+            code = f"python .notebook.py .block{number}.py"
         script.append(code)
     with tempfile.TemporaryDirectory() as place, warm_commands(Path(place)) as tools:
         environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",

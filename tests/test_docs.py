@@ -91,3 +91,14 @@ def test_limits_and_types_are_written_in_words(reference: ModuleType) -> None:
         pages["heads"])
     assert '| `features` | list of `"u"` or `"v"` or' in pages["pairings"]
     assert "```text\n(s − y)²\n```" in pages["losses"]
+
+
+def test_the_table_of_what_init_writes_is_drawn_from_the_lines_that_were_measured(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(DOCS.parent / "bench")
+    defaults, page = importlib.import_module("defaults"), importlib.import_module("page")
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert text == page.placed(text, "defaults", defaults.drawn(defaults.kept())), (
+        "run: python bench/defaults.py --draw")
+    assert {line.task for line in defaults.kept()} <= set(defaults.SOURCES)

@@ -7,6 +7,7 @@ import csv
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from polytask.cli import app
 from polytask.config import Run
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "README.md",
+         ROOT / "CONTRIBUTING.md"]
 COMMANDS = get_command(app).commands
 # A block that shows a part of a config is completed by these.
 ENCODER = {"checkpoint": "minilm"}
@@ -26,34 +28,93 @@ TASK = {"train": "rows.csv", "text": "sentence", "label": "label"}
 
 
 def commands(block: Block) -> list[list[str]]:
-    """Return the words of each call of polytask in a shell block."""
+    """Return the words of each command in a shell block, without assignments before it and files behind it."""
     found = []
     for line in block.code.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        while "|" in words:
-            words = words[words.index("|") + 1:]
-        words = [word for word in words if word != "&"]
-        if words[:1] == ["polytask"] or words[:1] == [".venv/bin/polytask"]:
-            found.append(words[1:])
-        elif "-m" in words and words[words.index("-m") + 1:][:1] == ["polytask"]:
-            found.append(words[words.index("polytask") + 1:])
-    return found
+        command: list[str] = []
+        for word in [*shlex.split(line, comments=True), "&"]:
+            if word in ("|", "||", "&", "&&"):
+                found += [command] if command else []
+                command = []
+            elif command or not re.fullmatch(r"\w+=\S*", word):
+                command.append(word)
+    return [command[:command.index(">")] if ">" in command else command for command in found]
+
+
+def said_in_text(page: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the commands within sentences and tables that are written out, with their lines."""
+    text = re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), page.read_text(encoding="utf-8"),
+                  flags=re.MULTILINE | re.DOTALL)
+    for number, line in enumerate(text.splitlines(), 1):
+        for span in re.findall(r"`((?:polytask|torchrun|python|make|pytest) [^`…]+)`", line):
+            yield number, shlex.split(span.replace(r"\|", "|"))
+
+
+def polytask_problem(words: list[str]) -> str | None:
+    """Return what the parser of a verb says against its words."""
+    if not words or words[0].startswith("-"):
+        return None
+    if words[0] not in COMMANDS:
+        return f"no verb {words[0]}"
+    try:
+        COMMANDS[words[0]].make_context(words[0], words[1:])
+    except Exception as wrong:  # the parser's own exceptions
+        return str(wrong)
+    return None
+
+
+def make_problem(words: list[str]) -> str | None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    return next((f"no target {word}" for word in words if "=" not in word and word not in targets), None)
+
+
+def torchrun_problem(words: list[str]) -> str | None:
+    from torch.distributed.run import get_args_parser
+
+    given = get_args_parser().parse_args(words)  # everything behind `-m polytask` is the script's
+    return polytask_problem(given.training_script_args) if given.training_script == "polytask" else None
+
+
+def python_problem(words: list[str]) -> str | None:
+    """Return what is wrong with a script of the repository or a module of the package: its place, its options."""
+    if words[:2] == ["-m", "polytask"]:
+        return polytask_problem(words[2:])
+    if words[0] == "-c" or (words[0] == "-m" and not words[1].startswith("polytask.")):
+        return None
+    place = f"src/{words[1].replace('.', '/')}.py" if words[0] == "-m" else words[0]
+    if not (ROOT / place).is_file():
+        return f"no file {place}"
+    source = (ROOT / place).read_text(encoding="utf-8")
+    return next((f"no option {word}" for word in words[1:] if word.startswith("--") and f'"{word}"' not in source),
+                None)
+
+
+PROBLEMS = {"polytask": polytask_problem, "make": make_problem, "torchrun": torchrun_problem, "python": python_problem}
+
+
+def problem(command: list[str]) -> str | None:
+    """Return what is wrong with a command, of those that are known here."""
+    if command[0] == "srun" and "torchrun" in command:
+        command = command[command.index("torchrun"):]
+    check = PROBLEMS.get(command[0].rpartition("/")[2])
+    return check(command[1:]) if check else None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_a_page_is_one(page: Path) -> None:
+    wrong = []
     for block in blocks(page, changed=False):
         if block.language == "sh":
-            for words in commands(block):
-                if words[0].startswith("-"):
-                    continue
-                assert words[0] in COMMANDS, f"{page.name}:{block.line}: polytask {words[0]}"
-                try:
-                    COMMANDS[words[0]].make_context(words[0], words[1:])
-                except Exception as problem:  # the parser's own exceptions
-                    pytest.fail(f"{page.name}:{block.line}: polytask {shlex.join(words)}: {problem}")
+            wrong += [f"{page.name}:{block.line}: {shlex.join(command)}: {found}" for command in commands(block)
+                      if (found := problem(command))]
         elif block.language == "python":
             compile(block.code, f"{page.name}:{block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for line, command in said_in_text(page):
+        if len(command) > 2 and (found := problem(command)):
+            wrong.append(f"{page.name}:{line}: {shlex.join(command)}: {found}")
+        elif command[0] == "polytask" and command[1] not in COMMANDS and not command[1].startswith("-"):
+            wrong.append(f"{page.name}:{line}: no verb {command[1]}")
+    assert wrong == []
 
 
 def completed(table: dict[str, Any]) -> dict[str, Any]:

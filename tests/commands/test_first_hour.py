@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from polytask import sample
+from polytask.commands.demo import demo
 from polytask.commands.init import guesses, scaffold
 from polytask.commands.schema import config_schema
 from polytask.config import Run
@@ -141,3 +143,13 @@ def test_class_weights_have_the_names_of_classes() -> None:
     assert CrossEntropy(class_weights={"spam": 4}).prepared(labels, None).class_weights == (1, 4, 1)
     assert 'class_weights: "spma" is not a class; did you mean "spam"?' in str(
         CrossEntropy(class_weights={"spma": 4}).problem(labels))
+
+
+@pytest.mark.skipif(os.environ.get("POLYTASK_DEMO") != "1", reason="trains MiniLM for minutes: POLYTASK_DEMO=1")
+@pytest.mark.timeout(1800)
+def test_no_task_of_the_demo_loses_to_counting_words(tmp_path: Path) -> None:
+    result = demo(tmp_path / "demo", quiet=True)
+    for task, scores in result.evaluation.scores.items():
+        metric = next(iter(scores))
+        for baseline in result.baselines[task]:
+            assert scores[metric] >= baseline.scores.get(metric, 0.0), (task, metric, baseline)
