@@ -15,7 +15,7 @@ from pydantic import Field
 
 from polytask.core.errors import ConfigError
 from polytask.core.settings import from_table, keys_of, readable_part, settings, to_table
-from polytask.core.toml import override, read_toml, write_toml
+from polytask.core.toml import override, read_toml, refuse_other_kind, write_toml
 from polytask.core.user_modules import add_search_path
 from polytask.learn.train_settings import Train
 from polytask.model.adapters.contract import Adapter, adapter
@@ -98,7 +98,9 @@ class Run:
     def from_toml(cls, path: str | Path, assignments: Iterable[str] = ()) -> Run:
         """Read a TOML file, with "dotted.key=value" assignments over it."""
         add_search_path(Path(path).parent)
-        return cls.from_table(override(read_toml(path), assignments), str(path))
+        table = read_toml(path)
+        refuse_other_kind(table, path, "config")
+        return cls.from_table(override(table, assignments), str(path))
 
     def to_toml(self) -> str:
         """Return the run as TOML, every default written out."""

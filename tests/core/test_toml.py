@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from polytask.config import Run
 from polytask.core.errors import ConfigError
-from polytask.core.toml import DEEPEST, MOST_BYTES, override, read_toml, value_of, write_toml
+from polytask.core.toml import DEEPEST, MOST_BYTES, override, read_toml, refuse_other_kind, value_of, write_toml
 
 EXTREMES = {
     "deep lists": ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
@@ -82,6 +82,17 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "endless.toml").symlink_to("/dev/zero")
     with pytest.raises(ConfigError, match="is a device or a pipe"):
         read_toml(tmp_path / "endless.toml")
+
+
+@pytest.mark.parametrize(("text", "expected", "verb"), [
+    ("[tasks.a]\n", "study", "train"), ("[tasks.a]\n", "sweep", "train"), ("[[rows]]\n", "config", "compare"),
+    ("[[rows]]\n", "sweep", "compare"), ("[parameters]\n", "config", "sweep"), ("[parameters]\n", "study", "sweep")])
+def test_the_file_of_another_verb_names_that_verb(text: str, expected: str, verb: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"expected a {expected}; to run it: polytask {verb} "):
+        refuse_other_kind(read_toml(path), path, expected)
+    refuse_other_kind({"rows": [], "parameters": {}, "tasks": {}}, path, expected)  # a mistake of its own
 
 
 def test_a_mark_of_utf8_and_lines_of_windows_are_no_obstacle(tmp_path: Path) -> None:

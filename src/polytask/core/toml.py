@@ -17,6 +17,8 @@ TomlTable = dict[str, Any]
 
 # No real config comes near these limits; one that does is a mistake or an attack on the reader.
 MOST_BYTES, DEEPEST = 16 << 20, 32
+# What reads each kind of TOML file.
+_VERBS = {"config": "train", "study": "compare", "sweep": "sweep"}
 
 
 def read_toml(path: str | Path) -> TomlTable:
@@ -56,6 +58,18 @@ def _if_data(path: str | Path) -> str:
     """Return how a file of data, by its name, becomes a config."""
     data = Path(path).suffix.lower() in (".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".gz")
     return f"; `polytask init {path} --out FILE` writes a config for data" if data else ""
+
+
+def refuse_other_kind(table: TomlTable, path: str | Path, expected: str) -> None:
+    """Raise `ConfigError` for the file of another verb: a study that is trained, a config that is compared.
+
+    expected: "config", "study" or "sweep".
+    """
+    marks = {"config": "tasks", "study": "rows", "sweep": "parameters"}
+    found = next((kind for kind, key in marks.items() if key in table), expected)
+    if marks[expected] not in table and found != expected:
+        raise ConfigError(f"{path}: is a {found}, expected a {expected}; to run it: polytask {_VERBS[found]} {path} "
+                          "--out FOLDER")
 
 
 def _extreme(error: Exception) -> str:

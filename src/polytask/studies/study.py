@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from polytask.core.errors import ConfigError, listed, nearest
 from polytask.core.json_files import as_written
-from polytask.core.toml import TomlTable, override, place, read_toml
+from polytask.core.toml import TomlTable, override, place, read_toml, refuse_other_kind
 from polytask.core.user_modules import add_search_path
 from polytask.studies.claims import claim_problem
 
@@ -92,6 +92,7 @@ def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[st
 
 def _read(path: Path, scale: Scale, assignments: Iterable[str]) -> Study:
     table = read_toml(path)
+    refuse_other_kind(table, path, "study")
     problems = [*key_problems(table, _KEYS, str(path), "a study", ("base",))]
     rows = table.get("rows", [])
     if not rows:

@@ -16,7 +16,7 @@ from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.core.json_files import as_written
-from polytask.core.toml import TomlTable, override, place, read_toml
+from polytask.core.toml import TomlTable, override, place, read_toml, refuse_other_kind
 from polytask.core.user_modules import add_search_path
 from polytask.metrics import METRICS
 from polytask.studies.study import COMMON_KEYS, Scale, changed, digest, key_problems, titled
@@ -115,6 +115,7 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
 
 def _read(path: Path, scale: Scale, assignments: Iterable[str], trials: int | None) -> Sweep:
     table = read_toml(path)
+    refuse_other_kind(table, path, "sweep")
     problems = [*key_problems(table, _KEYS, str(path), "a sweep", ("base", "parameters"))]
     if not problems and not table["parameters"]:
         problems.append(f"{path}: parameters: is empty, expected at least one parameter to search")
