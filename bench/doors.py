@@ -353,7 +353,8 @@ class Cell:
     def __str__(self) -> str:
         if self.difference is None:
             return "–"
-        return f"{self.difference:.0e}" + (f", {self.labels} label{'s' * (self.labels != 1)}" if self.labels else "")
+        labels = f", {self.labels} label{'s' * (self.labels != 1)}" if self.labels else ""
+        return f"{self.difference:.0e}{labels}"
 
 
 def matrix(doors: Doors) -> dict[str, dict[str, Cell]]:

@@ -30,10 +30,10 @@ polytask demo --quiet --set encoder.checkpoint=TINY --set train.max_steps=2 --se
 BETWEEN = {"report.md": "cp -r runs/first runs/a && cp -r runs/first runs/b"}
 _INSTALLS = "changes the environment; tests/test_start_page.py checks that the extras exist"
 _CLUSTER = "needs a cluster; tests/engines/test_ray.py starts one under POLYTASK_RAY=1"
-_TORCHRUN = "starts several processes of torch; tests/training/test_torchrun.py does, under POLYTASK_PROCESSES=1"
+_TORCHRUN = "starts processes of torch; tests/training/test_torchrun.py does, under POLYTASK_PROCESSES=1"
 _MEASURES = "measures for minutes to hours, on data that do not come with the repository"
 _MAKE = "make installs and tests everything; tests/test_pages.py looks the target up"
-# page → how a command or a Python block begins → why it is not typed. Its options are checked all the same.
+# page → how a command or a Python block begins → why it is not typed. tests/test_pages.py checks its options.
 NOT_RUN: dict[str, dict[str, str]] = {
     "CONTRIBUTING.md": {"make ": _MAKE, "POLYTASK_DATA=folder make": _MAKE},
     "export.md": {"pip install": _INSTALLS},
@@ -102,7 +102,8 @@ def reviews(path: Path, count: int) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["sentence", "stars"])
-        rows.writerows([f"The {n}th film is {['dull', 'fine', 'a gem'][n % 3]}.", n % 3] for n in range(count))
+        words = ["dull", "fine", "a gem"]
+        rows.writerows([f"The {n}th film is {words[n % 3]}.", n % 3] for n in range(count))
 
 
 def files(folder: Path) -> None:
@@ -111,10 +112,12 @@ def files(folder: Path) -> None:
     reviews(folder / "data" / "reviews-dev.csv", 18)
     reviews(folder / "more.csv", 5)
     (folder / "new").mkdir()
-    pyarrow.parquet.write_table(pyarrow.table({"sentence": ["A gem.", "Dull."]}), folder / "new" / "a.parquet")
+    new = pyarrow.table({"sentence": ["A gem.", "Dull."]})
+    pyarrow.parquet.write_table(new, folder / "new" / "a.parquet")
     for task, prefix in (("sst", "ids-"), ("quora", ""), ("sts", "")):
         for split in ("train", "dev"):
-            shutil.copy(sample.root() / f"{task}-{split}.csv", folder / "data" / f"{prefix}{task}-{split}.csv")
+            name = f"{task}-{split}.csv"
+            shutil.copy(sample.root() / name, folder / "data" / f"{prefix}{name}")
     (folder / "examples").symlink_to(ROOT / "examples")
 
 

@@ -28,7 +28,7 @@ TASK = {"train": "rows.csv", "text": "sentence", "label": "label"}
 
 
 def commands(block: Block) -> list[list[str]]:
-    """Return the words of each command in a shell block, without assignments before it and files behind it."""
+    """Return the words of each command in a shell block, without assignments and redirections."""
     found = []
     for line in block.code.replace("\\\n", " ").splitlines():
         command: list[str] = []
@@ -43,7 +43,8 @@ def commands(block: Block) -> list[list[str]]:
 
 def said_in_text(page: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the commands within sentences and tables that are written out, with their lines."""
-    text = re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), page.read_text(encoding="utf-8"),
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), text,
                   flags=re.MULTILINE | re.DOTALL)
     for number, line in enumerate(text.splitlines(), 1):
         for span in re.findall(r"`((?:polytask|torchrun|python|make|pytest) [^`…]+)`", line):
@@ -76,7 +77,7 @@ def torchrun_problem(words: list[str]) -> str | None:
 
 
 def python_problem(words: list[str]) -> str | None:
-    """Return what is wrong with a script of the repository or a module of the package: its place, its options."""
+    """Return what is wrong with a script of the repository or a module of the package."""
     if words[:2] == ["-m", "polytask"]:
         return polytask_problem(words[2:])
     if words[0] == "-c" or (words[0] == "-m" and not words[1].startswith("polytask.")):
@@ -85,11 +86,12 @@ def python_problem(words: list[str]) -> str | None:
     if not (ROOT / place).is_file():
         return f"no file {place}"
     source = (ROOT / place).read_text(encoding="utf-8")
-    return next((f"no option {word}" for word in words[1:] if word.startswith("--") and f'"{word}"' not in source),
-                None)
+    options = [word for word in words[1:] if word.startswith("--")]
+    return next((f"no option {option}" for option in options if f'"{option}"' not in source), None)
 
 
-PROBLEMS = {"polytask": polytask_problem, "make": make_problem, "torchrun": torchrun_problem, "python": python_problem}
+PROBLEMS = {"polytask": polytask_problem, "make": make_problem, "torchrun": torchrun_problem,
+            "python": python_problem}
 
 
 def problem(command: list[str]) -> str | None:
@@ -105,8 +107,8 @@ def test_every_command_of_a_page_is_one(page: Path) -> None:
     wrong = []
     for block in blocks(page, changed=False):
         if block.language == "sh":
-            wrong += [f"{page.name}:{block.line}: {shlex.join(command)}: {found}" for command in commands(block)
-                      if (found := problem(command))]
+            wrong += [f"{page.name}:{block.line}: {shlex.join(command)}: {found}"
+                      for command in commands(block) if (found := problem(command))]
         elif block.language == "python":
             compile(block.code, f"{page.name}:{block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     for line, command in said_in_text(page):

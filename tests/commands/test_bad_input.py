@@ -1,4 +1,4 @@
-"""Every verb with a mistyped option, a missing or a wrong file, and without its extra: one sentence each."""
+"""Every verb with a mistyped option, a missing or wrong file, and without its extra: one sentence each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def folder(tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "reviews-train.csv").write_text(f"sentence,stars\n{rows}", encoding="utf-8")
     (tmp_path / "reviews.toml").write_text(CONFIG.format(encoder=tiny_checkpoint), encoding="utf-8")
     (tmp_path / "minilm.toml").write_text(CONFIG.format(encoder="minilm"), encoding="utf-8")
-    (tmp_path / "study.toml").write_text('base = "reviews.toml"\n[[rows]]\nname = "sum"\n', encoding="utf-8")
+    (tmp_path / "study.toml").write_text(
+        'base = "reviews.toml"\n[[rows]]\nname = "sum"\n', encoding="utf-8")
     (tmp_path / "sweep.toml").write_text(
         'base = "reviews.toml"\nmetrics = ["overall"]\ntrials = 1\n[parameters]\n"seed" = [1, 2]\n',
         encoding="utf-8")

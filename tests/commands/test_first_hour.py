@@ -145,7 +145,7 @@ def test_class_weights_have_the_names_of_classes() -> None:
         CrossEntropy(class_weights={"spma": 4}).problem(labels))
 
 
-@pytest.mark.skipif(os.environ.get("POLYTASK_DEMO") != "1", reason="trains MiniLM for minutes: POLYTASK_DEMO=1")
+@pytest.mark.skipif(os.environ.get("POLYTASK_DEMO") != "1", reason="takes minutes: POLYTASK_DEMO=1")
 @pytest.mark.timeout(1800)
 def test_no_task_of_the_demo_loses_to_counting_words(tmp_path: Path) -> None:
     result = demo(tmp_path / "demo", quiet=True)

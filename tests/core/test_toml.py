@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from polytask.config import Run
 from polytask.core.errors import ConfigError
-from polytask.core.toml import DEEPEST, MOST_BYTES, override, read_toml, refuse_other_kind, value_of, write_toml
+from polytask.core.toml import (
+    DEEPEST,
+    MOST_BYTES,
+    override,
+    read_toml,
+    refuse_other_kind,
+    value_of,
+    write_toml,
+)
 
 EXTREMES = {
     "deep lists": ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
@@ -85,9 +93,12 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected", "verb"), [
-    ("[tasks.a]\n", "study", "train"), ("[tasks.a]\n", "sweep", "train"), ("[[rows]]\n", "config", "compare"),
-    ("[[rows]]\n", "sweep", "compare"), ("[parameters]\n", "config", "sweep"), ("[parameters]\n", "study", "sweep")])
-def test_the_file_of_another_verb_names_that_verb(text: str, expected: str, verb: str, tmp_path: Path) -> None:
+    ("[tasks.a]\n", "study", "train"), ("[tasks.a]\n", "sweep", "train"),
+    ("[[rows]]\n", "config", "compare"), ("[[rows]]\n", "sweep", "compare"),
+    ("[parameters]\n", "config", "sweep"), ("[parameters]\n", "study", "sweep")])
+def test_the_file_of_another_verb_names_that_verb(
+    text: str, expected: str, verb: str, tmp_path: Path
+) -> None:
     path = tmp_path / "a.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=f"expected a {expected}; to run it: polytask {verb} "):

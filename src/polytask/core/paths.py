@@ -259,8 +259,8 @@ def require_folder(path: str | Path, expected: str) -> None:
     """Raise `RunError` where no folder is at `path`, with the folder beside it that was probably meant."""
     place = Path(path)
     if place.is_file():
-        first = f"; a config is trained first: polytask train {path} --out FOLDER" if place.suffix == ".toml" else ""
-        raise RunError(f"{path}: is a file, expected the folder of {expected}{first}")
+        raise RunError(f"{path}: is a file, expected the folder of {expected}"
+                       + f"; to make one: polytask train {path} --out FOLDER" * (place.suffix == ".toml"))
     if not place.is_dir():
         beside = sorted(each.name for each in place.absolute().parent.glob("*/"))
         raise RunError(f"{path}: there is no such folder; expected {expected}"
