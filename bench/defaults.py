@@ -1,12 +1,16 @@
 """What `polytask init` writes, against TF-IDF with a linear model and plain transformers.
 
     python bench/defaults.py --data DATA [--rows 600] [--only sst mrpc] [--set train.epochs=3] [--no-peer]
+    python bench/defaults.py --data DATA --only mrpc --write    # keeps the line and draws the page's table
+    python bench/defaults.py --draw                             # draws it from the lines that are kept
 
 Of each task, `--rows` training rows and `--dev-rows` dev rows are written as CSV files, `polytask init`
 reads them, and its config is trained as it stands. The peer is `transformers.Trainer` on
 `AutoModelForSequenceClassification`: the same encoder, rows, batch size, epochs and longest input, the
 Trainer's own learning rate (5e-5, falling on a line) and the best epoch on dev, which `init`'s config keeps
 as well. ± is the standard error of the difference, from resampled dev rows.
+
+`--write` puts a line a task into docs/results/defaults.tsv, in the place of the task's last one.
 """
 
 from __future__ import annotations
@@ -21,16 +25,18 @@ import tomllib
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import heading, table
+from machine import processor, table, versions
 from numpy.typing import NDArray
+from page import placed
 
 import polytask as pk
 from polytask.commands.init import scaffold
+from polytask.core.events import read_events
 from polytask.core.paths import RunPaths
 from polytask.core.toml import override
 from polytask.data.cache import Cache
@@ -40,6 +46,8 @@ from polytask.data.splits import draw
 from polytask.evaluation.linear_baseline import linear_baseline
 from polytask.evaluation.predictions import read_predictions
 
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+LINES = PAGE.parent / "results" / "defaults.tsv"
 RESAMPLES = 500
 TAGS = {"0": "negative|strong", "1": "negative", "2": "[]", "3": "positive", "4": "positive|strong"}
 Rows = list[tuple[str, ...]]
@@ -192,8 +200,28 @@ def _labels(kind: str, outputs: NDArray[Any], names: list[str]) -> list[str]:
     return [names[at] for at in outputs.argmax(axis=1)]
 
 
-def line(name: str, given: argparse.Namespace, folder: Path) -> list[str]:
-    """Return a task's line of the table."""
+@dataclass
+class Line:
+    """What one task measured; scores are of the metric that chooses the model."""
+
+    task: str
+    kind: str
+    rows: str  # training / dev
+    metric: str
+    epochs: int
+    tfidf: str
+    init: str
+    by_epoch: str  # init's scores after each epoch; empty where they were not kept
+    seconds: str  # of processor time, init's training with its evaluations; or empty
+    peer: str
+    difference: str
+    peer_seconds: str
+    settings: str  # seed, and what `--set` changed
+    measured: str  # processor, versions, date
+
+
+def measured(name: str, given: argparse.Namespace, folder: Path) -> Line:
+    """Train a task as `init` writes it, and the peer on the same rows."""
     parts = written(name, SOURCES[name], given, folder)
     text = scaffold([folder / f"{name}-{split}.csv" for split in parts])
     run = pk.Run.from_table(override(tomllib.loads(text), [
@@ -201,19 +229,26 @@ def line(name: str, given: argparse.Namespace, folder: Path) -> list[str]:
     began = time.process_time()
     result = pk.train(run, folder / name, quiet=True)
     seconds = time.process_time() - began
-    labels = pk.load(folder / name).tasks[name].labels
+    kind = pk.load(folder / name).tasks[name].labels.kind
     metric = next(iter(result.evaluation.scores[name]))
     ours = result.evaluation.scores[name][metric]
-    predictions = read_predictions(RunPaths(folder / name).answers(name, "dev"),
-                                   multi_label=labels.kind == "multi-label")
-    cells = [name, labels.kind, f"{len(parts['train'])} / {len(parts['dev'])}", metric,
-             f"{run.train.epochs}", f"{words_score(run, name, folder):.3f}", f"{ours:.3f}"]
+    by_epoch = [event["scores"][name][metric] for event in read_events(RunPaths(folder / name).events)
+                if event["event"] == "evaluation"]
+    peer = difference = peer_seconds = "not run"
     if given.peer:
-        theirs = plain(run, labels.kind, parts, given.seed)
-        error = error_of_difference(labels.kind, predictions.true, predictions.predicted, theirs)
-        peer = score(labels.kind, predictions.true, theirs)
-        cells += [f"{peer:.3f}", f"{ours - peer:+.3f} ± {error:.3f}"]
-    return [*cells, f"{seconds:.0f}"]
+        predictions = read_predictions(RunPaths(folder / name).answers(name, "dev"),
+                                       multi_label=kind == "multi-label")
+        began = time.process_time()
+        theirs = plain(run, kind, parts, given.seed)
+        peer_seconds = f"{time.process_time() - began:.0f}"
+        error = error_of_difference(kind, predictions.true, predictions.predicted, theirs)
+        value = score(kind, predictions.true, theirs)
+        peer, difference = f"{value:.3f}", f"{ours - value:+.3f} ± {error:.3f}"
+    return Line(name, kind, f"{len(parts['train'])} / {len(parts['dev'])}", metric, run.train.epochs,
+                f"{words_score(run, name, folder):.3f}", f"{ours:.3f}",
+                ", ".join(f"{value:.3f}" for value in by_epoch), f"{seconds:.0f}", peer, difference,
+                peer_seconds, " ".join([f"seed {given.seed}", *given.set]),
+                f"{processor()}; {versions('torch', 'transformers')}; {time.strftime('%Y-%m-%d')}")
 
 
 def words_score(run: pk.Run, name: str, folder: Path) -> float:
@@ -226,28 +261,77 @@ def words_score(run: pk.Run, name: str, folder: Path) -> float:
     return words.scores[built.tasks[name].metrics[0]]
 
 
+def kept() -> list[Line]:
+    """Return the lines of the file, in the order of `SOURCES`."""
+    with LINES.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    lines = [Line(**row | {"epochs": int(row["epochs"])}) for row in rows]
+    return sorted(lines, key=lambda line: list(SOURCES).index(line.task))
+
+
+def keep(line: Line) -> None:
+    """Put a line into the file, in the place of the task's last one."""
+    others = [other for other in kept() if other.task != line.task] if LINES.is_file() else []
+    with LINES.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow([field.name for field in fields(Line)])
+        writer.writerows(map(astuple, [*others, line]))
+
+
+def drawn(lines: Sequence[Line]) -> str:
+    """Return the page's part: the machines, the table, and the scores after each epoch."""
+    head = ["task", "kind", "rows, train / dev", "metric", "epochs", "TF-IDF", "`init`", "transformers",
+            "`init` − transformers", "CPU seconds, `init` / transformers"]
+    rows = []
+    for line in lines:
+        scores = [line.tfidf, line.init, line.peer]
+        best = max((score for score in scores if score != "not run"), key=float)
+        shown = [f"**{score}**" if score == best else score for score in scores]
+        difference = "" if line.difference == "not run" else line.difference
+        seconds = " / ".join(part for part in (line.seconds, line.peer_seconds) if part not in ("", "not run"))
+        rows.append([line.task, line.kind, line.rows, line.metric, str(line.epochs), *shown, difference,
+                     seconds])
+    epochs = [f"- {line.task}: {line.by_epoch}" for line in lines if line.by_epoch]
+    about = {f"{line.measured}; {line.settings}" for line in lines}
+    return "\n\n".join(["\n".join(sorted(about)), table(head, rows),
+                        "`init`'s scores after each epoch; the best is kept:", "\n".join(epochs)])
+
+
+def redraw() -> None:
+    """Write the kept lines into the page."""
+    page = placed(PAGE.read_text(encoding="utf-8"), "defaults", drawn(kept()))
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__,
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--data", type=Path, required=True)
+    words.add_argument("--data", type=Path)
     words.add_argument("--rows", type=int, default=600)
-    words.add_argument("--dev-rows", type=int, default=500)
+    words.add_argument("--dev-rows", type=int, default=300)
     words.add_argument("--seed", type=int, default=11711)
     words.add_argument("--only", nargs="*", default=list(SOURCES), choices=list(SOURCES))
     words.add_argument("--set", action="append", default=[])
     words.add_argument("--no-peer", dest="peer", action="store_false")
+    words.add_argument("--write", action="store_true")
+    words.add_argument("--draw", action="store_true")
     given = words.parse_args()
+    if given.draw:
+        redraw()
+        return
+    if given.data is None:
+        words.error("--data: is missing")
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    print(heading("transformers"), "\n", flush=True)
-    head = ["task", "kind", "rows", "metric", "epochs", "TF-IDF", "init"]
-    head += ["transformers", "difference"] if given.peer else []
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for name in given.only:
-            lines.append(line(name, given, Path(folder)))
-            print(*lines[-1], sep="  ", file=sys.stderr, flush=True)
-    print(table([*head, "CPU seconds of init's training"], lines))
+            lines.append(measured(name, given, Path(folder)))
+            print(*astuple(lines[-1]), sep="  ", file=sys.stderr, flush=True)
+            if given.write:
+                keep(lines[-1])
+                redraw()
+    print(drawn(lines))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ _CLUSTER = "needs a cluster; tests/engines/test_ray.py starts one under POLYTASK
 _TORCHRUN = "starts processes of torch; tests/training/test_torchrun.py does, under POLYTASK_PROCESSES=1"
 _MEASURES = "measures for minutes to hours, on data that do not come with the repository"
 _MAKE = "make installs and tests everything; tests/test_pages.py looks the target up"
-# page → how a command or a Python block begins → why it is not typed. tests/test_pages.py checks its options.
+# page → how a command or Python block begins → why it is not typed. tests/test_pages.py checks its options.
 NOT_RUN: dict[str, dict[str, str]] = {
     "CONTRIBUTING.md": {"make ": _MAKE, "POLYTASK_DATA=folder make": _MAKE},
     "export.md": {"pip install": _INSTALLS},
@@ -60,7 +60,8 @@ def commands(block: Block) -> list[str]:
     if block.language == "python" or block.code.startswith("#!"):
         return [block.code]
     lines = block.code.replace("\\\n", "\\\0").splitlines()
-    return [line.replace("\\\0", "\\\n") for line in lines if line.strip() and not line.startswith("#")]
+    return [line.replace("\\\0", "\\\n") for line in lines
+            if line.strip() and not line.lstrip().startswith("#")]
 
 
 def to_type(page: Path, changed: bool = True) -> list[Block]:
@@ -91,8 +92,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random encoder, narrow but with room for as many tokens as the pages ask for."""
     torch.manual_seed(5)
     folder = tmp_path_factory.mktemp("narrow")
-    sizes = BertConfig(vocab_size=30522, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                       intermediate_size=32, max_position_embeddings=512)
+    sizes = BertConfig(vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=64, max_position_embeddings=512)
     save_encoder(Bert(sizes), checkpoint_folder("minilm") / "tokenizer.json", folder)
     return folder
 

@@ -75,10 +75,10 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
     read_place(on, resources)
     if rows < 1:
         raise ConfigError(f"--shard-rows: found {rows}, expected 1 or more")
-    paths = PredictionPaths(out)
+    inputs, paths = named_files(files), PredictionPaths(out)
     with _held(paths), stop_signals() as stopped:
         model = load(run, engine, trust)
-        plan, specs = _plan(model, run, tasks, files, text, format, safe_csv, engine, strict, rows, paths)
+        plan, specs = _plan(model, run, tasks, inputs, text, format, safe_csv, engine, strict, rows, paths)
         model_names = [spec.name for spec in specs]
         del model  # the workers have their own
         for name in model_names:
@@ -133,11 +133,11 @@ def _held(paths: PredictionPaths) -> Iterator[None]:
         lock.release()
 
 
-def _plan(model: Any, run: str | Path, tasks: Sequence[str], files: Sequence[str | Path],
+def _plan(model: Any, run: str | Path, tasks: Sequence[str], inputs: Sequence[Path],
           text: Sequence[str] | None, format: str, safe_csv: bool, engine: str, strict: bool, rows: int,
           paths: PredictionPaths) -> tuple[ShardPlan, list[AnswerableTask]]:
     """Return the plan that the folder has, if it is of the same order, or a new one."""
-    inputs, cache = named_files(files), Cache()
+    cache = Cache()
     named: list[AnswerableTask] = [model.task(name) for name in tasks if name != ALL] or [
         *model.tasks.values()]
     specs = answering(record_source(inputs[0], named[0].file_format), named, ALL in tasks, text)

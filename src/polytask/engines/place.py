@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, MissingExtra
 
 RAY = "ray"
 
@@ -27,7 +28,10 @@ class Place:
 
 
 def read_place(on: str | None, resources: str | None) -> Place | None:
-    """Return the cluster that --on names, None for this machine; raise `ConfigError` for anything else."""
+    """Return the cluster that --on names, None for this machine.
+
+    Raises `ConfigError` for anything else, `MissingExtra` where Ray is not installed.
+    """
     if on is None:
         if resources is not None:
             raise ConfigError("--each: says what a run needs on a cluster; choose one with --on ray")
@@ -35,7 +39,10 @@ def read_place(on: str | None, resources: str | None) -> Place | None:
     if on != RAY and not on.startswith(f"{RAY}://"):
         raise ConfigError(f'--on: found "{on}", expected ray, or the address of a cluster such as '
                           "ray://head:10001")
-    return Place(None if on == RAY else on, _resources(resources or "cpus=1"))
+    place = Place(None if on == RAY else on, _resources(resources or "cpus=1"))
+    if find_spec(RAY) is None:  # before a folder is made for what cannot run
+        raise MissingExtra("--on ray", RAY)
+    return place
 
 
 def _resources(text: str) -> dict[str, float]:
