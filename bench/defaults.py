@@ -288,9 +288,9 @@ def drawn(lines: Sequence[Line]) -> str:
         best = max((score for score in scores if score != "not run"), key=float)
         shown = [f"**{score}**" if score == best else score for score in scores]
         difference = "" if line.difference == "not run" else line.difference
-        seconds = " / ".join(part for part in (line.seconds, line.peer_seconds) if part not in ("", "not run"))
+        seconds = [part for part in (line.seconds, line.peer_seconds) if part not in ("", "not run")]
         rows.append([line.task, line.kind, line.rows, line.metric, str(line.epochs), *shown, difference,
-                     seconds])
+                     " / ".join(seconds)])
     epochs = [f"- {line.task}: {line.by_epoch}" for line in lines if line.by_epoch]
     about = {f"{line.measured}; {line.settings}" for line in lines}
     return "\n\n".join(["\n".join(sorted(about)), table(head, rows),
