@@ -28,8 +28,9 @@ from machine import heading, spread, table
 from steps import three
 
 import polytask as pk
+from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout, collate
-from polytask.data.reading import Columns, read_rows
+from polytask.data.reading import Columns, read_file, select
 from polytask.inference.predictor import Model
 from polytask.model.pretrained import checkpoint_folder
 from polytask.tasks.model_folder import save_model
@@ -47,7 +48,8 @@ def model_folder(data: Path | None, folder: Path) -> Model:
 
 def some_pairs(data: Path | None, number: int) -> Pairs:
     root = data or Path(pk.__file__).parent / "sample" / "data"
-    rows = read_rows(root / "quora-dev.csv", Columns(("sentence1", "sentence2"), "is_duplicate"))
+    rows = select(read_file(root / "quora-dev.csv", Cache()),
+                  Columns(("sentence1", "sentence2"), "is_duplicate"))
     places = np.random.default_rng(1).permutation(len(rows))[:number]
     return [tuple(texts) for texts in rows.texts(places)]
 
@@ -141,8 +143,8 @@ def sharing(data: Path | None, number: int, folder: Path) -> str:
 def alone(model: Model, data: Path | None, number: int) -> str:
     """Return the latency of one sentence a call beside the bare pass of the same encoder over it."""
     root = data or Path(pk.__file__).parent / "sample" / "data"
-    rows = read_rows(root / ("sst-dev.csv" if data is None else "ids-sst-dev.csv"),
-                     Columns(("sentence",), "sentiment"))
+    file = root / ("sst-dev.csv" if data is None else "ids-sst-dev.csv")
+    rows = select(read_file(file, Cache()), Columns(("sentence",), "sentiment"))
     texts = [text for (text,) in rows.texts(range(min(number, len(rows))))]
     task = model.task("sst")
     layout = InputLayout.of(task.pairing, task.max_length)

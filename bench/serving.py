@@ -185,10 +185,12 @@ def model_folder(folder: Path, engine: str) -> Path:
 
 def quora_pairs(number: int) -> list[Pair]:
     import polytask
-    from polytask.data.reading import Columns, read_rows
+    from polytask.data.cache import Cache
+    from polytask.data.reading import Columns, read_file, select
 
     root = Path(polytask.__file__).parent / "sample" / "data"
-    rows = read_rows(root / "quora-dev.csv", Columns(("sentence1", "sentence2"), "is_duplicate"))
+    rows = select(read_file(root / "quora-dev.csv", Cache()),
+                  Columns(("sentence1", "sentence2"), "is_duplicate"))
     places = np.random.default_rng(1).permutation(len(rows))[:number]
     return [(texts[0], texts[1]) for texts in rows.texts(places)]
 

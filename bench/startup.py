@@ -75,10 +75,11 @@ print(json.dumps([time.perf_counter() - imported, peak_memory()]))
 
 def large_file(path: Path, rows: int) -> None:
     """Write rows of twenty words that are drawn from the sample's questions."""
-    from polytask.data.reading import Columns, read_rows
+    from polytask.data.cache import Cache
+    from polytask.data.reading import Columns, read_file, select
 
     sample = ROOT / "src" / "polytask" / "sample" / "data" / "quora-train.csv"
-    held = read_rows(sample, Columns(("sentence1", "sentence2"), "is_duplicate"))
+    held = select(read_file(sample, Cache()), Columns(("sentence1", "sentence2"), "is_duplicate"))
     texts = (text for pair in held.texts(range(len(held))) for text in pair)
     words = sorted({word for text in texts for word in text.split()})
     drawn = random.Random(0)

@@ -88,9 +88,11 @@ def random_base(minilm: Path, folder: Path, shape: tuple[int, int, int]) -> Path
 
 def long_texts(data: Path, folder: Path) -> Path:
     """Write the reviews of at least 200 words, cut to 200."""
-    from polytask.data.reading import Columns, read_rows
+    from polytask.data.cache import Cache
+    from polytask.data.reading import Columns, read_file, select
 
-    reviews = read_rows(data / "ids-cfimdb-train.csv", Columns(("sentence",), "sentiment"))
+    reviews = select(read_file(data / "ids-cfimdb-train.csv", Cache()),
+                     Columns(("sentence",), "sentiment"))
     with (folder / "long.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("sentence", "sentiment"))
@@ -146,11 +148,12 @@ def theirs(subject: Subject, seed: int, grouped: bool) -> tuple[float, int]:
     )
     from transformers import Trainer as Peer
 
-    from polytask.data.reading import Columns, read_rows
+    from polytask.data.cache import Cache
+    from polytask.data.reading import Columns, read_file, select
     from polytask.data.splits import draw
 
     rows, folder = subject.rows, subject.checkpoint
-    held = read_rows(subject.train, Columns(subject.text, subject.label))
+    held = select(read_file(subject.train, Cache()), Columns(subject.text, subject.label))
     chosen = draw(len(held), rows, seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts, labels = held.texts(chosen), [int(float(held.labels[i])) for i in chosen]
@@ -194,10 +197,11 @@ def cross_encoder(subject: Subject, seed: int) -> tuple[float, int]:
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
     from transformers import TrainerCallback
 
-    from polytask.data.reading import Columns, read_rows
+    from polytask.data.cache import Cache
+    from polytask.data.reading import Columns, read_file, select
     from polytask.data.splits import draw
 
-    held = read_rows(subject.train, Columns(subject.text, subject.label))
+    held = select(read_file(subject.train, Cache()), Columns(subject.text, subject.label))
     chosen = draw(len(held), subject.rows, seed)
     texts = held.texts(chosen)
     model = CrossEncoder(str(subject.checkpoint), num_labels=1, device="cpu")

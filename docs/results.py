@@ -23,7 +23,7 @@ from typing import Any
 from polytask.core.paths import StudyPaths
 from polytask.engines.job import Job
 from polytask.studies import comparison
-from polytask.studies.comparison import Comparison, Line
+from polytask.studies.comparison import ComparedRow, Comparison
 from polytask.studies.study import read_study
 
 HERE = Path(__file__).parent
@@ -129,7 +129,7 @@ def judged(claim: dict[str, Any], compared: dict[str, Comparison]) -> tuple[str,
     return verdict, "; ".join(evidence)
 
 
-def _outcome(better: Line | None, than: Line | None, key: str, tie: bool) -> tuple[str, str]:
+def _outcome(better: ComparedRow | None, than: ComparedRow | None, key: str, tie: bool) -> tuple[str, str]:
     """Return whether one comparison holds; with `tie` a draw is what is claimed, and less than it fails."""
     if better is None or than is None or key not in better.cells or key not in than.cells:
         return "not run", "not run"

@@ -24,7 +24,8 @@ class Focal:
     def outputs(self, labels):  # how many outputs the head needs
         return labels.num_classes
 
-    def problem(self, labels):  # why the loss cannot be used with these labels, or None
+    def problem(self, context):  # why the loss cannot learn from a task with these labels, or None
+        labels = context.labels
         if labels.kind not in ("classes", "ordinal", "binary"):
             return f'"own_parts:Focal" needs one class a row, but the labels are {labels.kind}'
         return None

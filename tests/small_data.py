@@ -9,6 +9,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from polytask.data.cache import Cache
 from polytask.data.dataset import DatasetStore
+from polytask.data.reading import Columns, Rows, read_file, select
 from polytask.data.tokenization import Tokenizer
 from polytask.tasks.task import Task
 
@@ -50,3 +51,8 @@ def single_task(**settings: object) -> Task:
     """Return a task on the columns text and label."""
     given = {"text": "text", "label": "label", "train": "train.csv", "dev": "dev.csv"}
     return Task(**{**given, **settings})
+
+
+def read_rows(path: str | Path, columns: Columns, cache: Cache) -> Rows:
+    """Return the rows of a file that have a text, and a label if one is asked for."""
+    return select(read_file(path, cache), columns)

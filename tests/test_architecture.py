@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,15 +75,18 @@ COVERED_BY = {
 }
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the modules that a file imports, each with whether the import stands at its top level."""
+def imports(path: Path, for_types: bool = False) -> Iterator[tuple[str, bool]]:
+    """Yield the modules that a file imports, each with whether the import stands at its top level.
+
+    for_types: whether imports under TYPE_CHECKING count, which are for annotations alone.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in ast.iter_child_nodes(tree)}
     typing_only = {id(inner) for node in ast.walk(tree)
                    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
                    for inner in ast.walk(node)}
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in typing_only and not for_types:
             continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) in top) for alias in node.names)
@@ -100,9 +104,10 @@ def module_file(name: str) -> Path | None:
 
 
 def ours(path: Path) -> set[Path]:
-    """Return the files of ours that a file imports."""
-    found = {module_file(name) for name, _ in imports(path) if name.split(".")[0] == "polytask"}
-    return {each for each in found if each is not None} - {path}
+    """Return the files of ours that a file imports, for annotations too."""
+    files = {module_file(name) for name, _ in imports(path, for_types=True)
+             if name.split(".")[0] == "polytask"}
+    return {file for file in files if file is not None} - {path}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
@@ -160,17 +165,16 @@ def cycles(graph: dict[Path, set[Path]]) -> list[list[Path]]:
 def test_no_class_or_alias_has_a_namesake_in_another_module() -> None:
     homes: dict[str, set[str]] = defaultdict(set)
     for path in MODULES:
-        if "sample" in path.parts:
-            continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names = []
             if isinstance(node, ast.ClassDef):
                 names = [node.name]
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                names = [each.id for each in targets if isinstance(each, ast.Name)]
-            for name in names:  # aliases of types are in CamelCase; constants are not asked
-                if name[0].isupper() and not name.isupper() and "_" not in name:
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            # Aliases of types are in CamelCase; constants are not asked.
+            for name in (name.lstrip("_") for name in names):
+                if name[:1].isupper() and not name.isupper() and "_" not in name:
                     homes[name].add(str(path.relative_to(SOURCE)))
     assert {name: sorted(places) for name, places in homes.items() if len(places) > 1} == {}
 
@@ -222,23 +226,50 @@ def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
     assert not [path for path in MODULES if path.stem in banned]
 
 
-# Names that `core/paths.py` gives; a checkpoint of Hugging Face has names of its own.
-FILE_NAMES = {".lock", "artifacts", "artifacts.json", "artifacts.npz", "plots", "tasks.json", "last",
-              "config.toml", "events.jsonl", "results.json", "report.html", "data.json", "state.json",
-              "tensors.safetensors", "study.json", "sweep.json", "journal.log", "trials", "runs", "configs"}
+# The modules that spell names of files and folders, and the strings elsewhere that only look like one.
+SPELLING = {"core/paths.py", "core/encoder_paths.py", "core/cache_paths.py"}
+OTHER_STRINGS = {
+    "core/user_modules.py": {"__init__.py"},  # code of the user's
+    "data/cache.py": {"entry"},  # a damaged entry on its way out
+    "export/int8.py": {"ai.onnx"},  # a domain of operators, and the name of a logger
+    "export/onnx.py": {"torch.onnx"},
+    "model/flat_config.py": {"config.json"},  # in a message
+    "report/page.py": {"page.js", "page.css"},  # parts of the package, like the sample
+    "serve/app.py": {"page.html", "page.js", "page.css"},
+}
+FILE_NAME = re.compile(r"(?!/)[\w*.\[\]/-]*\w\.(json|jsonl|toml|log|csv|md|html|js|css|svg|png|txt|bin|onnx"
+                       r"|db|np[yz]|safetensors)|\.lock")
 
 
-def test_names_of_files_and_folders_are_spelled_in_one_module() -> None:
-    strange = []
-    for path in MODULES:
-        if path == SOURCE / "core" / "paths.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # folder / "results.json"
-                right = node.right
-                if isinstance(right, ast.Constant) and str(right.value) in FILE_NAMES:
-                    strange.append(f"{path.relative_to(SOURCE)}:{node.lineno}: {right.value}")
-    assert strange == []
+def spelled_names(path: Path) -> Iterator[str]:
+    """Yield the names of files and folders that a module spells: whole strings, and parts after a slash."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        elif isinstance(node, ast.JoinedStr):
+            text = "".join(str(getattr(part, "value", "x")) if isinstance(part, ast.Constant) else "x"
+                           for part in node.values)
+        if FILE_NAME.fullmatch(text):
+            yield text
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # folder / "runs"
+            parts = node.right.values if isinstance(node.right, ast.JoinedStr) else [node.right]
+            yield from (part.value for part in parts if isinstance(part, ast.Constant)
+                        and isinstance(part.value, str) and re.search(r"\w", part.value))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_names_of_files_and_folders_are_spelled_in_one_place(path: Path) -> None:
+    place = path.relative_to(SOURCE).as_posix()
+    if place not in SPELLING and not place.startswith("sample/"):
+        assert set(spelled_names(path)) - OTHER_STRINGS.get(place, set()) == set()
+
+
+def test_a_spelled_name_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text('"""Reads config.json."""\na = folder / "runs"\nb = f"{x}.toml"\nc = "modules.json"\n')
+    assert set(spelled_names(file)) == {"runs", "x.toml", "modules.json"}
 
 
 # Names that say how a value came about and not what it is.

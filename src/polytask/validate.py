@@ -13,25 +13,59 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.data.dataset import TaskData
 from polytask.learn.gradients import operated, trained_by_several
 from polytask.learn.layer_shards import OPTIMIZERS
 from polytask.learn.train_settings import Train
+from polytask.losses.contract import LossContext
 from polytask.metrics import check_formula
+from polytask.model.adapters.contract import Adapter
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.heads.contract import layer_problem
 from polytask.model.multitask import MultiTask
 from polytask.model.names import module_name_problem
-from polytask.model.trainable import apart_problem, layers_problem
-
-if TYPE_CHECKING:
-    from polytask.config import Run
+from polytask.model.poolings.contract import Pooling
+from polytask.model.trainable import Trainable, apart_problem, layers_problem
+from polytask.tasks.task import Task
 
 # Stands for the width of an encoder that is not known yet: enough to see that two features differ.
 _SOME_WIDTH = 1000
+
+
+class EncoderSettings(Protocol):
+    """What is judged of `config.Encoder`."""
+
+    @property
+    def checkpoint(self) -> str: ...
+    @property
+    def pooling(self) -> Pooling | None: ...
+    @property
+    def trainable(self) -> Trainable: ...
+    @property
+    def adapter(self) -> Adapter | None: ...
+
+
+class DataSettings(Protocol):
+    """What is judged of `config.Data`."""
+
+    @property
+    def max_length(self) -> int: ...
+
+
+class RunSettings(Protocol):
+    """What is judged of `config.Run`, which is not imported here because it has itself judged."""
+
+    @property
+    def data(self) -> DataSettings: ...
+    @property
+    def encoder(self) -> EncoderSettings: ...
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+    @property
+    def train(self) -> Train: ...
 
 
 @dataclass(frozen=True)
@@ -47,13 +81,13 @@ class Known:
 NOTHING = Known()
 
 
-def validate(run: Run, known: Known = NOTHING, where: str = "") -> None:
+def validate(run: RunSettings, known: Known = NOTHING, where: str = "") -> None:
     """Raise `ConfigError` with a sentence for each mistake of a run, or return if there is none."""
     if mistakes := list(problems(run, known)):
         raise ConfigError(f"{where}: {mistake}" if where else mistake for mistake in mistakes)
 
 
-def problems(run: Run, known: Known = NOTHING) -> Iterator[str]:
+def problems(run: RunSettings, known: Known = NOTHING) -> Iterator[str]:
     """Yield a sentence, with its dotted key, for everything that cannot work."""
     for name in run.tasks:
         if mistake := module_name_problem(name):
@@ -77,7 +111,7 @@ def problems(run: Run, known: Known = NOTHING) -> Iterator[str]:
 
 # ---- tasks
 
-def _tasks(run: Run, known: Known) -> Iterator[str]:
+def _tasks(run: RunSettings, known: Known) -> Iterator[str]:
     for name, task in run.tasks.items():
         data = known.data[name] if known.data else None
         mistakes = list(task.problems(data.labels if data else None))
@@ -91,7 +125,7 @@ def _tasks(run: Run, known: Known) -> Iterator[str]:
         yield from (f"tasks.{name}.{mistake}" for mistake in mistakes)
 
 
-def _rows(run: Run, name: str, data: TaskData) -> Iterator[str]:
+def _rows(run: RunSettings, name: str, data: TaskData) -> Iterator[str]:
     """Yield what a task's losses find wrong with its training rows, in the smallest batches they get."""
     try:
         phases = run.train.resolved()
@@ -101,12 +135,13 @@ def _rows(run: Run, name: str, data: TaskData) -> Iterator[str]:
     sizes = [phase.batch_sizes([name])[name] for phase in phases if name in (phase.tasks or run.tasks)]
     if targets is None or not sizes:
         return
+    context = LossContext(data.labels, targets, min(*sizes, len(data.train)))
     for loss in run.tasks[name].ready_losses(data.labels, data.counts):
-        if mistake := loss.rows_problem(data.labels, targets, min(*sizes, len(data.train))):
+        if mistake := loss.problem(context):
             yield f"loss: {mistake}"
 
 
-def _shared_layers(run: Run, known: Known) -> Iterator[str]:
+def _shared_layers(run: RunSettings, known: Known) -> Iterator[str]:
     """Yield layers that tasks share but want in different sizes."""
     width = known.encoder.width if known.encoder is not None else _SOME_WIDTH
     sizes: dict[str, tuple[int, ...]] = {}
@@ -118,7 +153,7 @@ def _shared_layers(run: Run, known: Known) -> Iterator[str]:
 
 # ---- the encoder
 
-def _encoder(run: Run, known: Known) -> Iterator[str]:
+def _encoder(run: RunSettings, known: Known) -> Iterator[str]:
     settings, encoder = run.encoder, known.encoder
     if settings.trainable == "frozen" and settings.adapter is not None:
         yield 'encoder.adapter: an adapter needs a trained encoder; set trainable = "full"'
@@ -140,7 +175,7 @@ def _encoder(run: Run, known: Known) -> Iterator[str]:
 
 # ---- phases
 
-def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
+def _phase(run: RunSettings, known: Known, at: str, phase: Train) -> Iterator[str]:
     yield from (f'{at}.tasks: "{task}" is not a task{nearest(task, run.tasks)}'
                 for task in phase.tasks or () if task not in run.tasks)
     if phase.tasks is not None and not phase.tasks:
@@ -165,8 +200,9 @@ def _phase(run: Run, known: Known, at: str, phase: Train) -> Iterator[str]:
         if run.encoder.trainable == "frozen" and regularizer.perturbs:
             yield (f'{at}.regularizers.{number}: "{regularizer.name}" perturbs the encoder\'s input, but '
                    'encoder.trainable is "frozen"')
-        if mistake := regularizer.problem(tasks):
-            yield f"{at}.regularizers.{number}.{mistake}"
+        if mistake := regularizer.problem(tasks, known.model, phase.parallel == "shard"):
+            joint = "." if mistake.startswith("tasks:") else ": "
+            yield f"{at}.regularizers.{number}{joint}{mistake}"
     yield from _surgery(known, at, phase, tasks)
     if known.model is not None:
         yield from _network(known.model, at, phase, tasks)
@@ -198,7 +234,7 @@ def _compile_problem(encoder: Any, phase: Train) -> str | None:
     return None
 
 
-def _sharded(run: Run, known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
+def _sharded(run: RunSettings, known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
     """Yield what cannot work where each process holds a part of every layer."""
     key, remedy = f'{at}.parallel: "shard"', 'take "replicate"'
     if run.encoder.trainable != "full" or run.encoder.adapter is not None:
@@ -212,9 +248,6 @@ def _sharded(run: Run, known: Known, at: str, phase: Train, tasks: Sequence[str]
     if phase.surgery is not None and not phase.surgery.build(tasks).uses_gramian:
         yield (f'{key} has no whole gradients, which surgery "{phase.surgery.name}" needs; {remedy}, or a '
                "surgery that needs only their inner products, such as pcgrad")
-    for number, regularizer in enumerate(phase.regularizers):
-        if mistake := regularizer.sharded_problem():
-            yield f'{at}.regularizers.{number}: {mistake}; set train.parallel = "replicate"'
 
 
 def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
@@ -238,18 +271,13 @@ def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Itera
 
 
 def _network(model: MultiTask, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
-    """Yield surgery where no trained weight has several tasks' gradients, and penalties on nothing."""
+    """Yield surgery where no trained weight has several tasks' gradients."""
     shared = trained_by_several(model, tasks)
     wanted = phase.surgery is not None or phase.gradient_cosines is not None
     if wanted and len(tasks) > 1 and not operated(phase.surgery, model, shared):
         key = "gradient_cosines" if phase.surgery is None else "surgery.layers" if shared else "surgery"
         yield (f"{at}.{key}: no weight there is trained by more than one task "
                "(encoder.trainable says which are trained); remove it")
-    for number, regularizer in enumerate(phase.regularizers):
-        try:
-            regularizer.build(model)
-        except ConfigError as error:
-            yield from (f"{at}.regularizers.{number}: {mistake}" for mistake in error.problems)
 
 
 def _continued(at: str, phase: Train, before: Train) -> Iterator[str]:

@@ -18,6 +18,7 @@ from polytask.commands.schema import config_schema
 from polytask.config import Run
 from polytask.data.cache import Cache
 from polytask.data.labels import Labels
+from polytask.losses.contract import LossContext
 from polytask.losses.cross_entropy import CrossEntropy
 from test_cli import run_cli
 
@@ -142,7 +143,7 @@ def test_class_weights_have_the_names_of_classes() -> None:
     labels = Labels("classes", ("ham", "spam", "eggs"))
     assert CrossEntropy(class_weights={"spam": 4}).prepared(labels, None).class_weights == (1, 4, 1)
     assert 'class_weights: "spma" is not a class; did you mean "spam"?' in str(
-        CrossEntropy(class_weights={"spma": 4}).problem(labels))
+        CrossEntropy(class_weights={"spma": 4}).problem(LossContext(labels)))
 
 
 @pytest.mark.skipif(os.environ.get("POLYTASK_DEMO") != "1", reason="takes minutes: POLYTASK_DEMO=1")

@@ -11,7 +11,7 @@ from torch import Tensor
 from polytask.core.registry import Family
 from polytask.core.settings import to_table
 from polytask.data.labels import Labels
-from polytask.losses.contract import Loss, total
+from polytask.losses.contract import Loss, LossContext, total
 from polytask.model.output import Output
 
 FAMILY = Family.all["losses"]
@@ -27,7 +27,7 @@ KINDS = {
 COUNTS = {"classes": [9, 8, 7, 6, 5], "ordinal": [9, 8, 7], "binary": [9, 8],
           "multi-label": [4, 4, 4]}
 SERVED = [(FAMILY.members[name](), kind) for name in sorted(FAMILY.members) for kind in KINDS
-          if FAMILY.members[name]().problem(KINDS[kind]) is None]
+          if FAMILY.members[name]().problem(LossContext(KINDS[kind])) is None]
 Served = tuple[Loss, Labels]
 
 

@@ -44,8 +44,8 @@ class Spread(Loss):
     def outputs(self, labels):
         return labels.num_classes
 
-    def problem(self, labels):
-        return None if labels.kind in ("classes", "ordinal", "binary") else "needs one class a row"
+    def problem(self, context):
+        return None if context.labels.kind in ("classes", "ordinal", "binary") else "needs one class a row"
 
     def __call__(self, output, target):
         logits = output.logits.float()

@@ -8,8 +8,8 @@ import numpy as np
 
 from polytask.data.cache import Cache
 from polytask.data.duplicates import Fingerprint, nearly_shared, repeats, shared
-from polytask.data.reading import Columns, read_rows
-from small_data import write
+from polytask.data.reading import Columns
+from small_data import read_rows, write
 
 
 def fingerprint(folder: Path, name: str, texts: list[str]) -> Fingerprint:

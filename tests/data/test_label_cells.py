@@ -11,8 +11,8 @@ from polytask.data.cache import Cache
 from polytask.data.dataset import TaskData, load_task_data
 from polytask.data.label_cells import label_columns
 from polytask.data.labels import Labels
-from polytask.data.reading import NESTED_LABEL, Columns, read_rows
-from small_data import single_task, store, write
+from polytask.data.reading import NESTED_LABEL, Columns
+from small_data import read_rows, single_task, store, write
 
 COLUMNS = ("toxic", "obscene", "insult")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polytask.core.errors import ConfigError, DataError
-from polytask.data.label_inference import Wanted, infer_labels, outward
+from polytask.data.label_inference import Wanted, infer, outward
 from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Labels
 
@@ -58,7 +58,7 @@ RULES = {
 
 @pytest.mark.parametrize(("labels", "expected"), RULES.values(), ids=RULES)
 def test_the_kind_is_told_from_the_labels(labels: list[str], expected: Labels) -> None:
-    assert infer_labels(labels) == expected
+    assert infer(labels).labels == expected
 
 
 OVERRIDES = {
@@ -98,7 +98,7 @@ OVERRIDES = {
 def test_the_config_overrides_what_is_told(
     wanted: Wanted, labels: list[str], expected: Labels
 ) -> None:
-    assert infer_labels(labels, wanted) == expected
+    assert infer(labels, wanted).labels == expected
 
 
 BAD = {
@@ -140,7 +140,7 @@ def test_labels_that_cannot_be_are_told(
     wanted: Wanted, labels: list[str], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error) as caught:
-        infer_labels(labels, wanted, "f.csv")
+        infer(labels, wanted, "f.csv")
     assert said in str(caught.value)
 
 
@@ -160,7 +160,7 @@ def test_ranges_come_out_round() -> None:
 @given(st.lists(st.integers(-40, 40), min_size=2).filter(lambda x: len(set(x)) > 1))
 def test_classes_of_integers_come_back(values: list[int]) -> None:
     texts = [f"{value}.0" if k % 2 else str(value) for k, value in enumerate(values)]
-    labels = infer_labels(texts)
+    labels = infer(texts).labels
     if labels.is_regression:
         assert len(set(values)) > 50
         return

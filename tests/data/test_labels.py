@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polytask.data.label_forms import is_blank
-from polytask.data.label_inference import Wanted, infer_labels
+from polytask.data.label_inference import Wanted, infer
 from polytask.data.label_targets import to_numbers
 from polytask.data.labels import Labels
 
@@ -48,7 +48,7 @@ def test_names_that_the_config_lists_stay_as_written(names: list[str]) -> None:
     classes = tuple(dict.fromkeys(names))
     if Labels("classes", classes).class_name("1.0") == "1":  # numbers alone are merged
         return
-    labels = infer_labels(names, Wanted(kind="classes", classes=classes))
+    labels = infer(names, Wanted(kind="classes", classes=classes)).labels
     if labels.classes != classes:
         assert {*labels.classes} != {*classes} and all(float(name) is not None for name in classes)
         return

@@ -16,9 +16,10 @@ from polytask.config import Run
 from polytask.core.errors import ConfigError, DataError, RunError
 from polytask.data.cache import Cache
 from polytask.data.python_records import PYTHON, file_or_rows, given, given_rows
-from polytask.data.reading import Columns, read_file, read_rows
+from polytask.data.reading import Columns, read_file
 from polytask.data.tables import read_table
 from polytask.tasks.task import Task
+from small_data import read_rows
 
 ROWS: list[dict[str, Any]] = [
     {"text": "a gem", "label": 1}, {"text": "so, so", "label": 0}, {"text": "", "label": 1},

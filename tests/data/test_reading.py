@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from polytask.core.errors import DataError, MissingExtra
 from polytask.data import formats, reading
 from polytask.data.cache import Cache
-from polytask.data.reading import Columns, read_rows
-from small_data import write
+from polytask.data.reading import Columns
+from small_data import read_rows, write
 
 PAIR = Columns(("a", "b"), "label", "id")
 

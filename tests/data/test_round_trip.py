@@ -24,8 +24,9 @@ from polytask.data.cache import Cache
 from polytask.data.false_records import is_separator
 from polytask.data.formats import record_source
 from polytask.data.quoted_records import ReadRecord
-from polytask.data.reading import Columns, read_rows
+from polytask.data.reading import Columns
 from polytask.data.row_stream import RowStream
+from small_data import read_rows
 
 Rows = list[tuple[str, ...]]
 

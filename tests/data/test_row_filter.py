@@ -11,9 +11,10 @@ from polytask.config import Run
 from polytask.core.errors import ConfigError, DataError
 from polytask.data.cache import Cache
 from polytask.data.formats import record_source
-from polytask.data.reading import Columns, read_rows
+from polytask.data.reading import Columns
 from polytask.data.row_filter import RowFilter
 from polytask.data.row_stream import RowStream
+from small_data import read_rows
 
 ROWS = "text,label,lang\na,1,en\nb,-,en\nc,1.0,de\nd,0,fr\n"
 

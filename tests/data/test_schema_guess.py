@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polytask.core.errors import DataError
-from polytask.data.schema_guess import Profile, count_words, guess, headerless_columns, lacks_header
+from polytask.data.schema_guess import guess, headerless_columns, lacks_header
 from polytask.data.tables import Table, TableWriter, read_table
 from small_data import write  # noqa: F401  (the path of the tests of the data)
 
@@ -22,13 +22,6 @@ def made(tmp_path):  # type: ignore[no-untyped-def]
         writer.write(folder)
         return read_table(folder, "f.csv", "key")
     return table
-
-
-@pytest.mark.parametrize(("text", "words"), [
-    ("a quiet room", 3), ("", 0), ("这部电影很好看", 4), ("映画 good です", 3), ("ภาษาไทย", 4),
-])
-def test_words_are_counted_in_scripts_without_blanks(text: str, words: int) -> None:
-    assert count_words(text) == words
 
 
 def test_a_chinese_column_is_a_text(made) -> None:  # type: ignore[no-untyped-def]
@@ -66,12 +59,6 @@ def test_other_texts_and_what_keeps_a_label_from_being_one_are_told(made) -> Non
         guess(made(["text", "note", "label"], rows))
     rows = [[*row[:2], "ab"[n % 2]] for n, row in enumerate(rows)]
     assert guess(made(["text", "note", "label"], rows)).more_texts == ["note"]
-
-
-def test_many_classes_are_a_label_under_the_name_of_one() -> None:
-    cells = [f"intent {n % 60} x" for n in range(90)]
-    assert Profile("intent", [cell.replace(" ", "_") for cell in cells]).labels is not None
-    assert Profile("note", [cell.replace(" ", "_") for cell in cells]).labels is None
 
 
 HEADERS = [

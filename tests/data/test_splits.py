@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polytask.data.cache import Cache
-from polytask.data.reading import Columns, Rows, read_rows
+from polytask.data.reading import Columns, Rows
 from polytask.data.splits import carve, draw, mix, row_keys, shuffled
-from small_data import write
+from small_data import read_rows, write
 
 
 def rows_of(folder: Path, pairs: list[tuple[str, str]]) -> Rows:

@@ -18,10 +18,10 @@ from polytask.core.atomic_files import aside_folder
 from polytask.core.errors import CheckpointError, StorageError
 from polytask.data import tokenization
 from polytask.data.cache import Cache
-from polytask.data.reading import Columns, read_rows
+from polytask.data.reading import Columns
 from polytask.data.tables import Column
 from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, token_column
-from small_data import letters, write
+from small_data import letters, read_rows, write
 
 WORDS = ["a film", "", "It 's a lovely film with lovely performances .", "ünï 漢字", "x" * 99]
 
@@ -135,9 +135,9 @@ def test_processes_that_build_the_same_tokens_at_once_all_get_them(tmp_path: Pat
         "import sys; from pathlib import Path\n"
         "from polytask.data.tokenization import Tokenizer, token_column\n"
         "from polytask.data.cache import Cache\n"
-        "from polytask.data.reading import Columns, read_rows\n"
+        "from polytask.data.reading import Columns, read_file, select\n"
         "folder = Path(sys.argv[1]); cache = Cache(folder / 'cache')\n"
-        "rows = read_rows(folder / 'rows.csv', Columns(('a',), 'label'), cache)\n"
+        "rows = select(read_file(folder / 'rows.csv', cache), Columns(('a',), 'label'))\n"
         "made = token_column(rows.text_columns[0], 'key', Tokenizer(folder), cache)\n"
         "print(len(made), int(made.ids.sum()), cache.notes)\n"
     )

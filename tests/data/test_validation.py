@@ -15,11 +15,12 @@ from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import DatasetStore, TaskData, load_task_data
 from polytask.data.duplicates import Fingerprint, nearly_shared, repeats, shared
-from polytask.data.reading import Columns, Rows, read_rows
+from polytask.data.reading import Columns, Rows
 from polytask.data.tokenization import Tokenizer
-from polytask.data.validation import ValidationReport, inspect
+from polytask.data.validation import inspect
+from polytask.data.validation_report import ValidationReport
 from polytask.tasks.task import Task
-from small_data import letters, pair_task, single_task, store, write
+from small_data import letters, pair_task, read_rows, single_task, store, write
 
 
 def validated(folder: Path, tasks: dict[str, Task], max_length: int = 128) -> ValidationReport:

@@ -18,7 +18,7 @@ from polytask.core.errors import CheckpointError, ConfigError, RunError
 from polytask.core.paths import ModelPaths
 from polytask.data.labels import Labels
 from polytask.export.graph import ExportedNetwork, TaskOutputs
-from polytask.export.int8 import count_products, quantized
+from polytask.export.int8 import quantized
 from polytask.export.onnx import export_graph, graph_info
 from polytask.inference.onnx_model import OnnxModel, load_onnx, open_graph
 from polytask.model.adapters.pal import PAL
@@ -27,6 +27,16 @@ from polytask.model.pairings.single import Single
 from polytask.model.poolings.mean import Mean
 
 NAMES = [each.name for each in every_task()]
+
+
+def count_products(proto: onnx.ModelProto) -> dict[str, int]:
+    """Return how many products with constant weights a graph has in int8 and in float32."""
+    constants = {constant.name for constant in proto.graph.initializer}
+    floats = [node for node in proto.graph.node if node.op_type in ("MatMul", "Gemm")
+              and len(node.input) > 1 and node.input[1] in constants]
+    return {"int8": sum(node.op_type == "MatMulInteger" for node in proto.graph.node), "float": len(floats)}
+
+
 SHAPES = [(s, n) for s in (1, 2, 3, 8) for n in (1, 7, 64)]
 
 

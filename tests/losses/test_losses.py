@@ -16,7 +16,7 @@ from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
 from polytask.data.labels import Labels
 from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
-from polytask.losses.contract import loss, total
+from polytask.losses.contract import LossContext, loss, total
 from polytask.losses.cosine_embedding import CosineEmbedding
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.mean_squared_error import MeanSquaredError
@@ -272,17 +272,17 @@ def test_positives_of_a_regression_are_the_high_labels_on_either_scale(
 def test_under_twin_every_row_is_a_positive(chosen: MultipleNegatives | SimCSE) -> None:
     output, target = vectors(4), torch.tensor([0, 1, 0, 4])
     twin = chosen.paired(Twin())
-    assert twin.problem(FIVE) is None
+    assert twin.problem(LossContext(FIVE)) is None
     torch.testing.assert_close(twin.prepared(FIVE, None)(output, target),
                                chosen(output, torch.ones(4, dtype=torch.long)))
-    assert chosen.paired(BiEncoder()).problem(FIVE) is not None
+    assert chosen.paired(BiEncoder()).problem(LossContext(FIVE)) is not None
     assert loss.read(to_table(twin)) == twin
 
 
 # ---- refusals
 
 
-@pytest.mark.parametrize(("chosen", "labels", "said"), [
+@pytest.mark.parametrize(("chosen", "labels", "problem"), [
     (MeanSquaredError(), FIVE,
      'loss "mean_squared_error" needs a score but a head for 5 classes gives logits; use '
      'loss "cross_entropy", or kind = "regression"'),
@@ -307,44 +307,46 @@ def test_under_twin_every_row_is_a_positive(chosen: MultipleNegatives | SimCSE) 
      'loss "multiple_negatives" needs rows that are positive but the labels are 5 classes; '
      'use two classes, a number, or rows = "all"'),
 ])
-def test_labels_that_an_objective_cannot_serve_are_refused_with_the_remedy(
-    chosen: CrossEntropy, labels: Labels, said: str
+def test_labels_that_a_loss_cannot_learn_from_are_refused_with_the_remedy(
+    chosen: CrossEntropy, labels: Labels, problem: str
 ) -> None:
-    assert chosen.problem(labels) == said
+    assert chosen.problem(LossContext(labels)) == problem
 
 
 @pytest.mark.parametrize(("chosen", "labels"), [
     (OrdinalLogLoss(), FIVE), (OrdinalLogLoss(), Labels("ordinal", ("bad", "fair", "good"))),
     (CrossEntropy(class_weights=(1, 2)), TWO), (MeanSquaredError(), TWO), (SimCSE(), STARS),
 ])
-def test_labels_that_an_objective_can_serve_are_not(chosen: CrossEntropy, labels: Labels) -> None:
-    assert chosen.problem(labels) is None
+def test_labels_that_a_loss_can_learn_from_are_accepted(chosen: CrossEntropy, labels: Labels) -> None:
+    assert chosen.problem(LossContext(labels)) is None
 
 
 def test_a_task_without_positive_rows_is_refused() -> None:
     chosen = MultipleNegatives()
-    assert chosen.rows_problem(TWO, np.array([0, 1, 1]), 2) is None
-    assert chosen.rows_problem(TWO, np.zeros(10, np.int64), 2) == (
+    assert chosen.problem(LossContext(TWO, np.array([0, 1, 1]), 2)) is None
+    assert chosen.problem(LossContext(TWO, np.zeros(10, np.int64), 2)) == (
         '"multiple_negatives" needs rows of class "yes" but of the training rows 0 are; use '
         '"binary_cross_entropy"')
-    assert "batch_size is 1; use 2 or more" in str(chosen.rows_problem(TWO, np.array([0, 1, 1]), 1))
-    assert SimCSE(rows="all").rows_problem(TWO, np.zeros(10, np.int64), 2) is None
+    assert "batch_size is 1; use 2 or more" in str(chosen.problem(LossContext(TWO, np.array([0, 1, 1]), 1)))
+    assert SimCSE(rows="all").problem(LossContext(TWO, np.zeros(10, np.int64), 2)) is None
 
 
 def test_a_regression_without_positive_rows_is_refused() -> None:
     stars = Labels("regression", (), 0.0, 5.0)
     chosen = MultipleNegatives().prepared(stars, None)
-    assert chosen.rows_problem(stars, np.array([4.0, 4.5, 1.0], np.float32), 16) is None
-    assert chosen.rows_problem(stars, np.array([3.9, 4.5, 1.0], np.float32), 16) == (
+    assert chosen.problem(LossContext(stars, np.array([4.0, 4.5, 1.0], np.float32), 16)) is None
+    assert chosen.problem(LossContext(stars, np.array([3.9, 4.5, 1.0], np.float32), 16)) == (
         '"multiple_negatives" needs rows labelled 4 or more, but of the training rows 1 are; lower its '
         '"positive", or use "mean_squared_error"')
     raw = Labels("regression", (), 0.0, 5.0, unit=False)
-    assert MultipleNegatives().prepared(raw, None).rows_problem(raw, np.array([4.0, 4.5]), 16) is None
+    context = LossContext(raw, np.array([4.0, 4.5]), 16)
+    assert MultipleNegatives().prepared(raw, None).problem(context) is None
 
 
 def test_cosine_embedding_of_one_text_is_refused() -> None:
-    with pytest.raises(ConfigError, match='compares two texts but pairing "twin" has one; use'):
-        CosineEmbedding().paired(Twin())
+    task = Task(train="a.csv", text=("a",), label="b", pairing=Twin(), loss=(CosineEmbedding(),))
+    assert list(task.problems()) == [
+        'loss: loss "cosine_embedding" compares two texts but pairing "twin" has one; use loss "sim_cse"']
 
 
 def test_a_head_that_nothing_would_train_is_refused() -> None:
@@ -384,7 +386,7 @@ def test_a_custom_loss_is_one_file(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loss, "members", dict(loss.members))
     focal = loss.read({"type": "my_own_parts:Focal", "gamma": 0, "weight": 0.5})
-    assert focal.outputs(FIVE) == 5 and focal.problem(FIVE) is None
+    assert focal.outputs(FIVE) == 5 and focal.problem(LossContext(FIVE)) is None
     assert focal.prepared(FIVE, [1] * 5) is focal and focal.paired(BiEncoder()) is focal
     z, y = logits(), torch.tensor([0, 1, 2, 3, 4, 2])
     output = Output(logits=z)

@@ -110,8 +110,9 @@ def test_a_killed_worker_costs_no_row(run: Path, data: Path, plain: Path, tmp_pa
         def reports(self, seconds: float) -> list[Report]:
             found = super().reports(seconds)
             if not killed and any(report.rows for report in found):
-                os.kill(self.pids[0], signal.SIGKILL)
-                killed.append(self.pids[0])
+                worker = next(iter(self._processes.values())).process
+                os.kill(worker.pid, signal.SIGKILL)
+                killed.append(worker.pid)
             return found
 
     made = predict_shards(run, ["sst", "stars"], [data], out, rows=4096, quiet=True, workers=2,

@@ -22,12 +22,14 @@ from polytask.core.errors import ConfigError, DataError, PolytaskError
 from polytask.core.paths import SCHEMA
 from polytask.core.terminal import tell
 from polytask.data.cache import Cache
+from polytask.data.column_profile import count_words
 from polytask.data.file_format import UTF8, FileFormat
 from polytask.data.reading import check_file, read_file
-from polytask.data.schema_guess import Guess, count_words, guess, headerless_columns, lacks_header
+from polytask.data.schema_guess import Guess, guess, headerless_columns, lacks_header
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
 from polytask.data.text_lines import head_of
+from polytask.model.packaged import DEFAULT_RATES, PACKAGED
 
 _ENDINGS = {".gz", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"}
 # Files whose rows name their own columns.
@@ -104,7 +106,7 @@ def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, ep
             "[encoder]",
             f"checkpoint = {quoted(checkpoint)}".ljust(39)
             + "# or a hub name: bert-base-uncased, xlm-roberta-base (many languages)", ""]
-    rates = "lr = 1e-4, head_lr = 1e-3" if checkpoint == "minilm" else "lr = 2e-5"
+    rates = PACKAGED[checkpoint].rates if checkpoint in PACKAGED else DEFAULT_RATES
     tail = ["[train]",
             *epochs, f"batch_size = {_BATCH_SIZE}",
             f"optimizer = {{ {rates}, weight_decay = 0.01, warmup = 0.1 }}"]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from polytask.core.encoder_paths import EncoderPaths
+from polytask.data.column_profile import Profile
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DEFAULT_DEV
 from polytask.data.file_format import UTF8, FileFormat
@@ -17,7 +19,7 @@ from polytask.data.label_forms import canonical
 from polytask.data.label_inference import Inferred, infer
 from polytask.data.label_kind import MAX_CLASSES, Wanted
 from polytask.data.labels import Kind
-from polytask.data.schema_guess import Guess, Profile
+from polytask.data.schema_guess import Guess
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
 from polytask.metrics import DEFAULT_METRICS, METRICS
@@ -148,7 +150,7 @@ def _pairing(guessed: Guess, inferred: Inferred, checkpoint: str) -> list[str]:
     """Return the pairing: graded similarity is the cosine of two vectors of a sentence encoder."""
     alike = inferred.labels.is_regression and _MEANT_ALIKE.search(guessed.label.name) is not None
     folder = Path(checkpoint).expanduser()
-    if alike and (_SENTENCE_ENCODER.search(checkpoint) or (folder / "modules.json").is_file()):
+    if alike and (_SENTENCE_ENCODER.search(checkpoint) or EncoderPaths(folder).modules.is_file()):
         return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
                 '"cross_encoder" without the head', 'head = "cosine"']
     return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']

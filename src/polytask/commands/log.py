@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import ConfigError, RunError, nearest
-from polytask.core.paths import refuse_link
 from polytask.core.run_folder import RunFolder
+from polytask.core.safe_paths import refuse_link
 from polytask.trackers.contract import Tracker
 from polytask.trackers.mlflow import MLflow
 from polytask.trackers.replay import replay

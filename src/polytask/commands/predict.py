@@ -35,7 +35,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Reading:
+class PredictionInput:
     """What is answered: the tasks, the columns of their texts, and the rows."""
 
     specs: list[AnswerableTask]
@@ -60,7 +60,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
     if file is not None and input_format is not None:
         raise ConfigError("--input-format: applies to standard input; the format of a file is recognized")
     model = load(run, engine, trust)
-    with _reading(model, tasks, file, text, input_format) as reading:
+    with _input(model, tasks, file, text, input_format) as reading:
         specs = reading.specs
         joined = len(specs) > 1 and format == "jsonl" and (out is None or bool(out.suffix))
         paths = _paths(specs, out, format, joined)
@@ -117,8 +117,8 @@ def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
 
 
 @contextmanager
-def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, text: Sequence[str] | None,
-             input_format: str | None) -> Iterator[Reading]:
+def _input(model: Predictor[Any], tasks: Sequence[str], file: Path | None, text: Sequence[str] | None,
+           input_format: str | None) -> Iterator[PredictionInput]:
     """Give the rows of a file or of standard input, and the tasks that answer them."""
     named = [model.task(name) for name in tasks if name != ALL] or list(model.tasks.values())
     settings = named[0].file_format
@@ -134,16 +134,17 @@ def _reading(model: Predictor[Any], tasks: Sequence[str], file: Path | None, tex
             raise ConfigError("--text: names columns, and standard input is plain text; give "
                               "--input-format csv or jsonl, or a file")
         specs = _alike(named, ALL in tasks, named_texts=False)
-        yield Reading(specs, specs[0].text, typed_rows(specs[0].text, labelled=input_format is not None))
+        rows = typed_rows(specs[0].text, labelled=input_format is not None)
+        yield PredictionInput(specs, specs[0].text, rows)
 
 
 def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, text: Sequence[str] | None
-               ) -> Reading:
+               ) -> PredictionInput:
     for note in source.notes:
         tell(f"note: {source.file}: {note}")
     specs = answering(source, tasks, every, text)
     stream = RowStream(source, text or specs[0].text, specs[0].id, shared_filter(specs))
-    return Reading(specs, specs[0].text, stream.rows(), stream)
+    return PredictionInput(specs, specs[0].text, stream.rows(), stream)
 
 
 def answering(source: RecordSource, tasks: list[AnswerableTask], every: bool,
@@ -186,12 +187,12 @@ def _alike(tasks: list[AnswerableTask], every: bool, named_texts: bool) -> list[
     return alike
 
 
-def _splits(model: Predictor[Any], reading: Reading) -> Iterator[tuple[list[StreamedRow], Split]]:
+def _splits(model: Predictor[Any], reading: PredictionInput) -> Iterator[tuple[list[StreamedRow], Split]]:
     while chunk := list(islice(reading.rows, CHUNK)):
         yield chunk, model.split(reading.specs[0], [texts for _, texts in chunk])
 
 
-def _write_each(reading: Reading, decisions: dict[str, Decision], rows: list[StreamedRow],
+def _write_each(reading: PredictionInput, decisions: dict[str, Decision], rows: list[StreamedRow],
                 writers: dict[str, RecordWriter], to: dict[str, IO[str]]) -> None:
     """Write the answers of each task where they go."""
     ids, texts = [id for id, _ in rows], [texts for _, texts in rows]
@@ -200,7 +201,7 @@ def _write_each(reading: Reading, decisions: dict[str, Decision], rows: list[Str
         to[spec.name].write(writers[spec.name].text(lines))
 
 
-def _joined(reading: Reading, decisions: dict[str, Decision], rows: list[StreamedRow]) -> str:
+def _joined(reading: PredictionInput, decisions: dict[str, Decision], rows: list[StreamedRow]) -> str:
     """Return one line per row with the answers of all tasks."""
     lines = records_of_tasks(reading.specs, decisions, reading.text, [texts for _, texts in rows],
                              [id for id, _ in rows])

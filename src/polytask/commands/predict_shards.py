@@ -13,12 +13,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from polytask.commands.predict import ALL, answering, note_cut
-from polytask.core.atomic_files import leftovers, storing, tidy, write_file
+from polytask.core.atomic_files import storing, write_file
 from polytask.core.errors import ConfigError, DataError, Interrupted, PolytaskError, RunError
 from polytask.core.json_files import as_written, read_json
-from polytask.core.paths import ModelPaths, PredictionPaths, refuse_link
+from polytask.core.leftovers import leftovers, tidy
+from polytask.core.paths import ModelPaths, PredictionPaths
 from polytask.core.progress import progress
 from polytask.core.run_folder import first_difference
+from polytask.core.safe_paths import refuse_link
 from polytask.core.terminal import tell
 from polytask.core.user_modules import trusting
 from polytask.data.cache import Cache

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from polytask.commands.evaluate import run_settings
+from polytask.core.encoder_paths import CARD
 from polytask.core.errors import ConfigError
 from polytask.core.json_files import as_written, read_json
-from polytask.core.paths import ManyRunsPaths, RunPaths
+from polytask.core.paths import RunPaths, StudyPaths
 from polytask.core.results_file import read_results
 from polytask.core.user_modules import trusting
 from polytask.export.hub import push_files, uploads
@@ -50,7 +51,7 @@ def _pushed(run: str | Path, name: str, private: bool, revision: str | None, dry
     if dry_run:
         sizes = [f"{(folder / each).stat().st_size / 1e6:9.2f} MB  {each}" for each in files]
         return [f"would be pushed to {name}{f' at {revision}' if revision else ''}:", *sizes,
-                f"{len(card.encode()) / 1e6:9.2f} MB  README.md", "", card]
+                f"{len(card.encode()) / 1e6:9.2f} MB  {CARD}", "", card]
     return [f"pushed: {push_files(name, folder, files, card, private, revision)}",
             f'pk.load("hf://{name}{f"@{revision}" if revision else ""}")']
 
@@ -94,11 +95,8 @@ def _interval(run: RunResults, task: str, split: str, metric: str) -> tuple[floa
 
 def _single_task_scores(run: RunPaths) -> dict[str, float]:
     """Return "task.metric" → the mean of single-task models, where the run belongs to a study with them."""
-    place = run.path.absolute()  # study/runs/row/seed
-    if len(place.parents) < 3 or place.parents[1].name != "runs":
-        return {}
-    study = ManyRunsPaths(place.parents[2])
-    if not study.results.is_file():
+    study = StudyPaths.around(run.path)
+    if study is None or not study.results.is_file():
         return {}
     with as_written(study.results):
         single = read_json(study.results).get("single")

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from polytask.core.atomic_files import tidy, write_file
+from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
 from polytask.core.json_files import as_written, read_json
+from polytask.core.leftovers import tidy
 from polytask.core.paths import RunPaths, StudyPaths, is_study
 from polytask.core.terminal import tell
 from polytask.report.multi_run import MOST, chosen_runs, compared, overlaid, study_figures, study_parts

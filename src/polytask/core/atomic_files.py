@@ -1,7 +1,7 @@
 """Atomic writes: aside, flushed, then renamed; and reading while such a writer is at work.
 
-Only the process that may write a folder repairs what a kill left in it (`recover`, `tidy`). A reader
-changes nothing: it reads the folder in place, or its predecessor between the two renames.
+A reader changes nothing: it reads a folder in place, or its predecessor between the two renames. What a
+kill left is repaired in `leftovers`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import errno
 import json
 import os
 import re
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from polytask.core.errors import RunError, StorageError
+from polytask.core.leftovers import ENDING, remove, standing_aside, tidy
 
 try:
     import fcntl
@@ -26,14 +26,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
-# Age at which a temporary file counts as abandoned, where there are no locks to prove it.
-ABANDONED_SECONDS = 24 * 3600
 # How long a reader retries while a writer keeps replacing the folder that it reads.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.01
-_OLD = ".old"
-# ".NAME.", what `tempfile` puts behind that, and an ending that no file of a user has by chance.
-_ENDING = ".aside"
-_ASIDE = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.aside")
 
 
 @contextmanager
@@ -126,7 +120,7 @@ def aside_folder(path: Path) -> Iterator[Path]:
 
     It is locked meanwhile, so that no other process takes it for what a killed one left.
     """
-    with _locked_aside(lambda: Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ENDING,
+    with _locked_aside(lambda: Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=ENDING,
                                                      dir=path.parent))) as aside:
         yield aside
 
@@ -135,7 +129,7 @@ def aside_folder(path: Path) -> Iterator[Path]:
 def _aside_file(path: Path) -> Iterator[Path]:
     """Give an empty file beside `path`, as `aside_folder` gives a folder."""
     def make() -> Path:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ENDING, dir=path.parent)
         os.close(handle)
         return Path(name)
 
@@ -171,80 +165,6 @@ def _lock(aside: Path) -> int | None:
     with suppress(OSError):  # a file system without locks
         fcntl.flock(handle, fcntl.LOCK_EX)
     return handle
-
-
-def recover(path: str | Path) -> None:
-    """Finish what a kill inside `write_folder` left: put `.NAME.old` back if `path` is gone.
-
-    Only for the process that may write `path`: beside a writer at work it would undo a rename.
-    """
-    path = Path(path)
-    old = standing_aside(path)
-    if old.exists():
-        if path.exists():
-            remove(old)
-        else:
-            old.rename(path)
-
-
-def recover_all(folder: Path) -> None:
-    """Call `recover` for everything in a folder that has a predecessor standing aside."""
-    for path in leftovers(folder):
-        if path.name.endswith(_OLD):
-            recover(folder / path.name.removesuffix(_OLD).removeprefix("."))
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove what stands aside and no process is writing any more: a killed writer's lock is gone."""
-    with suppress(OSError):
-        if fcntl is None:
-            _remove_old(path)
-            return
-        # A pipe that somebody put there must not make us wait, nor a link lead us elsewhere.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(path)  # while the lock is held, so that its writer cannot take it in between
-        except BlockingIOError:
-            pass
-        except OSError:  # a file system without locks
-            _remove_old(path)
-        finally:
-            os.close(handle)
-
-
-def _remove_old(path: Path) -> None:
-    if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-        remove(path)
-
-
-def tidy(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Remove what killed writers left aside in a folder; only those of the named files where given.
-
-    What is being written at this moment stays.
-    """
-    wanted = None if names is None else set(names)
-    for path in leftovers(folder):
-        match = _ASIDE.fullmatch(path.name)
-        if match and (wanted is None or match["name"] in wanted):
-            _remove_abandoned(path)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Return the temporary files in a folder: being written, or left by a kill."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _ASIDE.fullmatch(path.name) or (
-        path.name.startswith(".") and path.name.endswith(_OLD) and path.is_dir()))
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link or a folder; what cannot be removed stays."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def standing(path: str | Path) -> Path:
@@ -285,13 +205,6 @@ def _version(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return about.st_dev, about.st_ino, about.st_mtime_ns
-
-
-def standing_aside(path: Path) -> Path:
-    """Return where `write_folder` puts the folder that stood at `path`, until the new one stands there."""
-    if path.name in ("", ".."):  # the folder that one is in, or one above it
-        path = path.resolve()
-    return path.parent / f".{path.name}{_OLD}"
 
 
 def write_json(path: str | Path, value: Any) -> None:

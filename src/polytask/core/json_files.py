@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import PolytaskError, RunError
-from polytask.core.paths import refuse_special
+from polytask.core.safe_paths import refuse_special
 
 # No JSON of a run or model comes near it; a tokenizer, the largest that others write, has some 20 MB.
 MOST_BYTES = 256 << 20

@@ -1,23 +1,35 @@
-"""Where things are: every file name of every folder that polytask writes, and the folder of its cache.
+"""Where things are: every file name of the folders that polytask writes.
 
-The names of our own folders are spelled here, so that a writer and its readers cannot disagree. A name that
-is read from a file (a task, a split, a part of a checkpoint) becomes part of a path through `inside` alone.
+Each name is spelled once, so that a writer and its readers cannot disagree: the names that other libraries
+define in `encoder_paths`, those of the cache in `cache_paths`, all others here.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import stat
 from pathlib import Path
 
-from polytask.core.errors import PolytaskError, RunError, nearest
+from polytask.core.encoder_paths import (
+    ADAPTERS,
+    GRAPH,
+    GRAPHS,
+    HEADS,
+    INT8_GRAPH,
+    SHARED,
+    TASKS,
+    EncoderPaths,
+    PartPaths,
+)
+from polytask.core.safe_paths import inside
 
-LONGEST_NAME = 100
 LOCK = ".lock"
-CONFIG, REPORT, PLOTS, MODEL, TASKS = "config.toml", "report.html", "plots", "model", "tasks.json"
+CONFIG, RESULTS, REPORT, PLOTS = "config.toml", "results.json", "report.html", "plots"
+RUNS, TRIALS, JOURNAL = "runs", "trials", "journal.log"
+# Beside configs that `polytask init` wrote.
+SCHEMA = "polytask.schema.json"
 
+
+# ---- runs and models
 
 class RunPaths:
     """A run.
@@ -33,12 +45,12 @@ class RunPaths:
         self.path = Path(path)
         self.config = self.path / CONFIG
         self.events = self.path / "events.jsonl"
-        self.model = self.path / MODEL
+        self.model = self.path / "model"
         self.best = self.path / "best"
         self.checkpoints = self.path / "checkpoints"
         self.checkpoint = self.checkpoints / "last"
         self.predictions = self.path / "predictions"
-        self.results = self.path / "results.json"
+        self.results = self.path / RESULTS
         self.data = self.path / "data.json"
         self.report = self.path / REPORT
         self.plots = self.path / PLOTS
@@ -64,45 +76,32 @@ class RunPaths:
         return inside(self.predictions, f"{task}-{split}.csv")
 
 
-class ModelPaths:
-    """A model: a Hugging Face encoder at its root, and beside it what makes it answer tasks.
+class ModelPaths(EncoderPaths):
+    """A model: an encoder, which opens with `transformers.AutoModel`, and what makes it answer tasks.
 
-        config.json model.safetensors tokenizer.json …   opens with transformers.AutoModel
+        config.json model.safetensors tokenizer.json …   README.md (the model card)   tasks.json
         heads/<task>/{config.json, model.safetensors}    shared/<name>/   adapters/<task>/
-        tasks.json                                       README.md (the model card)
         onnx/{model, model_qint8}.onnx                   where it was exported
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.tasks = self.path / TASKS
-        self.card = self.path / "README.md"
-        self.encoder = self.path / "config.json"
-        self.tokenizer = self.path / "tokenizer.json"
-        self.graphs = self.path / "onnx"
-        self.adapters = self.path / "adapters"
+        self.graphs = self.path / GRAPHS
+        self.adapters = self.path / ADAPTERS
 
     def graph(self, int8: bool = False) -> Path:
         """Return the exported graph, in float32 or in int8."""
-        return self.graphs / ("model_qint8.onnx" if int8 else "model.onnx")
+        return self.graphs / (INT8_GRAPH if int8 else GRAPH)
 
     def head(self, task: str) -> PartPaths:
-        return PartPaths(inside(self.path / "heads", task))
+        return PartPaths(inside(self.path / HEADS, task))
 
     def shared(self, layer: str) -> PartPaths:
-        return PartPaths(inside(self.path / "shared", layer))
+        return PartPaths(inside(self.path / SHARED, layer))
 
     def adapter(self, task: str) -> PartPaths:
         return PartPaths(inside(self.adapters, task))
-
-
-class PartPaths:
-    """A part of a model with weights of its own: a head, a shared layer, a task's adapter."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config = path / "config.json"
-        self.weights = path / "model.safetensors"
 
 
 class CheckpointPaths:
@@ -114,6 +113,18 @@ class CheckpointPaths:
         self.state = self.path / "state.json"
 
 
+class TrackerPaths:
+    """What a tracker keeps beside a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sent = path / "sent.json"
+        self.mlflow_store = path / "mlflow.db"
+        self.mlflow_artifacts = path / "mlflow-artifacts"
+
+
+# ---- studies, sweeps and their jobs
+
 class ManyRunsPaths:
     """What a study and a sweep have in common: results, configs of their runs, a page and its plots."""
 
@@ -122,7 +133,7 @@ class ManyRunsPaths:
         self.configs = self.path / "configs"
         self.report = self.path / REPORT
         self.plots = self.path / PLOTS
-        self.results = self.path / "results.json"
+        self.results = self.path / RESULTS
         self.lock = self.path / LOCK
 
     def mark(self, noun: str) -> Path:
@@ -131,7 +142,7 @@ class ManyRunsPaths:
 
     def written(self) -> tuple[Path, ...]:
         """Return the folders and files that are written into; a link among them would lead elsewhere."""
-        return (*(self.path / name for name in ("runs", "trials", "journal.log")), self.configs, self.plots)
+        return (*(self.path / name for name in (RUNS, TRIALS, JOURNAL)), self.configs, self.plots)
 
     def table(self, ending: str) -> Path:
         """Return the results in another form: "md" or "csv"."""
@@ -142,14 +153,20 @@ class StudyPaths(ManyRunsPaths):
     """A study: runs/<row>/<seed>/ and configs/<row>-<seed>.toml."""
 
     def run(self, row: str, seed: int | str) -> Path:
-        return inside(inside(self.path / "runs", row), str(seed))
+        return inside(inside(self.path / RUNS, row), str(seed))
 
     def run_config(self, row: str, seed: int | str) -> Path:
         return inside(self.configs, f"{row}-{seed}.toml")
 
     def all_runs(self) -> list[Path]:
         """Return the runs that have been begun."""
-        return sorted(path.parent for path in (self.path / "runs").glob(f"*/*/{CONFIG}"))
+        return sorted(path.parent for path in (self.path / RUNS).glob(f"*/*/{CONFIG}"))
+
+    @classmethod
+    def around(cls, run: Path) -> StudyPaths | None:
+        """Return the study that a run may be a row of, as far as its place tells."""
+        parents = run.absolute().parents  # study/runs/row
+        return cls(parents[2]) if len(parents) > 2 and parents[1].name == RUNS else None
 
 
 class SweepPaths(ManyRunsPaths):
@@ -158,10 +175,10 @@ class SweepPaths(ManyRunsPaths):
     @property
     def journal(self) -> Path:
         """What the search remembers."""
-        return self.path / "journal.log"
+        return self.path / JOURNAL
 
     def trial(self, number: int) -> Path:
-        return self.path / "trials" / f"{number:04d}"
+        return self.path / TRIALS / f"{number:04d}"
 
     def trial_config(self, number: int) -> Path:
         return self.configs / f"{number:04d}.toml"
@@ -176,8 +193,24 @@ class SweepPaths(ManyRunsPaths):
 
     def all_trials(self) -> list[Path]:
         """Return the runs that have been begun."""
-        return sorted((self.path / "trials").glob("*"))
+        return sorted((self.path / TRIALS).glob("*"))
 
+
+class JobPaths:
+    """A training on another machine that cannot see the study: its config, its run, its log."""
+
+    def __init__(self, path: Path) -> None:
+        self.config = path / "job.toml"
+        self.run = path / "run"
+        self.log = path / "job.log"
+
+
+def shared_mark(configs: Path, key: str) -> Path:
+    """Return a file beside the configs by which a machine knows that it sees the same folders."""
+    return configs / f".shared-{key}"
+
+
+# ---- predictions
 
 class PredictionPaths:
     """Predictions of large files.
@@ -191,7 +224,7 @@ class PredictionPaths:
         self.path = Path(path)
         self.plan = self.path / "plan.json"
         self.refused = self.path / "refused.csv"
-        self.lock = self.path / ".lock"
+        self.lock = self.path / LOCK
         self.shards = self.path / ".shards"
 
     def task(self, name: str) -> Path:
@@ -210,94 +243,11 @@ class PredictionPaths:
         return self.shards / f"worker-{worker}.log"
 
 
-# Beside configs that `polytask init` wrote.
-SCHEMA = "polytask.schema.json"
+def plot_file(folder: Path, name: str) -> Path:
+    """Return the drawing of a figure among the plots."""
+    return inside(folder, f"{name}.svg")
 
 
 def is_study(path: str | Path) -> bool:
     """Return whether a folder is that of a study."""
     return ManyRunsPaths(path).mark("study").is_file()
-
-
-def cache_folder(folder: str | Path | None = None) -> Path:
-    """Return the folder of the cache: the one given, $POLYTASK_CACHE, or polytask's in the user's cache."""
-    if chosen := folder or os.environ.get("POLYTASK_CACHE"):
-        return expanded(chosen, "POLYTASK_CACHE" if folder is None else "data.cache")
-    if chosen := os.environ.get("XDG_CACHE_HOME"):
-        return Path(chosen) / "polytask"
-    return expanded("~/.cache", "the user's cache") / "polytask"
-
-
-def expanded(path: str | Path, where: str) -> Path:
-    """Return a path with `~` and `~user` filled in; raise `RunError` where there is no such home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise RunError(f"{where}: {path} names a home folder that cannot be found; "
-                       "write the path in full") from None
-
-
-def name_problem(name: str) -> str | None:
-    """Return why a name cannot be that of a task or layer, which are folders too, or None."""
-    if len(name) > LONGEST_NAME:
-        return f"is {len(name):,} characters long, expected at most {LONGEST_NAME}"
-    if not name.replace("-", "_").isidentifier():
-        return 'is not made of letters, digits, "_" and "-", starting with a letter or "_"'
-    return None
-
-
-def inside(folder: Path, name: str, error: type[PolytaskError] = RunError) -> Path:
-    """Return `folder / name`; raise `error` for a name that would lead out of the folder."""
-    if name in ("", ".", "..") or len(name.encode("utf-8", "surrogatepass")) > 255 or any(
-            separator in name for separator in ("/", "\\", "\0")):
-        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
-        raise error(f"{folder}: {shown!r} is not the name of a file in this folder")
-    return folder / name
-
-
-def require_folder(path: str | Path, expected: str) -> None:
-    """Raise `RunError` where no folder is at `path`, with the folder beside it that was probably meant."""
-    place = Path(path)
-    if place.is_file():
-        raise RunError(f"{path}: is a file, expected the folder of {expected}"
-                       + f"; to make one: polytask train {path} --out FOLDER" * (place.suffix == ".toml"))
-    if not place.is_dir():
-        beside = sorted(each.name for each in place.absolute().parent.glob("*/"))
-        raise RunError(f"{path}: there is no such folder; expected {expected}"
-                       f"{nearest(place.name, beside)}")
-
-
-def refuse_special(path: Path, error: type[PolytaskError] = RunError) -> None:
-    """Raise `error` for a device, pipe or socket: reading one may never end. What is missing passes.
-
-    What can be no path is refused too: a name that is too long, a zero byte, links in a circle.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as refused:
-        if isinstance(refused, ValueError) or refused.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            shown = str(path)
-            shown = shown if len(shown) <= 2 * LONGEST_NAME else f"{shown[:LONGEST_NAME]}…"
-            why = getattr(refused, "strerror", None) or str(refused)
-            raise error(f"{shown!r}: cannot be read ({why})") from None
-        return
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise error(f"{path}: is a device or a pipe, expected a file")
-
-
-def leads_outside(path: Path, folder: Path) -> bool:
-    """Return whether a path in a folder is, by links, a place outside of it.
-
-    The hub's cache, whose snapshots are links to the blobs beside them, counts as one folder.
-    """
-    home = folder.resolve()
-    if home.parent.name == "snapshots":
-        home = home.parent.parent
-    return not path.resolve().is_relative_to(home)
-
-
-def refuse_link(path: Path) -> None:
-    """Raise `RunError` for a link: what is written there would end up somewhere else."""
-    if path.is_symlink():
-        raise RunError(f"{path}: is a link to {os.readlink(path)}, and nothing is written through links; "
-                       "remove it")

@@ -53,7 +53,7 @@ class _Bar:
         self._bar.update(self._task, total=units)  # type: ignore[attr-defined]
 
 
-class _Lines:
+class _LineProgress:
     """Writes a line on stderr from time to time: units, share, time left, note."""
 
     def __init__(self, title: str, units: float | None) -> None:
@@ -82,7 +82,7 @@ class _Lines:
         self.units = units
 
 
-class _NotebookBar(_Lines):
+class _NotebookBar(_LineProgress):
     """A bar of HTML in the output of a notebook's cell, redrawn now and then."""
 
     def __init__(self, title: str, units: float | None) -> None:
@@ -133,7 +133,7 @@ def progress(title: str, total: float | None = None, quiet: bool = False) -> Ite
         shown.draw()
         return
     if not sys.stderr.isatty():
-        yield _Lines(title, total)
+        yield _LineProgress(title, total)
         return
     from rich.console import Console
     from rich.progress import (

@@ -15,17 +15,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from polytask.core.atomic_files import leftovers, recover_all, storing, tidy, write_file, write_json
+from polytask.core.atomic_files import storing, write_file, write_json
 from polytask.core.errors import RunError
 from polytask.core.json_files import read_json
-from polytask.core.paths import (
-    ManyRunsPaths,
-    RunPaths,
-    name_problem,
-    refuse_link,
-    refuse_special,
-    require_folder,
-)
+from polytask.core.leftovers import leftovers, recover_all, tidy
+from polytask.core.paths import ManyRunsPaths, RunPaths
+from polytask.core.safe_paths import name_problem, refuse_link, refuse_special, require_folder
 
 # A watcher (`busy`) holds a lock for an instant only: a training waits that long.
 _LOCK_SECONDS = 0.5

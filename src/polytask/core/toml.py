@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.core.paths import refuse_special
+from polytask.core.safe_paths import refuse_special
 
 TomlTable = dict[str, Any]
 

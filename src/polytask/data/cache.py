@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.atomic_files import aside_folder, storing, tidy, write_file
+from polytask.core.atomic_files import aside_folder, storing, write_file
+from polytask.core.cache_paths import cache_folder
 from polytask.core.errors import StorageError
-from polytask.core.paths import cache_folder
+from polytask.core.leftovers import tidy
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)

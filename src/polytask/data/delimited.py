@@ -136,8 +136,8 @@ class _Expected:
 
 
 @dataclass
-class _Reading:
-    """What one way of reading a file gives.
+class _Attempt:
+    """What an attempt to read a file in one way gives.
 
     misfits    line → why its record is refused
     row_names  the first field of every record, if all have one more than the header; else None
@@ -156,7 +156,7 @@ class _Reading:
     unnamed: dict[int, list[str]] = field(default_factory=dict)
     separator: int = 0
 
-    def take(self, records: Iterable[ReadRecord], expected: _Expected) -> _Reading:
+    def take(self, records: Iterable[ReadRecord], expected: _Expected) -> _Attempt:
         width, columns = len(expected.columns), expected.columns
         self.unnamed = {place: [] for place in expected.unnamed}
         for line, cells in islice(records, int(expected.header), None):
@@ -187,30 +187,30 @@ class _Reading:
 
 
 def _read(file: str, open_lines: OpenLines, delimiter: str | None, quoting: str | None,
-          expected: _Expected) -> _Reading:
+          expected: _Expected) -> _Attempt:
     """Read a file as its quotes say, or without quotes if they plainly quote nothing."""
     if quoting == "none":
-        return _Reading("none").take(plain_records(open_lines(), delimiter), expected)
-    quoted = _Reading("minimal")
+        return _Attempt("none").take(plain_records(open_lines(), delimiter), expected)
+    quoted = _Attempt("minimal")
     quoted.take(quoted_records(file, open_lines(), delimiter, quoted.tally, refuse_stray=False), expected)
     tally = quoted.tally
     against = len(quoted.misfits) + (len(tally.stray) if tally.quoted else 0)
     doubtful = against and (tally.quoted or tally.bad) and delimiter in (None, "\t")
     if quoting is not None or not doubtful:
         return _apart(file, open_lines, delimiter, quoted, expected)
-    plain = _Reading("none").take(plain_records(open_lines(), delimiter), expected)
+    plain = _Attempt("none").take(plain_records(open_lines(), delimiter), expected)
     if len(plain.misfits) >= against or not _quote_nothing(open_lines(), delimiter):
         return _apart(file, open_lines, delimiter, quoted, expected)
     plain.tally.bad = sorted({*tally.bad, *tally.stray, *quoted.misfits})
     return plain
 
 
-def _apart(file: str, open_lines: OpenLines, delimiter: str | None, quoted: _Reading, expected: _Expected
-           ) -> _Reading:
+def _apart(file: str, open_lines: OpenLines, delimiter: str | None, quoted: _Attempt, expected: _Expected
+           ) -> _Attempt:
     """Read a file again if its records have several lines and a bad one does: none of its lines is one."""
     if not quoted.tally.joined or not quoted.tally.lost:
         return quoted
-    apart = _Reading("minimal", line_by_line=False)
+    apart = _Attempt("minimal", line_by_line=False)
     return apart.take(quoted_records(file, open_lines(), delimiter, apart.tally, False, False), expected)
 
 
@@ -255,7 +255,7 @@ def width_problem(cells: Sequence[str], width: int) -> str:
     return f"{count}{last}, expected {width}"
 
 
-def _refuse_most(file: str, reading: _Reading) -> None:
+def _refuse_most(file: str, reading: _Attempt) -> None:
     """Raise `DataError` if more records are refused than are not."""
     refused = len(reading.misfits)
     if 2 * refused <= reading.records:
@@ -269,7 +269,7 @@ def _refuse_most(file: str, reading: _Reading) -> None:
                     f"{remedy}")
 
 
-def _unnamed_notes(reading: _Reading) -> Iterator[str]:
+def _unnamed_notes(reading: _Attempt) -> Iterator[str]:
     """Say which columns without a name hold something; numbers of rows are nothing."""
     for place, cells in reading.unnamed.items():
         filled = [cell.strip() for cell in cells if cell.strip()]
@@ -278,7 +278,7 @@ def _unnamed_notes(reading: _Reading) -> Iterator[str]:
                    f'("{filled[0][:_SHOWN]}") is left out')
 
 
-def _quote_notes(reading: _Reading, settings: FileFormat) -> Iterator[str]:
+def _quote_notes(reading: _Attempt, settings: FileFormat) -> Iterator[str]:
     tally = reading.tally
     if reading.quoting == "none":
         if settings.quoting is None:

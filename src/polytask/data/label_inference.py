@@ -41,11 +41,6 @@ class Inferred:
     notes: tuple[str, ...] = ()
 
 
-def infer_labels(labels: Sequence[str], wanted: Wanted = _NOTHING_SAID, file: str = "the labels") -> Labels:
-    """Return the kind, classes and range of labels (those of train and dev)."""
-    return infer(labels, wanted, file).labels
-
-
 def infer(labels: Sequence[str], wanted: Wanted = _NOTHING_SAID, file: str = "the labels") -> Inferred:
     """Return the kind, classes and range of labels, and what was guessed of them.
 

@@ -46,7 +46,7 @@ class QuoteTally:
     swallowed: list[tuple[int, int]] = field(default_factory=list)
 
 
-class _Lines:
+class _NumberedLines:
     """Numbered lines, some of which can be put back."""
 
     def __init__(self, file: str, lines: Iterable[str], first: int) -> None:
@@ -93,41 +93,41 @@ def quoted_records(file: str, lines: Iterable[str], delimiter: str | None, tally
     first: the number of the first line.
     Raises `DataError` for quotes that stay open to no end.
     """
-    feed = _Lines(file, lines, first)
-    while line := feed.next():
-        number = feed.number
+    source = _NumberedLines(file, lines, first)
+    while line := source.next():
+        number = source.number
         if '"' not in line:
             if text := without_end(line):
                 yield number, [text] if delimiter is None else text.split(delimiter)
             continue
-        taken = [line]
-        record = _quoted_record(taken, feed, delimiter, tally)
+        record_lines = [line]
+        record = _quoted_record(record_lines, source, delimiter, tally)
         if record == UNCLOSED and not line_by_line:
             raise DataError(f"{file}:{number}: {UNCLOSED}; {_REMEDY}")
         if isinstance(record, str):
             tally.bad.append(number)
-            tally.lost += len(taken) - 1
+            tally.lost += len(record_lines) - 1
             if line_by_line:
                 # Read twice at most: the quote that opens another field would have closed this one.
-                feed.put_back(taken[1:])
-            elif len(taken) > 1:
-                record = f"{record} (lines {number}–{number + len(taken) - 1})"
+                source.put_back(record_lines[1:])
+            elif len(record_lines) > 1:
+                record = f"{record} (lines {number}–{number + len(record_lines) - 1})"
         elif tally.stray and tally.stray[-1] == number and refuse_stray:
             record = STRAY
         yield number, record
 
 
-def _quoted_record(taken: list[str], feed: _Lines, delimiter: str | None, tally: QuoteTally
+def _quoted_record(record_lines: list[str], source: _NumberedLines, delimiter: str | None, tally: QuoteTally
                    ) -> list[str] | str:
-    """Return the fields of the record that begins with `taken`, which its lines are added to."""
-    number, text, at = feed.number, taken[0], 0
+    """Return the fields of the record that begins with `record_lines`, which its lines are added to."""
+    number, text, at = source.number, record_lines[0], 0
     fields: list[str] = []
     stray = False
     while True:
         if text.startswith('"', at):
             end = _closing(text, at + 1)
             if end < 0:
-                more, end = _more_lines(taken, feed, len(text))
+                more, end = _more_lines(record_lines, source, len(text))
                 if end < 0:
                     return UNCLOSED
                 text += more
@@ -151,26 +151,26 @@ def _quoted_record(taken: list[str], feed: _Lines, delimiter: str | None, tally:
         at += 1
     if stray:
         tally.stray.append(number)
-    tally.joined += len(taken) > 1
-    if len(taken) > 1 and all(_width(line, delimiter) == len(fields) for line in taken):
-        tally.swallowed.append((number, number + len(taken) - 1))
+    tally.joined += len(record_lines) > 1
+    if len(record_lines) > 1 and all(_width(line, delimiter) == len(fields) for line in record_lines):
+        tally.swallowed.append((number, number + len(record_lines) - 1))
     return fields
 
 
-def _more_lines(taken: list[str], feed: _Lines, length: int) -> tuple[str, int]:
+def _more_lines(record_lines: list[str], source: _NumberedLines, length: int) -> tuple[str, int]:
     """Take lines up to the one with the closing quote; return them, and its place in the record or -1."""
     more: list[str] = []
     size = length
-    while line := feed.next():
-        taken.append(line)
+    while line := source.next():
+        record_lines.append(line)
         more.append(line)
         end = _closing(line, 0)
         if end >= 0:
             return "".join(more), size + end
         size += len(line)
         if size > MAX_LINE:
-            raise DataError(f"{feed.file}:{feed.number - len(taken) + 1}: {UNCLOSED} within {MAX_LINE:,} "
-                            f"characters; {_REMEDY}")
+            first = source.number - len(record_lines) + 1
+            raise DataError(f"{source.file}:{first}: {UNCLOSED} within {MAX_LINE:,} characters; {_REMEDY}")
     return "", -1
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.cache_paths import file_facts, table_entry
 from polytask.core.errors import DataError, listed, nearest
-from polytask.core.paths import refuse_special
+from polytask.core.safe_paths import refuse_special
 from polytask.data.arrow_records import HUB, hub_dataset
 from polytask.data.cache import Cache
 from polytask.data.file_format import FileFormat
@@ -109,12 +110,6 @@ class Rows:
         return replace(self, index=kept, refused=tuple(sorted((*self.refused, *refused))))
 
 
-def read_rows(path: str | Path, columns: Columns, cache: Cache | None = None, setting: str = "",
-              settings: FileFormat = _UNTOLD) -> Rows:
-    """Return the rows of a file that have a text, and a label if one is asked for."""
-    return select(read_file(path, cache or Cache(), setting, settings), columns, setting)
-
-
 def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool = False) -> Rows:
     """Return the rows of a table that have a text, and a label if one is asked for.
 
@@ -174,20 +169,20 @@ def read_file(path: str | Path, cache: Cache, setting: str = "", settings: FileF
         name, dataset = str(path), hub_dataset(str(path))
         content = _digest(f"{name} {dataset._fingerprint}".encode())
         key = _table_key(content, "", _UNTOLD)
-        return cache.entry(f"tables/{key}", lambda folder: parse_dataset(name, dataset).write(folder),
+        return cache.entry(table_entry(key), lambda folder: parse_dataset(name, dataset).write(folder),
                            lambda folder: read_table(folder, name, key, content))
     if str(path).startswith(PYTHON):
         name = str(path)
         content = name.removeprefix(PYTHON)
         key = _table_key(content, "", _UNTOLD)
-        return cache.entry(f"tables/{key}", lambda folder: given_rows(name).write(folder),
+        return cache.entry(table_entry(key), lambda folder: given_rows(name).write(folder),
                            lambda folder: read_table(folder, name, key, content))
     path = Path(path).expanduser()
     check_file(path, setting)
     content = content_key(path, cache)
     LOG.info("%s: reading, or what the cache %s has of it", path, cache.folder)
     key = _table_key(content, Path(path.name.removesuffix(".gz")).suffix.lower(), settings)
-    return cache.entry(f"tables/{key}", lambda folder: parse(path, settings).write(folder),
+    return cache.entry(table_entry(key), lambda folder: parse(path, settings).write(folder),
                        lambda folder: read_table(folder, str(path), key, content))
 
 
@@ -220,7 +215,7 @@ def content_key(path: Path, cache: Cache) -> str:
     try:
         state = path.stat()
         about = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
-        name = f"files/{_digest(str(path.resolve()).encode())}.json"
+        name = file_facts(_digest(str(path.resolve()).encode()))
         known = cache.remembered(name)
         if isinstance(known, dict) and known.get("state") == about:
             return str(known["key"])

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.cache_paths import TablePaths
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.cache import growing_array, open_array, write_array
 
@@ -225,19 +226,20 @@ class TableWriter:
     def write(self, folder: Path) -> None:
         """Write what was gathered."""
         self._take_pending()
+        paths = TablePaths(folder)
         rows, offsets, start = len(self.lines), [], 0
         for ends in self.ends:
             offsets.append(np.concatenate([[0], np.frombuffer(ends, dtype=np.int64)]) + start)
             start += int(ends[-1]) if rows else 0
-        write_array(folder / "lines.npy", np.frombuffer(self.lines, dtype=np.int64))
-        write_array(folder / "offsets.npy", np.array(offsets, dtype=np.int64))
-        with growing_array(folder / "cells.npy", np.uint8) as append:  # never two copies in memory
+        write_array(paths.lines, np.frombuffer(self.lines, dtype=np.int64))
+        write_array(paths.offsets, np.array(offsets, dtype=np.int64))
+        with growing_array(paths.cells, np.uint8) as append:  # never two copies in memory
             for cells in self.cells if start else [bytearray(1)]:
                 append(np.frombuffer(cells, dtype=np.uint8))
-        write_array(folder / "nested.npy", np.sort(np.frombuffer(self.nested, dtype=np.int64)))
+        write_array(paths.nested, np.sort(np.frombuffer(self.nested, dtype=np.int64)))
         about = {"version": VERSION, "columns": self.columns, "refused": self.refused, "rows": rows,
                  "notes": self.notes}
-        (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        paths.about.write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
 def table_of(rows: Sequence[tuple[str, ...]], file: str) -> Table:
@@ -252,11 +254,12 @@ def table_of(rows: Sequence[tuple[str, ...]], file: str) -> Table:
 
 def read_table(folder: Path, file: str, key: str, content: str = "") -> Table:
     """Open a table that was written; raise ValueError or KeyError if it is not whole."""
-    about: dict[str, Any] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
-    lines = open_array(folder / "lines.npy", np.int64)
-    offsets = open_array(folder / "offsets.npy", np.int64)
-    cells = open_array(folder / "cells.npy", np.uint8)
-    nested = open_array(folder / "nested.npy", np.int64)
+    paths = TablePaths(folder)
+    about: dict[str, Any] = json.loads(paths.about.read_text(encoding="utf-8"))
+    lines = open_array(paths.lines, np.int64)
+    offsets = open_array(paths.offsets, np.int64)
+    cells = open_array(paths.cells, np.uint8)
+    nested = open_array(paths.nested, np.int64)
     columns = tuple(about["columns"])
     if (about["version"] != VERSION or offsets.shape != (len(columns), len(lines) + 1)
             or (len(lines) and int(offsets[-1, -1]) != len(cells))):

@@ -17,6 +17,8 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from polytask.core.cache_paths import TokenPaths, token_entry
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import CheckpointError
 from polytask.data.cache import Cache, growing_array, open_array, write_array
 from polytask.data.tables import Column
@@ -139,7 +141,7 @@ class Tokenizer:
 
 
 def _read(path: Path) -> str:
-    path = path / "tokenizer.json" if path.is_dir() else path
+    path = EncoderPaths(path).tokenizer if path.is_dir() else path
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -157,25 +159,26 @@ def token_column(texts: Column, key: str, tokenizer: Tokenizer, cache: Cache,
     def build(folder: Path) -> None:
         _tokenize(texts, tokenizer, folder, progress or (lambda done, total: None))
 
-    return cache.entry(f"tokens/{name}", build, lambda folder: _open(folder, len(texts)))
+    return cache.entry(token_entry(name), build, lambda folder: _open(folder, len(texts)))
 
 
 def _tokenize(texts: Column, tokenizer: Tokenizer, folder: Path, progress: TextProgress) -> None:
     """Write the ids chunk by chunk, so that memory does not grow with the file."""
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    with growing_array(folder / "ids.npy", np.int32) as append:
+    paths = TokenPaths(folder)
+    with growing_array(paths.ids, np.int32) as append:
         for start in range(0, len(texts), _CHUNK):
             stop = min(start + _CHUNK, len(texts))
             chunk = tokenizer.column(list(texts.chunk(start, stop)))
             append(chunk.ids)
             offsets[start + 1:stop + 1] = offsets[start] + chunk.offsets[1:]
             progress(stop, len(texts))
-    write_array(folder / "offsets.npy", offsets)
+    write_array(paths.offsets, offsets)
 
 
 def _open(folder: Path, rows: int) -> TokenColumn:
-    ids = open_array(folder / "ids.npy", np.int32)
-    offsets = open_array(folder / "offsets.npy", np.int64)
+    ids = open_array(TokenPaths(folder).ids, np.int32)
+    offsets = open_array(TokenPaths(folder).offsets, np.int64)
     if len(offsets) != rows + 1 or int(offsets[-1]) != len(ids):
         raise ValueError(f"{folder} is not whole")
     return TokenColumn(ids, offsets)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,118 +11,19 @@ from polytask.data.collate import InputLayout, Lengths
 from polytask.data.dataset import Split, TaskData, class_counts
 from polytask.data.duplicates import Fingerprint, SharedRows, nearly_shared, repeats, shared
 from polytask.data.labels import Labels
-from polytask.data.tables import Refusal
+from polytask.data.validation_report import (
+    EXAMPLES,
+    Overlap,
+    SplitReport,
+    TaskReport,
+    ValidationReport,
+    counted_rows,
+)
 
 PERCENTILES = (50, 95, 99)
 # Noted from this ratio on: rows of the largest class over rows of the smallest.
 _IMBALANCE = 2.0
-_EXAMPLES = 3
 _BARS = 5
-# Classes of a task that are named on a terminal, at most.
-_SHOWN = 16
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    """What one split holds. Examples name lines of `file`.
-
-    `shares`: the share of rows of each class, or of each fifth of a regression's range.
-    `lengths`: the percentiles of a row's longest sequence in tokens, and "max". `unknown`: the share of
-    tokens that the vocabulary does not have.
-    """
-
-    file: str
-    found: int
-    used: int
-    refused: list[Refusal]
-    empty_texts: int
-    shares: dict[str, float]
-    lengths: dict[str, int]
-    max_length: int
-    truncated: int
-    duplicates: int
-    conflicting: int
-    duplicate_lines: list[tuple[int, int]]
-    unknown: float = 0.0
-
-    def lines(self, name: str) -> list[str]:
-        """Return the lines for a terminal."""
-        used = "" if self.used == self.found else f", {self.used:,} used"
-        lines = [f"{name:5} {_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
-        lines += refusal_lines(self.file, self.refused)
-        if self.shares:
-            lines.append("labels  " + _shown_shares(self.shares))
-        spread = ", ".join(f"{key if key == 'max' else key + ' %'} {value}"
-                           for key, value in self.lengths.items())
-        cut = _rows(self.truncated) + (
-            f" ({self.truncated / self.used:.1%})" if self.truncated else "")
-        lines.append(f"tokens  {spread}; {cut} truncated at {self.max_length}"
-                     + (f"; {self.unknown:.1%} unknown" if self.unknown >= 0.001 else ""))
-        if self.empty_texts:
-            lines.append(f"empty   {_rows(self.empty_texts)} with one empty text of two")
-        if self.duplicates:
-            conflict = f", {self.conflicting:,} with another label" if self.conflicting else ""
-            lines.append(f"twice   {_rows(self.duplicates)} seen before{conflict}: lines "
-                         + _more([f"{a} = {b}" for a, b in self.duplicate_lines], self.duplicates))
-        return [lines[0], *(f"      {line}" for line in lines[1:])]
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Rows of one split that stand in another; `nearly`: alike, not equal. Examples name lines."""
-
-    here: str
-    there: str
-    files: tuple[str, str]
-    rows: int
-    nearly: bool
-    examples: list[tuple[int, int]]
-
-    def line(self) -> str:
-        """Return the lines for a terminal."""
-        kind = "nearly the same as in" if self.nearly else (
-            "that stands in" if self.rows == 1 else "that stand in")
-        examples = [f"{self.files[0]}:{a} = {self.files[1]}:{b}" for a, b in self.examples]
-        return (f"{_rows(self.rows)} of {self.here} {kind} {self.there}: "
-                + _more(examples, self.rows))
-
-
-@dataclass(frozen=True)
-class TaskReport:
-    """What validation found about one task."""
-
-    labels: dict[str, Any]
-    splits: dict[str, SplitReport]
-    overlaps: list[Overlap]
-    advice: list[str]
-
-    def lines(self, name: str) -> list[str]:
-        """Return the lines for a terminal."""
-        lines = [f"{name}: {_described(Labels.from_json(self.labels))}"]
-        for key, split in self.splits.items():
-            lines += [f"  {line}" for line in split.lines(key)]
-        lines += [f"  {overlap.line()}" for overlap in self.overlaps]
-        return lines + [f"  {line}" for line in self.advice]
-
-
-@dataclass(frozen=True)
-class ValidationReport:
-    """What validation found: task by task, between tasks, and notes about reading."""
-
-    tasks: dict[str, TaskReport]
-    across: list[Overlap]
-    notes: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """Return the lines for a terminal, without the notes."""
-        lines: list[str] = []
-        for name, task in self.tasks.items():
-            lines += [*task.lines(name), ""]
-        lines += [overlap.line() for overlap in self.across]
-        return lines if lines[-1:] != [""] else lines[:-1]
 
 
 def inspect(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayout]) -> ValidationReport:
@@ -156,7 +54,7 @@ def _split(data: TaskData, key: str, layout: InputLayout, print_: Fingerprint) -
     again = repeats(print_, split.targets)
     lines = split.lines
     examples = [(int(lines[row]), int(lines[earlier])) for row, earlier in
-                zip(again.rows[:_EXAMPLES], again.earlier[:_EXAMPLES], strict=True)]
+                zip(again.rows[:EXAMPLES], again.earlier[:EXAMPLES], strict=True)]
     blank = [column.blank[split.rows.index] for column in split.rows.text_columns]
     return SplitReport(
         file=Path(split.file).name, found=rows_read.found if rows_read else len(split), used=len(split),
@@ -200,7 +98,7 @@ def _overlaps(here_name: str, there_name: str, here: Fingerprint, there: Fingerp
 def _overlap(here_name: str, there_name: str, here: Fingerprint, there: Fingerprint, nearly: bool,
              rows_shared: SharedRows) -> Overlap:
     examples = [(int(here.rows.lines[row]), int(there.rows.lines[other])) for row, other in
-                zip(rows_shared.rows[:_EXAMPLES], rows_shared.other[:_EXAMPLES], strict=True)]
+                zip(rows_shared.rows[:EXAMPLES], rows_shared.other[:EXAMPLES], strict=True)]
     files = (Path(here.rows.table.file).name, Path(there.rows.table.file).name)
     return Overlap(here_name, there_name, files, len(rows_shared), nearly, examples)
 
@@ -249,7 +147,7 @@ def _repeated_ids(data: TaskData) -> Iterator[str]:
                  if first.setdefault(each, line) != line]
         if again:
             each, line = again[0]
-            yield (f'{_rows(len(again))} of {key} with an id seen before ("{each}" in lines '
+            yield (f'{counted_rows(len(again))} of {key} with an id seen before ("{each}" in lines '
                    f"{first[each]} and {line}), so predictions cannot be told apart by it")
 
 
@@ -266,39 +164,3 @@ def _advice_on_several(data: TaskData, unlabeled: int) -> list[str]:
                      f'{{ type = "binary_cross_entropy", positive_weight = {min(ratio, 20):.2g} }} gives '
                      'them more weight; threshold = "tuned" chooses a threshold for each on dev')
     return notes
-
-
-def refusal_lines(file: str, refused: Sequence[Refusal]) -> list[str]:
-    """Return a line for each reason, with the first lines of the file it is about."""
-    reasons: dict[str, list[int]] = defaultdict(list)
-    for line, reason in refused:
-        reasons[reason].append(line)
-    return [f"refused {len(lines):,}: {reason} ("
-            + _more([f"{file}:{line}" for line in lines[:_EXAMPLES]], len(lines)) + ")"
-            for reason, lines in reasons.items()]
-
-
-def _shown_shares(shares: Mapping[str, float]) -> str:
-    """Return the share of each label; of very many the most frequent, and the rarest."""
-    shown = [f"{label} {share:.1%}" for label, share in shares.items()]
-    if len(shown) > _SHOWN:
-        order = sorted(shares, key=lambda label: -shares[label])
-        often = [f"{label} {shares[label]:.1%}" for label in order[:_SHOWN // 2]]
-        shown = [*often, "…", f"the rarest of {len(shares)}: {order[-1]} {shares[order[-1]]:.1%}"]
-    return "   ".join(shown)
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row" + ("" if count == 1 else "s")
-
-
-def _more(examples: Sequence[str], count: int) -> str:
-    return ", ".join(examples) + (", …" if count > len(examples) else "")
-
-
-def _described(labels: Labels) -> str:
-    if labels.is_regression:
-        return f"regression from {labels.low:g} to {labels.high:g}"
-    positive = f', positive class "{labels.positive}"' if labels.positive is not None else ""
-    names = ", ".join(labels.classes[:_SHOWN]) + ", …" * (labels.num_classes > _SHOWN)
-    return f"{labels.kind}, {labels.num_classes} classes: {names}{positive}"

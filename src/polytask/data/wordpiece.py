@@ -9,16 +9,18 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from polytask.core.atomic_files import write_file
+from polytask.core.cache_paths import built_tokenizer
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import CheckpointError
 from polytask.core.json_files import MOST_BYTES, read_json
-from polytask.core.paths import cache_folder, refuse_special
+from polytask.core.safe_paths import refuse_special
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def tokenizer_file(folder: Path, vocab_size: int) -> Path:
     """Return a checkpoint folder's tokenizer.json; one is made where there is vocab.txt only."""
-    path = folder / "tokenizer.json"
+    path = EncoderPaths(folder).tokenizer
     if not path.exists():
         path = _built(folder)
     refuse_special(path, CheckpointError)
@@ -36,14 +38,14 @@ def tokenizer_file(folder: Path, vocab_size: int) -> Path:
 
 def _built(folder: Path) -> Path:
     """Build the tokenizer aside, in the user's cache: the folder may be read-only or not ours."""
-    vocabulary, settings = folder / "vocab.txt", folder / "tokenizer_config.json"
+    vocabulary, settings = EncoderPaths(folder).vocabulary, EncoderPaths(folder).tokenizer_settings
     refuse_special(vocabulary, CheckpointError)
     if not vocabulary.exists():
         raise CheckpointError(f"{folder}: there is neither tokenizer.json nor vocab.txt")
     options = read_json(settings, CheckpointError) if settings.exists() else {}
     text = wordpiece(vocabulary, options).to_str(pretty=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    path = cache_folder() / "tokenizers" / key / "tokenizer.json"
+    path = built_tokenizer(key)
     if not path.exists():
         write_file(path, text)
     return path

@@ -16,8 +16,8 @@ from polytask.core.atomic_files import write_file
 from polytask.core.errors import RunError
 from polytask.core.events import Event, read_events
 from polytask.core.json_files import as_written, read_json
-from polytask.core.paths import refuse_link
 from polytask.core.run_folder import RunFolder
+from polytask.core.safe_paths import refuse_link
 from polytask.core.toml import write_toml
 
 # Bytes at the end of an event log that show how far a run is.

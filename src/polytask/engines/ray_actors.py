@@ -19,6 +19,7 @@ from typing import Any
 
 from polytask.core.atomic_files import write_folder
 from polytask.core.errors import RunError
+from polytask.core.paths import JobPaths
 from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import add_search_path, trusting, worker_environment
 from polytask.engines.local import module_path
@@ -49,12 +50,12 @@ class RunActor:
         if mark is not None and Path(mark).is_file():
             return {"complaint": self._run(Path(config), Path(folder), Path(log)), "folder": None}
         with tempfile.TemporaryDirectory(prefix="polytask-run-") as scratch:
-            own = Path(scratch)
-            (own / "job.toml").write_text(settings, encoding="utf-8")
-            complaint = self._run(own / "job.toml", own / "run", own / "job.log")
-            done = RunFolder(own / "run").results.is_file()
+            own = JobPaths(Path(scratch))
+            own.config.write_text(settings, encoding="utf-8")
+            complaint = self._run(own.config, own.run, own.log)
+            done = RunFolder(own.run).results.is_file()
             return {"complaint": complaint and f"on {socket.gethostname()}: {complaint}",
-                    "folder": _packed(own / "run") if done else None}
+                    "folder": _packed(own.run) if done else None}
 
     def _run(self, config: Path, folder: Path, log: Path) -> str:
         deadline = time.monotonic() + _LEAVE_SECONDS

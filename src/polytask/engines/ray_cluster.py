@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import MissingExtra, PolytaskError
+from polytask.core.paths import shared_mark
 from polytask.core.user_modules import searched, trusted
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
@@ -222,7 +223,7 @@ class RayEngine(Engine):
     def mark(self, job: Job) -> Path:
         """Return a file beside the configs by which a node knows that it sees the same folders."""
         if self._mark is None:
-            self._mark = (job.config.parent / f".shared-{uuid.uuid4().hex}").absolute()
+            self._mark = shared_mark(job.config.parent, uuid.uuid4().hex).absolute()
             self._mark.touch()
         return self._mark
 

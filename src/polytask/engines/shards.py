@@ -20,7 +20,7 @@ from typing import Any
 
 from polytask.core import errors
 from polytask.core.errors import PolytaskError
-from polytask.core.paths import refuse_link
+from polytask.core.safe_paths import refuse_link
 from polytask.core.user_modules import worker_environment
 from polytask.engines.local import module_path
 
@@ -108,8 +108,7 @@ class _WorkerProcess:
 class LocalShards(ShardEngine):
     """Worker processes of this machine, each with its share of the processor's threads.
 
-    log: the file for what a worker writes on standard error, by its index. `pids` are those of the
-    processes at work.
+    log: the file for what a worker writes on standard error, by its index.
     """
 
     def __init__(self, folder: Path, workers: int, trust: bool, log: Callable[[int], Path]) -> None:
@@ -121,10 +120,6 @@ class LocalShards(ShardEngine):
                              | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))})
         self._heard: queue.Queue[tuple[_WorkerProcess, dict[str, Any] | None]] = queue.Queue()
         self._processes: dict[int, _WorkerProcess] = {}
-
-    @property
-    def pids(self) -> list[int]:
-        return [worker.process.pid for worker in self._processes.values()]
 
     @property
     def free(self) -> bool:

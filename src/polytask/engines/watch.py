@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from polytask.core.progress import PIPE_SECONDS, duration
 from polytask.core.terminal import tell, terminal_text
 from polytask.engines.contract import Execution
 from polytask.engines.job import Job
 
-if TYPE_CHECKING:
-    from polytask.engines.queue import Queue
+
+class JobCounts(Protocol):
+    """What is shown of a queue: its jobs so far, how many there will be, and why some have failed."""
+
+    @property
+    def jobs(self) -> Sequence[Job]: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def failures(self) -> Mapping[str, str]: ...
 
 
 class Watch:
-    """What a queue reports to. Without `live`, a table of rich, it writes a line per job that ends, and
-    one a minute of what runs."""
+    """What a queue reports to.
+
+    live: a live table of rich; without it, a line is written for each job that ends, and one a minute for
+    those that run.
+    """
 
     def __init__(self, title: str, live: Any = None, quiet: bool = False) -> None:
         self.title, self.live, self.quiet = title, live, quiet
@@ -31,7 +42,7 @@ class Watch:
             state = f"failed: {complaint}" if complaint else "done" if job.finished else "stopped"
             self._line(f"{job.name}: {state}")
 
-    def show(self, queue: Queue, running: Sequence[Execution]) -> None:
+    def show(self, queue: JobCounts, running: Sequence[Execution]) -> None:
         """Show the progress of the jobs, at most once per interval."""
         if self.quiet or time.monotonic() - self.shown < (PIPE_SECONDS if self.live is None else 1.0):
             return
@@ -47,7 +58,7 @@ class Watch:
             tell(f"{time.strftime('%H:%M:%S')} {text}")
             sys.stderr.flush()
 
-    def _summary(self, queue: Queue, running: Sequence[Execution]) -> str:
+    def _summary(self, queue: JobCounts, running: Sequence[Execution]) -> str:
         done = [job for job in queue.jobs if job.finished]
         left = queue.total - len(done) - len(queue.failures)
         summary = f"{self.title}: {len(done)} of {queue.total} done, {len(queue.failures)} failed"
@@ -56,7 +67,7 @@ class Watch:
             summary += f", about {duration(seconds)} left"
         return summary
 
-    def _table(self, queue: Queue, running: Sequence[Execution]) -> Any:
+    def _table(self, queue: JobCounts, running: Sequence[Execution]) -> Any:
         from rich.table import Table
         from rich.text import Text as RichText
 

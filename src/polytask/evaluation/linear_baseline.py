@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.cache_paths import baseline_scores
 from polytask.core.progress import Progress
 from polytask.data.cache import Cache
 from polytask.data.dataset import Split, TaskData
@@ -84,7 +85,7 @@ def linear_baseline(task: ResolvedTask, data: TaskData, cache: Cache) -> Baselin
         return None
     most = min(ROWS, max(1_000, ROWS_TIMES_CLASSES // max(1, task.labels.num_classes)))
     rows, dev_rows = _chosen_rows(train, most), _chosen_rows(dev, ROWS)
-    name = f"baselines/{_key(task, train, rows, dev, dev_rows)}.json"
+    name = baseline_scores(_key(task, train, rows, dev, dev_rows))
     # A metric of the user's may change without a word of the rows changing.
     keep = all(METRICS[metric].function.__module__.startswith("polytask.") for metric in task.metrics)
     if keep and isinstance(known := cache.remembered(name), dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, processors
 from torch import nn
 
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import ConfigError
 from polytask.data.tokenization import SpecialTokens
 from polytask.model.heads.dense import Dense
@@ -72,5 +73,5 @@ def write_tokenizer(source: Path, task: ResolvedTask, folder: Path) -> bool:
             single=[*laid(special.start, 0), "$A:0", *laid(special.end, 0)],
             pair=[*laid(special.start, 0), "$A:0", *middle, f"$B:{second}", *laid(special.end, second)],
             special_tokens=[(token, number) for number, token in named.items()])
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(EncoderPaths(folder).tokenizer))
     return changed

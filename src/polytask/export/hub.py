@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from polytask.core.encoder_paths import CARD, GRAPH_FILES, MODEL_FILES
 from polytask.core.errors import CheckpointError, ConfigError, RunError
-from polytask.core.paths import leads_outside
-from polytask.model.hub import GRAPH_FILES, HUB, MODEL_FILES
+from polytask.core.safe_paths import leads_outside
+from polytask.model.hub import HUB
 
 
 def uploads(folder: Path) -> list[Path]:
@@ -18,7 +19,7 @@ def uploads(folder: Path) -> list[Path]:
     """
     wanted = (*MODEL_FILES, *GRAPH_FILES)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()
-                  and path.relative_to(folder).as_posix() != "README.md"
+                  and path.relative_to(folder).as_posix() != CARD
                   and any(fnmatch(path.relative_to(folder).as_posix(), pattern) for pattern in wanted))
     for file in files:
         if leads_outside(folder / file, folder):
@@ -41,7 +42,7 @@ def push_files(name: str, folder: Path, files: Sequence[Path], card: str, privat
         OfflineModeIsEnabled,
     )
 
-    operations = [CommitOperationAdd("README.md", card.encode()),
+    operations = [CommitOperationAdd(CARD, card.encode()),
                   *(CommitOperationAdd(file.as_posix(), folder / file) for file in files)]
     api = HfApi()
     try:

@@ -10,11 +10,9 @@ from typing import Any
 
 from polytask.core.paths import ModelPaths
 from polytask.model.hub import HUB
+from polytask.model.packaged import PACKAGED
 from polytask.tasks.resolved_task import ResolvedTask
 
-# The hub's names of checkpoints that come as packages.
-_HUB_IDS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2",
-            "mpnet": "sentence-transformers/all-mpnet-base-v2"}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _CONFIG = re.compile(r"[\w.-]+(/[\w.-]+)?(?=[:/])")
 
@@ -79,7 +77,8 @@ def _hub_id(checkpoint: str | None) -> str | None:
     """Return a checkpoint's name on the hub, or None for a folder."""
     if checkpoint is None:
         return None
-    name = _HUB_IDS.get(checkpoint, checkpoint.removeprefix(HUB).partition("@")[0])
+    packaged = PACKAGED.get(checkpoint)
+    name = packaged.hub_id if packaged else checkpoint.removeprefix(HUB).partition("@")[0]
     return None if Path(name).exists() or not _HUB_NAME.fullmatch(name) else name
 
 
@@ -124,7 +123,7 @@ def _use(name: str, folder: Path, tasks: Mapping[str, ResolvedTask]) -> list[str
              f"curl -s localhost:8000/predict -H 'content-type: application/json' -d '{body}'", "```", "",
              "```python", "from transformers import AutoModel", "",
              f'AutoModel.from_pretrained("{name}")  # the encoder, without the tasks']
-    if (folder / "modules.json").is_file():
+    if ModelPaths(folder).modules.is_file():
         lines += ["", "from sentence_transformers import SentenceTransformer", "",
                   f'SentenceTransformer("{name}").encode(["A text."])  # the embeddings']
     if ModelPaths(folder).graph().is_file():

@@ -44,14 +44,6 @@ def quantized(proto: Any) -> Any:
     return quantized
 
 
-def count_products(proto: Any) -> dict[str, int]:
-    """Return how many products with constant weights a graph has in int8 and in float32."""
-    constants = {constant.name for constant in proto.graph.initializer}
-    floats = [node for node in proto.graph.node if node.op_type in ("MatMul", "Gemm")
-              and len(node.input) > 1 and node.input[1] in constants]
-    return {"int8": sum(node.op_type == "MatMulInteger" for node in proto.graph.node), "float": len(floats)}
-
-
 class _Rewriter:
     """One pass over the nodes of a graph."""
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from polytask.core.atomic_files import aside_folder, tidy, write_file, write_folder
+from polytask.core.atomic_files import aside_folder, write_file, write_folder
 from polytask.core.errors import ConfigError, RunError
+from polytask.core.leftovers import tidy
 from polytask.core.paths import ModelPaths
 from polytask.data.dataset import Split
 from polytask.export.check import TOLERANCE, GraphCheck, check_graph

@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from polytask.core.atomic_files import write_folder
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import ConfigError, MissingExtra
 from polytask.data.dataset import Split
 from polytask.export.graph import activated, scaled_score
@@ -75,13 +76,13 @@ def export_sentence_transformers(loaded: ModelFolder, source: Path, task: Resolv
         if not difference <= TOLERANCE:
             raise ConfigError(f"{name}: sentence-transformers differs by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
-        (folder / "README.md").write_text(_card(task, scored), encoding="utf-8")
+        EncoderPaths(folder).card.write_text(_card(task, scored), encoding="utf-8")
     return [f"{name}: {count} rows, largest difference {difference:.1e}", f"written: {out}"]
 
 
 def _write_pairs_tokenizer(loaded: ModelFolder, task: ResolvedTask, folder: Path) -> None:
     if write_tokenizer(loaded.tokenizer, task, folder):
-        path = folder / "tokenizer_config.json"
+        path = EncoderPaths(folder).tokenizer_settings
         known = json.loads(path.read_text(encoding="utf-8"))
         # A class that takes the file as it is; BERT's own would build its template anew.
         known |= {"tokenizer_class": "PreTrainedTokenizerFast",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from polytask.core.atomic_files import save_tensors, write_folder
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import CheckpointError, ConfigError, MissingExtra
 from polytask.core.json_files import read_json
 from polytask.data.dataset import Split
@@ -79,11 +80,12 @@ def export_transformers(loaded: ModelFolder, task: ResolvedTask, out: Path, spli
     weights |= {"bert.pooler.dense.weight": pooler[0], "bert.pooler.dense.bias": pooler[1],
                 "classifier.weight": weight, "classifier.bias": bias}
     with write_folder(out) as folder:
-        save_tensors(folder / "model.safetensors",
+        paths = EncoderPaths(folder)
+        save_tensors(paths.weights,
                      {name: value.detach().float().cpu().contiguous() for name, value in weights.items()})
         changed = write_tokenizer(loaded.tokenizer, task, folder)
-        _write(folder / "config.json", _config(loaded, task, encoder))
-        _write(folder / "tokenizer_config.json", {
+        _write(paths.config, _config(loaded, task, encoder))
+        _write(paths.tokenizer_settings, {
             "tokenizer_class": "PreTrainedTokenizerFast" if changed else "BertTokenizer",
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
             "model_max_length": task.max_length, **_special(loaded.tokenizer)})
@@ -91,7 +93,7 @@ def export_transformers(loaded: ModelFolder, task: ResolvedTask, out: Path, spli
         if not difference <= TOLERANCE:
             raise ConfigError(f"tasks.{task.name}: transformers differs by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
-        (folder / "README.md").write_text(_card(task, loaded.thresholds.get(task.name)), encoding="utf-8")
+        paths.card.write_text(_card(task, loaded.thresholds.get(task.name)), encoding="utf-8")
     return [f"{task.name}: {min(rows, len(split))} rows, largest difference {difference:.1e}",
             *([f"note: {_MULTI}"] if task.labels.kind == "multi-label" else []), f"written: {out}"]
 
@@ -114,7 +116,7 @@ def _config(loaded: ModelFolder, task: ResolvedTask, encoder: Any) -> dict[str, 
 
 
 def _special(tokenizer: Path) -> dict[str, str]:
-    beside = tokenizer.with_name("tokenizer_config.json")
+    beside = EncoderPaths(tokenizer.parent).tokenizer_settings
     known = read_json(beside, CheckpointError) if beside.is_file() else {}
     known = known if isinstance(known, dict) else {}
     named = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import ConfigError
-from polytask.data.decisions import named
+from polytask.data.decisions import Decision, named
 
-if TYPE_CHECKING:
-    from polytask.inference.contract import Predictor
+
+class DecidingModel(Protocol):
+    """What an estimator asks of the model: every `Predictor` has it."""
+
+    def task(self, name: str) -> Any: ...
+    def decided(self, task: str, texts: Iterable[Any]) -> Decision: ...
 
 
 class TaskEstimator:
@@ -23,7 +27,7 @@ class TaskEstimator:
     False.
     """
 
-    def __init__(self, model: Predictor[Any], task: str) -> None:
+    def __init__(self, model: DecidingModel, task: str) -> None:
         self.model, self.task = model, model.task(task)
 
     @property

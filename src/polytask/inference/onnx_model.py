@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import CheckpointError, ConfigError, MissingExtra, RunError
-from polytask.core.paths import ModelPaths, RunPaths, require_folder
+from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.safe_paths import require_folder
 from polytask.data.collate import InputLayout, Selection, by_length, lay
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision, Threshold, above, chosen, clipped

@@ -31,6 +31,7 @@ from polytask.core.errors import PeerLost, PolytaskError, RunError
 from polytask.core.processes import ALONE, Processes
 from polytask.core.run_folder import first_difference
 from polytask.learn.heartbeat import Heartbeat
+from polytask.learn.launcher import place_of
 
 T = TypeVar("T")
 # How long a process waits for one that is alive: others may be reading data. One that dies closes its
@@ -198,7 +199,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     if dist.is_available() and dist.is_initialized():  # by whoever called us
         yield TorchProcesses()
         return
-    place = _place(environment)
+    place = place_of(environment)
     if place is None:
         yield ALONE
         return
@@ -213,31 +214,6 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     finally:
         processes.unwatch()
     dist.destroy_process_group()
-
-
-def _place(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
-    """Return rank, world and local rank, or None for one process."""
-    if environment.get("WORLD_SIZE", "1") == "1":
-        return None
-    world = _number(environment, "WORLD_SIZE")
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
-        if name not in environment:
-            raise RunError(f"WORLD_SIZE is {world} in the environment but {name} is not set; start several "
-                           f"processes with torchrun --standalone --nproc-per-node {world} -m polytask "
-                           "train …, or unset WORLD_SIZE for one")
-    rank = _number(environment, "RANK")
-    _number(environment, "MASTER_PORT")
-    if not 0 <= rank < world:
-        raise RunError(f"RANK: found {rank}, expected 0 to {world - 1}, as WORLD_SIZE is {world}")
-    return rank, world, _number(environment, "LOCAL_RANK") if "LOCAL_RANK" in environment else rank
-
-
-def _number(environment: Mapping[str, str], name: str) -> int:
-    try:
-        return int(environment[name])
-    except ValueError:
-        raise RunError(f'{name}: found "{environment[name]}" in the environment, expected a number; '
-                       "torchrun sets it") from None
 
 
 def _start(rank: int, world: int, local_rank: int) -> Any:

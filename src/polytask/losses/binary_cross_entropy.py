@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from polytask.data.labels import Labels
-from polytask.losses.contract import Loss, kind_problem, loss
+from polytask.losses.contract import Loss, LossContext, kind_problem, loss
 from polytask.model.output import Output
 
 
@@ -30,7 +30,8 @@ class BinaryCrossEntropy(Loss):
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes if labels.kind == "multi-label" else 1
 
-    def problem(self, labels: Labels) -> str | None:
+    def problem(self, context: LossContext) -> str | None:
+        labels = context.labels
         if labels.kind in ("binary", "multi-label"):
             return None
         remedy = "mean_squared_error" if labels.is_regression else "cross_entropy"

@@ -1,8 +1,9 @@
-"""What a loss is: output and target of a draw's rows in, a loss out, a mean over the rows."""
+"""What a loss is: the output and the targets of a microbatch in, a mean over its rows out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
@@ -13,11 +14,25 @@ from polytask.data.labels import Labels
 from polytask.model.output import Output
 
 
+@dataclass(frozen=True)
+class LossContext:
+    """What a loss is to learn from: the labels of its task, and its training rows once they are read."""
+
+    labels: Labels
+    targets: Any = None
+    """The training labels as numbers: (rows,), or (rows, classes) for multi-label; None: not read yet."""
+    batch: int = 0
+    """The rows of the smallest batch that the training will draw."""
+
+
 class Loss:
     """What every loss offers. `input_field`: the field of `Output` it reads; "pair" is u and v."""
 
     weight: float = Field(
         default=1.0, gt=0, description="Factor of this loss in the sum of the task's losses.")
+
+    compares_texts: ClassVar[bool] = False
+    """Whether it is about two different texts, so that a text and its twin give it nothing to learn."""
 
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
         name: ClassVar[str]
@@ -32,12 +47,15 @@ class Loss:
         """Return how many outputs the head must have, or None where it does not matter."""
         return None
 
-    def problem(self, labels: Labels) -> str | None:
-        """Say why this loss cannot serve these labels, with the remedy, or None."""
+    def problem(self, context: LossContext) -> str | None:
+        """Return why this loss cannot learn from a task, with the remedy, or None.
+
+        Asked of the labels alone, and again once the training rows are known.
+        """
         return None
 
     def paired(self, pairing: Any) -> Self:
-        """Return the loss as it is under a pairing; asked before anything else."""
+        """Return the loss with what the pairing decides filled in."""
         return self
 
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
@@ -46,13 +64,6 @@ class Loss:
         `counts` are the training rows of each class, in the order of the classes.
         """
         return self
-
-    def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
-        """Say why these training labels, drawn `batch` rows at a time, give it nothing to learn, or None.
-
-        `targets` are the labels as numbers: (rows,), or (rows, classes) for multi-label.
-        """
-        return None
 
 
 loss = Family("loss", "losses", methods=("input_field", "__call__"), base=Loss)
@@ -65,7 +76,7 @@ def total(losses: Sequence[Loss], output: Output, target: Tensor) -> Tensor:
 
 
 def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:
-    """Say that labels of another kind are needed: found, expected, remedy."""
+    """Return that a loss needs labels of another kind: found, expected, remedy."""
     texts = {
         "regression": f"the labels are numbers from {labels.low:g} to {labels.high:g}",
         "multi-label": f"a row has any number of {labels.num_classes} labels",

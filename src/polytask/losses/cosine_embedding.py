@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from polytask.core.errors import ConfigError
 from polytask.data.labels import Labels
-from polytask.losses.contract import Loss, kind_problem, loss
+from polytask.losses.contract import Loss, LossContext, kind_problem, loss
 from polytask.losses.label_range import _UNIT, _seen, _unit
 from polytask.model.output import Output
 
@@ -33,6 +32,7 @@ class CosineEmbedding(Loss):
     """
 
     input_field = "pair"
+    compares_texts = True
 
     threshold: float = Field(default=0.5, ge=0, le=1)
     """The lowest label, as a share of its range, that counts as similar."""
@@ -41,16 +41,10 @@ class CosineEmbedding(Loss):
     range: tuple[float, float] = _UNIT
     """The range of the labels as given; filled in from the task."""
 
-    def paired(self, pairing: Any) -> Self:
-        if pairing.texts == 1 and pairing.sequences == 2:
-            raise ConfigError(f'loss "{self.name}" compares two texts but pairing '
-                              f'"{pairing.name}" has one; use loss "sim_cse"')
-        return self
-
-    def problem(self, labels: Labels) -> str | None:
-        if labels.kind in ("binary", "regression"):
+    def problem(self, context: LossContext) -> str | None:
+        if context.labels.kind in ("binary", "regression"):
             return None
-        return kind_problem(self.name, labels, "two classes or a number",
+        return kind_problem(self.name, context.labels, "two classes or a number",
                             'use loss "cross_entropy"')
 
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:

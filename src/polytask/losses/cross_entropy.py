@@ -14,7 +14,7 @@ from torch.nn import functional
 from polytask.core.errors import listed, nearest
 from polytask.core.settings import problem
 from polytask.data.labels import Labels
-from polytask.losses.contract import Loss, kind_problem, loss
+from polytask.losses.contract import Loss, LossContext, kind_problem, loss
 from polytask.model.output import Output
 
 
@@ -49,7 +49,8 @@ class CrossEntropy(Loss):
     def outputs(self, labels: Labels) -> int:
         return labels.num_classes
 
-    def problem(self, labels: Labels) -> str | None:
+    def problem(self, context: LossContext) -> str | None:
+        labels = context.labels
         if labels.kind == "regression":
             return kind_problem(self.name, labels, "classes",
                                 'use loss "mean_squared_error", or kind = "ordinal"')

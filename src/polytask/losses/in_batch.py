@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from polytask.data.labels import Labels
-from polytask.losses.contract import Loss, kind_problem
+from polytask.losses.contract import Loss, LossContext, kind_problem
 from polytask.losses.label_range import _seen, _unit
 from polytask.model.output import Output
 
@@ -21,8 +21,8 @@ PositiveRows = Literal["positive", "all"]
 class InBatch(Loss):
     """What `multiple_negatives` and `sim_cse` have in common: the positive rows, and the loss.
 
-    The positives of the draw are one another's negatives; fewer than two have none, and the loss is
-    0 with a gradient.
+    The positives of a microbatch are one another's negatives; where it has fewer than two, the loss is 0,
+    with a gradient.
     """
 
     input_field = "pair"
@@ -36,16 +36,17 @@ class InBatch(Loss):
         twin = pairing.texts == 1 and pairing.sequences == 2
         return replace(self, rows="all" if twin else "positive")  # type: ignore[type-var]
 
-    def problem(self, labels: Labels) -> str | None:
-        if self.rows == "all" or labels.kind in ("binary", "regression"):
-            return None
-        return kind_problem(self.name, labels, "rows that are positive",
-                            'use two classes, a number, or rows = "all"')
+    def problem(self, context: LossContext) -> str | None:
+        if self.rows != "all" and context.labels.kind not in ("binary", "regression"):
+            return kind_problem(self.name, context.labels, "rows that are positive",
+                                'use two classes, a number, or rows = "all"')
+        return None if context.targets is None else self._rows_problem(context)
 
     def prepared(self, labels: Labels, counts: Sequence[int] | None) -> Self:
         return replace(self, range=_seen(labels))  # type: ignore[type-var]
 
-    def rows_problem(self, labels: Labels, targets: Any, batch: int) -> str | None:
+    def _rows_problem(self, context: LossContext) -> str | None:
+        labels, targets, batch = context.labels, context.targets, context.batch
         if batch < 2:
             return (f'"{self.name}" uses the other rows of a batch as negatives, but batch_size is '
                     f"{batch}; use 2 or more")

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from polytask.data.labels import Labels
-from polytask.losses.contract import Loss, loss
+from polytask.losses.contract import Loss, LossContext, loss
 from polytask.model.output import Output
 
 
@@ -28,7 +28,8 @@ class MeanSquaredError(Loss):
     def outputs(self, labels: Labels) -> int:
         return 1
 
-    def problem(self, labels: Labels) -> str | None:
+    def problem(self, context: LossContext) -> str | None:
+        labels = context.labels
         if labels.kind in ("regression", "binary"):
             return None
         remedy = "binary_cross_entropy" if labels.kind == "multi-label" else "cross_entropy"

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import CheckpointError
 from polytask.model.flat_config import flat_problem, readable_config, refusal
 from polytask.model.flat_encoder import FlatEncoder
@@ -22,13 +23,14 @@ def load_any(name: str | Path, dropout: float | None = None) -> tuple[nn.Module,
     """
     folder = checkpoint_folder(name)
     # Left out it would give other numbers, and transformers would read the model that it names, anywhere.
-    if (other := folder / "adapter_config.json").exists():
+    paths = EncoderPaths(folder)
+    if (other := paths.peft_adapter).exists():
         raise CheckpointError(f"{other}: is an adapter of PEFT on another model; merge the two and save "
                               "the whole model")
     values = read_config(folder)
-    with readable_config(str(folder / "config.json")):
+    with readable_config(str(paths.config)):
         if problem := refusal(values):
-            raise CheckpointError(f"{folder / 'config.json'}: {problem}")
+            raise CheckpointError(f"{paths.config}: {problem}")
         reason = flat_problem(values)
     if reason is None:
         encoder, tokenizer = load_encoder(folder, dropout)

@@ -10,20 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from polytask.core.encoder_paths import BESIDE_GRAPHS, GRAPH_FILES, MODEL_FILES, TASKS, EncoderPaths
 from polytask.core.errors import CheckpointError, RunError
 from polytask.core.paths import ModelPaths
 
 HUB = "hf://"
-MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json",
-               "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "modules.json",
-               "sentence_bert_config.json", "config_sentence_transformers.json", "[0-9]_*/config.json",
-               "[0-9]_*/model.safetensors", "tasks.json", "heads/*", "shared/*", "adapters/*", "README.md")
-GRAPH_FILES = ("onnx/model.onnx", "onnx/model_qint8.onnx")
-_BESIDE_GRAPHS = ("tokenizer.json", "tasks.json", "README.md")
 # What each engine needs; `serve --engine auto` looks at all of it before it chooses.
-_ENGINE_FILES = {"torch": (*MODEL_FILES, "*/tasks.json"), "onnx": (GRAPH_FILES[0], *_BESIDE_GRAPHS),
-                 "int8": (GRAPH_FILES[1], *_BESIDE_GRAPHS),
-                 "auto": (*MODEL_FILES, "*/tasks.json", *GRAPH_FILES)}
+_TORCH_FILES = (*MODEL_FILES, f"*/{TASKS}")
+_ENGINE_FILES = {"torch": _TORCH_FILES, "auto": (*_TORCH_FILES, *GRAPH_FILES),
+                 "onnx": (GRAPH_FILES[0], *BESIDE_GRAPHS), "int8": (GRAPH_FILES[1], *BESIDE_GRAPHS)}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -126,7 +121,8 @@ def fetched_model(address: str, engine: str = "torch") -> Path:
 
 def described(folder: Path, address: str) -> str:
     """Return what a repository is instead, and what it is good for."""
-    config = folder / "config.json"
+    paths = EncoderPaths(folder)
+    config = paths.config
     if not config.is_file():
         return "it has no config.json either, so it is not a model that polytask could start from"
     try:
@@ -136,5 +132,5 @@ def described(folder: Path, address: str) -> str:
         return "its config.json cannot be read"
     if str(classes[0]).endswith("ForSequenceClassification"):
         return f"it is a single classifier of transformers ({kind}), which transformers opens"
-    what = "a sentence-transformers model" if (folder / "modules.json").is_file() else "a plain encoder"
+    what = "a sentence-transformers model" if paths.modules.is_file() else "a plain encoder"
     return f'it is {what} ({kind}): train from it with encoder.checkpoint = "{address}"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from polytask.core.paths import name_problem
+from polytask.core.safe_paths import name_problem
 
 # What an empty one has, as its class or by itself: a module of such a name would be refused or hide it.
 _TAKEN = frozenset(dir(nn.ModuleDict()))

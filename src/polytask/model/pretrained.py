@@ -18,23 +18,20 @@ import torch
 from torch import Tensor
 
 from polytask.core.atomic_files import save_tensors, storing, write_json
+from polytask.core.encoder_paths import ENCODER_FILES, MODEL_FILES, EncoderPaths
 from polytask.core.errors import CheckpointError
 from polytask.core.json_files import read_json
-from polytask.core.paths import leads_outside
+from polytask.core.safe_paths import leads_outside
 from polytask.data.wordpiece import tokenizer_file
 from polytask.model.encoder_sizes import too_large
 from polytask.model.families import FAMILIES, FlatFamily, build_flat, family_of, hugging_face_name
 from polytask.model.flat_config import read_flat, written
 from polytask.model.flat_encoder import FlatEncoder
-from polytask.model.hub import MODEL_FILES, downloaded, fetched, is_address
+from polytask.model.hub import downloaded, fetched, is_address
 from polytask.model.packaged import PACKAGED
 from polytask.model.weights import CheckpointWeights
 
 LOG = logging.getLogger(__name__)
-
-_HUB_FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json",
-              "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
-              "modules.json", "1_Pooling/config.json"]
 
 
 def load_encoder(name: str | Path, dropout: float | None = None) -> tuple[FlatEncoder, Path]:
@@ -44,12 +41,13 @@ def load_encoder(name: str | Path, dropout: float | None = None) -> tuple[FlatEn
     the checkpoint lacks, and what it has that its config.json gives no place.
     """
     folder = checkpoint_folder(name)
-    config = read_flat(read_config(folder), str(folder / "config.json"))
+    place = EncoderPaths(folder).config
+    config = read_flat(read_config(folder), str(place))
     family = FAMILIES[config.model_type]
     with ExitStack() as stack:
         weights = CheckpointWeights(folder, stack, family.prefix)
-        if said := too_large(config, weights.num_bytes):
-            raise CheckpointError(f"{folder / 'config.json'}: {said}")
+        if problem := too_large(config, weights.num_bytes):
+            raise CheckpointError(f"{place}: {problem}")
         encoder = build_flat(config, pooler=family.pooler and weights.has(
             family.weight("pooler.dense.weight")))
         if encoder.pooler is None:
@@ -91,7 +89,7 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
 
 def _download(name: str, revision: str | None) -> Path:
     unknown = f"is neither a folder, nor a model on the hub that you may read, nor {_known()}"
-    return downloaded(name, revision, _HUB_FILES, f'encoder.checkpoint "{name}"', {
+    return downloaded(name, revision, ENCODER_FILES, f'encoder.checkpoint "{name}"', {
         "revision": f'has no revision "{revision}" on the hub', "name": unknown, "repository": unknown,
         "offline": "is neither a folder nor downloaded already, and the hub cannot be reached; give a "
                    f"folder, or {_known()}, which need no network"})
@@ -103,7 +101,7 @@ def _known() -> str:
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """Read the config.json of a checkpoint folder."""
-    path = Path(folder) / "config.json"
+    path = EncoderPaths(folder).config
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such file, expected a checkpoint folder in "
                               "Hugging Face's layout")
@@ -116,7 +114,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def default_pooling(folder: str | Path) -> str:
     """Return the pooling that a checkpoint folder was trained with: sentence-transformers' note of
     it, else "pooler", or "mean" where the checkpoint has no pooler."""
-    path = Path(folder) / "1_Pooling" / "config.json"
+    paths = EncoderPaths(folder)
+    path = paths.pooling.config
     if path.exists():
         settings = read_json(path, CheckpointError)
         if not isinstance(settings, dict):
@@ -125,7 +124,7 @@ def default_pooling(folder: str | Path) -> str:
             old_key = f"pooling_mode_{kind}_token{'' if kind == 'cls' else 's'}"
             if settings.get("pooling_mode") == kind or settings.get(old_key):
                 # A dense layer after the first token is how a model of ours writes its pooler.
-                return "pooler" if kind == "cls" and (path.parents[1] / "2_Dense").is_dir() else kind
+                return "pooler" if kind == "cls" and paths.dense(0).path.is_dir() else kind
     family = family_of(read_config(folder))
     with ExitStack() as stack:
         weights = CheckpointWeights(Path(folder), stack, family.prefix if family else "")
@@ -141,10 +140,11 @@ def save_encoder(encoder: FlatEncoder, tokenizer: str | Path, folder: str | Path
     folder, tokenizer = Path(folder), Path(tokenizer)
     weights = {hugging_face_name(name, encoder.kind): value.detach().to("cpu", torch.float32).contiguous()
                for name, value in encoder.state_dict().items() if not name.startswith("adapter.")}
+    paths = EncoderPaths(folder)
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", written(encoder.config))
-        _save(weights, folder / "model.safetensors")
+        write_json(paths.config, written(encoder.config))
+        _save(weights, paths.weights)
         copy_tokenizer(tokenizer, folder, encoder.max_length,
                        "BertTokenizer" if encoder.kind == "bert" else "PreTrainedTokenizerFast")
 
@@ -154,24 +154,23 @@ def copy_tokenizer(tokenizer: Path, folder: Path, max_length: int, kind: str) ->
 
     `kind` names transformers' class where the tokenizer comes without settings.
     """
-    if tokenizer.resolve() != (folder / "tokenizer.json").resolve():
-        shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    special = _beside(tokenizer, "special_tokens_map.json")
+    source, copy = EncoderPaths(tokenizer.parent), EncoderPaths(folder)
+    if tokenizer.resolve() != copy.tokenizer.resolve():
+        shutil.copyfile(tokenizer, copy.tokenizer)
+    special = _own_settings(source.special_tokens)
     if special and tokenizer.parent.resolve() != folder.resolve():
-        write_json(folder / "special_tokens_map.json", special)
-    known = _beside(tokenizer, "tokenizer_config.json")
+        write_json(copy.special_tokens, special)
+    known = _own_settings(source.tokenizer_settings)
     known.pop("auto_map", None)  # code of the checkpoint's own; whoever opens the copy would be offered it
-    write_json(folder / "tokenizer_config.json",
-               {"tokenizer_class": kind, **known, "model_max_length": max_length})
+    write_json(copy.tokenizer_settings, {"tokenizer_class": kind, **known, "model_max_length": max_length})
 
 
-def _beside(tokenizer: Path, name: str) -> dict[str, Any]:
-    """Return the settings in a file beside a tokenizer; a link to another place is not followed.
+def _own_settings(path: Path) -> dict[str, Any]:
+    """Return the settings in a file of a checkpoint; none where it is a link that leads out of the folder.
 
     What is copied may be published later: a stranger's link must not bring in a file of the user's.
     """
-    path = tokenizer.with_name(name)
-    if not path.exists() or leads_outside(path, tokenizer.parent):
+    if not path.exists() or leads_outside(path, path.parent):
         return {}
     values = read_json(path, CheckpointError)
     if not isinstance(values, dict):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.core.atomic_files import storing
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import CheckpointError, MissingExtra
 from polytask.data.batch import TokenBatch
 from polytask.data.wordpiece import tokenizer_file
@@ -160,7 +161,6 @@ def load_backbone(name: str | Path, dropout: float | None = None) -> tuple[Backb
     except ImportError:
         raise MissingExtra(f'{folder}: an encoder of type "{kind}"', "transformers") from None
     _check_kind(folder, kind, transformers)
-
     try:
         with _quiet():
             network, loading = transformers.AutoModel.from_pretrained(
@@ -194,16 +194,17 @@ def wrap(network: Any, pooler: bool = True) -> Backbone:
 
 
 def _check_kind(folder: Path, kind: str, transformers: Any) -> None:
+    place = EncoderPaths(folder).config
     try:
         known = transformers.AutoConfig.for_model(kind)
     except ValueError:
-        raise CheckpointError(f'{folder / "config.json"}: found model_type "{kind}", which '
+        raise CheckpointError(f'{place}: found model_type "{kind}", which '
                               f"transformers {transformers.__version__} does not know") from None
     read = type(known)
     one_way = (read in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
                and read not in transformers.MODEL_FOR_MASKED_LM_MAPPING)
     if known.is_encoder_decoder or one_way:
-        raise CheckpointError(f'{folder / "config.json"}: found model_type "{kind}", which '
+        raise CheckpointError(f'{place}: found model_type "{kind}", which '
                               "generates text; expected an encoder, such as BERT, RoBERTa or ModernBERT")
 
 

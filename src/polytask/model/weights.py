@@ -12,9 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import CheckpointError
 from polytask.core.json_files import read_json
-from polytask.core.paths import inside, refuse_special
+from polytask.core.safe_paths import inside, refuse_special
 
 
 class CheckpointWeights:
@@ -24,7 +25,7 @@ class CheckpointWeights:
         self.folder = folder
         self._places: dict[str, tuple[Path, Any, str]] = {}
         for path in _weight_files(folder):
-            with _reading(path):
+            with _SafetensorsErrors(path):
                 file = stack.enter_context(safe_open(path, framework="pt"))
                 for key in file.keys():  # noqa: SIM118 (no iterator)
                     self._places[_modern(key).removeprefix(prefix)] = (path, file, key)
@@ -42,7 +43,7 @@ class CheckpointWeights:
         if name not in self._places:
             raise CheckpointError(f"{self.folder}: the weights lack {name}")
         path, file, key = self._places[name]
-        with _reading(path):
+        with _SafetensorsErrors(path):
             tensor: Tensor = file.get_tensor(key)
         if tensor.shape != shape:
             raise CheckpointError(f"{path}: found {key} of shape {tuple(tensor.shape)}, expected "
@@ -58,7 +59,7 @@ def _modern(key: str) -> str:
     return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", key))
 
 
-class _reading:
+class _SafetensorsErrors:
     """Turn what safetensors finds wrong with a file into a `CheckpointError` that names it."""
 
     def __init__(self, path: Path) -> None:
@@ -74,22 +75,23 @@ class _reading:
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
-    index = folder / "model.safetensors.index.json"
-    if (single := folder / "model.safetensors").exists():
+    paths = EncoderPaths(folder)
+    index = paths.weights_index
+    if (single := paths.weights).exists():
         refuse_special(single, CheckpointError)
         yield single
     elif index.exists():
         try:
             names = sorted(set(read_json(index, CheckpointError)["weight_map"].values()))
-            paths = [inside(folder, name, CheckpointError) for name in names]
+            shards = [inside(folder, name, CheckpointError) for name in names]
         except (TypeError, KeyError, AttributeError):
             raise CheckpointError(f"{index}: is not an index of safetensors files") from None
-        for path in paths:
+        for path in shards:
             if not path.exists():
                 raise CheckpointError(f"{path}: is missing, but {index.name} names it")
             refuse_special(path, CheckpointError)
             yield path
-    elif (folder / "pytorch_model.bin").exists():
+    elif paths.pickled_weights.exists():
         raise CheckpointError(
             f"{folder}: has its weights as pytorch_model.bin only, a pickle, which polytask does "
             "not load; convert it to safetensors (transformers: model.save_pretrained(folder))"

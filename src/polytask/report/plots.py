@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from polytask.core.atomic_files import tidy, write_file
+from polytask.core.atomic_files import write_file
 from polytask.core.errors import MissingExtra
-from polytask.core.paths import inside, refuse_link
+from polytask.core.leftovers import tidy
+from polytask.core.paths import plot_file
+from polytask.core.safe_paths import refuse_link
 from polytask.report.record import RunRecord, TaskRecord
 from polytask.report.sections.curves import gradient_figure, training_figures
 from polytask.report.sections.internals import attention_figures, cloud_figure, model_picture
@@ -32,7 +34,7 @@ def write_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[P
     """
     refuse_link(folder)
     tidy(folder)
-    drawings = {inside(folder, f"{name}.svg"): figure.file() for name, figure in figures}
+    drawings = {plot_file(folder, name): figure.file() for name, figure in figures}
     for path, drawing in drawings.items():
         write_file(path, drawing)
     try:

@@ -9,7 +9,7 @@ from polytask.sample import questions, sentences
 from polytask.sample.grammar import SLOT, blocks, parts, polish, quotas
 
 Row = tuple[str, str, str]
-Values = dict[str, str]
+SlotValues = dict[str, str]
 
 QUESTION_KINDS = {  # share of the rows
     "duplicate": 0.29,
@@ -51,7 +51,7 @@ NAMES = {**sentences.AGENTS["people"], **sentences.AGENTS["animals"]}
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
+class QuestionFamily:
     """Questions about one topic, with the fillings that one split may use."""
 
     fillings: tuple[Mapping[str, str], ...]
@@ -60,9 +60,9 @@ class Family:
     unsure: tuple[tuple[str, ...], ...]
 
 
-def families(rng: random.Random) -> dict[str, list[Family]]:
+def families(rng: random.Random) -> dict[str, list[QuestionFamily]]:
     """Every family three times: each split gets its own fillings."""
-    families: dict[str, list[Family]] = {"train": [], "dev": [], "test": []}
+    families: dict[str, list[QuestionFamily]] = {"train": [], "dev": [], "test": []}
     for head, *lines in blocks(questions.FAMILIES):
         fillings = [dict(zip("xy", parts(filling, "/"), strict=False)) for filling in parts(head)]
         rng.shuffle(fillings)
@@ -73,11 +73,11 @@ def families(rng: random.Random) -> dict[str, list[Family]]:
         few = len(fillings) // 4 + len(fillings) % 4 // 2
         spans = {"train": fillings[2 * few :], "dev": fillings[:few], "test": fillings[few:][:few]}
         for split, span in spans.items():
-            families[split].append(Family(tuple(span), *by_mark.values()))
+            families[split].append(QuestionFamily(tuple(span), *by_mark.values()))
     return families
 
 
-def question_rows(families: Sequence[Family], count: int, rng: random.Random) -> Iterator[Row]:
+def question_rows(families: Sequence[QuestionFamily], count: int, rng: random.Random) -> Iterator[Row]:
     """Pairs of questions, `1` if they ask the same; no pair repeats."""
     seen: set[frozenset[str]] = set()
     for kind, wanted in quotas(QUESTION_KINDS, count).items():
@@ -93,7 +93,7 @@ def question_rows(families: Sequence[Family], count: int, rng: random.Random) ->
             yield first, second, str(int(same))
 
 
-def question_pair(kind: str, families: Sequence[Family], rng: random.Random) -> tuple[str, str]:
+def question_pair(kind: str, families: Sequence[QuestionFamily], rng: random.Random) -> tuple[str, str]:
     """Two questions in the relation `kind`."""
     family = rng.choice([candidate for candidate in families if candidate.directed or kind != "swapped"])
     filling, other = rng.sample(family.fillings, 2)
@@ -127,7 +127,7 @@ def preface(question: str, rng: random.Random) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Event:
+class EventTemplate:
     """Something that happens: its wordings as (number of the verb, pattern), and its slots."""
 
     topic: str
@@ -149,7 +149,7 @@ class Event:
             words["agent"] = rng.choice(NAMES[words["agent"]])
         return fill(pattern, words)
 
-    def key(self, values: Values) -> str:
+    def key(self, values: SlotValues) -> str:
         """The key of a filling of this event, unique among all events."""
         return f"{self.wordings[0][1]} {sorted(values.items())}"
 
@@ -160,7 +160,7 @@ class Event:
         return [wording for wording in self.wordings if not THIRD_PERSON.match(wording[1])]
 
 
-def scenes() -> list[Event]:
+def scenes() -> list[EventTemplate]:
     """The events of `SCENES`: an agent, an action, a place."""
     events = []
     for topic, (who, where, *actions) in enumerate(blocks(sentences.SCENES)):
@@ -171,7 +171,7 @@ def scenes() -> list[Event]:
                 wordings += [(verb, pattern) for pattern in patterns]
             cast = tuple(sentences.AGENTS[who])
             slots = {"agent": cast, "place": parts(where), **fillings(action)}
-            events.append(Event(f"scene {topic}", tuple(wordings), slots))
+            events.append(EventTemplate(f"scene {topic}", tuple(wordings), slots))
     return events
 
 
@@ -189,10 +189,10 @@ def scene_patterns(wording: str, *, first: bool) -> list[str]:
     return patterns[:3] if first else patterns[:2]
 
 
-def reports() -> list[Event]:
+def reports() -> list[EventTemplate]:
     """The events of `REPORTS`."""
     return [
-        Event(f"report {topic}", tuple(enumerate(parts(line[1:]))), fillings(line))
+        EventTemplate(f"report {topic}", tuple(enumerate(parts(line[1:]))), fillings(line))
         for topic, lines in enumerate(blocks(sentences.REPORTS))
         for line in lines
     ]
@@ -249,7 +249,7 @@ class SentencePairs:
         keys = [first.lower(), second.lower(), event.key(values), other.key(changed)]
         return (first, second, f"{score:.1f}"), keys
 
-    def score(self, kind: str, values: Values, changed: Values, *, same_verb: bool) -> float:
+    def score(self, kind: str, values: SlotValues, changed: SlotValues, *, same_verb: bool) -> float:
         """The similarity of a pair."""
         if kind == "reworded" and same_verb:
             return 5.0
@@ -258,7 +258,7 @@ class SentencePairs:
         step = self.rng.choice([-0.2, 0.0, 0.0, 0.2])
         return SIMILARITY[kind] + step + (ALIKE_BONUS if alike else 0.0)
 
-    def vary(self, kind: str, event: Event, values: Values) -> tuple[Event, Values]:
+    def vary(self, kind: str, event: EventTemplate, values: SlotValues) -> tuple[EventTemplate, SlotValues]:
         """The second sentence; unchanged if the event cannot be varied that way."""
         filled = [name for name in values if values[name]]
         match kind:
@@ -280,13 +280,13 @@ class SentencePairs:
                 return other, other.draw(self.rng)
         return event, values
 
-    def another(self, event: Event, *, same_topic: bool) -> Event:
+    def another(self, event: EventTemplate, *, same_topic: bool) -> EventTemplate:
         """A different event of the same kind, in the same topic or another."""
         events = self.events["scene" if "agent" in event.slots else "report"]
         others = [event_ for event_ in events if event_ is not event]
         return self.rng.choice([o for o in others if (o.topic == event.topic) == same_topic])
 
-    def change(self, event: Event, values: Values, names: list[str], count: int) -> Values:
+    def change(self, event: EventTemplate, values: SlotValues, names: list[str], count: int) -> SlotValues:
         """The values with another filling for `count` of the slots."""
         if len(names) < count:
             return values
@@ -295,6 +295,6 @@ class SentencePairs:
             changed[name] = self.rng.choice([c for c in event.slots[name] if c != values[name]])
         return changed
 
-    def drop(self, values: Values, names: list[str]) -> Values:
+    def drop(self, values: SlotValues, names: list[str]) -> SlotValues:
         """The values without one of the slots."""
         return {**values, self.rng.choice(names): ""} if names else values

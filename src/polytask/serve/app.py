@@ -1,4 +1,4 @@
-"""The HTTP interface: our routes and the page. Those of other servers are in `compatible`."""
+"""The HTTP interface: our routes and the page; those for clients of other servers are in `compatible`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
-    """Return the application that answers for a service."""
+    """Return the ASGI application of a service."""
     settings = service.settings
 
     @asynccontextmanager
@@ -37,7 +37,7 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
         yield
         service.close()
 
-    # FastAPI's own pages of the routes load from elsewhere: ours is `/`.
+    # FastAPI's own pages load their scripts from other hosts; ours is `/`.
     app = FastAPI(title="polytask", version=version("polytask"), docs_url=None, redoc_url=None,
                   lifespan=lifespan, root_path=settings.root_path, default_response_class=AsciiJson)
     app.state.service = service
@@ -57,7 +57,7 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
 
 def _errors(app: FastAPI) -> None:
-    """Let every refusal be JSON with a sentence; what fails otherwise is the gate's."""
+    """Turn every refusal into JSON with a sentence; the gate answers for all other failures."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServeError)
@@ -81,7 +81,7 @@ def _errors(app: FastAPI) -> None:
 
 
 def _sentence(error: RequestValidationError) -> str:
-    """Return the first mistake of a body: where, what is wrong."""
+    """Return the first mistake of a body: where it is and what is wrong."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')}"
@@ -175,7 +175,7 @@ def inputs_of(texts: str | list[str] | None,
 
 
 def result(answered: Answered, tasks: Sequence[TaskInfo], logits: bool) -> dict[str, Any]:
-    """Return the body of our own answer."""
+    """Return the body of a response in our own format."""
     rows = [{task.name: finite(answer.tasks[task.name].to_json(logits)) for task in tasks}
             for answer in answered.answers]
     return {"results": rows, "tokens": answered.tokens, "truncated": answered.truncated}

@@ -26,7 +26,7 @@ except ModuleNotFoundError:
 class AsyncModel:
     """A model whose `predict`, `predict_all` and `embed` are coroutines; the answers are the model's own.
 
-    What is asked for at the same time is answered in one batch, each distinct text once:
+    Calls made at the same time share a batch, in which each distinct text is encoded once:
 
         async with AsyncModel(pk.load("runs/first")) as model:
             first, second = await asyncio.gather(model.predict("sst", ["A gem."]), model.embed(["A gem."]))
@@ -66,7 +66,7 @@ class AsyncModel:
         return np.stack(vectors) if vectors else np.zeros((0, self.model.width), np.float32)
 
     def close(self) -> None:
-        """Answer what waits and end the thread."""
+        """Answer the calls that wait, then end the thread."""
         self.batcher.close()
 
     def _task(self, name: str) -> TaskInfo:

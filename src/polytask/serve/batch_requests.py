@@ -12,7 +12,7 @@ from polytask.serve.engine import EncodedText, ServedModel, TaskAnswer
 
 
 class Overloaded(Exception):
-    """The queue has no room for the request; `retry_after` seconds are a fair guess."""
+    """The queue has no room for the request; it should have some in about `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"the queue is full; try again in {retry_after} s")
@@ -20,14 +20,14 @@ class Overloaded(Exception):
 
 
 class BatcherStopped(Exception):
-    """The thread that answers has ended: nothing will be answered any more."""
+    """The thread that answers has ended; no request will be answered."""
 
     def __init__(self) -> None:
         super().__init__("the thread that answers has stopped; restart the server")
 
 
 class DeadlinePassed(Exception):
-    """The request was not answered in its time."""
+    """The request was not answered before its deadline."""
 
 
 class InputFailed(Exception):
@@ -36,7 +36,7 @@ class InputFailed(Exception):
 
 @dataclass
 class InputAnswer:
-    """What one input got: the answer of each task asked for, and its vector where asked."""
+    """The answer to one input: that of each task asked, and the vector where it was asked for."""
 
     tasks: dict[str, TaskAnswer]
     vector: NDArray[np.float32] | None
@@ -69,7 +69,7 @@ class PendingRequest:
 
 @dataclass(eq=False)
 class ReservedPlaces:
-    """Places in the queue that a request has before its inputs are tokenized."""
+    """Places in the queue, reserved for a request before its inputs are tokenized."""
 
     count: int
     given_back: bool = False

@@ -1,7 +1,7 @@
 """The micro-batcher: one thread owns the model, requests wait in one queue, batches fill by tokens.
 
-A batch takes what is queued, in order, up to `max_batch_tokens` real tokens. It waits for more, and
-`max_wait_ms` at most, only if the batch before held several requests: a lone client never waits. Equal
+A batch takes what is queued, in order, up to `max_batch_tokens` real tokens. It waits for more, at
+most `max_wait_ms`, only if the batch before held several requests: a lone client never waits. Equal
 inputs are encoded once, and tasks that read their texts alike share the pass. Either all inputs of a
 request enter the queue or none does. A request that was cancelled or is past its deadline leaves it.
 """
@@ -31,8 +31,9 @@ from polytask.serve.counters import Counters
 from polytask.serve.engine import BatchAnswers
 from polytask.serve.memory import FreedMemory
 
-# After so many batches in a row without an answer, the server says that it is not ready; after so many
-# seconds it says that it is, because a balancer sends no requests to a server that is not.
+# After this many failed batches in a row the server reports that it is not ready, and after this many
+# seconds that it is: a load balancer sends no requests to an unready server, so nothing would show that it
+# has recovered.
 FAILURES_UNTIL_UNREADY, SECONDS_UNREADY = 3, 10.0
 
 
@@ -58,9 +59,9 @@ class Batcher:
     # ---- asking
 
     def reserve(self, count: int) -> ReservedPlaces:
-        """Keep places for a request; raise `Overloaded` where they do not fit.
+        """Reserve places for a request; raise `Overloaded` if the queue has no room for it.
 
-        So a request that the queue has no room for is refused before any work goes into it.
+        A request that does not fit is thus refused before any work goes into it.
         """
         with self._changed:
             self._check_room(count)
@@ -73,13 +74,13 @@ class Batcher:
             self._check_room(waiting + 1)
 
     def give_back(self, places: ReservedPlaces) -> None:
-        """Free places that were not used; those that were, or were freed before, stay as they are."""
+        """Free reserved places that were not used; used and freed ones are left alone."""
         with self._changed:
             self._free(places)
 
     async def submit(self, inputs: Sequence[WantedInput], timeout: float,
                      places: ReservedPlaces | None = None) -> list[InputAnswer]:
-        """Return the answers to the inputs of one request, which may have its places already.
+        """Return the answers to the inputs of one request; `places` are those it has reserved.
 
         Raises `Overloaded` and `BatcherStopped` at once, `DeadlinePassed` after `timeout` seconds,
         `InputFailed`. A cancelled task leaves the queue.
@@ -104,7 +105,7 @@ class Batcher:
     def enqueue(self, inputs: Sequence[WantedInput], timeout: float,
                 finish: Callable[[list[InputAnswer] | Exception], None],
                 places: ReservedPlaces | None = None) -> PendingRequest:
-        """Put a request's inputs into the queue, all of them; raise `Overloaded` where they do not fit."""
+        """Queue all inputs of a request; raise `Overloaded` if there is no room for all of them."""
         now = time.monotonic()
         request = PendingRequest(inputs, now + timeout, finish, now)
         with self._changed:
@@ -124,7 +125,7 @@ class Batcher:
         if self._closing:
             raise Overloaded(1)
         taken = len(self._queue) + self._reserved
-        # A request that alone is larger than the queue is taken when nothing waits.
+        # A request larger than the whole queue is accepted when nothing waits.
         if taken and taken + count > self.max_queue:
             raise Overloaded(self._retry_after())
 
@@ -172,7 +173,7 @@ class Batcher:
     def _answer_all(self, batch: list[QueuedInput]) -> None:
         try:
             self._answer(batch)
-        except Exception as error:  # a mistake of ours must not end the thread that all wait for
+        except Exception as error:  # a bug of ours must not end the thread that everyone waits for
             for request, place in batch:
                 self._end(request, InputFailed(f"input {place}: its batch failed "
                                                f"({type(error).__name__})"))
@@ -182,7 +183,7 @@ class Batcher:
             raise
 
     def _next(self) -> list[QueuedInput] | None:
-        """Return the next batch, waiting for it; None when the batcher has ended."""
+        """Wait for the next batch and return it; None once the batcher is closed."""
         with self._changed:
             while not self._queue:
                 if self._closing:
@@ -257,7 +258,7 @@ class Batcher:
             request.answers[place] = _of_input(answers, at, each)
 
     def _one_by_one(self, group: Sequence[QueuedInput], error: Exception) -> bool:
-        """Find the input that a batch failed on, and answer the others; return whether any could be."""
+        """Find the input that a batch failed on and answer the others; return whether any was answered."""
         answered = False
         for request, place in group:
             if request.ended:

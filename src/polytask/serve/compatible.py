@@ -1,7 +1,7 @@
-"""The routes that clients of other servers speak: OpenAI's embeddings, text-embeddings-inference, Cohere.
+"""Routes for clients of other servers: OpenAI's embeddings, text-embeddings-inference, Cohere.
 
-Request and response have the shapes of those servers, so that their clients work unchanged. Where both
-have a route of one name, the key tells: `inputs` is text-embeddings-inference's, `texts` is ours.
+Requests and responses have the shapes of those servers, so their clients work unchanged. Where a route has
+the same name as one of ours, the key decides: `inputs` is text-embeddings-inference's, `texts` is ours.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def ranked(task: TaskInfo, answer: TaskAnswer, raw: bool) -> list[dict[str, Any]
 
 
 async def embed(request: Request, service: Service, body: EmbedBody) -> Response:
-    """Answer text-embeddings-inference's `/embed`: a vector a text, of length 1 unless told otherwise."""
+    """Answer text-embeddings-inference's `/embed`: a vector for each text, normalized by default."""
     model = service.model(body.model)
     _width(body.dimensions, model.width)
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs or []
@@ -82,7 +82,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/embeddings", summary="OpenAI's embeddings")
     async def openai(request: Request, body: OpenAIBody) -> Response:
-        # With one model, a client may call it as it likes.
+        # A client may call a server's only model by any name.
         model = service.model(body.model)
         _width(body.dimensions, model.width)
         texts: Any = [body.input] if isinstance(body.input, str) else body.input

@@ -1,8 +1,8 @@
-"""What a connection may take: time for its request's head and for reading the answer, bytes of the head,
-and how many connections there are.
+"""Limits on connections: seconds to send a request's head and to read the answer, bytes of the head, and
+how many connections are open.
 
 uvicorn bounds none of these. A client that sends a byte now and then, opens a thousand connections, sends
-headers without end or never reads its answer would hold memory and places for ever.
+headers without end or never reads its answer would hold memory and connections for ever.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CROWDED = "crowded"
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """`read` seconds for a request's head, `write` for a client to take what it was sent."""
+    """`read`: seconds for a request's head to arrive; `write`: for a client to accept its answer."""
 
     read: float
     write: float
     connections: int
     refused: Callable[[str], None]
-    """Told the reason of each connection that is closed unasked."""
+    """Called with the reason whenever the server closes a connection."""
 
 
 def raw_response(status: int, kind: str, sentence: str) -> bytes:
@@ -41,7 +41,7 @@ def raw_response(status: int, kind: str, sentence: str) -> bytes:
 
 
 class GuardedConnection(asyncio.Protocol):
-    """The part of a connection's protocol that ends what takes too long; the rest is uvicorn's."""
+    """Ends connections that take too long; the rest of the protocol is uvicorn's."""
 
     limits: ConnectionLimits
     # uvicorn's attributes: the request that is being answered, the state that requests begin with
@@ -87,7 +87,7 @@ class GuardedConnection(asyncio.Protocol):
         self._end_head(400, "validation", "this is not a valid HTTP request", "not HTTP")
 
     def pause_writing(self) -> None:
-        """Give a client that does not read its answer so long and no longer."""
+        """Start the time limit of a client that does not read its answer."""
         super().pause_writing()
         self._start("write", self.limits.write, self._cut)
 
@@ -138,7 +138,7 @@ class GuardedConnection(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Cut a connection that is closing but whose client does not take the last bytes."""
+        """Cut a closing connection whose client does not accept the last bytes."""
         if self._own_transport.is_closing():
             self._start("linger", self.limits.read, self._own_transport.abort)
 

@@ -1,4 +1,4 @@
-"""What a server counts, in Prometheus' text format."""
+"""A server's metrics, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
 class Counters:
-    """The figures of one server; each server has its own registry."""
+    """The metrics of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
@@ -62,5 +62,5 @@ class Counters:
         self._connections.labels(reason).inc()
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What the server asks of a model, whoever computes it: plain data in, plain data out, no torch here."""
+"""The server's interface to a model, whatever computes it: plain data in, plain data out, no torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from polytask.data.decisions import Threshold
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What clients may know of a task.
+    """What clients are told about a task.
 
-    `layout` is equal for tasks that read their texts alike, so that one pass of the encoder serves them.
+    Tasks that read their texts alike have equal layouts, and share a pass of the encoder.
     """
 
     name: str
@@ -46,7 +46,7 @@ class EncodedText:
 
     @property
     def key(self) -> tuple[bytes, ...]:
-        """What equal inputs have in common."""
+        """Equal for equal inputs."""
         return tuple(ids.tobytes() for ids in self.ids)
 
 

@@ -1,4 +1,4 @@
-"""What the page asks for besides answers: the nearest known errors, and where attention goes."""
+"""What the page shows besides answers: the nearest known errors, and where attention goes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polytask.serve.requests import AttentionBody, ErrorsBody
 from polytask.serve.responses import AsciiJson, finite
 from polytask.serve.service import Service
 
-# Texts whose attention is computed or waits for it; more are refused.
+# The most texts whose attention is being computed or waits for its turn.
 MOST_WAITING = 4
 
 

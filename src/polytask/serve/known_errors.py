@@ -1,7 +1,7 @@
-"""The mistakes on dev that are nearest to a text: what the model is known to get wrong about its like.
+"""The mistakes on dev nearest to a text: what the model is known to get wrong in texts like it.
 
-A run keeps its predictions for dev. The vectors of the mistakes are computed when somebody first asks, in
-small batches between the requests of others, and kept; a pair is as near as its texts are on average.
+A run keeps its predictions for dev. The vectors of the mistakes are computed at the first question, in
+small batches between other requests, and kept. A pair is as near as its two texts are on average.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from polytask.serve.engine import ServedModel, TaskInfo
 from polytask.serve.limits import ServeError
 from polytask.serve.service import Service, vectors
 
-# Mistakes of a task that are searched, spread evenly over all; and inputs of one batch of theirs.
+# The most mistakes of a task that are searched, spread evenly over all; and inputs in a batch of them.
 MOST_SEARCHED, CHUNK = 400, 8
 _PATIENCE = 600.0
 
@@ -82,7 +82,7 @@ class ErrorSearch:
         return answers
 
     def _index(self, folder: Path, model: ServedModel, task: TaskInfo) -> asyncio.Task[KnownErrors]:
-        """Return the index of a task, begun now unless it was begun for this model before."""
+        """Return the index of a task; start computing it unless that has begun for this model."""
         key = (model.name, task.name)
         owner, index = self._indexes.get(key, (None, None))
         failed = index is not None and index.done() and (index.cancelled() or index.exception() is not None)
@@ -118,7 +118,7 @@ class ErrorSearch:
 
 
 def wrong_rows(predictions: Predictions, task: TaskInfo) -> list[int]:
-    """Return the rows that a task got wrong: of numbers, those off by more than a fifth of the range."""
+    """Return the rows that a task got wrong; numbers are wrong if off by more than a fifth of the range."""
     if not predictions.labelled or any(len(texts) != task.texts for texts in predictions.texts):
         return []
     if task.range is not None:

@@ -1,4 +1,4 @@
-"""What every request must pass before its route: the size and time of its body, its key, the log."""
+"""What every request passes before its route: limits on its body, the API key, the log."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from polytask.serve.settings import ServeSettings
 from polytask.serve.turns import STATE, TURNS, Turn, received
 
 LOG = logging.getLogger("polytask.serve")
-# Routes that orchestrators ask without a key.
+# Routes that orchestrators call without a key.
 OPEN_ROUTES = frozenset({"/health", "/ready"})
 OWN_ROUTES = frozenset({"/", "/page.js", "/page.css"})
-# Bytes of a refused body that are read and forgotten, so that the client need not connect again.
+# A refused body up to this size is read and dropped, so that the client can keep its connection.
 _FORGOTTEN_BYTES = 16_384
 
 
@@ -46,12 +46,12 @@ class ServeError(Exception):
 
 
 class Gate:
-    """Middleware: keys, body limits, the number of requests at a time, one log line a request."""
+    """Middleware: keys, limits on bodies and on concurrent requests, one log line per request."""
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, keys: Sequence[bytes],
                  counters: Counters, check_room: Callable[[int], None]) -> None:
         self.app, self.settings, self.counters = app, settings, counters
-        # Digests are of one length: the time of a comparison tells nothing of a key's length either.
+        # Digests have one length, so the time of a comparison tells nothing about a key's length either.
         self.key_digests = [_digest(key) for key in keys]
         self.open_requests = 0
         self.check_room = check_room
@@ -124,7 +124,7 @@ class Gate:
         return str(scope["path"].removeprefix(self.settings.root_path))
 
     def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Refuse what may not come in at all."""
+        """Refuse a request by its head alone."""
         path = self._path(scope)
         if path not in OPEN_ROUTES:
             if scope["state"].get(CROWDED):
@@ -138,7 +138,7 @@ class Gate:
             bearer = authorization[:7].lower() == b"bearer "
             token = authorization[7:].strip() if bearer else headers.get(b"x-api-key", b"")
             digest = _digest(token)
-            # Every key is compared, and in constant time: the time does not tell which was nearly right.
+            # Every key is compared, in constant time: timing does not tell which was nearly right.
             if not sum(hmac.compare_digest(digest, key) for key in self.key_digests):
                 raise ServeError(401, "unauthorized", "the API key is missing or wrong; expected the "
                                  'header "Authorization: Bearer KEY"')
@@ -154,10 +154,9 @@ class Gate:
                           f"the body has more than {self.settings.max_bytes:,} bytes (max_bytes)")
 
     def _bounded(self, receive: Receive, refusals: list[ServeError]) -> Receive:
-        """Return a `receive` that counts the body as it comes, and waits for it so long and no longer.
+        """Return a `receive` that enforces the limits on the size and the time of a body.
 
-        What is refused is put into `refusals` as well: a framework makes errors of its own of what is
-        raised while it reads.
+        Refusals are also put into `refusals`: frameworks replace what is raised while they read.
         """
         until, size, ended = time.monotonic() + self.settings.read_timeout, 0, False
 
@@ -182,7 +181,7 @@ class Gate:
         return bounded
 
     def _failed(self, scope: Scope, error: Exception) -> ServeError:
-        """Log where a request failed, without what it said, and return what the client is told."""
+        """Log where a request failed, without its content, and return what the client is told."""
         number, last = scope["state"]["request_id"], traceback.extract_tb(error.__traceback__)[-1]
         LOG.error(json.dumps({"request": number, "failed": type(error).__name__,
                               "at": f"{Path(last.filename).name}:{last.lineno}"}))
@@ -203,7 +202,7 @@ class Gate:
 def _has_small_body(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a request that is refused unread may leave its connection open.
 
-    A client that expects "100 Continue" may send its body or not: what follows cannot be told apart.
+    A client that expects "100 Continue" may send its body or not, so the bytes that follow are ambiguous.
     """
     if b"transfer-encoding" in headers or b"expect" in headers:
         return False
@@ -216,7 +215,7 @@ def _digest(key: bytes) -> bytes:
 
 
 async def _answer(refusal: ServeError, scope: Scope, send: Send, keep: bool) -> None:
-    """Send a refusal; where the connection is not kept, what is left of the body is never read."""
+    """Send a refusal; unless `keep`, the connection closes and the rest of the body is never read."""
     body = json.dumps(refusal.body()).encode()  # ASCII, whatever the client named
     headers = {"content-type": "application/json", "content-length": str(len(body)),
                **({} if keep else {"connection": "close"}), "x-request-id": scope["state"]["request_id"],
@@ -227,12 +226,12 @@ async def _answer(refusal: ServeError, scope: Scope, send: Send, keep: bool) -> 
 
 
 def short(name: str) -> str:
-    """Return a name that a client sent as a sentence can show it: no more than 100 characters."""
+    """Return a client's name for something, cut to 100 characters to be shown in a sentence."""
     return name if len(name) <= 100 else name[:100] + "…"
 
 
-class _Line(logging.Formatter):
-    """A JSON line for what the web server itself has to say; never a traceback, which may quote a text."""
+class _LogFormatter(logging.Formatter):
+    """Formats the web server's own messages as JSON, without tracebacks, which may quote a text."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == LOG.name:
@@ -243,9 +242,9 @@ class _Line(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Let the server's log go to standard error: a line a request, and the web server's warnings."""
+    """Log to standard error: one line per request, and the web server's warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_LogFormatter())
     for name, level in ((LOG.name, logging.INFO), ("uvicorn.error", logging.WARNING),
                         ("asyncio", logging.WARNING)):
         logger = logging.getLogger(name)

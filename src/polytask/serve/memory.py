@@ -1,4 +1,4 @@
-"""Memory that batches of many sizes leave in pieces, given back to the system now and then."""
+"""Returns freed memory to the system now and then: batches of many sizes leave it in pieces."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import time
 
 from polytask.model.memory import glibc
 
-# Seconds between two times: the pieces of a minute are small beside a model, and giving them back holds up
-# the batches.
+# Seconds between two attempts: less often would hold little memory, and each attempt delays the batches.
 _SECONDS = 30.0
 
 
 class FreedMemory:
-    """Lets the C library give freed memory back, at most every so many seconds; only glibc can."""
+    """Makes glibc return freed memory, at most once in `seconds`; with another C library, does nothing."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         self.seconds = seconds
@@ -20,7 +19,7 @@ class FreedMemory:
         self._trim = glibc("malloc_trim")
 
     def give_back(self) -> bool:
-        """Give memory back if it is time to; return whether it was."""
+        """Return memory to the system if it is time; return whether it was."""
         now = time.monotonic()
         if self._trim is None or now - self._last < self.seconds:
             return False

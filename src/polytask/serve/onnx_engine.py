@@ -1,4 +1,4 @@
-"""The engine of ONNX Runtime: an exported graph, fp32 or int8, without torch."""
+"""The engine that runs an exported graph, fp32 or int8, with ONNX Runtime and without torch."""
 
 from __future__ import annotations
 

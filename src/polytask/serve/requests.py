@@ -1,4 +1,4 @@
-"""The bodies of requests: ours, and those of clients that speak another server's language."""
+"""The bodies of requests: our own, and those of clients of other servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pair = tuple[str, str]
 
 
 class AtFirstMistake(FailFast):
-    """Ends a list at its first mistake: a million of them in a body would take seconds to tell."""
+    """Stops at the first mistake of a list: describing a million of them would take seconds."""
 
     __hash__ = object.__hash__  # a union of types needs it
 
@@ -30,7 +30,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def known_keys(cls, body: Any) -> Any:
-        """Refuse the first unknown key, and name the one that was meant."""
+        """Refuse the first unknown key, and name the one that was probably meant."""
         for key in body if isinstance(body, dict) else ():
             if key not in cls.model_fields:
                 shown = str(key)[:100].encode("utf-8", "replace").decode()  # pydantic's errors are UTF-8
@@ -41,7 +41,7 @@ class Body(BaseModel):
 
 
 class LenientBody(BaseModel):
-    """A body of a client of another server, which may send settings that mean nothing here."""
+    """A body from a client of another server; settings that mean nothing here are ignored."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
@@ -126,7 +126,7 @@ class ErrorsBody(Body):
 
 
 class AttentionBody(Body):
-    """`/attention`: a text or a pair, as a task reads it; absent: the first that takes so many texts."""
+    """`/attention`: a text or a pair, and the task that reads it; absent: the first that takes it."""
 
     text: str | None = None
     pair: Pair | None = None
@@ -135,7 +135,7 @@ class AttentionBody(Body):
 
 
 class TaskBody(Body):
-    """`/tasks/NAME`: what one task is asked."""
+    """`/tasks/NAME`: texts or pairs for one task."""
 
     texts: str | TextList | None = None
     pairs: Pair | PairList | None = None

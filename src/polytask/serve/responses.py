@@ -1,4 +1,4 @@
-"""Answers as JSON that any text can stand in."""
+"""JSON responses that can hold any text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class AsciiJson(JSONResponse):
     """JSON in ASCII: a lone surrogate that a client sent comes back escaped, as UTF-8 has none."""
 
     def render(self, content: Any) -> bytes:
-        """Return the body. A number that JSON does not know is an error."""
+        """Return the body; NaN and infinities are errors, as JSON has none."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def finite(value: Any) -> Any:
-    """Return a JSON value without numbers that JSON does not know: those are null."""
+    """Return a value with NaN and infinities replaced by null, as JSON has none."""
     if isinstance(value, dict):
         return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The process: models loaded, the address bound, signals, new models taken up, the end in order."""
+"""The server process: loads models, binds the address, handles signals, reloads models, shuts down."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from polytask.serve.limits import log_to_stderr
 from polytask.serve.service import Service
 from polytask.serve.settings import ServeSettings
 
-# Connections that wait to be taken up; and files beside them: the model's, the log's, the libraries'.
+# Connections that wait to be accepted; and open files besides them, of the model and the libraries.
 _BACKLOG, _FILES_OF_OUR_OWN = 2048, 256
 Loader = Callable[[Path, str], ServedModel]
 
 
 class OrderlyServer(uvicorn.Server):
-    """A server that ends with exit status 0 when it was asked to end, its requests answered."""
+    """A server that, when asked to stop, answers its open requests and exits with status 0."""
 
     def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
         super().__init__(config)
@@ -42,7 +42,7 @@ class OrderlyServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT drain; uvicorn would raise them again at the end."""
+        """Drain on SIGTERM and SIGINT, which uvicorn would raise again at the end."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -76,10 +76,10 @@ def named_folders(runs: Sequence[str | Path], engine: str) -> dict[str, Path]:
 
 def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[bytes], load: Loader,
           started: Callable[[str], None] | None = None) -> None:
-    """Serve models until a signal ends it. Everything that can be refused is, before the port is open.
+    """Serve models until a signal. Everything that can be refused is refused before the port opens.
 
-    `started` is told the address. Raises `RunError`, `ConfigError` and `CheckpointError` for a folder that
-    cannot be served, `RunError` for a port that is taken.
+    `started` is called with the address. Raises `RunError`, `ConfigError` and `CheckpointError` for a
+    folder that cannot be served, `RunError` for a port that is taken.
     """
     names = named_folders(runs, settings.engine)
     listening, ended = _bound(settings), threading.Event()
@@ -107,7 +107,7 @@ def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[by
 
 
 def server_of(service: Service, keys: Sequence[bytes] = (), parser: str = "auto") -> OrderlyServer:
-    """Return what answers for a service over HTTP; `parser` is "auto" or "h11"."""
+    """Return the HTTP server of a service; `parser` is "auto" or "h11"."""
     settings = service.settings
     limits = ConnectionLimits(settings.read_timeout, settings.timeout,
                               _open_files(settings.max_connections), service.counters.refused_connection)
@@ -136,7 +136,7 @@ def _open_files(connections: int) -> int:
 
 
 def _bound(settings: ServeSettings) -> socket.socket:
-    """Return a socket with the address, which does not listen yet; raise `RunError` where it is taken."""
+    """Return a socket that is bound but does not listen yet; raise `RunError` if the address is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,9 +163,9 @@ def _cannot_listen(settings: ServeSettings, error: OSError | UnicodeError) -> Ru
 
 
 class FolderWatch:
-    """Takes up a model whose folder was replaced; requests under way are answered by the old one.
+    """Reloads a model whose folder was replaced; requests in progress finish with the old one.
 
-    A folder that was copied file by file is loaded when it has stopped changing.
+    A folder that is copied file by file is loaded once it stops changing.
     """
 
     def __init__(self, service: Service, folders: dict[str, Path], load: Loader) -> None:
@@ -179,7 +179,7 @@ class FolderWatch:
             self.look()
 
     def look(self) -> None:
-        """Load every model that was replaced; where that fails, tell it and keep the old one."""
+        """Load every model that was replaced; if that fails, say so and keep the old one."""
         for name, folder in self.folders.items():
             mark, before = _mark(folder), self._before[name]
             self._before[name] = mark
@@ -195,7 +195,7 @@ class FolderWatch:
 
 
 def _mark(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """Return what changes when a model folder is replaced, file by file; nothing while there is none."""
+    """Return what tells a model folder's files from their replacements; () while there is no model."""
     for place in (RunPaths(folder).model, folder):
         if ModelPaths(place).tasks.is_file():
             return tuple(sorted(_files(place)))

@@ -1,4 +1,4 @@
-"""What the routes have in common: requests to inputs of the batcher, and its answers back."""
+"""What the routes share: requests become inputs of the batcher, whose answers become results."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class PreparedInput:
 
 
 class Service:
-    """The models of a server and the batcher before them."""
+    """A server's models and the batcher in front of them."""
 
     def __init__(self, models: Sequence[ServedModel], settings: ServeSettings,
                  counters: Counters | None = None, folders: Mapping[str, Path] | None = None) -> None:
@@ -60,14 +60,14 @@ class Service:
         self.models = {model.name: model for model in models}
         self.batcher = Batcher(settings.max_batch_tokens, settings.max_queue, settings.max_wait_ms,
                                self.counters)
-        # Where the models lie, by their names: a run has more to show than its model.
+        # The folder of each model, by its name: a run has more to show than its model.
         self.folders = dict(folders or {})
         self.draining = False
         self._pool = ThreadPoolExecutor(2, "polytask-tokenizer")
 
     @property
     def alive(self) -> bool:
-        """Whether the thread that answers runs; without it, only a restart helps."""
+        """Whether the thread that answers is running; if not, only a restart helps."""
         return self.batcher.alive
 
     @property
@@ -80,7 +80,7 @@ class Service:
             self.batcher.check_room(waiting)
 
     def replace(self, model: ServedModel) -> None:
-        """Let a model answer in the place of the one of its name; requests under way keep theirs."""
+        """Replace the model of the same name; requests in progress finish with the old one."""
         self.models[model.name] = model
         self.counters.reload()
 
@@ -92,7 +92,7 @@ class Service:
     # ---- names
 
     def model(self, name: str | None, tasks: Sequence[str] = ()) -> ServedModel:
-        """Return the model of a name; absent: the first that has all of the tasks."""
+        """Return the model called `name`; without a name, the first that has all of the tasks."""
         if name is not None and name in self.models:
             return self.models[name]
         if name is not None and len(self.models) > 1:
@@ -102,7 +102,7 @@ class Service:
         return (fitting or list(self.models.values()))[0]
 
     def task(self, model: ServedModel, name: str, texts: int | None = None) -> TaskInfo:
-        """Return a task; refuse one that is not there or takes another number of texts."""
+        """Return a task; refuse an unknown one, and one that takes another number of texts."""
         if name not in model.tasks:
             raise ServeError(404, "not_found", f'"{short(name)}" is not a task of {model.name}'
                              f"{_instead(name, model.tasks)}")
@@ -124,7 +124,7 @@ class Service:
 
     def wanted_tasks(self, model: ServedModel, names: str | Sequence[str] | None,
                      texts: int) -> list[TaskInfo]:
-        """Return the tasks that a request names; none or "all": all that take this number of texts."""
+        """Return the tasks that a request names; by default all that take so many texts."""
         if names is None or names in ("all", ["all"]):
             fitting = [task for task in model.tasks.values() if task.texts == texts]
             return fitting or [self.default_task(model, texts)]
@@ -138,7 +138,7 @@ class Service:
 
     def checked(self, inputs: Sequence[tuple[str, ...]],
                 truncate: bool) -> tuple[list[tuple[str, ...]], set[int]]:
-        """Return the inputs, their texts within the limits, and the places of those that were cut.
+        """Return the inputs with texts cut to the limits, and the places of those that were cut.
 
         What cannot be encoded in UTF-8 becomes "?".
         """
@@ -163,9 +163,9 @@ class Service:
     async def answer(self, request: Request, model: ServedModel, inputs: Sequence[tuple[str, ...]],
                      tasks: Sequence[TaskInfo], embed: bool = False,
                      truncate: bool | None = None) -> Answered:
-        """Return the answers to inputs: one pass of the encoder for the tasks that read them alike.
+        """Return the answers to inputs; tasks that read them alike share one pass of the encoder.
 
-        Raises `ServeError` with the status that the refusal has.
+        Raises `ServeError` with the status of the refusal.
         """
         if self.draining:
             raise ServeError(503, "unavailable", "the server is shutting down", retry_after=5)
@@ -207,7 +207,7 @@ class Service:
     async def _prepared(self, model: ServedModel, inputs: Sequence[tuple[str, ...]],
                         layouts: Mapping[Hashable, Sequence[str]], embed: bool,
                         until: float) -> list[PreparedInput]:
-        """Return the inputs tokenized, once for each layout; in a thread, as long texts take a while."""
+        """Tokenize the inputs once per layout, in a thread because long texts take a while."""
         def prepare() -> list[PreparedInput]:
             rows = []
             for place, text in enumerate(model.tokenize(inputs)):
@@ -230,7 +230,7 @@ class Service:
             self.batcher.submit(wanted, max(0.0, until - time.monotonic()), places))
         turn: Turn = getattr(request.state, STATE)
         turn.give_back()
-        # The body was read: what comes next from the client is that it is gone.
+        # The body has been read, so the next message says that the client has disconnected.
         gone = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -245,7 +245,7 @@ class Service:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Let what the batcher raises be a refusal with its status."""
+    """Turn the batcher's exceptions into refusals with a status."""
     try:
         yield
     except Overloaded as error:
@@ -269,7 +269,7 @@ def vectors(answered: Answered, normalize: bool) -> NDArray[np.float32]:
 
 
 def _instead(name: str, known: Iterable[str]) -> str:
-    """Return the name that was meant, and all that there are."""
+    """Return the name that was probably meant, and all names there are."""
     return f"{nearest(short(name), known)} (expected one of {', '.join(known)})"
 
 
@@ -278,7 +278,7 @@ def _texts(number: int) -> str:
 
 
 def _label(label: object) -> str:
-    """Return what the counter of answers calls a label: numbers by the whole number below."""
+    """Return a label for the counter of answers; numbers are rounded down."""
     if isinstance(label, float):
         return str(int(label // 1)) if math.isfinite(label) else str(label)
     return "|".join(map(str, label)) if isinstance(label, list) else str(label)

@@ -1,4 +1,4 @@
-"""What a server may be told: each setting is a flag, an environment variable and a key of a TOML file."""
+"""The server's settings: each is a flag, an environment variable and a key of a TOML file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ServeSettings:
 
 def read_settings(config: Path | None, options: Mapping[str, Any],
                   environment: Mapping[str, str] | None = None) -> ServeSettings:
-    """Return the settings: `given` over the environment over the file's `[serve]` table.
+    """Return the settings: `options` override the environment, which overrides the file's `[serve]` table.
 
     Raises `ConfigError` with a sentence for each mistake.
     """
@@ -103,7 +103,7 @@ def _typed(name: str, text: str, annotation: str) -> Any:
 
 
 def api_keys(chosen: ServeSettings, environment: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
-    """Return the keys that clients must have one of; none: everybody may ask."""
+    """Return the API keys, one of which a client must send; if there are none, everybody may ask."""
     environment = os.environ if environment is None else environment
     text = environment.get(PREFIX + "API_KEYS", "").replace(",", "\n")
     if chosen.api_keys_file is not None:

@@ -1,4 +1,4 @@
-"""What the engines have in common: texts to token ids, their layouts, decisions to answers."""
+"""What the engines share: texts become token ids in a layout, decisions become answers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _answer(labels: Labels, decision: Decision, row: int, logits: tuple[float, .
 
 
 def _columns(inputs: Sequence[EncodedText]) -> tuple[TokenColumn, ...]:
-    """Return the token columns of some inputs, one for each text of an input."""
+    """Return the token columns of inputs, one for each text of an input."""
     columns = []
     for ids in zip(*(text.ids for text in inputs), strict=True):
         offsets = np.zeros(len(ids) + 1, np.int64)
@@ -95,7 +95,7 @@ def _columns(inputs: Sequence[EncodedText]) -> tuple[TokenColumn, ...]:
 
 
 def scores_of(folder: Path) -> dict[str, Any]:
-    """Return the dev scores of a run, task by task, or nothing."""
+    """Return the dev scores of a run by task; {} where there are none."""
     results = RunPaths(folder).results
     if not results.is_file():
         return {}

@@ -27,7 +27,7 @@ class TorchEngine(TextEngine):
     engine = "torch"
 
     def __init__(self, model: Model, name: str, scores: dict[str, Any] | None = None) -> None:
-        # An adapter of a task's own sits in the encoder: then no two tasks share a pass.
+        # Adapters of single tasks sit inside the encoder, so no two tasks share a pass.
         apart = any(parameter_name.startswith("encoder.adapter.tasks.")
                     for parameter_name, _ in model.network.named_parameters())
         single = InputLayout(1, 1, next(iter(model.tasks.values())).max_length)

@@ -39,8 +39,8 @@ class Claim:
 
 
 @dataclass
-class Line:
-    """One row of the result."""
+class ComparedRow:
+    """A row of a study: its scores, their differences to other rows, its cost."""
 
     row: StudyRow
     seeds: list[int] = field(default_factory=list)
@@ -74,14 +74,14 @@ class Comparison:
     """A study's result. `primary` is the score that verdicts are about, `keys` are all of them."""
 
     study: Study
-    lines: list[Line]
+    lines: list[ComparedRow]
     keys: list[str]
     primary: str
     orders: list[Order]
-    single: Line | None = None
+    single: ComparedRow | None = None
 
     @property
-    def failed(self) -> list[Line]:
+    def failed(self) -> list[ComparedRow]:
         """The rows with a run that failed."""
         return [line for line in [*self.lines, *([self.single] if self.single else [])] if line.failed]
 
@@ -133,8 +133,8 @@ def _scores(study: Study, rows: Sequence[StudyRow], runs_by_row: RunsByRow) -> t
 
 
 def _line(row: StudyRow, runs: Mapping[int, Mapping[str, RunResults]], formulas: Sequence[str],
-          task_keys: set[str], failed: str) -> Line:
-    line = Line(row, sorted(runs), failed=failed)
+          task_keys: set[str], failed: str) -> ComparedRow:
+    line = ComparedRow(row, sorted(runs), failed=failed)
     if not runs:
         return line
     # Only a row with all the tasks of the study, each scored by its metric there, has an overall score.
@@ -152,7 +152,7 @@ def _line(row: StudyRow, runs: Mapping[int, Mapping[str, RunResults]], formulas:
 
 
 def _single(rows: Sequence[StudyRow], runs_by_row: RunsByRow, formulas: Sequence[str],
-            task_keys: set[str], failures: Mapping[str, str]) -> Line | None:
+            task_keys: set[str], failures: Mapping[str, str]) -> ComparedRow | None:
     """Return the single-task runs as one row: each task's own run, for each seed that all of them have."""
     if not rows:
         return None
@@ -166,7 +166,7 @@ def _differences(ours: Scored, theirs: Scored) -> dict[str, Difference]:
     return {key: ours.minus(theirs, key) for key in ours.by_seed if key in theirs.by_seed}
 
 
-def _claim(key: str, value: float, line: Line, runs: Mapping[int, RunResults]) -> Claim:
+def _claim(key: str, value: float, line: ComparedRow, runs: Mapping[int, RunResults]) -> Claim:
     by_seed = [measured(key, run, line.row.formula, line.row.claimed) for run in runs.values()]
     known = [number for number in by_seed if number is not None]
     if not known or len(known) < len(by_seed):
@@ -175,7 +175,7 @@ def _claim(key: str, value: float, line: Line, runs: Mapping[int, RunResults]) -
     return Claim(value, float(np.mean(known)), cell.error if cell else None)
 
 
-def _orders(lines: Sequence[Line]) -> list[Order]:
+def _orders(lines: Sequence[ComparedRow]) -> list[Order]:
     orders = []
     for key in dict.fromkeys(key for line in lines for key in line.claims):
         pairs = [(line, claim.claimed, claim.measured) for line in lines
@@ -186,7 +186,7 @@ def _orders(lines: Sequence[Line]) -> list[Order]:
     return orders
 
 
-def _order(key: str, lines: Sequence[Line], correlation: float | None) -> Order:
+def _order(key: str, lines: Sequence[ComparedRow], correlation: float | None) -> Order:
     """Check for every two rows that the paper orders whether our difference confirms it."""
     cell, agree, tie, contradictions = key.removeprefix("dev."), 0, 0, []
     for pair in combinations([line for line in lines if cell in line.cells], 2):

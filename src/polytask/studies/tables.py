@@ -11,7 +11,7 @@ from typing import Any
 from polytask.core.markdown import markdown_table, plain
 from polytask.core.terminal import terminal_text
 from polytask.model.packaged import training_notes
-from polytask.studies.comparison import SINGLE, Comparison, Line, Order
+from polytask.studies.comparison import SINGLE, ComparedRow, Comparison, Order
 from polytask.studies.statistics import Cell, Difference, less_is_better
 
 HOW = ("Mean over seeds ± standard error. The error comes from resampled dev rows (the same samples for "
@@ -90,7 +90,7 @@ def sections(comparison: Comparison) -> Iterator[tuple[str, list[str], list[list
                ["row", "what", "claimed", "measured", "standard error", "difference"], claims)
 
 
-def _count(line: Line) -> str:
+def _count(line: ComparedRow) -> str:
     return str(len(line.seeds)) if line.seeds else "failed" if line.failed else "not run"
 
 
@@ -112,7 +112,7 @@ def _verdict(difference: Difference | None) -> list[str]:
     return [chance, difference.verdict + "*" * (not difference.same_rows)]
 
 
-def _cost(line: Line) -> list[str]:
+def _cost(line: ComparedRow) -> list[str]:
     if not line.cost:
         return ["–"] * 3
     return [f"{line.cost[key]:,.0f}" for key in ("seconds", "tokens", "peak_memory_mb")]
@@ -174,7 +174,7 @@ def as_json(comparison: Comparison, about: Mapping[str, str]) -> str:
     return json.dumps(result, indent=2, ensure_ascii=False) + "\n"
 
 
-def _row(line: Line) -> dict[str, Any]:
+def _row(line: ComparedRow) -> dict[str, Any]:
     def by_key(differences: Mapping[str, Difference]) -> dict[str, Any]:
         return {key: difference.to_json() for key, difference in differences.items()}
 

@@ -17,10 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polytask.core.atomic_files import read_folder, save_tensors, standing, standing_aside, write_folder
+from polytask.core.atomic_files import read_folder, save_tensors, standing, write_folder
+from polytask.core.encoder_paths import PartPaths
 from polytask.core.errors import CheckpointError, RunError
 from polytask.core.json_files import read_json
-from polytask.core.paths import ModelPaths, PartPaths, RunPaths, refuse_special, require_folder
+from polytask.core.leftovers import standing_aside
+from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.safe_paths import refuse_special, require_folder
 from polytask.core.settings import to_table
 from polytask.core.user_modules import untrusted
 from polytask.data.decisions import Threshold
@@ -188,7 +191,7 @@ def _part_tables(paths: ModelPaths, tasks: Any) -> dict[str, Any]:
 
 def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | None) -> ModelFolder:
     tasks = _tasks(paths.tasks, whole.get("tasks"))
-    if not paths.encoder.is_file() and paths.graphs.is_dir():
+    if not paths.config.is_file() and paths.graphs.is_dir():
         raise CheckpointError(f"{paths.path}: holds exported graphs, not the network; load it with "
                               'engine = "onnx", or give the run that it was exported from')
     encoder, tokenizer, notes = load_any(paths.path, dropout)

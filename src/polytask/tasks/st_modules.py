@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from polytask.core.atomic_files import save_tensors
+from polytask.core.encoder_paths import EncoderPaths, PartPaths
 from polytask.model.poolings.contract import Pooling
 
 _ACTIVATIONS = {nn.Tanh: "torch.nn.modules.activation.Tanh", nn.ReLU: "torch.nn.modules.activation.ReLU",
@@ -53,33 +54,35 @@ def write_modules(folder: Path, pooling: Pooling, encoder: Any, max_length: int,
     if pooling.name == "pooler":
         dense = encoder.pooler.dense
         layers.insert(0, DenseLayer(dense.weight, dense.bias, nn.Tanh))
-    names = ["", "1_Pooling", *(f"{2 + k}_Dense" for k in range(len(layers)))]
+    paths = EncoderPaths(folder)
+    parts = [paths.pooling, *map(paths.dense, range(len(layers)))]
+    names = ["", *(part.path.name for part in parts)]
     kinds = ["Transformer", "Pooling", *["Dense"] * len(layers)]
-    _write(folder / "modules.json", [
+    _write(paths.modules, [
         {"idx": k, "name": str(k), "path": name, "type": f"sentence_transformers.models.{kind}"}
         for k, (name, kind) in enumerate(zip(names, kinds, strict=True))])
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    _write(paths.transformer, {"max_seq_length": max_length, "do_lower_case": False})
     about: dict[str, Any] = {"__version__": {}, "model_type": "SentenceTransformer",
                              "similarity_fn_name": "cosine", "prompts": {}}
     if head:
         about = {"__version__": {}, "model_type": "CrossEncoder", "prompts": {},
                  "activation_fn": _ACTIVATIONS[activation]}
-    _write(folder / "config_sentence_transformers.json", about)
+    _write(paths.sentence_transformer, about)
     mode = _MODES[pooling.name]
-    _write(folder / "1_Pooling" / "config.json", {
+    _write(paths.pooling.config, {
         "word_embedding_dimension": encoder.width, "pooling_mode_cls_token": mode == "cls",
         "pooling_mode_mean_tokens": mode == "mean", "pooling_mode_max_tokens": mode == "max",
         "pooling_mode_mean_sqrt_len_tokens": False, "include_prompt": True})
     for k, layer in enumerate(layers):
-        _write_dense(folder / names[2 + k], layer, scores=bool(head) and k == len(layers) - 1)
+        _write_dense(paths.dense(k), layer, scores=bool(head) and k == len(layers) - 1)
 
 
-def _write_dense(folder: Path, layer: DenseLayer, scores: bool) -> None:
+def _write_dense(part: PartPaths, layer: DenseLayer, scores: bool) -> None:
     outputs, inputs = layer.weight.shape
-    _write(folder / "config.json", {"in_features": inputs, "out_features": outputs, "bias": True,
-                                    "activation_function": _ACTIVATIONS[layer.activation],
-                                    **({"module_output_name": "scores"} if scores else {})})
-    save_tensors(folder / "model.safetensors", {
+    _write(part.config, {"in_features": inputs, "out_features": outputs, "bias": True,
+                         "activation_function": _ACTIVATIONS[layer.activation],
+                         **({"module_output_name": "scores"} if scores else {})})
+    save_tensors(part.weights, {
         "linear.weight": layer.weight.detach().float().cpu().contiguous(),
         "linear.bias": layer.bias.detach().float().cpu().contiguous()})
 

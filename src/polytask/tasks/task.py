@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
-from polytask.core.errors import ConfigError, PolytaskError
+from polytask.core.errors import PolytaskError
 from polytask.core.settings import problem, settings
 from polytask.data.file_format import FileFormat
 from polytask.data.label_cells import label_columns
@@ -20,7 +19,7 @@ from polytask.data.labels import Kind, Labels
 from polytask.data.python_records import file_or_rows
 from polytask.data.row_filter import RowFilter, filter_problems
 from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
-from polytask.losses.contract import Loss, loss
+from polytask.losses.contract import Loss, LossContext, loss
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.mean_squared_error import MeanSquaredError
 from polytask.metrics import DEFAULT_METRICS, metric, metrics_problem
@@ -143,7 +142,7 @@ class Task:
                    + ("leave the pairing out" if len(self.text) == 1
                       else 'use "cross_encoder" or "bi_encoder"'))
         head_problems = [mistake for mistake in (pair_problem(head_, pairing_),
-                                           labels and head_.problem(labels)) if mistake]
+                                                 labels and head_.problem(labels)) if mistake]
         yield from (f"head: {mistake}" for mistake in head_problems)
         loss_problems = list(self._loss_problems(labels))
         yield from loss_problems
@@ -151,8 +150,8 @@ class Task:
             yield from self._fit_problems(labels)
         if labels and self.threshold is not None and labels.kind not in ("binary", "multi-label"):
             yield f'threshold: labels of kind "{labels.kind}" have none; leave it out'
-        if labels is not None and (said := metrics_problem(self.metrics or (), labels)):
-            yield f"metrics: {said}"
+        if labels is not None and (mistake := metrics_problem(self.metrics or (), labels)):
+            yield f"metrics: {mistake}"
 
     def _data_problems(self) -> Iterator[str]:
         if isinstance(self.dev, float | int) and not 0 < self.dev < 1:
@@ -172,17 +171,14 @@ class Task:
 
     def _loss_problems(self, labels: Labels | None) -> Iterator[str]:
         """Yield what each loss finds wrong with the pairing and the labels."""
+        pairing_ = self.chosen_pairing
         for loss_ in self.loss or ():
-            try:
-                paired = loss_.paired(self.chosen_pairing)
-            except ConfigError as error:
-                yield from (f"loss: {mistake}" for mistake in error.problems)
-                continue
-            except PydanticCustomError as error:
-                yield f"loss: {error.message()}"
-                continue
-            if labels and (said := paired.problem(self.head.target_labels(labels))):
-                yield f"loss: {said}"
+            if loss_.compares_texts and pairing_.texts == 1 and pairing_.sequences == 2:
+                yield (f'loss: loss "{loss_.name}" compares two texts but pairing '
+                       f'"{pairing_.name}" has one; use loss "sim_cse"')
+            elif labels and (mistake := loss_.paired(pairing_).problem(
+                    LossContext(self.head.target_labels(labels)))):
+                yield f"loss: {mistake}"
 
     def _fit_problems(self, labels: Labels | None) -> Iterator[str]:
         """Yield losses that ask for what pairing and head do not give, and heads that nothing trains."""

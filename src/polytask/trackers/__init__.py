@@ -1,1 +1,1 @@
-"""Trackers of experiments: `events.jsonl`, which stays the truth, is replayed into them and followed."""
+"""Experiment trackers: `events.jsonl` stays the source of truth, and is replayed into them."""

@@ -1,4 +1,4 @@
-"""What a tracker is: it takes points once, and knows which it has."""
+"""The contract of a tracker: it stores each point once, and knows which it has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Kinds of events that are sent; each has its steps in order.
+# Kinds of events that are sent; the steps of each kind only grow.
 KINDS = ("step", "evaluation")
 
 
 @dataclass(frozen=True)
 class Point:
-    """Numbers of one moment: after so many updates, at a time in seconds since 1970."""
+    """Numbers logged together: after `step` updates, at `time` seconds since 1970."""
 
     kind: str
     step: int
@@ -22,7 +22,7 @@ class Point:
 
 
 class Tracker(ABC):
-    """A place that points are sent to. A run that is resumed repeats updates; `sent` says what is there."""
+    """Where points are sent. A resumed run repeats updates; `sent` tells which points have arrived."""
 
     @abstractmethod
     def sent(self) -> dict[str, int]:
@@ -30,7 +30,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def send(self, points: Sequence[Point]) -> None:
-        """Write points, in order, and return when they are kept."""
+        """Store points in order; return once they are safe."""
 
     @abstractmethod
     def close(self) -> None:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import MissingExtra
+from polytask.core.paths import TrackerPaths
 from polytask.trackers.contract import KINDS, Point, Tracker
 
 _MARK = "polytask."
 _FOLDER_TAG = "polytask.folder"
-# MLflow takes a thousand metrics in a call, and parameters of so many characters.
+# MLflow's limits: metrics in a call, characters of a parameter.
 _MOST_METRICS, _MOST_CHARACTERS = 1000, 500
 
 
 class MLflow(Tracker):
-    """What is there is asked of MLflow: each batch, stored whole or not at all, has its last step."""
+    """A run of MLflow, which itself tells what it has: a batch is stored whole or not at all."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], project: str, run: Path) -> None:
-        # Asked for before mlflow is imported: it sends usage statistics otherwise.
+        # Set before mlflow is imported, which otherwise sends usage statistics.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
         try:
@@ -31,12 +32,12 @@ class MLflow(Tracker):
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if uri is None:
             folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{(folder / 'mlflow.db').absolute()}"
+            uri = f"sqlite:///{TrackerPaths(folder).mlflow_store.absolute()}"
         self._entities = importlib.import_module("mlflow.entities")
         self._client = self._mlflow.MlflowClient(tracking_uri=uri)
         experiment = self._client.get_experiment_by_name(project)
         number = experiment.experiment_id if experiment else self._client.create_experiment(
-            project, artifact_location=str((folder / "mlflow-artifacts").absolute()))
+            project, artifact_location=str((TrackerPaths(folder).mlflow_artifacts).absolute()))
         place = str(run.absolute())
         runs = self._client.search_runs([number], f"tags.`{_FOLDER_TAG}` = '{place}'", max_results=1)
         if runs:

@@ -1,4 +1,4 @@
-"""From `events.jsonl` to points, while it grows, and although a resumed training rewrites its end."""
+"""Turns `events.jsonl` into points while it grows, even when a resumed training rewrites its end."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from polytask.core.events import EventFollower
 from polytask.trackers.contract import Point, Tracker, points_of
 
-# Points that are sent at a time; seconds between two looks at a log that is followed.
+# Points in a call; seconds between two looks at a log that is still growing.
 _BATCH, _LOOK_SECONDS = 500, 1.0
 
 
 def replay(path: Path, tracker: Tracker, follow: bool, stopped: Callable[[], bool]) -> int:
-    """Send the points of a log that the tracker does not have; return how many.
+    """Send the points of a log that the tracker lacks; return how many.
 
-    follow: go on until the training ends, or `stopped` returns true. A resumed training repeats updates
-    with the same numbers, so a step that was sent is not sent again.
+    follow: keep going until the training ends or `stopped` returns true. A resumed training repeats
+    updates with the same numbers, so no step is sent twice.
     """
     reader, sent, count, ended = EventFollower(path), tracker.sent(), 0, False
     clock = _Clock()
@@ -43,7 +43,7 @@ def replay(path: Path, tracker: Tracker, follow: bool, stopped: Callable[[], boo
 
 
 class _Clock:
-    """When an event happened: the start of the training, and the seconds of its updates since."""
+    """Tells when an event happened: the start of the training plus the seconds of all updates since."""
 
     def __init__(self) -> None:
         self.now = 0.0

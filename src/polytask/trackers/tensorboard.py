@@ -1,4 +1,4 @@
-"""TensorBoard: an event file a call, in a folder that `tensorboard --logdir` shows."""
+"""TensorBoard: one event file per call, in a folder that `tensorboard --logdir` shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARK = "polytask/"
 
 
 class TensorBoard(Tracker):
-    """What is there is read from the event files; a last record cut short by a kill is sent again."""
+    """Event files in a folder, which tell what was sent; a record that a kill cut short is sent again."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         try:
@@ -48,7 +48,7 @@ class TensorBoard(Tracker):
 
     def send(self, points: Sequence[Point]) -> None:
         for point in points:
-            # A record is whole or it is none: what marks a point is in the point's own record.
+            # A point and its mark share a record, so a kill loses both or neither.
             values = [*point.values.items(), (_MARK + point.kind, float(point.step))]
             self._writer.add_event(self._event(point.step, point.time, values))
             self._sent[point.kind] = point.step

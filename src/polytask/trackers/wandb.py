@@ -1,4 +1,4 @@
-"""Weights & Biases, and trackio, which has the same calls: locally unless the environment says else."""
+"""Weights & Biases, and trackio, which has the same API; local unless the environment says otherwise."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 from polytask.core.atomic_files import write_json
 from polytask.core.errors import MissingExtra
 from polytask.core.json_files import read_json
+from polytask.core.paths import TrackerPaths
 from polytask.trackers.contract import Point, Tracker
 
 
 class WandB(Tracker):
-    """A run of W&B, offline unless WANDB_MODE says else; or of trackio, which is always local.
+    """A run of W&B, offline unless WANDB_MODE says otherwise, or of trackio, which is always local.
 
-    What was sent stands in a file beside, for neither can be asked: a kill between sending and writing it
-    sends some points twice, which W&B drops because their steps are past.
+    Neither can tell what it has, so a file beside it does. A kill between sending points and writing that
+    file sends them twice; W&B drops the second copy because its steps are past.
     """
 
     def __init__(self, module: str, folder: Path, settings: dict[str, Any], project: str, run: Path
@@ -28,7 +29,7 @@ class WandB(Tracker):
         except ImportError:
             raise MissingExtra(f"--to {module}", module) from None
         folder.mkdir(parents=True, exist_ok=True)
-        self._state = folder / "sent.json"
+        self._state = TrackerPaths(folder).sent
         options: dict[str, Any] = {"project": project, "name": run.name, "config": settings}
         if module == "wandb":
             os.environ.setdefault("WANDB_MODE", "offline")
@@ -53,7 +54,7 @@ class WandB(Tracker):
 
 
 def _identity(run: Path) -> str:
-    """Return an id that the same folder always has."""
+    """Return an id that depends on the folder alone."""
     import hashlib
 
     return hashlib.blake2b(str(run.absolute()).encode(), digest_size=8).hexdigest()

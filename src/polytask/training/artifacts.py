@@ -27,7 +27,8 @@ from polytask.data.collate import InputLayout
 from polytask.data.dataset import class_counts
 from polytask.data.labels import Labels
 from polytask.data.tokenization import Tokenizer
-from polytask.data.validation import Overlap, inspect
+from polytask.data.validation import inspect
+from polytask.data.validation_report import Overlap
 from polytask.inference.forward import attention, encode_some
 from polytask.model.multitask import MultiTask
 from polytask.training.build import Built

@@ -13,9 +13,9 @@ import torch
 from polytask import sample
 from polytask.config import Run
 from polytask.core.errors import CheckpointError, ConfigError
-from polytask.core.paths import expanded, refuse_special
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import progress
+from polytask.core.safe_paths import expanded, refuse_special
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
 from polytask.data.data_notes import left_out_notes, nul_notes, shared_notes, too_little_notes

@@ -18,5 +18,5 @@ Each = Annotated[str | None, typer.Option(
     "--each", metavar="cpus=2,gpus=1", help="The resources of each run or worker there; absent: cpus=1.")]
 RunWorkers = Annotated[int | None, typer.Option(
     min=1, help="Runs at the same time; absent: 1, or on a cluster as many as fit its nodes.")]
-RunScale = Annotated[str, typer.Option(help="pilot: fewer rows and MiniLM; full: as stated.")]
+RunScale = Annotated[str, typer.Option(help="pilot: fewer rows and a small encoder; full: as stated.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; notes about the data stay.")]

@@ -54,12 +54,11 @@ class Regularizer:
         """Return whether the penalty joins the loss of `task`."""
         return self.scope == "task" and (self.tasks is None or task in self.tasks)
 
-    def sharded_problem(self) -> str | None:
-        """Return why it cannot serve an encoder whose layers are spread over processes, or None."""
-        return None
+    def problem(self, tasks: Collection[str], model: Any = None, sharded: bool = False) -> str | None:
+        """Return why it cannot serve a run of these tasks, or None; a wrong `tasks` is named first.
 
-    def problem(self, tasks: Collection[str]) -> str | None:
-        """Return why it cannot serve a run of these tasks, or None, with the key that is wrong."""
+        model: the network, once it is built. sharded: whether several processes each hold a part of it.
+        """
         if self.tasks is not None and not self.tasks:
             return "tasks: is an empty list; name a task, or leave it out for all"
         if unknown := [name for name in self.tasks or () if name not in tasks]:
@@ -101,6 +100,6 @@ class Attached:
 
 def attach(settings: Regularizer, model: Any) -> Attached:
     """Build a regularizer for a model; raise `ConfigError` where the two do not fit."""
-    if mistake := settings.problem(list(model.task_heads)):
+    if mistake := settings.problem(list(model.task_heads), model):
         raise ConfigError(f"regularizer {settings.name}: {mistake}")
     return Attached(settings, settings.build(model))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from polytask.core.errors import ConfigError
 from polytask.core.settings import problem
 from polytask.learn.regularizers.context import RegularizerContext
 from polytask.learn.regularizers.contract import Attached, Penalty, Regularizer, Scope, attach, regularizer
@@ -61,26 +60,31 @@ class Norm(Regularizer):
     def scope(self) -> Scope:
         return "task" if self.over == "head" else "step"
 
-    def sharded_problem(self) -> str | None:
-        return None if self.over == "head" else f'"norm" over the {self.over} reads every weight whole'
+    def problem(self, tasks: Collection[str], model: Any = None, sharded: bool = False) -> str | None:
+        if mistake := super().problem(tasks, model, sharded):
+            return mistake
+        if sharded and self.over != "head":
+            return (f'"norm" over the {self.over} reads every weight whole; '
+                    'set train.parallel = "replicate"')
+        if model is not None and not all(self._trained(model).values()):
+            return (f'norm: over = "{self.over}" matches no trained weight; '
+                    "remove the regularizer or train that part")
+        return None
 
     def build(self, model: Any) -> Penalty:
-        if self.over == "head":
-            tasks = self.tasks or tuple(model.task_heads)
-            parameters: dict[str | None, list[nn.Parameter]] = {
-                task: self._trained(model.task_heads[task],
-                                    *(model.shared[layer] for layer in model.task_heads[task].shares))
-                for task in tasks}
-        else:
-            parameters = {None: self._trained(model if self.over == "model" else model.encoder)}
-        return NormPenalty(self, parameters)
+        return NormPenalty(self, self._trained(model))
 
-    def _trained(self, *parts: nn.Module) -> list[nn.Parameter]:
-        weights = [w for part in parts for w in part.parameters() if w.requires_grad]
-        if not weights:
-            raise ConfigError(f'norm: over = "{self.over}" matches no trained weight; '
-                              "remove the regularizer or train that part")
-        return weights
+    def _trained(self, model: Any) -> dict[str | None, list[nn.Parameter]]:
+        """Return the trained weights that the norm is over: by task at a head, else under None."""
+        parts: dict[str | None, list[nn.Module]]
+        if self.over == "head":
+            heads = {task: model.task_heads[task] for task in self.tasks or model.task_heads}
+            parts = {task: [head, *(model.shared[layer] for layer in head.shares)]
+                     for task, head in heads.items()}
+        else:
+            parts = {None: [model if self.over == "model" else model.encoder]}
+        return {task: [w for module in modules for w in module.parameters() if w.requires_grad]
+                for task, modules in parts.items()}
 
 
 class NormPenalty(Penalty):
@@ -101,12 +105,12 @@ def norm(weights: Iterable[Tensor], p: float, squared: bool = True) -> Tensor:
     One pass over the weights forward and one backward. The sums are exact to float32's rounding:
     torch's own norms of a long tensor are not (2.6e-3 off at p = 1 on 12 million weights).
     """
-    value: Tensor = _Norm.apply(p, *weights)  # type: ignore[no-untyped-call]
+    value: Tensor = _NormFunction.apply(p, *weights)  # type: ignore[no-untyped-call]
     # The root has no slope at zero; there the subgradient 0 is taken.
     return value.clamp_min(1e-30).sqrt() if p == 2 and not squared else value
 
 
-class _Norm(torch.autograd.Function):
+class _NormFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: float, *weights: Tensor) -> Tensor:
         ctx.p = p

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -73,8 +74,11 @@ class SMART(Regularizer):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
     """Share of the averaged copy that each update keeps."""
 
-    def sharded_problem(self) -> str | None:
-        return '"smart" with bregman keeps a whole copy of the model' if self.bregman else None
+    def problem(self, tasks: Collection[str], model: Any = None, sharded: bool = False) -> str | None:
+        if mistake := super().problem(tasks, model, sharded):
+            return mistake
+        return ('"smart" with bregman keeps a whole copy of the model; set train.parallel = "replicate"'
+                if sharded and self.bregman else None)
 
     def build(self, model: Any) -> Penalty:
         return SmartPenalty(self, model)

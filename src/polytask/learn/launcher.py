@@ -1,0 +1,35 @@
+"""What a launcher of several processes, such as torchrun, says to each of them in its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polytask.core.errors import RunError
+
+
+def place_of(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Return rank, world and local rank, or None for one process.
+
+    Raises `RunError` for an environment that is not complete.
+    """
+    if environment.get("WORLD_SIZE", "1") == "1":
+        return None
+    world = _number(environment, "WORLD_SIZE")
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in environment:
+            raise RunError(f"WORLD_SIZE is {world} in the environment but {name} is not set; start several "
+                           f"processes with torchrun --standalone --nproc-per-node {world} -m polytask "
+                           "train …, or unset WORLD_SIZE for one")
+    rank = _number(environment, "RANK")
+    _number(environment, "MASTER_PORT")
+    if not 0 <= rank < world:
+        raise RunError(f"RANK: found {rank}, expected 0 to {world - 1}, as WORLD_SIZE is {world}")
+    return rank, world, _number(environment, "LOCAL_RANK") if "LOCAL_RANK" in environment else rank
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    try:
+        return int(environment[name])
+    except ValueError:
+        raise RunError(f'{name}: found "{environment[name]}" in the environment, expected a number; '
+                       "torchrun sets it") from None
