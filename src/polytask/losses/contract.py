@@ -31,7 +31,7 @@ class Loss:
     weight: float = Field(
         default=1.0, gt=0, description="Factor of this loss in the sum of the task's losses.")
 
-    compares_texts: ClassVar[bool] = False
+    compares_texts = False
     """Whether it is about two different texts, so that a text and its twin give it nothing to learn."""
 
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
