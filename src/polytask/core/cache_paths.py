@@ -52,6 +52,16 @@ def table_entry(key: str) -> str:
     return f"tables/{key}"
 
 
+def hash_entry(key: str) -> str:
+    """Return the name, in the cache, of the hashes of a column's texts."""
+    return f"hashes/{key}"
+
+
+def hash_file(entry: Path) -> Path:
+    """Return the file of such an entry."""
+    return entry / "hashes.npy"
+
+
 def token_entry(key: str) -> str:
     """Return the name, in the cache, of a column of tokens."""
     return f"tokens/{key}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.cache_paths import hash_entry, hash_file
 from polytask.data.cache import Cache, open_array, write_array
 from polytask.data.tables import Column, Integers
 
@@ -51,15 +52,15 @@ def kept_hashes(column: Column, key: str, cache: Cache) -> Hashes:
     name = blake2b(f"{VERSION} {key}".encode(), digest_size=16).hexdigest()
 
     def build(folder: Path) -> None:
-        write_array(folder / "hashes.npy", text_hashes(column, np.arange(len(column))))
+        write_array(hash_file(folder), text_hashes(column, np.arange(len(column))))
 
     def load(folder: Path) -> Hashes:
-        hashes = open_array(folder / "hashes.npy", np.uint64)
+        hashes = open_array(hash_file(folder), np.uint64)
         if len(hashes) != len(column):
             raise ValueError(f"{folder} is not whole")
         return hashes
 
-    return cache.entry(f"hashes/{name}", build, load)
+    return cache.entry(hash_entry(name), build, load)
 
 
 def row_keys(columns: tuple[Column, ...], rows: Integers) -> Hashes:
