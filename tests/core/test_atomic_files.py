@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from polytask.core import atomic_files
+from polytask.core import atomic_files, leftovers
 from polytask.core.errors import StorageError
 from polytask.learn.checkpoint import save_checkpoint
 
@@ -33,7 +33,7 @@ def test_the_folder_one_is_in_stands_aside_by_its_own_name(
 ) -> None:
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "there")
-    assert atomic_files.standing_aside(Path()) == tmp_path / ".there.old"
+    assert leftovers.standing_aside(Path()) == tmp_path / ".there.old"
 
 
 def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
