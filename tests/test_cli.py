@@ -135,7 +135,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
         assert part in err
 
 
-def test_all_mistakes_are_told_at_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_mistakes_are_reported_at_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run_cli("check", str(config), "--set", "train.epoch=1", "--set", "sed=1",
                            "--set", "tasks.sst.head=linaer", capsys=capsys)
     assert code == 2

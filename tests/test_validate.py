@@ -125,7 +125,7 @@ def test_what_the_data_or_the_encoder_tell_is_refused_before_a_folder_exists(
     assert not (tmp_path / "run").exists()
 
 
-def test_all_mistakes_of_a_config_are_told_at_once(small_table: dict[str, Any]) -> None:
+def test_all_mistakes_of_a_config_are_reported_at_once(small_table: dict[str, Any]) -> None:
     changes = {"tasks.sst.dev": 1.5, "tasks.sst.pairing": "cross_encoder", "tasks.quora.head": "cosine",
                "tasks.sts.range": [5, 0], "train.tasks": ["sst", "a", "b"], "train.score": "nonsense"}
     found = told(changed(small_table, **changes))
@@ -135,7 +135,7 @@ def test_all_mistakes_of_a_config_are_told_at_once(small_table: dict[str, Any]) 
     assert len(found) == 7
 
 
-def test_mistakes_in_data_encoder_and_settings_of_phases_are_told_together(
+def test_mistakes_in_data_encoder_and_settings_of_phases_are_reported_together(
         small_table: dict[str, Any]) -> None:
     table = changed(small_table, **{
         "data.max_length": 100, "tasks.sst.loss": "mean_squared_error", "encoder.trainable": [5],
@@ -158,7 +158,7 @@ def test_a_task_that_cannot_be_a_module_or_a_folder_is_refused(
     {"train.optimizer.layer_decay": 0.9}, {"train.optimizer.layer_rates": {"1": 0.5}},
     {"encoder.trainable": [1]}, {"train.surgery": {"type": "pcgrad", "layers": [1]}},
 ])
-def test_layers_that_share_their_weights_cannot_be_told_apart(
+def test_layers_that_share_their_weights_cannot_be_distinguished(
         small_table: dict[str, Any], settings: dict[str, Any]) -> None:
     albert = SimpleNamespace(num_layers=2, shared_layers=True, kind="albert", width=16, max_length=64)
     run = Run.from_table(changed(small_table, **settings), "")
@@ -282,7 +282,7 @@ def test_what_stands_in_for_a_wrong_value_is_not_judged(small_table: dict[str, A
     assert mistakes[0].startswith("tasks.sst.label is missing") and len(mistakes) == 2, mistakes
 
 
-def test_a_regularizer_tells_every_task_that_there_is_not(small_table: dict[str, Any]) -> None:
+def test_a_regularizer_reports_every_unknown_task(small_table: dict[str, Any]) -> None:
     smart = {"type": "smart", "tasks": ["sts2", "x"]}
     mistakes = told(changed(small_table, **{"train.regularizers": [smart]}))
     assert mistakes == ['train.regularizers.0.tasks: found "sts2", "x", expected tasks of this run '

@@ -36,7 +36,7 @@ _SOME_WIDTH = 1000
 
 
 class EncoderSettings(Protocol):
-    """What is judged of `config.Encoder`."""
+    """The part of `config.Encoder` that is judged."""
 
     @property
     def checkpoint(self) -> str: ...
@@ -49,14 +49,14 @@ class EncoderSettings(Protocol):
 
 
 class DataSettings(Protocol):
-    """What is judged of `config.Data`."""
+    """The part of `config.Data` that is judged."""
 
     @property
     def max_length(self) -> int: ...
 
 
 class RunSettings(Protocol):
-    """What is judged of `config.Run`, which is not imported here because it has itself judged."""
+    """The part of `config.Run` that is judged; a protocol, because `config` imports this module."""
 
     @property
     def data(self) -> DataSettings: ...
@@ -70,7 +70,7 @@ class RunSettings(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a run beside its settings; None: not yet."""
+    """What is known about a run besides its settings; None: not yet."""
 
     data: Mapping[str, TaskData] | None = None
     encoder: Any = None

@@ -57,7 +57,7 @@ def test_two_columns_that_differ_in_which_they_are_make_a_pair(
     assert data["pairs"].labels.is_regression and task.range == (0, 5)
 
 
-def test_other_labels_are_told_in_comments_and_a_split_column_is_used(tmp_path: Path) -> None:
+def test_other_labels_are_reported_in_comments_and_a_split_column_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "id,text,label,source,set",
                  *(f"{n},{each},{'yes' if n % 3 else 'no'},{'web' if n % 2 else 'book'},"
                    f"{('TRAIN', 'TRAIN', 'TRIAL', 'TEST')[n % 4]}" for n, each in enumerate(SENTENCES)))
@@ -143,7 +143,7 @@ def test_odd_names_are_quoted(tmp_path: Path) -> None:
     assert list(data) == ["my_own_data"]
 
 
-def test_how_files_are_written_is_told_and_kept(tmp_path: Path) -> None:
+def test_how_files_are_written_is_reported_and_kept(tmp_path: Path) -> None:
     rows = [f"{each}\t{n % 2}" for n, each in enumerate(SENTENCES)]
     rows[3] = '"' + rows[3]
     path = tmp_path / "x.tsv"
@@ -172,7 +172,7 @@ def test_rows_without_a_split_are_left_out(tmp_path: Path) -> None:
     ("absent.csv", None, "there is no such file"),
     ("mine.toml", ["seed = 1"], "is called a config, expected data (CSV, TSV, JSON lines, Parquet)"),
 ])
-def test_what_cannot_be_scaffolded_is_told(
+def test_what_cannot_be_scaffolded_is_reported(
     tmp_path: Path, name: str, lines: list[str] | None, said: str
 ) -> None:
     if lines is not None:
@@ -182,7 +182,7 @@ def test_what_cannot_be_scaffolded_is_told(
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_two_training_files_of_one_name_are_told() -> None:
+def test_two_training_files_of_one_name_are_reported() -> None:
     with pytest.raises(DataError, match="is a second train file for task x"):
         group_files([Path("x-train.csv"), Path("x-train.tsv")])
 
@@ -229,7 +229,7 @@ def test_names_that_torch_has_and_control_characters_are_mended(tmp_path: Path) 
     assert data["task_type"].labels.classes == labels
 
 
-def test_many_classes_are_said_to_be_classes(tmp_path: Path) -> None:
+def test_many_classes_are_reported_to_be_classes(tmp_path: Path) -> None:
     rows = [f"{each} {k},intent_{n}" for n, each in enumerate(SENTENCES) for k in range(4)]
     text, run, data = loaded(tmp_path, write(tmp_path / "big.csv", "text,label", *rows))
     assert run.tasks["big"].kind == "classes" and data["big"].labels.num_classes == 60

@@ -122,7 +122,7 @@ def test_its_state_is_all_it_needs_to_go_on(name: str, form: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "form"), CASES)
-def test_it_is_told_by_its_table(name: str, form: str) -> None:
+def test_it_is_recognized_by_its_table(name: str, form: str) -> None:
     settings = regularizer.members[name](**FORMS.get(name, {}).get(form, {}))
     assert regularizer.read(to_table(settings)) == settings
     told = describe(type(settings))

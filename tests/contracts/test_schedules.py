@@ -70,7 +70,7 @@ def test_steps_hold_known_tasks_and_full_or_last_batches(
 @pytest.mark.parametrize("table", EVERY, ids=str)
 @quick
 @given(given_sets=sets(), epoch=st.integers(0, 3), cut=st.integers(0, 80), seed=st.integers(0, 99))
-def test_the_same_seed_gives_the_same_plan_and_a_cut_plan_goes_on(
+def test_the_same_seed_gives_the_same_plan_and_a_cut_plan_continues(
     table: Any, given_sets: tuple[dict[str, int], dict[str, int]], epoch: int, cut: int, seed: int
 ) -> None:
     rows, sizes = given_sets
@@ -129,7 +129,7 @@ def test_batch_sizes_that_cannot_work_are_refused(
 
 
 @pytest.mark.parametrize("table", EVERY, ids=str)
-def test_good_sizes_are_no_problem_with_or_without_the_data(table: Any) -> None:
+def test_good_sizes_are_accepted_with_or_without_the_data(table: Any) -> None:
     chosen = schedule.read(table)
     assert chosen.problem(["a", "b"], {"a": 50, "b": 8}, {"a": 4, "b": 8}) is None
     assert chosen.problem(["a", "b"], {}, {"a": 4, "b": 8}) is None

@@ -86,7 +86,7 @@ def test_weights_and_matrix_give_one_answer(table: Any) -> None:
 
 
 @pytest.mark.parametrize("table", EVERY)
-def test_it_goes_on_from_its_state(table: Any) -> None:
+def test_it_continues_from_its_state(table: Any) -> None:
     def walk(chosen: GradientRule, steps: range) -> list[list[float]]:
         return [chosen.combine(gradients(step), seeded(step)).tolist() for step in steps]
 

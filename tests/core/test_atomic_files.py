@@ -97,7 +97,7 @@ def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder", "other"]
 
 
-def test_two_writers_of_one_path_both_end_well(tmp_path: Path) -> None:
+def test_two_writers_of_one_path_both_succeed(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with atomic_files.write_streams({"a": path}) as first:
         with atomic_files.write_streams({"a": path}) as second:

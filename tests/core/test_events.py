@@ -44,7 +44,7 @@ def test_a_log_that_is_not_there_has_no_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [b"{\n", b"5\n", b"\0\0\0\n", b"\xff\n", b"[" * 100_000 + b"\n", b"\n"])
-def test_a_damaged_line_is_said_with_its_number(tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_line_is_reported_with_its_number(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "events.jsonl"
     write(path, 2).close()
     with path.open("ab") as file:

@@ -14,7 +14,7 @@ from polytask.core.json_files import read_json
     (b"{", "it is not JSON"), (b"[" * 100_000, "it is not JSON"), (b"\xff{}", "it is not UTF-8"),
     (b"1" * 6000, "it is not JSON"), (b" " * 20_000, "has 20,000 bytes, expected at most 10,000"),
 ])
-def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_what_is_not_json_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "tasks.json"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"tasks\.json: .*{said}"):

@@ -34,7 +34,7 @@ def test_a_leftover_is_removed_and_a_users_hidden_file_is_not(tmp_path: Path) ->
     assert sorted(each.name for each in tmp_path.iterdir()) == own
 
 
-def test_what_another_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
+def test_what_another_process_is_writing_is_not_a_leftover(tmp_path: Path) -> None:
     with write_folder(tmp_path / "model") as folder, write_streams(
             {"x": tmp_path / "x.csv"}) as streams:
         (folder / "a").write_text("1")

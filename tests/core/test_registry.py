@@ -108,7 +108,7 @@ def test_running_a_notebooks_cell_again_replaces_its_class(tool: Family) -> None
     assert to_table(second()) == {"type": "__main__:Mine", "size": 1}
 
 
-def test_what_a_notebook_defined_and_is_gone_is_said(tool: Family) -> None:
+def test_what_a_notebook_defined_and_is_gone_is_reported(tool: Family) -> None:
     with pytest.raises(UnknownName, match=r'"__main__:Mine": was defined in a notebook or script, .* move '
                        'it to a file, such as my_parts.py, and name it "my_parts:Mine"'):
         tool.find("__main__:Mine")
@@ -167,7 +167,7 @@ def test_a_surgery_that_operates_on_nothing_is_refused() -> None:
 @pytest.mark.parametrize(("wrong", "meant"), [
     ("hamer", "hammer"), ("Chisel", f"{__name__}:Chisel"), ("chissel", f"{__name__}:Chisel"),
 ])
-def test_the_nearest_name_is_told_also_of_a_users(tool: Family, wrong: str, meant: str) -> None:
+def test_the_nearest_name_is_reported_also_of_a_users(tool: Family, wrong: str, meant: str) -> None:
     our_own(tool, "Hammer")
     tool(type("Chisel", (), {"__module__": __name__, "act": lambda self: ""}))
     with pytest.raises(UnknownName, match=f'"{wrong}" is not a tool; did you mean "{meant}"'):

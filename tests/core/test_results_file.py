@@ -40,7 +40,7 @@ def test_what_is_of_another_shape_is_refused(path: str, value: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000])
-def test_what_is_no_table_is_refused(text: str, tmp_path: Path) -> None:
+def test_what_is_not_a_table_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(RunError):
         read_results(tmp_path / "results.json")

@@ -93,7 +93,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, part: str) -> None:
     assert other.read_text() == "untouched"
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder"):
         RunFolder.open(tmp_path / "none")
     with pytest.raises(RunError, match=r"is not a run, it has no config\.toml"):

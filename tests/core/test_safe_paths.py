@@ -64,7 +64,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
     refuse_link(tmp_path / "none")
 
 
-def test_a_link_out_of_a_folder_is_told_from_one_inside(tmp_path: Path) -> None:
+def test_a_link_out_of_a_folder_is_distinguished_from_one_inside(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "file").touch()

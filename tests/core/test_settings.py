@@ -80,7 +80,7 @@ def test_a_component_is_object_table_and_row_of_the_catalogue(part: Family) -> N
         made.angle = 1.0
 
 
-def test_every_mistake_of_a_table_is_told_with_its_dotted_path(part: Family) -> None:
+def test_every_mistake_of_a_table_is_reported_with_its_dotted_path(part: Family) -> None:
     @part
     class Mover:
         """Moves."""
@@ -116,7 +116,7 @@ def test_overrides_reach_tables_lists_and_named_components() -> None:
             override(table, [wrong])
 
 
-def test_toml_there_and_back_and_what_is_no_toml(tmp_path: Any) -> None:
+def test_toml_there_and_back_and_what_is_not_toml(tmp_path: Any) -> None:
     table = {"a": 1, "text": 'with "quotes" and\nlines', "list": [1.5, 2.0], "in": {"x": True}}
     path = tmp_path / "x.toml"
     path.write_text(write_toml(table))

@@ -18,7 +18,7 @@ def test_orders_are_spelled_out_and_text_stays(text: str, expected: str) -> None
     assert terminal_text(text) == expected
 
 
-def test_what_is_told_and_printed_is_text_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_reported_and_printed_is_text_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     tell("a column \x1b[2J")
     shown = io.StringIO()
     output = TerminalOutput(shown)

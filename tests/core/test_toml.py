@@ -69,14 +69,14 @@ def test_the_largest_integers_of_toml_are_read(tmp_path: Path) -> None:
     (b"a = [1,\n2\nb = 3", r"is not valid TOML: .*line 3"), (b"a = '\xff'", "is not UTF-8 text"),
     (b"#" * (MOST_BYTES + 1), "has more than 16,777,216 bytes, expected a config"),
 ])
-def test_what_is_no_toml_is_said(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_not_toml_is_reported(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=said):
         read_toml(path)
 
 
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder, expected a TOML file"):
         read_toml(tmp_path)
     with pytest.raises(ConfigError, match="there is no such file; `polytask init DATA --out FILE` writes"):
@@ -106,7 +106,7 @@ def test_the_file_of_another_verb_names_that_verb(
     refuse_other_kind({"rows": [], "parameters": {}, "tasks": {}}, path, expected)  # a mistake of its own
 
 
-def test_a_mark_of_utf8_and_lines_of_windows_are_no_obstacle(tmp_path: Path) -> None:
+def test_a_mark_of_utf8_and_lines_of_windows_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b'\xef\xbb\xbfa = 1\r\nb = """x\r\ny"""\r\n')
     assert read_toml(path) == {"a": 1, "b": "x\ny"}

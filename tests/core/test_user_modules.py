@@ -89,7 +89,7 @@ def test_a_file_that_would_hide_another_module_is_refused_and_never_run(write: W
         load_module(f"{module}:Focal")
 
 
-def test_two_configs_with_modules_of_one_name_are_told_apart(write: Write) -> None:
+def test_two_configs_with_modules_of_one_name_are_distinguished(write: Write) -> None:
     add_search_path(write("parts_twice.py", "VALUE = 1", "one").parent)
     assert load_module("parts_twice:X").VALUE == 1
     user_modules._folders[:] = [str(write("parts_twice.py", "VALUE = 2", "two").parent)]
@@ -99,13 +99,13 @@ def test_two_configs_with_modules_of_one_name_are_told_apart(write: Write) -> No
 
 
 @pytest.mark.parametrize("name", [".a:x", "a..b:C", "/etc/x:C", "../up:C", "a b:C", ":C", "a-b:C", "1a:C"])
-def test_what_is_no_dotted_name_is_refused(write: Write, name: str) -> None:
+def test_what_is_not_a_dotted_name_is_refused(write: Write, name: str) -> None:
     with pytest.raises(ConfigError, match=r"before the colon, expected the name of a module, such as"):
         load_module(name)
 
 
 @pytest.mark.parametrize("name", ["json:", "json:a b", "json:f.<locals>.C", "json:C:D"])
-def test_what_is_no_class_is_refused(write: Write, name: str) -> None:
+def test_what_is_not_a_class_is_refused(write: Write, name: str) -> None:
     with pytest.raises(ConfigError, match="after the colon, expected the name of a class or function"):
         load_module(name)
 
@@ -124,7 +124,7 @@ def test_a_module_that_cannot_be_imported_says_where(write: Write, text: str, sa
         assert "\n" not in str(caught.value)
 
 
-def test_a_module_that_is_nowhere_is_said(write: Write) -> None:
+def test_a_module_that_is_nowhere_is_reported(write: Write) -> None:
     with pytest.raises(ConfigError, match="no module 'nowhere_parts' in the folder you are in, beside the "
                        "config, or installed"):
         load_module("nowhere_parts:X")
@@ -191,7 +191,7 @@ def test_a_trusted_folder_may_bring_its_own_module(write: Write, tmp_path: Path)
     assert str(folder) not in searched()
 
 
-def test_what_is_imported_already_is_no_danger(write: Write, tmp_path: Path) -> None:
+def test_what_is_imported_already_is_harmless(write: Write, tmp_path: Path) -> None:
     with untrusted(tmp_path):
         assert load_module("json:X") is json
 

@@ -28,14 +28,14 @@ def test_cells_of_every_type(tmp_path: Path) -> None:
     assert isinstance(first[4], Nested)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     parquet.write_table(arrow.table({"text": [b"fine", b"caf\xe9"]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"t\.parquet: a text after row 2 is not UTF-8"):
         list(parquet_records(tmp_path / "t.parquet"))
 
 
-def test_decimals_and_times_are_as_they_are_said(tmp_path: Path) -> None:
+def test_decimals_and_times_are_as_documented(tmp_path: Path) -> None:
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     table = arrow.table({
         "price": [Decimal("0.50"), Decimal("-12.25")], "day": [date(2020, 1, 2), None],

@@ -37,7 +37,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "kind").iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_replaced_and_told(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_replaced_and_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     cache = Cache(tmp_path / "file" / "cache")
     assert cache.entry("kind/key", lambda folder: None, lambda folder: 7) == 7

@@ -96,7 +96,7 @@ def test_without_separator_the_texts_meet_and_without_segments_all_are_alike(
 
 @settings(max_examples=60, deadline=None)
 @given(pairs, st.integers(6, 20), st.sampled_from([Single(), CrossEncoder(), BiEncoder(), Twin()]))
-def test_lengths_are_told_without_building_the_sequences(
+def test_lengths_are_reported_without_building_the_sequences(
     rows: list[tuple[str, str]], length: int, pairing: object
 ) -> None:
     layout, whole = InputLayout.of(pairing, length), InputLayout.of(pairing, 10_000)

@@ -20,7 +20,7 @@ def test_many_classes_are_a_label_under_the_name_of_one() -> None:
     assert Profile("note", [cell.replace(" ", "_") for cell in cells]).labels is None
 
 
-def test_a_column_of_splits_or_of_ids_is_no_label() -> None:
+def test_a_column_of_splits_or_of_ids_is_not_a_label() -> None:
     split = Profile("part", ["train", "dev", "test", "train"])
     assert split.is_split and split.labels is None
     ids = Profile("row_id", [f"r{n}" for n in range(60)])

@@ -39,7 +39,7 @@ def test_a_whole_set_says_nothing(tmp_path: Path) -> None:
     assert notes(tmp_path) == []
 
 
-def test_refused_rows_are_told_with_their_lines(tmp_path: Path) -> None:
+def test_refused_rows_are_reported_with_their_lines(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *rows(60), *["a, b,1"] * 5, "x,NaN")
     write(tmp_path / "dev.csv", "text,label", *rows(60, 100))
     assert notes(tmp_path) == [
@@ -47,7 +47,7 @@ def test_refused_rows_are_told_with_their_lines(tmp_path: Path) -> None:
         'a train: 1 of 66 rows refused: no label ("NaN") (train.csv:67)']
 
 
-def test_cut_rows_and_unknown_tokens_are_told(tmp_path: Path) -> None:
+def test_cut_rows_and_unknown_tokens_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *rows(40), *(f"{'long ' * 20},{n % 2}" for n in range(20)))
     write(tmp_path / "dev.csv", "text,label", *(f"好好好好 {n},{n % 2}" for n in range(60)))
     said = notes(tmp_path)
@@ -61,13 +61,13 @@ def test_cut_rows_and_unknown_tokens_are_told(tmp_path: Path) -> None:
     ([*rows(60), "x,2"], rows(60, 100), 'a: class "2" has fewer than 5 dev rows'),
     (rows(60), [*rows(60, 100), "x,2", "y,3"], 'a: 2 classes ("2", "3") have no training row'),
 ])
-def test_too_little_is_told(tmp_path: Path, train: list[str], dev: list[str], said: str) -> None:
+def test_too_little_is_reported(tmp_path: Path, train: list[str], dev: list[str], said: str) -> None:
     write(tmp_path / "train.csv", "text,label", *train)
     write(tmp_path / "dev.csv", "text,label", *dev)
     assert any(each.startswith(said) for each in notes(tmp_path))
 
 
-def test_rows_of_dev_that_stand_in_train_are_told(tmp_path: Path) -> None:
+def test_rows_of_dev_that_stand_in_train_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "a,b,label", *(f"one {n},two {n},{n % 2}" for n in range(60)))
     write(tmp_path / "dev.csv", "a,b,label", *(f"three {n},four {n},{n % 2}" for n in range(58)),
           "two 7,one 7,1", "one 9,two 9,1")
@@ -88,7 +88,7 @@ def test_dev_rows_carved_from_train_are_not_looked_for(tmp_path: Path) -> None:
     assert shared_notes(data) == []
 
 
-def test_nul_characters_are_told_with_their_lines_and_what_becomes_of_them(tmp_path: Path) -> None:
+def test_nul_characters_are_reported_with_their_lines_and_what_becomes_of_them(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *rows(4), "go\0od,1", *rows(3), "\0,0", "bad\0,0", "a\0,1")
     write(tmp_path / "dev.csv", "text,label", *rows(3), "fi\0ne,1")
     data = {"a": load_task_data("a", single_task(), store(tmp_path), 1)}

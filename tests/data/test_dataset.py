@@ -139,7 +139,7 @@ def test_a_label_seen_in_dev_alone_is_a_class_or_in_the_range(tmp_path: Path) ->
     assert made.labels.low <= 1.5 and made.labels.high >= 7
 
 
-def test_labels_that_are_no_number_are_refused_and_counted(tmp_path: Path) -> None:
+def test_labels_that_are_not_numbers_are_refused_and_counted(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"t{n},{n / 8}" for n in range(40)), "x,n/a", "y,good")
     write(tmp_path / "dev.csv", "text,label", "c,0.5", "d,?")
     made = load_task_data("t", single_task(), store(tmp_path), 1)
@@ -172,7 +172,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("settings", "said"), BAD.values(), ids=BAD)
-def test_a_mistake_is_told_in_one_sentence(
+def test_a_mistake_is_reported_in_one_sentence(
     tmp_path: Path, settings: dict[str, object], said: str
 ) -> None:
     numbered(tmp_path, "train.csv", 8, labels=4)
@@ -185,7 +185,7 @@ def test_a_mistake_is_told_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_label_in_a_test_file_is_told_too(tmp_path: Path) -> None:
+def test_a_wrong_label_in_a_test_file_is_reported_too(tmp_path: Path) -> None:
     numbered(tmp_path, "train.csv", 8)
     write(tmp_path / "test.csv", "text,label", "a,1", "b,5")
     with pytest.raises(DataError, match=r'test\.csv:3: label "5" is not a class'):

@@ -42,7 +42,7 @@ def test_values_are_cut_off_at_the_ends_of_the_range() -> None:
     assert named(labels, found.labels[1]) == 2.3457 and probabilities(labels, found, 0) is None
 
 
-def test_a_score_that_is_no_probability_has_none() -> None:
+def test_a_score_that_is_not_a_probability_has_none() -> None:
     found = above(np.array([0.4, 0.5]), None)
     assert found.labels.tolist() == [0, 1] and found.probabilities is None
     assert above(np.array([0.4, 0.5]), 0.45).labels.tolist() == [0, 1]

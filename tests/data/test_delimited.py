@@ -81,14 +81,14 @@ def test_quotes_that_are_characters_are_noted() -> None:
     assert "closed" in refusal('text\tlabel\n"So it rained\t0\n', quoting="minimal")
 
 
-def test_lines_that_a_quote_joins_are_told() -> None:
+def test_lines_that_a_quote_joins_are_reported() -> None:
     dialect, rows = found('text,label\n"so\nit rained",1\nfine,0\n')
     assert rows == [["so\nit rained", "1"], ["fine", "0"]] and dialect.notes == ()
     dialect, _ = found('text\n"so\nit rained"\nfine\n')
     assert "quotes join lines that could be records of their own (lines 2–3)" in dialect.notes[0]
 
 
-def test_the_delimiter_is_told_by_the_header_or_asked_for() -> None:
+def test_the_delimiter_is_recognized_by_the_header_or_asked_for() -> None:
     assert found("text;label\nso, it is;0\n")[0].delimiter == ";"
     assert found("text, raw\tlabel\nso it is\t0\nfine\t1\n")[0].delimiter == "\t"
     assert found("text\nso, it is; well|yes\n")[1] == [["so, it is; well|yes"]]

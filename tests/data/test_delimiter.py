@@ -27,7 +27,7 @@ def test_two_that_split_equally_well_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("line", ["sep=;\n", '"sep=;"\r\n', "SEP=;\n"])
-def test_a_line_for_spreadsheets_is_no_header(line: str) -> None:
+def test_a_line_for_spreadsheets_is_not_a_header(line: str) -> None:
     with pytest.raises(DataError, match=r't\.csv:1: is not a header .* set delimiter = ";"'):
         refuse_saying("t.csv", line)
     refuse_saying("t.csv", "sep=;label\n")

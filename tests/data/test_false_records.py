@@ -27,7 +27,7 @@ def refused(text: str, file: str = "t.csv") -> tuple[list[list[str]], dict[int, 
     "text | label\n--- | ---\nfine | 0\nso so | 1\n",
     "text,label\n---,---\nfine,0\nso so,1\n",
 ])
-def test_dashes_below_the_header_are_no_row(text: str) -> None:
+def test_dashes_below_the_header_are_not_a_row(text: str) -> None:
     rows, lines, _ = refused(text)
     assert lines == {2: SEPARATOR}
     filled = [[cell.strip() for cell in row if cell.strip()] for row in rows]
@@ -40,7 +40,7 @@ def test_dashes_further_down_are_cells() -> None:
     assert not is_separator(["---"]) and not is_separator(["---", "a"]) and not is_separator(["", ""])
 
 
-def test_the_header_of_a_file_that_was_joined_is_no_row() -> None:
+def test_the_header_of_a_file_that_was_joined_is_not_a_row() -> None:
     once = "text, label\nfine,0\nso so,1\n"
     rows, lines, _ = refused(once + "\ufeff" + once)
     assert lines == {4: REPEATED} and len(rows) == 4
@@ -56,7 +56,7 @@ def test_shards_leave_out_the_same_lines(tmp_path: Path) -> None:
     assert [line for line, cells in records if isinstance(cells, list)] == [3, 4, 5, 6, 8]
 
 
-def test_a_column_without_a_name_is_told_if_it_holds_something() -> None:
+def test_a_column_without_a_name_is_reported_if_it_holds_something() -> None:
     shifted = "text,label,\n" + "".join(f"Well,it rains {n},{n % 2}\n" for n in range(4))
     assert refused(shifted)[2] == (
         'column 3 has no name in the header, so what it holds ("0") is left out',)
@@ -70,7 +70,7 @@ def test_a_column_without_a_name_is_told_if_it_holds_something() -> None:
     (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
     (b"\n<!DOCTYPE html><html>", "is a web page"), (b"<HTML >", "is a web page"),
 ])
-def test_what_is_no_table_is_called_by_its_name(tmp_path: Path, head: bytes, says: str) -> None:
+def test_what_is_not_a_table_is_named_for_what_it_is(tmp_path: Path, head: bytes, says: str) -> None:
     (tmp_path / "t.csv").write_bytes(head)
     with pytest.raises(DataError) as caught:
         parse(tmp_path / "t.csv")
@@ -78,7 +78,7 @@ def test_what_is_no_table_is_called_by_its_name(tmp_path: Path, head: bytes, say
     assert other_kind(b"<htmlish>,a\n") is None and other_kind(b"PK,a\n") is None
 
 
-def test_carriage_returns_with_a_line_feed_at_the_end_are_told(tmp_path: Path) -> None:
+def test_carriage_returns_with_a_line_feed_at_the_end_are_reported(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"text,label\rfine,0\rso so,1\n")
     with pytest.raises(DataError, match="lines end with carriage returns"):
         parse(tmp_path / "t.csv")

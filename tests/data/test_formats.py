@@ -21,7 +21,7 @@ from polytask.data.text_lines import MAX_LINE
     ("t.jsonl", b"[1]\n", "JSON lines"), ("t.csv", b"PAR1...", "Parquet"),
     ("t.gz", gzip.compress(b'{"a": 1}', mtime=0), "JSON lines"),
 ])
-def test_the_kind_is_told_by_the_content(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+def test_the_kind_is_recognized_by_content(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert kind_of(tmp_path / name) == kind
 
@@ -33,7 +33,7 @@ def test_a_source_is_read_again_from_its_start(tmp_path: Path) -> None:
         (2, ["1", "2"]), (3, "1 field, expected 2"), (4, ["4", "5"])]
 
 
-def test_encodings_are_told(tmp_path: Path) -> None:
+def test_encodings_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for encoding in ("latin-1", "cp1252", "utf-16", "utf-16-le"):
         path.write_bytes("text,label\ncafé,1\nnaïve,0\n".encode(encoding))
@@ -49,7 +49,7 @@ def test_encodings_are_told(tmp_path: Path) -> None:
         parse(path)
 
 
-def test_an_encoding_that_the_file_is_not_in_is_told(tmp_path: Path) -> None:
+def test_an_encoding_that_the_file_is_not_in_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("text,label\ncaf\u00e9,0\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"t\.csv: is not utf-16 text after line 0 .*set another encoding"):

@@ -17,13 +17,13 @@ def records(folder: Path, text: str, name: str = "t.jsonl") -> list[object]:
     return list(record_source(folder / name).records())
 
 
-def test_only_null_and_nan_are_no_value() -> None:
+def test_only_null_and_nan_are_missing_values() -> None:
     values = [0, False, "", 1.5, None, float("nan"), "NaN", True]
     assert [cell(value) for value in values] == ["0", "false", "", "1.5", "", "", "NaN", "true"]
     assert cell(["é", 1]) == '["é", 1]' and isinstance(cell([]), Nested) and isinstance(cell({}), Nested)
 
 
-def test_what_is_no_object_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_what_is_not_an_object_is_refused_with_its_line(tmp_path: Path) -> None:
     good = '{"a": "x"}\n'
     found = records(tmp_path, good * 4 + '{"a": 1, "a": 2}\n[1]\n{"a"\n{"a": "\\ud800"}\n' + good)
     assert found[4:] == [

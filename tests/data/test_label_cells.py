@@ -44,13 +44,13 @@ def test_a_test_file_with_secret_labels_is_unlabelled(tmp_path: Path) -> None:
     assert len(data.splits["test"]) == 2 and data.splits["test"].targets is None
 
 
-def test_a_cell_that_is_neither_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_cell_that_is_neither_is_reported_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         loaded(tmp_path, "a,1,0,0", "b,0,2,0", dev=0.5)
     assert 'train.csv:3: found "2" in column "obscene", expected 0 or 1' in str(caught.value)
 
 
-def test_a_missing_column_is_told(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,toxic,insult", "a,1,0")
     with pytest.raises(DataError, match='there is no column "obscene"'):
         load_task_data("a", single_task(label=COLUMNS, dev=0.5), store(tmp_path), 1)
@@ -61,7 +61,7 @@ def test_one_column_stands_for_itself() -> None:
     assert label_columns("label") == ("label",) and label_columns(COLUMNS) == COLUMNS
 
 
-def test_objects_and_lists_of_lists_are_no_labels(tmp_path: Path) -> None:
+def test_objects_and_lists_of_lists_are_not_labels(tmp_path: Path) -> None:
     lines = [f'{{"text": "t {n}", "label": ["{"ab"[n % 2]}"]}}' for n in range(20)]
     odd = ['{"text": "x", "label": {"a": 1}}', '{"text": "y", "label": [["a", 1]]}',
            '{"text": "z", "label": [{"a": 1}]}', '{"text": "e", "label": []}']

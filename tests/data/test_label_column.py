@@ -14,7 +14,7 @@ from polytask.data.label_column import LabelColumn
     (["3,5", "4", "-"], ["3,5", "4"]),
     (["?", "", "none"], []),
 ])
-def test_what_is_no_label_is_left_out(labels: list[str], kept: list[str]) -> None:
+def test_what_is_not_a_label_is_left_out(labels: list[str], kept: list[str]) -> None:
     assert list(LabelColumn(labels).counts) == kept
 
 
@@ -23,7 +23,7 @@ def test_names_of_the_config_are_labels_whatever_they_look_like() -> None:
     assert list(column.counts) == ["NaN", "?", "0", "1"] and column.rows == 4
 
 
-def test_numbers_and_words_are_told_apart() -> None:
+def test_numbers_and_words_are_distinguished() -> None:
     column = LabelColumn(["1", "2.5", "007", "x", "x"])
     assert column.numbers == {"1": 1.0, "2.5": 2.5} and column.words == ["x", "007"]
     assert not column.numeric and not column.whole and column.count(column.words) == 3
@@ -41,7 +41,7 @@ def test_one_sure_list_makes_lists_of_all_in_brackets() -> None:
     assert LabelColumn(["a|b", "b", "|"]).lists == ["a|b"]
 
 
-def test_thousands_are_told_from_decimals_by_the_others() -> None:
+def test_thousands_and_decimals_are_distinguished_by_the_others() -> None:
     assert LabelColumn(["1,250", "2"]).thousands == "1,250"
     assert LabelColumn(["1,250", "2,5"]).thousands is None
     assert LabelColumn(["1,250", "2,5"]).decimal_commas and not LabelColumn(["1,5", "x"]).decimal_commas

@@ -27,7 +27,7 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize(("labels", "said"), DOUBTS.values(), ids=DOUBTS)
-def test_a_doubt_is_told(labels: list[str], said: str) -> None:
+def test_a_doubt_is_reported(labels: list[str], said: str) -> None:
     notes = infer(labels).notes
     assert any(said in note for note in notes), notes
 

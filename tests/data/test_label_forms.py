@@ -57,7 +57,7 @@ def test_lists_are_read(label: str, items: list[str]) -> None:
 
 
 @pytest.mark.parametrize("label", NO_LISTS)
-def test_what_is_no_list_is_none(label: str) -> None:
+def test_what_is_not_a_list_is_none(label: str) -> None:
     assert list_items(label) is None
 
 

@@ -57,7 +57,7 @@ RULES = {
 
 
 @pytest.mark.parametrize(("labels", "expected"), RULES.values(), ids=RULES)
-def test_the_kind_is_told_from_the_labels(labels: list[str], expected: Labels) -> None:
+def test_the_kind_is_recognized_from_the_labels(labels: list[str], expected: Labels) -> None:
     assert infer(labels).labels == expected
 
 
@@ -95,7 +95,7 @@ OVERRIDES = {
 
 
 @pytest.mark.parametrize(("wanted", "labels", "expected"), OVERRIDES.values(), ids=OVERRIDES)
-def test_the_config_overrides_what_is_told(
+def test_the_config_overrides_what_is_recognized(
     wanted: Wanted, labels: list[str], expected: Labels
 ) -> None:
     assert infer(labels, wanted).labels == expected
@@ -136,7 +136,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("wanted", "labels", "error", "said"), BAD.values(), ids=BAD)
-def test_labels_that_cannot_be_are_told(
+def test_impossible_labels_are_reported(
     wanted: Wanted, labels: list[str], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error) as caught:

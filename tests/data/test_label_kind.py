@@ -39,7 +39,7 @@ GUESSES = {
 
 
 @pytest.mark.parametrize(("labels", "said", "setting"), GUESSES.values(), ids=GUESSES)
-def test_a_guess_is_told_with_its_setting(labels: list[str], said: str, setting: str) -> None:
+def test_a_guess_is_reported_with_its_setting(labels: list[str], said: str, setting: str) -> None:
     wanted = Wanted(kind="multi-label") if said.startswith("no row has two") else Wanted()
     notes = infer(labels, wanted).notes
     assert any(said in note and setting in note for note in notes), notes

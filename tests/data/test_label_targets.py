@@ -30,7 +30,7 @@ def test_numbers_are_what_the_loss_takes() -> None:
     ("entailmnt", Labels("binary", ("entailment", "neutral")), 'did you mean "entailment"?'),
     ("a|d", Labels("multi-label", ("a", "b")), 'f.csv:4: label "d" is not a class'),
 ])
-def test_a_label_that_is_not_expected_is_told_with_file_and_line(
+def test_a_label_that_is_not_expected_is_reported_with_file_and_line(
     label: str, labels: Labels, said: str
 ) -> None:
     good = "2.5" if labels.is_regression else labels.classes[0]
@@ -62,7 +62,7 @@ def test_rows_without_a_label_are_found_by_what_stands_there() -> None:
     ([], Labels("binary", ("0", "1")), None),
     (["x", "x"], Labels("multi-label", ("a", "b")), None),
 ])
-def test_one_unknown_value_in_every_row_is_no_label(
+def test_one_unknown_value_in_every_row_is_not_a_label(
     labels: list[str], known: Labels, value: str | None
 ) -> None:
     assert only_unknown(labels, known) == value
@@ -75,7 +75,7 @@ def test_one_unknown_value_in_every_row_is_no_label(
     ("['a', 'b']]", Labels("multi-label", ("a", "b")), "which is not a list; expected a|b"),
     ("x", Labels("regression", (), 0, 5), 'f:2: label "x" is not a number'),
 ])
-def test_a_label_that_cannot_be_read_is_told(label: str, known: Labels, said: str) -> None:
+def test_a_label_that_cannot_be_read_is_reported(label: str, known: Labels, said: str) -> None:
     with pytest.raises(DataError) as caught:
         to_numbers([label], known, "f", [2])
     assert said in str(caught.value)

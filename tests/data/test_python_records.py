@@ -72,7 +72,7 @@ def test_classes_of_a_data_set_are_written_by_their_names() -> None:
     ([{}, {}], "the objects have no keys"),
     ([{"text": b"\xff", "label": 1}], "bytes that are not UTF-8"),
 ])
-def test_what_is_no_form_of_rows_is_one_short_sentence(rows: Any, says: str) -> None:
+def test_what_cannot_be_rows_is_refused_in_one_short_sentence(rows: Any, says: str) -> None:
     with pytest.raises(DataError) as caught:
         given(rows)
     assert says in str(caught.value)
@@ -81,7 +81,7 @@ def test_what_is_no_form_of_rows_is_one_short_sentence(rows: Any, says: str) -> 
     assert str(refused.value).startswith("Task: train ") and len(str(refused.value)) < 400
 
 
-def test_two_columns_of_one_name_are_no_text() -> None:
+def test_two_columns_of_one_name_are_refused_as_text() -> None:
     frame = pandas.DataFrame([["a", "b", 1], ["c", "d", 0]], columns=["text", "text", "label"])
     table = given_rows(given(frame))
     assert table.columns == ("text", "text", "label")

@@ -26,7 +26,7 @@ def test_a_quoted_field_holds_delimiters_line_ends_and_doubled_quotes() -> None:
     assert read('"a, b"\nc, d\n', None) == [(1, ["a, b"]), (2, ["c, d"])]
 
 
-def test_reading_goes_on_with_the_next_line_or_after_the_mistake() -> None:
+def test_reading_continues_with_the_next_line_or_after_the_mistake() -> None:
     text = '"a,1\n"b",2\n"c",3\n'
     assert read(text) == [(1, AFTER_QUOTE), (2, ["b", "2"]), (3, ["c", "3"])]
     assert read(text, line_by_line=False) == [(1, f"{AFTER_QUOTE} (lines 1–2)"), (3, ["c", "3"])]

@@ -122,7 +122,7 @@ def test_one_stray_quote_does_not_swallow_the_rows_after_it(tmp_path: Path) -> N
                                         ('He said "no" 19', "plain 19")]
 
 
-def test_refused_rows_are_told_by_their_lines(tmp_path: Path) -> None:
+def test_refused_rows_are_reported_by_their_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,label", "x,y,1", "x,y", '"two\nlines",y,0', "x,y,",
                  "x,,1", " , ,1", "x,y,1,2", "", "x,y,0")
     found = read(path, Columns(("a", "b"), "label"))
@@ -168,7 +168,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "content", "said"), BAD.values(), ids=BAD)
-def test_bad_files_are_told_in_one_sentence(
+def test_bad_files_are_reported_in_one_sentence(
     tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
     write(tmp_path / "train.csv", "a,b,label", "x,y,1")
@@ -201,7 +201,7 @@ def test_parquet_and_hub_data_sets_are_rows_like_any_other(
     assert (rows.texts(), rows.labels, rows.refused) == ([("x", "1")], ["yes"], ((2, "no label"),))
 
 
-def test_an_absent_extra_is_told_with_its_command(
+def test_an_absent_extra_is_reported_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1")

@@ -34,7 +34,7 @@ def test_a_table_and_a_stream_take_the_same_rows(tmp_path: Path, where: Any, kep
     assert stream.passed_over == 4 - len(kept)
 
 
-def test_codes_and_digits_with_signs_between_are_no_numbers(tmp_path: Path) -> None:
+def test_codes_and_digits_with_signs_between_are_not_numbers(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text,code\na,007\nb,7\nc,7.0\nd,7_0\ne,70\n")
     for where, kept in (({"code": "007"}, ["a"]), ({"code": 7}, ["b", "c"]), ({"code": 70}, ["e"])):
@@ -42,7 +42,7 @@ def test_codes_and_digits_with_signs_between_are_no_numbers(tmp_path: Path) -> N
         assert [texts[0] for _, texts in stream.rows()] == kept
 
 
-def test_no_row_left_and_no_such_column_are_told(tmp_path: Path) -> None:
+def test_no_row_left_and_no_such_column_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(ROWS)
     with pytest.raises(DataError, match="none of its 4 rows is what where asks for"):

@@ -25,7 +25,7 @@ def test_ids_and_falsy_values_and_late_columns(tmp_path: Path) -> None:
     assert list(stream(tmp_path / "t.csv", 'text\n"a\nb"\nc\n').rows()) == [("2", ("a\nb",)), ("4", ("c",))]
 
 
-def test_what_has_no_answer_is_told_with_its_lines(tmp_path: Path) -> None:
+def test_rows_without_an_answer_are_reported_with_their_lines(tmp_path: Path) -> None:
     lines = ['{"text": "a"}', '{"text": ["b"]}', '{"text": {}}', "[1]", '{"text": "c"}']
     found = stream(tmp_path / "t.jsonl", "\n".join(lines))
     assert [texts for _, texts in found.rows()] == [("a",), ("c",)]
@@ -37,7 +37,7 @@ def test_what_has_no_answer_is_told_with_its_lines(tmp_path: Path) -> None:
         list(stream(tmp_path / "t.jsonl", '{"text": ["b"]}\n').rows())
 
 
-def test_nul_characters_are_predicted_and_told(tmp_path: Path) -> None:
+def test_nul_characters_are_predicted_and_reported(tmp_path: Path) -> None:
     found = stream(tmp_path / "t.csv", "text,other\na\0b,\nc,\0\nd,\n")
     assert [texts for _, texts in found.rows()] == [("a\0b",), ("c",), ("d",)]
     assert found.told() == (

@@ -53,7 +53,7 @@ def test_flags_may_be_booleans_and_one_may_never_be_set(made) -> None:  # type: 
     assert found.label_names == ["joy", "fear", "awe", "rage"]
 
 
-def test_other_texts_and_what_keeps_a_label_from_being_one_are_told(made) -> None:  # type: ignore[no-untyped-def]
+def test_other_texts_and_the_reason_why_there_is_not_a_label_are_reported(made) -> None:  # type: ignore[no-untyped-def]
     rows = [[f"this is the text {n}", f"a note of some length {n}", "same"] for n in range(30)]
     with pytest.raises(DataError, match=r'in column "label" every row has the label "same"'):
         guess(made(["text", "note", "label"], rows))
@@ -94,7 +94,7 @@ def test_columns_without_names_get_some(made) -> None:  # type: ignore[no-untype
     assert headerless_columns(table) == ("column1", "text1", "text2", "label", "column5")
 
 
-def test_a_file_without_texts_or_labels_is_told(made) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_without_texts_or_labels_is_reported(made) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(DataError, match="no column holds sentences"):
         guess(made(["a", "b"], [[str(n), str(n % 2)] for n in range(9)]))
     with pytest.raises(DataError, match="no column looks like a label"):

@@ -85,7 +85,7 @@ def test_rows_are_counted_as_they_are_answered(tmp_path: Path) -> None:
     assert sum(shard.records for shard in file.shards) == len(list(record_source(path, settings).records()))
 
 
-def test_nul_characters_are_told_when_a_file_is_cut(tmp_path: Path) -> None:
+def test_nul_characters_are_reported_when_a_file_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text\na\nb\0\n\0c\n")
     notes = cut_file(path, FileFormat(), ["text"], RowFilter(), 1).notes

@@ -39,7 +39,7 @@ def test_blanks_are_what_unicode_says(tmp_path: Path) -> None:
     assert table.column("text1").blank.tolist() == [not cell.strip() for cell in cells]
 
 
-def test_an_entry_cut_short_is_no_table(tmp_path: Path) -> None:
+def test_an_entry_cut_short_is_not_a_table(tmp_path: Path) -> None:
     folder = written(tmp_path / "t", ["a", "b", "c"])
     (folder / "cells.npy").write_bytes((folder / "cells.npy").read_bytes()[:-1])
     with pytest.raises(ValueError):

@@ -28,7 +28,7 @@ def test_rows_without_a_label_are_left_out_by_what_stands_there(tmp_path: Path) 
     assert made.found["train"].unlabeled == 4
 
 
-def test_a_word_that_is_taken_for_no_label_is_told(tmp_path: Path) -> None:
+def test_a_word_that_is_taken_for_no_label_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label",
           *(f"t {n},{('Favor', 'Against', 'None')[n % 3]}" for n in range(30)))
     made = loaded(tmp_path, dev=0.2)
@@ -46,7 +46,7 @@ def test_a_test_file_with_one_unknown_value_is_unlabelled(tmp_path: Path, mark: 
     assert any(f'has the label "{mark}"' in note and "unlabelled" in note for note in made.notes)
 
 
-def test_rows_that_could_not_be_read_are_told_where_one_label_is_left(tmp_path: Path) -> None:
+def test_rows_that_could_not_be_read_are_reported_where_one_label_is_left(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"t {n},b" for n in range(9)), "well, fine,a")
     with pytest.raises(DataError) as caught:
         loaded(tmp_path, dev=0.2)

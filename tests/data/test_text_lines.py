@@ -23,7 +23,7 @@ def test_lines_keep_their_ends_and_lose_the_mark(tmp_path: Path, content: bytes,
         assert head_of(tmp_path / name) == content
 
 
-def test_the_line_of_a_wrong_byte_is_told(tmp_path: Path) -> None:
+def test_the_line_of_a_wrong_byte_is_reported(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"fine\n" * 5000 + b"caf\xe9\n" + b"fine\n" * 5000)
     with pytest.raises(DataError, match=r"t:5001: is not UTF-8 text \(invalid continuation byte\)"):
         list(read_lines(tmp_path / "t"))

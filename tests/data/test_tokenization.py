@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_made_is_replaced_by_a_temporary_one(tmp_path: Pa
     assert len(cache.notes) == 1
 
 
-def test_a_full_disk_is_told_once_and_nothing_half_written_stays(
+def test_a_full_disk_is_reported_once_and_nothing_half_written_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts, cache = texts_of(tmp_path), Cache(tmp_path / "cache")
@@ -175,7 +175,7 @@ def test_a_tokenizer_without_a_template_falls_back_on_known_names() -> None:
         _ = Tokenizer(tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]"))).special_tokens
 
 
-def test_a_tokenizer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: the tokenizer cannot be read"):
         Tokenizer(tmp_path)
     write(tmp_path / "tokenizer.json", "{")

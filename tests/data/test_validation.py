@@ -57,7 +57,7 @@ def test_the_report_counts_and_names_what_is_there(tmp_path: Path) -> None:
     assert overlap.examples == [(2, 3)] and not overlap.nearly
 
 
-def test_ids_that_are_not_one_row_s_alone_are_told(tmp_path: Path) -> None:
+def test_ids_shared_by_rows_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "key,text,label", *(f"k{n // 2},film {n},{n % 2}" for n in range(6)))
     write(tmp_path / "dev.csv", "key,text,label", "a,film x,0", "b,film y,1")
     told = validated(tmp_path, {"t": single_task(id="key")}).tasks["t"].advice
@@ -81,7 +81,7 @@ def test_the_lines_name_files_and_lines(tmp_path: Path) -> None:
         assert part in said
 
 
-def test_rows_of_one_task_in_another_tasks_dev_are_told(tmp_path: Path) -> None:
+def test_rows_of_one_task_in_another_tasks_dev_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "a,b,label", "one,two,1", "three,four,0", "x,y,1")
     write(tmp_path / "dev.csv", "a,b,label", "five,six,1", "p,q,0")
     write(tmp_path / "similar.csv", "a,b,label", "six,five,4.5", "k,l,0.5", "m,n,2")
@@ -108,7 +108,7 @@ def test_imbalanced_classes_come_with_the_line_that_weighs_them(tmp_path: Path) 
     assert 'class_weights = "balanced"' in weights
 
 
-def test_empty_cells_of_a_multi_label_set_are_told(tmp_path: Path) -> None:
+def test_empty_cells_of_a_multi_label_set_are_reported(tmp_path: Path) -> None:
     labels = ("a", "a|b", "", "[]")
     write(tmp_path / "train.csv", "text,label", *(f"text {n},{labels[n % 4]}" for n in range(40)))
     made = validated(tmp_path, {"t": single_task(dev=0.2)}).tasks["t"]

@@ -48,7 +48,7 @@ def test_a_place_is_read_from_its_options() -> None:
             read_place(on, each)
 
 
-def test_without_ray_the_pip_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_pip_command_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from polytask.engines.ray_cluster import Cluster
 
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
@@ -145,7 +145,7 @@ def test_shards_on_actors_equal_plain_prediction(cluster: Any, study: Path, tmp_
 
 @pytest.mark.ray
 @skipped
-def test_what_no_node_has_is_said_at_once(cluster: Any, study: Path, tmp_path: Path) -> None:
+def test_what_no_node_has_is_reported_at_once(cluster: Any, study: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(PolytaskError, match=r"--each: no living node of the Ray cluster has cpus=64,gpus=1;"
                                             r" the most that .* offer is cpus=1, gpus=0"):

@@ -89,7 +89,7 @@ def test_constant_labels_and_wordless_texts_have_none(tmp_path: Path) -> None:
     assert linear_baseline(task, data, Cache(tmp_path / "cache")) is None
 
 
-def test_rows_are_limited_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_limited_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 20)
     rows = [f"the car number {n} is {COLOURS[n % 3]},{COLOURS[n % 3]}" for n in range(90)]
     found = scored(tmp_path, *task_of(tmp_path, rows))
@@ -110,7 +110,7 @@ def test_a_known_result_is_read_and_other_rows_are_computed(
         scored(tmp_path, *task_of(tmp_path, [*rows[:-1], f"another,{COLOURS[0]}"]))
 
 
-def test_a_model_that_counting_words_beats_is_told_so(tmp_path: Path) -> None:
+def test_a_model_that_word_counts_beat_is_noted(tmp_path: Path) -> None:
     rows = [f"the car number {n} is {COLOURS[n % 3]},{COLOURS[n % 3]}" for n in range(60)]
     task, data = task_of(tmp_path, rows)
     found = baselines({"a": task}, {"a": data}, Cache(tmp_path / "cache"))

@@ -138,7 +138,7 @@ def test_what_was_pushed_answers_as_before_by_its_address(hub: Hub, pushed: Repo
     assert "evil.pkl" not in hub.fetched and "model.safetensors" in hub.fetched
 
 
-def test_a_training_goes_on_from_a_model_on_the_hub(hub: Hub, pushed: Repository, tmp_path: Path,
+def test_a_training_continues_from_a_model_on_the_hub(hub: Hub, pushed: Repository, tmp_path: Path,
                                                     run: Path) -> None:
     config = (run / "config.toml").read_text().splitlines()
     lines = ['checkpoint = "hf://me/reviews"' if line.startswith("checkpoint = ") else line
@@ -236,7 +236,7 @@ def test_a_repository_without_tasks_is_refused_with_what_it_is(
     (["predict", "hf://me/none", "--task", "a"], "the hub has no such model that you may read"),
     (["predict", "hf://me/reviews@v9", "--task", "a"], 'the hub has no revision "v9" of it'),
     (["predict", "hf://reviews", "--task", "a"], "is not the address of a model; expected hf://user/name")])
-def test_what_is_not_there_is_told_in_a_sentence(hub: Hub, pushed: Repository, tmp_path: Path,
+def test_what_is_not_there_is_reported_in_a_sentence(hub: Hub, pushed: Repository, tmp_path: Path,
                                                  words: list[str], said: str) -> None:
     done = polytask(hub, tmp_path, *words)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

@@ -17,7 +17,7 @@ from polytask.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_drawn_input_ends_well(target: str, world: World, place: Path,
+def test_every_drawn_input_is_handled(target: str, world: World, place: Path,
                                      pytestconfig: pytest.Config) -> None:
     seconds = pytestconfig.getoption("--fuzz-seconds") / len(TARGETS)
     figures = campaign(world, place, seconds, names=(target,))[target]
@@ -31,7 +31,7 @@ def test_what_once_broke_it_is_refused(name: str, world: World, tmp_path: Path) 
     assert outcome.kind == REFUSED, (outcome.kind, outcome.detail)
 
 
-def test_the_five_ends_are_told_apart() -> None:
+def test_the_five_ends_are_distinguished() -> None:
     def refuses() -> None:
         raise ConfigError("no")
 

@@ -130,7 +130,7 @@ def test_gradients_of_a_joint_step_are_those_without_kept_states(
         torch.testing.assert_close(made["kept"][name], gradient, atol=1e-6, rtol=1e-5, msg=name)
 
 
-def test_what_has_no_room_is_told_and_runs_at_every_pass(upper: dict[str, Any], tmp_path: Path) -> None:
+def test_what_has_no_room_is_reported_and_runs_at_every_pass(upper: dict[str, Any], tmp_path: Path) -> None:
     built = build(Run.from_table(upper), quiet=True)
     kept = kept_of(built, tmp_path, gigabytes=0.0)
     assert "no room for sst train (0.0 GB)" in kept.note()

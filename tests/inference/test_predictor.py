@@ -125,7 +125,7 @@ def test_a_prediction_has_the_probability_of_every_class(model: predictor.Model)
     assert number.probabilities is None
 
 
-def test_rows_are_told_by_the_id_column_or_their_lines(model: predictor.Model, tmp_path: Path) -> None:
+def test_rows_are_named_by_the_id_column_or_their_lines(model: predictor.Model, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with (run / "predictions" / "sst-dev.csv").open() as file:
         first = next(csv.DictReader(file))
@@ -158,7 +158,7 @@ def test_a_column_asked_for_is_the_id(small_table: dict[str, Any], tmp_path: Pat
         assert [row["id"] for row in csv.DictReader(file)] == [f"u{n}" for n in range(40)]
 
 
-def test_a_lone_carriage_return_is_no_end_of_a_row(model: predictor.Model) -> None:
+def test_a_lone_carriage_return_does_not_end_a_row(model: predictor.Model) -> None:
     writer = RecordWriter("csv", model.tasks["sst"])
     split = model.split(model.tasks["sst"], ["a\rb", 'say "hi"\r\nthere', "c"])
     decision = model.decide([model.tasks["sst"]], split)["sst"]
@@ -174,7 +174,7 @@ def test_a_file_without_rows_has_predictions_without_rows(model: predictor.Model
     assert (tmp_path / "out.csv").read_text() == "id,sentence,prediction,score,probabilities\n"
 
 
-def test_a_split_without_labelled_rows_is_no_evaluation(model: predictor.Model, tmp_path: Path) -> None:
+def test_a_split_without_labelled_rows_is_not_evaluated(model: predictor.Model, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no task has labelled test rows; name a file with --data"):
         evaluate_run(tmp_path / "run", "test")
 

@@ -35,13 +35,13 @@ def test_texts_are_lines(monkeypatch: pytest.MonkeyPatch, content: bytes, text: 
     (b"id,text\n1,good\n", "standard input:1: looks like the header of a table"),
     (b'"Text"\ngood\n', "looks like the header of a table"), (b"text\n", "give --input-format csv"),
 ])
-def test_what_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
+def test_what_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
     piped(monkeypatch, content)
     with pytest.raises(DataError, match=said):
         list(typed_rows(("text",), labelled=False))
 
 
-def test_a_table_is_text_if_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_is_text_if_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     piped(monkeypatch, b"id,text\n")
     assert list(typed_rows(("text",), labelled=True)) == [("1", ("id,text",))]
     with pytest.raises(ConfigError, match=r'--input-format: found "cvs".*did you mean "csv"'):

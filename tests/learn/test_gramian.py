@@ -75,6 +75,6 @@ def test_a_parameter_that_no_task_reaches_has_no_gradient() -> None:
     assert gramian([[None], [None]]).tolist() == [[0, 0], [0, 0]]
 
 
-def test_a_gradient_that_is_no_number_shows_in_the_gramian() -> None:
+def test_a_gradient_that_is_not_a_number_shows_in_the_gramian() -> None:
     bad: GradientList = [torch.tensor([1.0, float("nan")])]
     assert gramian([bad, [torch.ones(2)]]).isnan().tolist() == [[True, True], [True, False]]

@@ -21,7 +21,7 @@ def test_the_place_is_rank_world_and_local_rank() -> None:
     ({"WORLD_SIZE": "four"}, 'WORLD_SIZE: found "four" in the environment, expected a number'),
     ({"MASTER_PORT": "x"}, 'MASTER_PORT: found "x"'),
 ])
-def test_what_is_no_place_is_refused(changes: dict[str, str], text: str) -> None:
+def test_what_is_not_a_place_is_refused(changes: dict[str, str], text: str) -> None:
     with pytest.raises(RunError) as refusal:
         place_of({**COMPLETE, **changes})
     assert text in str(refusal.value)

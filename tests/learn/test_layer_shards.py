@@ -28,7 +28,7 @@ def test_spread_layers_train_what_whole_ones_do(two: Group, table: Any) -> None:
                 assert one.get(key, {}) == pytest.approx(other.get(key, {}), rel=1e-3, abs=1e-5)
 
 
-def test_a_checkpoint_of_spread_layers_is_whole_and_any_number_goes_on(two: Group, tmp_path: Path) -> None:
+def test_a_checkpoint_of_spread_layers_is_whole_for_any_number(two: Group, tmp_path: Path) -> None:
     table = {"surgery": "pcgrad", "ema": 0.9, "parallel": "shard"}
     expected, _ = several_cases.alone(table)
     two.run(several_cases.until, table, 7, str(tmp_path / "two"))

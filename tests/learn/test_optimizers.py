@@ -107,13 +107,13 @@ def test_settings_survive_toml() -> None:
     ({"layer_rates": {"embedings": 2.0}}, 'did you mean "embeddings"?'),
     ({"laier_decay": 0.9}, 'laier_decay is not a setting; did you mean "layer_decay"?'),
 ])
-def test_wrong_settings_are_told(table: dict[str, Any], said: str) -> None:
+def test_wrong_settings_are_reported(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         from_table(Optimizer, table, "a.toml")
     assert said in str(error.value)
 
 
-def test_a_problem_with_the_run_is_told() -> None:
+def test_a_problem_with_the_run_is_reported() -> None:
     settings = Optimizer(layer_rates={"sst": {"7": 2.0}})
     assert settings.problem(("sst",)) is None
     encoder = SimpleNamespace(num_layers=6)

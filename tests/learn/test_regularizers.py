@@ -155,7 +155,7 @@ def test_weights_that_are_not_trained_are_left_out() -> None:
         attach(Norm(over="encoder"), model)
 
 
-def test_the_weights_are_no_part_of_its_state() -> None:
+def test_the_weights_are_not_part_of_its_state() -> None:
     assert not attach(Norm(), tiny_model()).module.state_dict()
 
 
@@ -172,7 +172,7 @@ def test_the_weights_are_no_part_of_its_state() -> None:
     ({"type": "smart", "epsilom": 1.0}, 'epsilom is not a setting; did you mean "epsilon"?'),
     ("smrt", '"smrt" is not a regularizer; did you mean "smart"?'),
 ])
-def test_wrong_settings_are_told(table: Any, said: str) -> None:
+def test_wrong_settings_are_reported(table: Any, said: str) -> None:
     from polytask.core.settings import from_table
     from polytask.learn.train_settings import Train
 
@@ -188,7 +188,7 @@ def test_inf_is_read_from_toml() -> None:
     assert regularizer.read(to_table(made)) == made
 
 
-def test_tasks_that_do_not_exist_are_told() -> None:
+def test_tasks_that_do_not_exist_are_reported() -> None:
     settings = Norm(over="head", tasks=("stss",))
     assert settings.problem(("sst", "sts")) == (
         'tasks: found "stss", expected tasks of this run; did you mean "sts"?')

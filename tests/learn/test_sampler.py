@@ -39,7 +39,7 @@ def test_no_row_is_twice_in_a_draw_that_the_set_can_fill(rows: int, sizes: list[
 @quick
 @given(rows=st.integers(1, 40), sizes=sizes_of_draws, cut=st.integers(0, 30),
        continues=st.booleans(), epochs=st.integers(1, 3))
-def test_a_feed_goes_on_from_its_integers(
+def test_a_sampler_continues_from_its_integers(
     rows: int, sizes: list[int], cut: int, continues: bool, epochs: int
 ) -> None:
     whole, first, second = (Sampler(rows, 3, "sst", continues) for _ in range(3))
@@ -62,7 +62,7 @@ def test_the_state_stays_small() -> None:
     assert len(json.dumps(sampler.state())) < 300
 
 
-def test_a_fresh_feed_shuffles_anew_each_epoch_and_the_other_goes_on() -> None:
+def test_a_fresh_sampler_reshuffles_each_epoch_and_the_other_continues() -> None:
     fresh, going = Sampler(10, 3, "sst", False), Sampler(10, 3, "sst", True)
     first = fresh.draw(4).tolist()
     fresh.start(1)

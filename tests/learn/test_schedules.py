@@ -77,7 +77,7 @@ def test_one_pass_an_epoch_draws_every_row_once(
     ("longest", [18] * 8), ("shortest", [8] * 8),
     ("alternate", [8, 8, 8, 18, 8, 8, 8, 18]), (5, [5] * 8),
 ])
-def test_batch_round_robin_ends_where_it_is_told(end: str | int, rounds: list[int]) -> None:
+def test_batch_round_robin_ends_at_its_limit(end: str | int, rounds: list[int]) -> None:
     joint = BatchRoundRobin(end=end)
     assert [len(epoch_of(joint, epoch)) for epoch in range(8)] == rounds
     assert all(list(step) == list(ROWS) for step in epoch_of(joint))

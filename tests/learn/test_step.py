@@ -261,7 +261,7 @@ class _Root(Penalty):
 
 @pytest.mark.parametrize("scope", ["task", "step"])
 @pytest.mark.parametrize("surgery", [None, PCGrad()], ids=["joint", "pcgrad"])
-def test_a_gradient_that_is_no_number_shows_in_the_norm_though_all_losses_are_finite(
+def test_a_gradient_that_is_not_a_number_shows_in_the_norm_though_all_losses_are_finite(
     scope: str, surgery: PCGrad | None
 ) -> None:
     model, module = network(), built("sum")

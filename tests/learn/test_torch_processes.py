@@ -116,7 +116,7 @@ def test_four_processes_do_too_also_with_fewer_rows_than_processes(four: Group, 
 # ---- checkpoints
 
 
-def test_a_training_goes_on_with_another_number_of_processes(two: Group, tmp_path: Path) -> None:
+def test_a_training_continues_with_another_number_of_processes(two: Group, tmp_path: Path) -> None:
     table = {"surgery": "pcgrad", "weighting": "automatic", "regularizers": [SMART], "ema": 0.9}
     expected, _ = several_cases.alone(table)
     two.run(several_cases.until, table, 7, str(tmp_path / "of two"))
@@ -126,7 +126,7 @@ def test_a_training_goes_on_with_another_number_of_processes(two: Group, tmp_pat
         same(weights, expected)
 
 
-def test_with_as_many_processes_it_goes_on_exactly_masks_and_all(two: Group, tmp_path: Path) -> None:
+def test_with_as_many_processes_it_continues_exactly_masks_and_all(two: Group, tmp_path: Path) -> None:
     two.run(several_cases.until, {}, 20, str(tmp_path / "whole"), 0.2)
     two.run(several_cases.until, {}, 7, str(tmp_path / "part"), 0.2)
     resumed = two.run(several_cases.resumed, {}, str(tmp_path / "part"), 0.2)[0]

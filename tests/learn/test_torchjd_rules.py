@@ -39,7 +39,7 @@ def test_the_rules_are_torchjds_and_no_base_class_is_one() -> None:
     ("CAGrad", {}, ConfigError, "the option c is missing"),
     ("CAGrad", {"c": 0.4, "d": 1}, ConfigError, "d is not an option"),
 ])
-def test_a_name_or_an_option_that_there_is_not_is_told(
+def test_an_unknown_name_or_option_is_reported(
     name: str, options: dict[str, Any], kind: type[Exception], said: str
 ) -> None:
     with pytest.raises(kind) as error:
@@ -70,7 +70,7 @@ def test_the_number_of_tasks_is_filled_in_and_no_option() -> None:
     ("GradVac", {}, 1, "needs every task in every step, but the schedule may give only 1 of 3"),
     ("Krum", {"n_byzantine": 9}, None, '"torchjd:Krum": '),
 ])
-def test_what_cannot_serve_the_tasks_is_told(
+def test_what_cannot_serve_the_tasks_is_reported(
     name: str, options: dict[str, Any], min_tasks: int | None, said: str
 ) -> None:
     assert said in str(AGGREGATORS.misfit(name, options, TASKS, min_tasks))

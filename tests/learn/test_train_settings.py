@@ -36,7 +36,7 @@ def test_a_phase_overrides_keys_and_of_the_optimizer_single_ones() -> None:
     assert [place for place, _ in train.placed()] == ["train.phases.0", "train.phases.1"]
 
 
-def test_the_mistakes_of_all_phases_are_told_at_once_with_their_places() -> None:
+def test_the_mistakes_of_all_phases_are_reported_at_once_with_their_places() -> None:
     train = read(phases=[{"epoch": 1}, {"epochs": 2}, {"optimizer": {"lr": -1.0}}])
     with pytest.raises(ConfigError) as error:
         train.resolved()
@@ -49,7 +49,7 @@ def test_the_mistakes_of_all_phases_are_told_at_once_with_their_places() -> None
     ({"phases": []}, "phases.0.phases: a phase has no phases of its own"),
     ({"score": "mean"}, "phases.0.score: one score picks the best model of all phases"),
 ])
-def test_what_belongs_to_the_whole_training_is_no_key_of_a_phase(phase: Any, said: str) -> None:
+def test_what_belongs_to_the_whole_training_is_not_a_key_of_a_phase(phase: Any, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         read(phases=[phase]).resolved()
     assert said in str(error.value)

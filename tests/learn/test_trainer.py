@@ -160,7 +160,7 @@ def test_phases_follow_one_another_with_their_own_tasks() -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_a_phase_goes_on_with_the_moments_where_it_is_told(keep: bool) -> None:
+def test_a_phase_keeps_the_optimizers_moments_if_asked(keep: bool) -> None:
     bench = Bench({"phases": [{"epochs": 1}, {"epochs": 1, "keep_optimizer": keep}]})
     weight = bench.model.encoder.layers[0].up.weight
     steps = [int(bench.trainer.optimizer.state[weight]["step"]) for event in bench.trainer.run()
@@ -333,7 +333,7 @@ class _Bad(TinyRows):
 
 @pytest.mark.parametrize("more", [{}, {"surgery": "pcgrad"}, {"optimizer": {"lr": 1e-3, "clip": 1.0}},
                                   {"weighting": "automatic", "accumulate": 2}], ids=str)
-def test_a_gradient_that_is_no_number_ends_the_training_before_the_update(more: dict[str, Any]) -> None:
+def test_a_gradient_that_is_not_a_number_ends_the_training_before_the_update(more: dict[str, Any]) -> None:
     bench = Bench({"max_steps": 1, **more}, rows=_Bad(0))
     before = bench.weights()
     with pytest.raises(Diverged, match=r"step 1: the norm of the gradient is nan, so training stopped; a "
@@ -356,7 +356,7 @@ def test_what_was_saved_before_stays_and_a_resumed_training_ends_at_the_same_ste
         resumed.run()
 
 
-def test_a_loss_that_is_no_number_is_told_by_its_task() -> None:
+def test_a_loss_that_is_not_a_number_is_reported_by_its_task() -> None:
     class Endless(TinyRows):
         def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
             value = super().loss(task, output, target)
@@ -368,7 +368,7 @@ def test_a_loss_that_is_no_number_is_told_by_its_task() -> None:
     assert bench.kept == []
 
 
-def test_a_penalty_that_is_no_number_is_told_by_its_name() -> None:
+def test_a_penalty_that_is_not_a_number_is_reported_by_its_name() -> None:
     bench = Bench({"regularizers": [{"type": "norm", "p": 2, "weight": 1e30}]})
     with torch.no_grad():
         bench.model.encoder.layers[0].up.weight.mul_(1e10)

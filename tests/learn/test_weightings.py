@@ -197,7 +197,7 @@ def walk(built: WeightingModule, steps: range) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("table", SCALARIZERS, ids=str)
 @pytest.mark.parametrize("cut", [0, 4, 6, 10])
-def test_a_scalarizer_goes_on_from_its_state(torchjd: Any, table: Any, cut: int) -> None:
+def test_a_scalarizer_continues_from_its_state(torchjd: Any, table: Any, cut: int) -> None:
     whole, first, second = module(table), module(table), module(table)
     expected = walk(whole, range(14))
     done = walk(first, range(cut))
@@ -265,7 +265,7 @@ def test_weights_of_unknown_tasks_are_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.inf, math.nan])
-def test_weights_that_are_no_weights_are_refused(weight: float) -> None:
+def test_weights_that_are_not_weights_are_refused(weight: float) -> None:
     with pytest.raises(ConfigError, match=r"expected (0 or more|a finite number)"):
         weighting.members["fixed"](weights={"sst": weight})
 

@@ -186,14 +186,14 @@ def test_degenerate_rows_give_finite_numbers_without_a_warning(
     assert all(value is not None for value in measured.values.values())
 
 
-def test_what_is_not_defined_counts_as_zero_and_is_said() -> None:
+def test_what_is_not_defined_counts_as_zero_and_is_reported() -> None:
     measured = measure(["pearson", "mae"], np.full(4, 2.5), np.arange(4.0), STARS)
     assert measured.values == {"pearson": 0.0, "mae": 1.25}  # 2.5, 1.5, 0.5, 0.5
     assert measured.notes == (
         "pearson: every prediction is 2.5, so it is not defined and counts as 0",)
 
 
-def test_a_constant_class_is_told_by_its_name() -> None:
+def test_a_constant_class_is_reported_by_its_name() -> None:
     moods = Labels("classes", ("glad", "sad", "mad"))
     predicted, true = np.ones(3, int), np.array([0, 1, 2])
     assert measure(["mcc"], predicted, true, moods).notes == (

@@ -200,7 +200,7 @@ def test_lora_counts_what_it_adds() -> None:
     ({"type": "lora", "rnak": 4}, 'rnak is not a setting; did you mean "rank"?'),
     ("lorra", '"lorra" is not an adapter; did you mean "lora"?'),
 ])
-def test_wrong_settings_are_told(settings: Any, said: str) -> None:
+def test_wrong_settings_are_reported(settings: Any, said: str) -> None:
     from typing import Annotated
 
     from polytask.core.settings import from_table

@@ -266,12 +266,12 @@ def test_config_goes_to_json_and_back() -> None:
     ({"hidden_size": 25}, "multiple of num_attention_heads"),
     ({"is_decoder": True}, "which makes it a decoder; expected an encoder"),
 ])
-def test_a_config_that_is_no_bert_is_refused(change: dict, said: str) -> None:
+def test_a_config_that_is_not_a_bert_is_refused(change: dict, said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         read_flat({**written(config()), **change})
 
 
-def test_layers_are_told_from_parameter_names() -> None:
+def test_layers_are_recognized_from_parameter_names() -> None:
     bert = Bert(config())
     told = {name: bert.layer_of(name) for name, _ in bert.named_parameters()}
     assert told["embeddings.word.weight"] == told["embeddings.norm.bias"] == 0

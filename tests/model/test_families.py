@@ -278,7 +278,7 @@ def test_what_would_give_other_numbers_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_layer_that_the_config_leaves_out_is_told(tmp_path: Path) -> None:
+def test_a_layer_that_the_config_leaves_out_is_reported(tmp_path: Path) -> None:
     checkpoint(network(*FLAT["bert"]), tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(values | {"num_hidden_layers": 2}))

@@ -201,6 +201,6 @@ def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
     ("keys", "torch reserves"), ("type", "torch reserves"), ("a.b", "not made of letters"),
     ("", "not made of letters"), ("../x", "not made of letters"), ("x" * 101, "at most 100"),
 ])
-def test_a_task_name_that_is_no_name_of_a_module_or_a_folder_is_refused(name: str, said: str) -> None:
+def test_a_task_name_that_cannot_name_a_module_or_a_folder_is_refused(name: str, said: str) -> None:
     assert said in str(module_name_problem(name))
     assert module_name_problem("msr-para_2") is None

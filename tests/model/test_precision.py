@@ -30,7 +30,7 @@ def of(context: object) -> object:
     ("fp32", None, None), ("tf32", None, None),
 ])
 @pytest.mark.usefixtures("gpu")
-def test_a_gpu_computes_in_what_is_asked_for(precision: str, training: object, inference: object) -> None:
+def test_a_gpu_computes_as_requested(precision: str, training: object, inference: object) -> None:
     assert of(training_autocast("cuda", precision)) == training  # type: ignore[arg-type]
     assert of(inference_autocast("cuda", precision)) == inference  # type: ignore[arg-type]
 

@@ -123,7 +123,7 @@ def test_sharded_weights_are_read_and_a_missing_shard_is_named(saved: Path) -> N
         load_encoder(saved)
 
 
-def test_a_missing_pooler_is_none_and_told(saved: Path) -> None:
+def test_a_missing_pooler_is_none_and_reported(saved: Path) -> None:
     rewritten(saved, lambda name: None if name.startswith("pooler") else name)
     bert, _ = load_encoder(saved)
     assert bert.pooler is None and "has no pooler" in bert.notes[0]

@@ -186,7 +186,7 @@ def test_groups_are_few_and_hold_each_parameter_once() -> None:
 
 
 @pytest.mark.technique("T-27")
-def test_a_tasks_rates_are_told_by_group_and_mixed_by_the_tasks_of_an_update() -> None:
+def test_a_tasks_rates_are_given_by_group_and_mixed_by_the_tasks_of_an_update() -> None:
     model = deep_model()
     tables = {"sst": {"3": 2.0}, "sts": {"other": 0.5, "embeddings": 1.0}}
     groups = parameter_groups(model, lr=1e-3, by_task=task_factors(model, tables, ("sst", "sts")))
@@ -232,7 +232,7 @@ def test_layer_rates_and_decay_multiply() -> None:
     ({"sst": {"1": 1.0}, "2": 1.0}, "found both rates and tables of tasks, expected one or the "
                                     "other; write the layers into each task's table"),
 ])
-def test_tables_that_cannot_be_used_are_told(rates: Any, said: str) -> None:
+def test_tables_that_cannot_be_used_are_reported(rates: Any, said: str) -> None:
     assert rates_problem(rates, 4, ("sst", "sts")) == said
 
 
@@ -242,7 +242,7 @@ def test_tables_that_can_be_used_pass() -> None:
     assert rates_problem({"11": 1.0}, None) is None  # the encoder is not known yet
 
 
-def test_layers_that_do_not_exist_are_told() -> None:
+def test_layers_that_do_not_exist_are_reported() -> None:
     assert layers_problem((0, 5), 6) is None
     with pytest.raises(ConfigError, match=r"encoder\.trainable: found layer 4, expected 0 to 3"):
         set_trainable(deep_model(), (4,))

@@ -223,7 +223,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_not_made_up(tmp_path: Path) -> No
     ('{"model_type": "roberta"}', "transformers cannot read it"),
     ("{", "it is not JSON"),
 ])
-def test_a_folder_that_is_no_encoder_is_told(tmp_path: Path, config: str, sentence: str) -> None:
+def test_a_folder_that_is_not_an_encoder_is_reported(tmp_path: Path, config: str, sentence: str) -> None:
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(CheckpointError) as error:
         load_backbone(tmp_path)

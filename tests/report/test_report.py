@@ -107,7 +107,7 @@ def test_the_drawing_of_the_model_is_a_file_of_its_own(trained: Path) -> None:
     assert {"stars", "tags", "many", "price", "The model"} <= set(texts)
 
 
-def test_what_is_missing_is_said_and_the_rest_is_shown(trained: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported_and_the_rest_is_shown(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     shutil.rmtree(run / "artifacts")
@@ -226,7 +226,7 @@ def test_plots_without_a_rasteriser_are_svg_and_say_how_to_have_png(
     assert 'pip install "polytask[plot]"' in capsys.readouterr().err
 
 
-def test_artifacts_that_cannot_be_read_are_told(trained: Path, tmp_path: Path) -> None:
+def test_artifacts_that_cannot_be_read_are_reported(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "artifacts" / "artifacts.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(RunError, match=r"artifacts: cannot be read .* delete the folder"):

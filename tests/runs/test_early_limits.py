@@ -100,7 +100,7 @@ def test_a_set_too_small_for_dev_rows_says_so(tmp_path: Path, tiny_checkpoint: P
         checked(run_of(tmp_path, tiny_checkpoint, two(2)))
 
 
-def test_steps_that_leave_a_class_or_a_task_without_rows_are_told(
+def test_steps_that_leave_a_class_or_a_task_without_rows_are_reported(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     run = run_of(tmp_path, tiny_checkpoint, two(40), max_steps=2)

@@ -126,7 +126,7 @@ def test_a_roberta_trains_and_opens_again_flat_or_padded(
     ("encoder", {"trainable": [0]}, 'encoder.trainable: the 2 layers of "albert" share'),
     ("train", {"optimizer": {"layer_decay": 0.9}}, 'the 2 layers of "albert" share their weights'),
 ])
-def test_what_a_padded_albert_cannot_do_is_told(
+def test_what_a_padded_albert_cannot_do_is_reported(
     small_table: dict[str, Any], tmp_path: Path, part: str, values: dict[str, Any], said: str
 ) -> None:
     transformers = pytest.importorskip("transformers")
@@ -157,7 +157,7 @@ def test_what_a_padded_albert_cannot_do_is_told(
     ("train", {"regularizers": [{"type": "norm", "over": "head", "tasks": ["stss"]}]},
      'train.regularizers.0.tasks: found "stss", expected tasks of this run; did you mean "sts"?'),
 ])
-def test_what_cannot_work_is_told_in_one_sentence(
+def test_what_cannot_work_is_reported_in_one_sentence(
     small_table: dict[str, Any], tmp_path: Path, part: str, values: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError) as error:

@@ -130,7 +130,7 @@ def test_check_shows_every_phase_and_the_steps_of_all(small_table: dict[str, Any
     assert events[0]["steps"] == 17 == sum(event["event"] == "step" for event in events)
 
 
-def test_penalties_are_told_as_they_are_however_the_step_is_cut(small_table: dict[str, Any]) -> None:
+def test_penalties_are_reported_alike_however_the_step_is_cut(small_table: dict[str, Any]) -> None:
     norm = [{"type": "norm", "weight": 0.01, "over": "head"}]
     told = [steps(trainer_of(small_table, regularizers=norm, accumulate=parts, max_steps=1))[0]["penalties"]
             for parts in (1, 4)]

@@ -195,7 +195,7 @@ def test_a_shard_that_kills_its_workers_stops_the_prediction(run: Path, data: Pa
         here(run, [data], tmp_path / "out", rows=3000, lose=(0, 0, 0))
 
 
-def test_what_cannot_work_is_said_before_anything_is_computed(
+def test_what_cannot_work_is_reported_before_anything_is_computed(
     run: Path, data: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.csv"

@@ -100,7 +100,7 @@ def test_a_row_that_fails_does_not_stop_the_others(study: Path, tmp_path: Path) 
     assert "--scale pilot --seeds 1`" in (out / "results.md").read_text()
 
 
-def test_a_killed_study_goes_on(study: Path, tmp_path: Path) -> None:
+def test_a_killed_study_continues(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "polytask", "compare", str(study), "--out", str(out), "-q",
                "--seeds", "1"]
@@ -141,7 +141,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
-def test_mistakes_are_told_before_anything_runs(mistake: str, study: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_anything_runs(mistake: str, study: Path, tmp_path: Path) -> None:
     more, said = MISTAKES[mistake]
     study.write_text(study.read_text() + more)
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):

@@ -44,7 +44,7 @@ def base(small_table: dict[str, Any], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_grid_of_tied_keys_runs_once_and_goes_on(base: Path) -> None:
+def test_a_grid_of_tied_keys_runs_once_and_continues(base: Path) -> None:
     path, out = base / "sweep.toml", base / "out"
     path.write_text(TIED)
     first = sweep(path, out, trials=2, quiet=True)
@@ -101,7 +101,7 @@ def test_the_front_holds_what_no_other_beats() -> None:
     assert [each.number for each in front(single, ["sts.mae"])] == [0]
 
 
-def test_a_killed_sweep_goes_on_with_its_open_trial(base: Path) -> None:
+def test_a_killed_sweep_continues_with_its_open_trial(base: Path) -> None:
     path, out = base / "sweep.toml", base / "out"
     path.write_text(TIED.replace('"train.optimizer.lr"', '"train.max_steps" = [400]\n"train.optimizer.lr"'))
     command = [sys.executable, "-m", "polytask", "sweep", str(path), "--out", str(out), "-q",
@@ -198,7 +198,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
-def test_mistakes_are_told_before_anything_runs(mistake: str, base: Path) -> None:
+def test_mistakes_are_reported_before_anything_runs(mistake: str, base: Path) -> None:
     text, said = MISTAKES[mistake]
     (base / "sweep.toml").write_text(f'base = "base.toml"\n{text}')
     with pytest.raises(ConfigError, match=said):

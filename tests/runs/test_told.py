@@ -36,7 +36,7 @@ def run_of(folder: Path, checkpoint: Path, tasks: dict[str, dict[str, object]], 
     return Run.from_table(table)
 
 
-def test_refused_rows_are_told_by_train_show_results_and_report(
+def test_refused_rows_are_reported_by_train_show_results_and_report(
     tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_file = write(tmp_path / "train.csv", *rows(20), *["so, it goes,1"] * 5, "x,NaN")
@@ -59,7 +59,7 @@ def test_refused_rows_are_told_by_train_show_results_and_report(
                                                              '"1"' in each for each in shown)
 
 
-def test_a_task_that_is_never_drawn_is_told_before_and_after(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_a_task_that_is_never_drawn_is_reported_twice(tmp_path: Path, tiny_checkpoint: Path) -> None:
     large, small = write(tmp_path / "large.csv", *rows(300)), write(tmp_path / "small.csv", *rows(6, 400))
     dev = write(tmp_path / "dev.csv", *rows(8, 500))
     tasks: dict[str, dict[str, object]] = {name: {"train": file, "dev": dev}
@@ -130,7 +130,7 @@ def test_a_threshold_is_kept_with_the_model(
         assert kept == 0.3
 
 
-def test_a_long_text_is_answered_and_told(
+def test_a_long_text_is_answered_and_reported(
     tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_file, dev = write(tmp_path / "train.csv", *rows(16)), write(tmp_path / "dev.csv", *rows(8, 50))

@@ -42,7 +42,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return held.keys() == own.keys() and all(torch.equal(held[key], own[key]) for key in held)
 
 
-def test_everything_goes_on(first: tuple[dict[str, Any], Path]) -> None:
+def test_everything_continues(first: tuple[dict[str, Any], Path]) -> None:
     built, notes = again(first, {})
     other, _ = again(first, {})
     assert "continues with sst, quora, sts" in notes
@@ -60,7 +60,7 @@ def test_another_order_of_classes_is_another_head(first: tuple[dict[str, Any], P
     assert same(built.model.task_head("quora"), kept.model.task_head("quora"))
 
 
-def test_a_new_task_is_told(first: tuple[dict[str, Any], Path]) -> None:
+def test_a_new_task_is_reported(first: tuple[dict[str, Any], Path]) -> None:
     table, _ = first
     _, notes = again(first, {"tasks": {"more": table["tasks"]["sst"]}})
     assert "continues with sst, quora, sts" in notes
@@ -72,7 +72,7 @@ def test_another_head_starts_afresh(first: tuple[dict[str, Any], Path]) -> None:
     assert '"sst" starts with a fresh head: its head or features differ there' in notes
 
 
-def test_adapters_that_do_not_go_on_are_told(first: tuple[dict[str, Any], Path]) -> None:
+def test_adapters_that_do_not_go_on_are_reported(first: tuple[dict[str, Any], Path]) -> None:
     _, notes = again(first, {"encoder": {"adapter": None}})
     assert "its pal adapters are left out: encoder.adapter is not set" in notes
     _, notes = again(first, {"encoder": {"adapter": PAL | {"size": 4}}})

@@ -176,7 +176,7 @@ def test_odd_texts_are_answered(client: TestClient) -> None:
     assert post("/v1/embeddings", {"input": odd, "model": odd[1]})["model"] == odd[1]
 
 
-def test_a_text_that_is_too_long_is_cut_and_told_or_refused(client: TestClient) -> None:
+def test_a_text_that_is_too_long_is_cut_and_reported_or_refused(client: TestClient) -> None:
     long = "good " * 90
     cut = client.post("/predict", json={"texts": ["bad", "good " * 2000]}).json()
     assert cut["truncated"] == [1] and cut["results"] == client.post(
@@ -205,7 +205,7 @@ def test_keys_are_asked_for_where_there_are_any(service: Service) -> None:
         assert client.post("/predict", json={"texts": "good"}, headers=wrong).status_code == 401
 
 
-def test_no_other_origin_may_call_unless_told(service: Service, engine: TorchEngine) -> None:
+def test_no_other_origin_may_call_unless_allowed(service: Service, engine: TorchEngine) -> None:
     origin = {"origin": "https://elsewhere.example"}
     with TestClient(create_app(service)) as client:
         assert "access-control-allow-origin" not in client.post(

@@ -132,7 +132,7 @@ def test_the_cancelled_and_the_late_are_not_computed(model: Echo, batcher: Batch
     assert model.sizes == [1, 1]
 
 
-def test_who_asks_alone_does_not_wait(model: Echo) -> None:
+def test_a_lone_client_does_not_wait(model: Echo) -> None:
     patient = Batcher(max_batch_tokens=1000, max_wait_ms=500)
 
     async def run() -> float:
@@ -198,7 +198,7 @@ def test_a_server_that_failed_lets_itself_be_tried_again(
     asyncio.run(run())
 
 
-def test_who_waited_in_a_loop_that_has_ended_harms_nobody(model: Echo, batcher: Batcher) -> None:
+def test_a_waiter_whose_loop_has_ended_harms_nobody(model: Echo, batcher: Batcher) -> None:
     async def leaves() -> None:
         model.gate.clear()
         asyncio.ensure_future(labels(batcher, wanted(model, 1)))  # noqa: RUF006

@@ -73,7 +73,7 @@ def test_a_study_that_has_not_ended_shows_the_curves_that_are_there(study: Path)
     assert "Dev scores over updates" in text and "<polyline" in text
 
 
-def test_results_of_another_version_are_told(study: Path) -> None:
+def test_results_of_another_version_are_reported(study: Path) -> None:
     (study / "results.json").write_text('{"title": "A study", "rows": []}')
     with pytest.raises(RunError, match="written by another version"):
         report([study])

@@ -30,7 +30,7 @@ def notes(folder: Path, dev_rows: int, trainable: str = "full", **train: object)
     (96, {"epochs": 4, "evaluate_every": 16}, None),        # 96 against 3 · 128
     (120, {"phases": [{"epochs": 1}, {"epochs": 3, "evaluate_every": 12}]}, 38),  # 240 against 3 · 128
 ])
-def test_the_share_of_evaluations_is_told_where_it_exceeds_a_third(
+def test_the_share_of_evaluations_is_reported_where_it_exceeds_a_third(
         tmp_path: Path, dev_rows: int, train: dict[str, object], share: int | None) -> None:
     told = notes(tmp_path, dev_rows, **train)
     if share is None:

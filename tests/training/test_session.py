@@ -150,7 +150,7 @@ def test_a_strangers_folder_does_not_lead_outside(short: dict[str, Any], tmp_pat
         read_run(run)
 
 
-def test_damaged_results_are_told_by_show(short: dict[str, Any], tmp_path: Path) -> None:
+def test_damaged_results_are_reported_by_show(short: dict[str, Any], tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(Run.from_table(short), run, quiet=True)
     for wrong in ('{"dev": 3}', "{}", "["):

@@ -101,18 +101,18 @@ def refusals(runs: Mapping[str, Run], quiet: bool = False) -> dict[str, list[str
     Each file and encoder is read once, however many runs name it.
     """
     starts: dict[Any, Start] = {}
-    libraries: dict[Any, DatasetStore] = {}
-    found: dict[str, list[str]] = {}
+    stores: dict[Any, DatasetStore] = {}
+    runs_by_mistake: dict[str, list[str]] = {}
     for name, run in runs.items():
         try:
             key = (run.encoder.checkpoint, run.encoder.revision)
             start = starts[key] = starts.get(key) or starting_point(run)
-            shelf = (str(start.tokenizer), run.data.root, run.data.cache)
-            if shelf not in libraries:
-                libraries[shelf] = dataset_store(run, start.tokenizer)
-            data = read_data(run, start.tokenizer, quiet, library=libraries[shelf])
+            source = (str(start.tokenizer), run.data.root, run.data.cache)
+            if source not in stores:
+                stores[source] = dataset_store(run, start.tokenizer)
+            data = read_data(run, start.tokenizer, quiet, store=stores[source])
             validate(run, Known(data, start.encoder))
         except PolytaskError as error:
-            for said in str(error).splitlines():
-                found.setdefault(said, []).append(name)
-    return found
+            for mistake in str(error).splitlines():
+                runs_by_mistake.setdefault(mistake, []).append(name)
+    return runs_by_mistake

@@ -84,11 +84,11 @@ def run_settings(config: Path, assignments: Iterable[str]) -> Run:
 
 def _other(data: Any, task: Any, tokenizer: Path) -> TaskData:
     """Return a file's rows as the splits of a task whose labels are known already."""
-    library = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
+    store = DatasetStore(Tokenizer(tokenizer), Path(), Cache())
     place = str(data.absolute()) if isinstance(data, Path) else str(file_or_rows(data))
-    table = library.table(place, "--data", task.file_format)
+    table = store.table(place, "--data", task.file_format)
     where = RowFilter.of(task.where).on(table.columns)
     rows = select(table, Columns(task.text, task.label, where=where))
     rows = read_labels({"dev": rows}, Wanted(), task.labels).rows["dev"]
-    part = library.split(Path(place).name, rows, task.labels)
+    part = store.split(Path(place).name, rows, task.labels)
     return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))

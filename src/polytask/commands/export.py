@@ -58,54 +58,54 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
 
 def _exported(run: Path, source: Path, to: str, place: Path | None, task: str | None, int8: bool,
               check: Path | None, rows: int, quiet: bool) -> list[str]:
-    held = load_model(source)
-    splits = check_rows(run, held, check, quiet)
+    loaded = load_model(source)
+    splits = check_rows(run, loaded, check, quiet)
     if to == "onnx":
         with progress("exporting", quiet=quiet):
-            checks = export_onnx(held, source, place, int8, splits, rows)
+            checks = export_onnx(loaded, source, place, int8, splits, rows)
         lines = [line for each in checks for line in each.lines()]
         return [*lines, f"written: {place or source}"]
     if place is None:
         raise ConfigError(f"--out: is missing; --to {to} writes a folder of its own")
-    chosen = _task(held, to, task, splits)
+    chosen = _task(loaded, to, task, splits)
     if to == "sentence-transformers":
-        return export_sentence_transformers(held, source, chosen, place, splits, rows)
+        return export_sentence_transformers(loaded, source, chosen, place, splits, rows)
     assert chosen is not None
-    return export_transformers(held, chosen, place, splits[chosen.name], rows)
+    return export_transformers(loaded, chosen, place, splits[chosen.name], rows)
 
 
-def _task(held: ModelFolder, to: str, name: str | None, splits: dict[str, Split]) -> ResolvedTask | None:
+def _task(loaded: ModelFolder, to: str, name: str | None, splits: dict[str, Split]) -> ResolvedTask | None:
     """Return the requested task; None for the embeddings."""
     if name is None and to == "sentence-transformers":
         return None
-    if name is None or name not in held.tasks:
-        found = "is missing" if name is None else f'"{name}" is not a task'
-        raise ConfigError(f"--task: {found}; expected one of {', '.join(held.tasks)}"
-                          + ("" if name is None else nearest(name, held.tasks)))
+    if name is None or name not in loaded.tasks:
+        problem = "is missing" if name is None else f'"{name}" is not a task'
+        raise ConfigError(f"--task: {problem}; expected one of {', '.join(loaded.tasks)}"
+                          + ("" if name is None else nearest(name, loaded.tasks)))
     if name not in splits or not len(splits[name]):
-        columns = ", ".join(held.tasks[name].text)
+        columns = ", ".join(loaded.tasks[name].text)
         raise ConfigError(f"--check: has no rows of {name}; expected the columns {columns}")
-    return held.tasks[name]
+    return loaded.tasks[name]
 
 
-def check_rows(run: Path, held: ModelFolder, check: Path | None, quiet: bool) -> dict[str, Split]:
+def check_rows(run: Path, loaded: ModelFolder, check: Path | None, quiet: bool) -> dict[str, Split]:
     """Return the rows to compare answers on: those of a file, or the run's own dev splits."""
     if check is not None:
-        return dict(_file_rows(check, held))
+        return dict(_file_rows(check, loaded))
     if not RunPaths(run).config.is_file():
         raise ConfigError(f"{run}: is a model without its data, so it has no rows to compare "
                           "answers on; name a file with --check")
     config = run_settings(RunPaths(run).config, ())
-    data = read_data(config, held.tokenizer, quiet, only=held.tasks)
+    data = read_data(config, loaded.tokenizer, quiet, only=loaded.tasks)
     return {name: each.dev for name, each in data.items()}
 
 
-def _file_rows(file: Path, held: ModelFolder) -> Iterator[tuple[str, Split]]:
+def _file_rows(file: Path, loaded: ModelFolder) -> Iterator[tuple[str, Split]]:
     """Yield the rows of a file for each task whose columns it has."""
-    library = DatasetStore(Tokenizer(held.tokenizer), Path(), Cache())
-    table = library.table(str(file.absolute()), "--check")
-    for name, task in held.tasks.items():
+    store = DatasetStore(Tokenizer(loaded.tokenizer), Path(), Cache())
+    table = store.table(str(file.absolute()), "--check")
+    for name, task in loaded.tasks.items():
         if all(column in table.columns for column in task.text):
             label = task.label if task.label in table.columns else None
             rows = select(table, Columns(task.text, label), "--check")
-            yield name, library.split(file.name, rows, task.labels)
+            yield name, store.split(file.name, rows, task.labels)

@@ -138,7 +138,7 @@ def write_config(out: Path, text: str) -> Iterator[str]:
 
 
 def guesses(text: str) -> list[str]:
-    """Return a line a task of a config that `scaffold` wrote: texts, label, and what it was taken for."""
+    """Return a line per task of a config that `scaffold` wrote: texts, label, what it was taken for."""
     return [f"{name}: {_shown(task['text'])} -> {_shown(task['label'])} ({why or 'columns of 0 and 1'})"
             for (name, task), why in zip(tomllib.loads(text)["tasks"].items(), _comments(text, "label"),
                                          strict=True)]

@@ -50,10 +50,11 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
     """Answer tasks for every row of `file`, or of standard input, and write the predictions as they come.
 
     tasks: names, or "all": every task whose texts the file has. text: the columns that are read;
-    absent, those that the tasks were trained on. Several tasks have one reading of the file, and one
-    encoder pass where they read alike; `out` is a folder then, with a file a task, or, with JSON lines,
-    a file with a line a row.
-    input_format: what standard input is, "text", "csv" or "jsonl". safe_csv: see `RecordWriter`.
+    absent, those that the tasks were trained on. The file is read once for all tasks, which share a pass
+    of the encoder where they read alike; for several tasks `out` is a folder with one file per task, or,
+    with JSON lines, a file with one line per row.
+
+    input_format: of standard input, "text", "csv" or "jsonl". safe_csv: see `RecordWriter`.
     """
     check_format(format)
     check_kind(input_format)

@@ -49,7 +49,7 @@ _WAIT_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class PredictedShards:
-    """What a prediction in shards wrote: its folder, the answered rows, the refused records."""
+    """The result of a prediction in shards: its folder, the answered rows, the refused records."""
 
     folder: Path
     rows: int

@@ -52,5 +52,5 @@ def as_written(path: str | Path, error: type[PolytaskError] = RunError, remedy: 
     except Exception as wrong:
         if not isinstance(wrong, (*MISSHAPEN, *also)):
             raise
-        said = " ".join(f"{type(wrong).__name__}: {wrong}".split())
-        raise error(f"{path}: {what} ({said[:200]}){remedy}") from wrong
+        reason = " ".join(f"{type(wrong).__name__}: {wrong}".split())
+        raise error(f"{path}: {what} ({reason[:200]}){remedy}") from wrong

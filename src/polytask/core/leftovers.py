@@ -1,4 +1,4 @@
-"""What killed writers leave beside the files and folders that they write: found, repaired, removed.
+"""Finds, repairs and removes what killed writers leave beside their files and folders.
 
 Only for the process that may write a folder: beside a writer at work, a repair would undo its rename.
 """

@@ -126,7 +126,7 @@ class TrackerPaths:
 # ---- studies, sweeps and their jobs
 
 class ManyRunsPaths:
-    """What a study and a sweep have in common: results, configs of their runs, a page and its plots."""
+    """What a study and a sweep share: results, configs of their runs, a page and its plots."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -174,7 +174,7 @@ class SweepPaths(ManyRunsPaths):
 
     @property
     def journal(self) -> Path:
-        """What the search remembers."""
+        """The memory of the search."""
         return self.path / JOURNAL
 
     def trial(self, number: int) -> Path:

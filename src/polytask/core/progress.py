@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal or in a notebook, one line a minute on a pipe, or nothing."""
+"""Progress of long work: a bar on a terminal or in a notebook, a line per minute on a pipe, or nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REDRAW_SECONDS = 0.3
 
 
 class Progress(Protocol):
-    """What long work reports to."""
+    """Where long work reports its progress."""
 
     def advance(self, done: float, note: str = "") -> None:
         """Report that `done` more units are finished, with a short note to show."""
@@ -120,7 +120,7 @@ def in_notebook() -> bool:
 
 @contextmanager
 def progress(title: str, total: float | None = None, quiet: bool = False) -> Iterator[Progress]:
-    """Show progress while the block runs: a bar on a terminal or in a notebook, else a line a minute.
+    """Show progress while the block runs: a bar on a terminal or in a notebook, else one line per minute.
 
     Work that takes less than a minute shows nothing on a pipe; with `quiet` nothing is ever shown.
     """

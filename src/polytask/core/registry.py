@@ -36,7 +36,7 @@ T = TypeVar("T")
 M = TypeVar("M")
 Reader = Callable[[str, Mapping[str, Any]], Any]
 Methods = tuple[str | tuple[str, ...], ...]
-"""What a member must define; of an inner tuple, one."""
+"""What a member must define; one of those in an inner tuple."""
 
 
 def reference_of(module: str, qualname: str, name: str) -> str:
@@ -128,7 +128,7 @@ class Registry(Generic[M]):
                           f"{plain or nearest(attribute, own)}")
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return a row a member: its name, what it does, and what else is worth knowing."""
+        """Return a row for each member: its name, what it does, and what else is worth knowing."""
         raise NotImplementedError
 
 
@@ -209,7 +209,7 @@ class Family(Registry[type]):
         return core_schema.no_info_plain_validator_function(self.read)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return a row a member: name, fields with their defaults and docs, first line, source."""
+        """Return a row for each member: name, fields with their defaults and docs, first line, source."""
         return [describe(self.members[name]) for name in sorted(self.members)]
 
 
@@ -222,7 +222,7 @@ def describe(cls: type) -> dict[str, Any]:
 
 
 def describe_fields(cls: type) -> list[dict[str, Any]]:
-    """Return a row a field of a settings class: name, type, default, doc."""
+    """Return a row for each field of a settings class: name, type, default, doc."""
     info = cls.__pydantic_fields__  # type: ignore[attr-defined]
     fields = []
     for field in dataclasses.fields(cls):

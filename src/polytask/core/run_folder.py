@@ -163,22 +163,22 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
         refuse_link(part)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, expected a folder or an unused name")
-    held: Any = {}
+    known_parts: Any = {}
     if mark.is_file():
-        found = read_json(mark)
-        held = found.get("parts", {}) if isinstance(found, dict) else None
-        if not isinstance(held, dict):
+        marked = read_json(mark)
+        known_parts = marked.get("parts", {}) if isinstance(marked, dict) else None
+        if not isinstance(known_parts, dict):
             raise RunError(f"{mark}: is damaged; give another --out")
-        if changed := [name for name, digest in parts.items() if held.get(name, digest) != digest]:
+        if changed := [name for name, digest in parts.items() if known_parts.get(name, digest) != digest]:
             raise RunError(f'{out}: was started with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")
-        if held and not held.keys() & parts.keys():
+        if known_parts and not known_parts.keys() & parts.keys():
             raise RunError(f"{out}: belongs to another {noun}; give another --out")
     elif out.exists() and {*out.iterdir()} - {*leftovers(out), ManyRunsPaths(out).lock}:
         raise RunError(f"{out}: is neither a {noun} folder nor empty; give another --out")
     for folder in (out, ManyRunsPaths(out).configs):
         tidy(folder)
-    write_json(mark, {"title": title, "parts": {**held, **parts}})
+    write_json(mark, {"title": title, "parts": {**known_parts, **parts}})
 
 
 def first_difference(kept: Any, asked: Any, path: str = "") -> tuple[str, Any, Any] | None:

@@ -79,14 +79,14 @@ def _again(error: Any) -> InitErrorDetails:
     if error["type"] in _IN_TOML:
         text = f"found {error['input']!r}, expected {_IN_TOML[error['type']]}"
         return _custom(text, error["loc"], error["input"])
-    said = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    if said == error["msg"].removeprefix("Value error, "):
-        return _custom(said, error["loc"], error["input"])
+    expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    if expected == error["msg"].removeprefix("Value error, "):
+        return _custom(expected, error["loc"], error["input"])
     hint = ""
     if error["type"] == "literal_error":
         allowed = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
         hint = nearest(str(error["input"]), allowed.split(", "))
-    return _custom(f"found {error['input']!r}, expected {said}{hint}", error["loc"], error["input"])
+    return _custom(f"found {error['input']!r}, expected {expected}{hint}", error["loc"], error["input"])
 
 
 def _custom(text: str, loc: tuple[int | str, ...], value: Any) -> InitErrorDetails:

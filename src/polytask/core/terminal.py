@@ -1,4 +1,4 @@
-"""What a terminal would obey or hide instead of showing: escape sequences, marks that reorder a line."""
+"""Text made safe for a terminal: no escape sequences, no marks that reorder a line."""
 
 from __future__ import annotations
 

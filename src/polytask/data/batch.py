@@ -1,4 +1,4 @@
-"""The flat batch: sequences one after the other, no padding, all draws of a step together."""
+"""The flat batch: sequences one after the other, no padding, all microbatches of a step together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Span:
-    """Where one draw of a task lies in a batch: its sequences, its tokens and its rows.
+    """Where one microbatch of a task lies in a batch: its sequences, its tokens and its rows.
 
     A row of a `bi_encoder` or `twin` task has two sequences, next to each other (u, v, u, v, …).
     """

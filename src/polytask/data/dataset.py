@@ -192,7 +192,7 @@ class DatasetStore:
         return Split("texts", rows, columns, None, self.tokenizer.special_tokens)
 
 
-def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
+def load_task_data(name: str, spec: Spec, store: DatasetStore, seed: int,
                    dev_seed: int | None = None, known: Labels | None = None) -> TaskData:
     """Read a task's files and return its splits: "train", "dev", and "test" if it has one.
 
@@ -206,7 +206,7 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
                       spec.label, spec.id, spec.row_filter)
 
     def table(split: str) -> Table:
-        return library.table(str(getattr(spec, split)), f"{where}.{split}", spec.file_format)
+        return store.table(str(getattr(spec, split)), f"{where}.{split}", spec.file_format)
 
     rows_by_split = split_rows(spec, columns, table, where)
     # Several columns of 0 and 1 are the classes of one multi-label task, called as they are.
@@ -219,15 +219,15 @@ def load_task_data(name: str, spec: Spec, library: DatasetStore, seed: int,
     used = dict(rows_by_split)
     if "dev" not in used:
         fraction = DEFAULT_DEV if spec.dev is None else float(spec.dev)
-        keys = library.row_keys(rows_by_split["train"])
+        keys = store.row_keys(rows_by_split["train"])
         used["train"], used["dev"] = _carved(rows_by_split["train"], keys, labels, fraction, dev_seed)
     used["train"] = _drawn(used["train"], spec.limit, seed)
     used["dev"] = _drawn(used["dev"], spec.dev_limit, dev_seed)
-    splits = {key: library.split(key, rows, labels) for key, rows in used.items()}
+    splits = {key: store.split(key, rows, labels) for key, rows in used.items()}
     whole = whole_test(spec, columns, table, where)
-    predicted = ({"test": library.split("test", whole, labels)}
+    predicted = ({"test": store.split("test", whole, labels)}
                  if whole is not None and len(whole) > len(used.get("test", ())) else {})
-    notes = (*library.cache.notes, *reading_notes([*rows_by_split.values()]),
+    notes = (*store.cache.notes, *reading_notes([*rows_by_split.values()]),
              *(f"{name}: {note}" for note in labelled.notes))
     return TaskData(name, labels, splits, rows_by_split, notes, predicted)
 

@@ -28,9 +28,9 @@ _SAYS = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 def refuse_saying(file: str, first_line: str) -> None:
     """Raise `DataError` for a first line that says what the delimiter is: no header, and no row."""
-    if said := _SAYS.fullmatch(first_line):
+    if declared := _SAYS.fullmatch(first_line):
         raise DataError(f"{file}:1: is not a header but tells spreadsheets the delimiter; remove the line "
-                        f"{first_line.strip()} and set delimiter = {json.dumps(said[1])}")
+                        f"{first_line.strip()} and set delimiter = {json.dumps(declared[1])}")
 
 
 def find_delimiter(file: str, sample: list[str], settings: FileFormat) -> str | None:
@@ -39,8 +39,8 @@ def find_delimiter(file: str, sample: list[str], settings: FileFormat) -> str | 
     if settings.columns is not None:
         if len(settings.columns) == 1:
             return None
-        misfits = {delimiter: sum(width != len(settings.columns) for width in found)
-                   for delimiter, found in widths.items()}
+        misfits = {delimiter: sum(width != len(settings.columns) for width in line_widths)
+                   for delimiter, line_widths in widths.items()}
     else:
         several = {delimiter: width for delimiter, width in widths.items() if width and width[0] > 1}
         if not several:

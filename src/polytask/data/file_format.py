@@ -1,4 +1,4 @@
-"""How a delimited file is written, where it departs from the dialect read by default."""
+"""How a delimited file departs from the dialect that is read by default."""
 
 from __future__ import annotations
 

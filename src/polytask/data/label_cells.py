@@ -56,12 +56,12 @@ def label_texts(table: Table, label: LabelColumns, rows: Integers) -> list[str]:
         return [every[row].strip() for row in rows.tolist()]
     columns = [table.column(name).texts(rows) for name in label]
     kept: dict[tuple[str, ...], str] = {}
-    made = []
+    cells_as_lists = []
     for place, cells in enumerate(zip(*columns, strict=True)):
         if cells not in kept:
             kept[cells] = _as_list(label, cells, f"{table.file}:{table.lines[rows[place]]}")
-        made.append(kept[cells])
-    return made
+        cells_as_lists.append(kept[cells])
+    return cells_as_lists
 
 
 def _as_list(names: Sequence[str], cells: Sequence[str], where: str) -> str:

@@ -106,7 +106,7 @@ def _is_table(path: Path, root: Path) -> bool:
 
 
 def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFilter, rows: int) -> CutFile:
-    """Cut a file into shards of so many `rows` that are answered; the last one has what is left.
+    """Cut a file into shards of `rows` answered rows each; the last one has the rest.
 
     text: the columns that are read. Raises `DataError` for a file that is not a table or lacks them.
     """

@@ -201,8 +201,8 @@ class TableWriter:
             if joined.isascii():
                 encoded, lengths = joined.encode(), map(len, texts)
             else:
-                each = [text.encode("utf-8", "replace") for text in texts]
-                encoded, lengths = b"".join(each), map(len, each)
+                encoded_texts = [text.encode("utf-8", "replace") for text in texts]
+                encoded, lengths = b"".join(encoded_texts), map(len, encoded_texts)
             ends.extend(islice(accumulate(lengths, initial=len(cells)), 1, None))
             cells += encoded
             if Nested in set(map(type, texts)):

@@ -21,7 +21,7 @@ OpenTable = Callable[[str], Table]
 """Returns the table of a split that has a file: "train", "dev", "test"."""
 
 class Spec(Protocol):
-    """What is read of a task's settings (`tasks/task.py` has them all)."""
+    """The part of a task's settings that is used here (`tasks/task.py` has them all)."""
 
     @property
     def train(self) -> str: ...

@@ -114,7 +114,7 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """What names everything that decides about the ids."""
+        """A digest of everything that the ids depend on."""
         about = f"{VERSION} {tokenizers.__version__} {self.inner.to_str()}"
         return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
 

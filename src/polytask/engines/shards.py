@@ -53,7 +53,7 @@ class ShardEngine(ABC):
 
     @abstractmethod
     def reports(self, seconds: float) -> list[Report]:
-        """Return what happened, and wait so long for something to happen. Raises what a worker raised."""
+        """Wait up to `seconds` for something to happen, and return it. Raises what a worker raised."""
 
     @abstractmethod
     def stop(self) -> None:

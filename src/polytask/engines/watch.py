@@ -26,7 +26,7 @@ class JobCounts(Protocol):
 
 
 class Watch:
-    """What a queue reports to.
+    """Where a queue reports its progress.
 
     live: a live table of rich; without it, a line is written for each job that ends, and one a minute for
     those that run.

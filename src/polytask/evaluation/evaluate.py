@@ -43,11 +43,11 @@ class Evaluation:
 
     def main(self) -> dict[str, float]:
         """Return each task's own score, in [0, 1], larger being better."""
-        made = {}
+        score_by_task = {}
         for task, values in self.scores.items():
             name, value = next(iter(values.items()))
-            made[task] = METRICS[name].unit(value if isinstance(value, float) else 0.0)
-        return made
+            score_by_task[task] = METRICS[name].unit(value if isinstance(value, float) else 0.0)
+        return score_by_task
 
     def summary(self) -> str:
         """Return one line: each task's first metric and the score."""
@@ -89,7 +89,7 @@ class Evaluation:
                 [", ".join(f"{name} {value:.4f}" for name, value in self.overall.items()), *self.notes])
 
     def to_pandas(self) -> Any:
-        """Return a data frame with a row a task and metric (and label): task, rows, metric, value."""
+        """Return a data frame, one row per task and metric (and label): task, rows, metric, value."""
         return data_frame(list(self._records()))
 
     def _records(self) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What an exported graph answers for real rows, beside what the model itself answers."""
+"""Compares the answers of an exported graph with the model's own, on real rows."""
 
 from __future__ import annotations
 

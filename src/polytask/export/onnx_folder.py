@@ -43,9 +43,9 @@ def export_onnx(loaded: ModelFolder, source: Path, out: Path | None, int8: bool,
         proto = export_graph(loaded.model, loaded.tasks, loaded.pooling, graph_info(loaded))
         protos = {"onnx": proto} | ({"int8": quantized(proto)} if int8 else {})
         checks = []
-        for engine, each in protos.items():
+        for engine, variant in protos.items():
             path = place.graph(engine == "int8")
-            save_graph(each, path)
+            save_graph(variant, path)
             size = path.stat().st_size / 1e6
             graph = OnnxModel(path, loaded.tokenizer, threads=1)
             checks.append(check_graph(f"{path.parent.name}/{path.name}", size, model, graph, splits, rows))
@@ -99,12 +99,12 @@ def _carded(card: str, checks: Sequence[GraphCheck]) -> str:
     lines += ["", "One thread, on the machine that exported, which may have been busy: trust the ratios, "
                   "not the times. Against the model itself:", "",
               "| graph | task | rows | score | labels kept | largest difference | mean |", "|---" * 7 + "|"]
-    for each in checks:
-        for task in each.tasks:
+    for check in checks:
+        for task in check.tasks:
             scored = "–" if task.scores is None else (f"{task.metric} {task.scores[0]:.4f} → "
                                                       f"{task.scores[1]:.4f}")
             kept = "–" if task.kept is None else f"{task.kept:.2%}"
-            lines.append(f"| `{Path(each.name).name}` | {task.task} | {task.rows} | {scored} | {kept} | "
+            lines.append(f"| `{Path(check.name).name}` | {task.task} | {task.rows} | {scored} | {kept} | "
                          f"{task.difference:.1e} | {task.drift:.1e} |")
     lines += ["", "```python", "import polytask as pk  # with onnxruntime and tokenizers; no torch", "",
               'model = pk.load("this/folder", engine="' + ("int8" if len(checks) > 1 else "onnx") + '")',

@@ -145,9 +145,9 @@ def _difference(loaded: ModelFolder, task: ResolvedTask, folder: Path, split: Sp
     worst = 0.0
     for start in range(0, len(texts), _BATCH):
         part = texts[start:start + _BATCH]
-        fed = tokenizer(*(list(column) for column in zip(*part, strict=True)), truncation=True,
-                        padding=True, return_tensors="pt")
-        logits = network(**fed).logits
+        encoded = tokenizer(*(list(column) for column in zip(*part, strict=True)), truncation=True,
+                            padding=True, return_tensors="pt")
+        logits = network(**encoded).logits
         scores = (logits[:, 0] if field == "score" else
                   logits.sigmoid() if task.labels.kind == "multi-label" else logits.softmax(-1))
         scale = task.labels.high - task.labels.low if field == "score" else 1.0
@@ -156,17 +156,17 @@ def _difference(loaded: ModelFolder, task: ResolvedTask, folder: Path, split: Sp
 
 
 def _card(task: ResolvedTask, threshold: Threshold | None) -> str:
-    fed = '{"text": "First text.", "text_pair": "Second text."}' if len(task.text) == 2 else '"A text."'
+    example = '{"text": "First text.", "text_pair": "Second text."}' if len(task.text) == 2 else '"A text."'
     lines = ["---", "library_name: transformers", "pipeline_tag: text-classification", "---", "",
              f"# {task.name}", "",
              "One task of a multitask model, exported by polytask: the same answers.", "",
              "```python", "from transformers import pipeline", "",
-             f'pipeline("text-classification", "this/folder", top_k=None)({fed})', "```", ""]
+             f'pipeline("text-classification", "this/folder", top_k=None)({example})', "```", ""]
     if threshold is not None:
         cuts = [threshold] if isinstance(threshold, float) else threshold
         names = [task.labels.positive or "yes"] if isinstance(threshold, float) else task.labels.classes
-        said = ", ".join(f"{name} from {cut:.4f} on" for name, cut in zip(names, cuts, strict=False))
-        lines += [f"The model itself applies thresholds ({said}); transformers has no setting for them.",
+        cutoffs = ", ".join(f"{name} from {cut:.4f} on" for name, cut in zip(names, cuts, strict=False))
+        lines += [f"The model itself applies thresholds ({cutoffs}); transformers has no setting for them.",
                   ""]
     if task.labels.is_regression:
         lines += [f"Scores are not clipped to {task.labels.low:g} and {task.labels.high:g}.", ""]

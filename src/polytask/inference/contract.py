@@ -1,4 +1,4 @@
-"""What a loaded model offers whatever computes it: `predict`, `predict_all`, `embed`, its tasks.
+"""The interface of a loaded model, whatever computes it: `predict`, `predict_all`, `embed`, its tasks.
 
 Nothing here, nor in what it imports, needs torch: an engine that runs exported graphs has the same
 surface without it.
@@ -33,7 +33,7 @@ Text = str | tuple[str, ...] | list[str]
 
 
 class AnswerableTask(Protocol):
-    """What predicting needs to know of a task."""
+    """What prediction needs to know about a task."""
 
     @property
     def name(self) -> str: ...
@@ -62,7 +62,7 @@ class Predictor(ABC, Generic[OneTask]):
     def __init__(self, folder: Path, tasks: dict[str, OneTask], tokenizer: Tokenizer) -> None:
         self.folder, self.tasks = folder, tasks
         self._tokenizer = tokenizer
-        self._library = DatasetStore(tokenizer, Path(), Cache())
+        self._store = DatasetStore(tokenizer, Path(), Cache())
 
     @abstractmethod
     def decide(self, tasks: Sequence[OneTask], split: Split) -> dict[str, Decision]:
@@ -81,7 +81,7 @@ class Predictor(ABC, Generic[OneTask]):
 
     def split(self, task: OneTask, texts: Sequence[Text]) -> Split:
         """Return texts as rows of a task."""
-        return self._library.unlabeled(self._checked(task, texts))
+        return self._store.unlabeled(self._checked(task, texts))
 
     def predict(self, task: str, texts: Iterable[Text]) -> Answers:
         """Return a prediction for each text, or pair of texts."""
@@ -124,9 +124,9 @@ class Predictor(ABC, Generic[OneTask]):
     def _decided(self, specs: Sequence[OneTask],
                  rows: list[tuple[str, ...]]) -> Iterator[dict[str, Decision]]:
         if 0 < len(rows) <= CHUNK:  # a thread that reads ahead would cost more than it saves
-            yield self.decide(specs, self._library.unlabeled(rows))
+            yield self.decide(specs, self._store.unlabeled(rows))
             return
-        for chunk in prefetch(self._library.unlabeled(part) for part in _cut(rows)):
+        for chunk in prefetch(self._store.unlabeled(part) for part in _cut(rows)):
             yield self.decide(specs, chunk)
 
     def _checked(self, task: OneTask, texts: Sequence[Text]) -> list[tuple[str, ...]]:
@@ -141,15 +141,15 @@ def listed_texts(texts: Iterable[Text]) -> list[Text]:
 
 
 def text_rows(texts: Sequence[Text], width: int, whose: str) -> list[tuple[str, ...]]:
-    """Return each text, or texts, as a tuple; raise `ConfigError` for what is not text."""
-    made = []
+    """Return part text, or texts, as a tuple; raise `ConfigError` for what is not text."""
+    rows = []
     for number, text in enumerate(texts):
         row = tuple(text) if isinstance(text, tuple | list) else (text,)
-        if len(row) != width or not all(isinstance(each, str) for each in row):
+        if len(row) != width or not all(isinstance(part, str) for part in row):
             raise ConfigError(f"texts[{number}]: found {text!r}, expected {width} "
                               f"text{'s' if width > 1 else ''}{whose}")
-        made.append(row)
-    return made
+        rows.append(row)
+    return rows
 
 
 def _cut(rows: list[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:

@@ -13,7 +13,7 @@ from polytask.data.decisions import Decision, named
 
 
 class DecidingModel(Protocol):
-    """What an estimator asks of the model: every `Predictor` has it."""
+    """The part of a `Predictor` that an estimator uses."""
 
     def task(self, name: str) -> Any: ...
     def decided(self, task: str, texts: Iterable[Any]) -> Decision: ...

@@ -91,16 +91,16 @@ def encode_some(model: MultiTask, task: ResolvedTask, split: Split, rows: Intege
                 progress: Progress | None = None, processes: Processes = ALONE) -> Tensor:
     """Return the pooled vectors of some rows: (rows, sequences, width) float32 on the CPU."""
     # Filled in place, outside inference mode: training saves the vectors for its backward.
-    made = torch.empty(len(rows), task.pairing.sequences, model.encoder.width)
+    vectors_by_row = torch.empty(len(rows), task.pairing.sequences, model.encoder.width)
     order = []
     for places, pooled in _pooled(model, [task], split, rows, progress or Silent(), processes):
         vectors = pooled[task.name].float().cpu().view(len(places), task.pairing.sequences, -1)
-        made[torch.from_numpy(places)] = vectors
+        vectors_by_row[torch.from_numpy(places)] = vectors
         order.append(places)
     own = torch.from_numpy(_flat(order))
-    for filled, computed in zip(processes.gather(own), processes.gather(made[own]), strict=True):
-        made[filled] = computed
-    return made
+    for filled, computed in zip(processes.gather(own), processes.gather(vectors_by_row[own]), strict=True):
+        vectors_by_row[filled] = computed
+    return vectors_by_row
 
 
 @torch.inference_mode()

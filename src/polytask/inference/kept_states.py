@@ -83,10 +83,11 @@ class KeptStates:
         self.used, self.texts = self.used + size, self.texts + len(split)
         self._kept[id(split), layout] = _Kept(split, begins, counts, states)
 
-    def attach(self, batch: TokenBatch, draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch:
-        """Return a batch of such draws with the states of its tokens; as it is if one is not kept."""
+    def attach(self, batch: TokenBatch,
+               microbatches: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch:
+        """Return a batch with the kept states of its tokens, or unchanged if some are not kept."""
         parts = []
-        for split, layout, rows in draws:
+        for split, layout, rows in microbatches:
             kept = self._kept.get((id(split), layout))
             if kept is None:
                 return batch
@@ -99,12 +100,12 @@ class KeptStates:
 
     def note(self) -> str:
         """Say what is kept, and what is not."""
-        said = (f"the first {self.depth} of {self.model.encoder.num_layers} layers are frozen: they read "
+        text = (f"the first {self.depth} of {self.model.encoder.num_layers} layers are frozen: they read "
                 f"each text once, without dropout; {self.used / 1e9:.2f} GB of states of {self.texts:,} "
                 f"rows are kept in {self.folder} until training ends (encoder.keep_frozen)")
         if self.left_out:
-            said += f"; no room for {', '.join(self.left_out)} (encoder.keep_frozen_gb)"
-        return said
+            text += f"; no room for {', '.join(self.left_out)} (encoder.keep_frozen_gb)"
+        return text
 
     def _allocated(self, shape: tuple[int, int], size: int) -> NDArray[Any] | None:
         """Return an array in a file without a name, its room taken on the disk; None where none is."""
@@ -135,10 +136,10 @@ class KeptStates:
         for rows in by_length(counts, BATCH_TOKENS):
             batch = collate([split.select("", layout, rows)], split.special_tokens).to(device)
             with np.errstate(over="ignore"):  # what does not fit is refused below
-                made = encoder.lower(batch, self.depth).float().cpu().numpy().astype(self.kind)
-            if not np.isfinite(made).all():
+                computed = encoder.lower(batch, self.depth).float().cpu().numpy().astype(self.kind)
+            if not np.isfinite(computed).all():
                 raise ConfigError("encoder.keep_frozen: a state is too large for half precision; "
                                   'use "fp32"')
-            states[ranges(begins[rows], counts[rows])] = made
+            states[ranges(begins[rows], counts[rows])] = computed
             bar.advance(len(rows))
         encoder.train(was)

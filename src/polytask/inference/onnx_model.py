@@ -158,7 +158,7 @@ class OnnxModel(Predictor[ExportedTask]):
 
     def texts(self, texts: Iterable[str]) -> Split:
         """Return single texts as rows of no task."""
-        return self._library.unlabeled(text_rows(listed_texts(texts), 1, ""))
+        return self._store.unlabeled(text_rows(listed_texts(texts), 1, ""))
 
     def run(self, layout: InputLayout, outputs: Sequence[str], split: Split,
             rows: Integers | None = None) -> Arrays:

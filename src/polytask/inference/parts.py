@@ -72,7 +72,7 @@ class TextPart(Part):
 
 
 class ParquetPart(Part):
-    """Parquet: a number of a regression is one, and what is a number a class is a struct of them."""
+    """Parquet: numbers of a regression are numbers; one number per class is a struct of numbers."""
 
     def __init__(self, path: Path, task: AnswerableTask) -> None:
         self._pyarrow, parquet = _arrow()

@@ -58,7 +58,7 @@ class Model(Predictor[ResolvedTask]):
         vectors = np.zeros((len(rows), width), dtype=np.float32)
         if not rows:
             return vectors
-        split = self._library.unlabeled(rows)
+        split = self._store.unlabeled(rows)
         task = next(iter(self.tasks.values()))
         layout = InputLayout(1, 1, task.max_length)
         device = next(self.network.parameters()).device

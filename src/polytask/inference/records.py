@@ -4,9 +4,9 @@
     id, Predicted_Sentiment / Predicted_Is_Paraphrase / Predicted_Similarity      cs224n
 
 A regression's `prediction` is clipped to the task's range; its `score` is the number before that.
-What is one number a class (probabilities; the score of a multi-label task) is a table by class in JSON
-lines; in CSV its numbers stand in one cell, in the order of the classes. A column of the user's that has
-one of these names keeps it, and ours gets another (`PredictionColumns`).
+Values with one number per class (probabilities; the score of a multi-label task) are a table by class in
+JSON lines, and in CSV one cell with the numbers in the order of the classes. A column of the user's that
+has one of these names keeps it, and ours gets another (`PredictionColumns`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def columns(task: AnswerableTask, true: bool = False) -> list[str]:
 
 def records(task: AnswerableTask, decision: Decision, texts: Iterable[Sequence[str]],
             ids: Sequence[str] | None = None, true: Sequence[str] | None = None) -> Iterator[Record]:
-    """Yield a record a row; what is one number a class is a table {class = number}.
+    """Yield a record per row; values with one number per class are a table {class = number}.
 
     true: the right labels as cells, "" where one is not known.
     """

@@ -30,7 +30,7 @@ class RowGradient:
 
     @classmethod
     def summed(cls, indices: Tensor, values: Tensor, num_rows: int) -> RowGradient:
-        """Return the gradient from a vector a token: indices (tokens,), values (tokens, width)."""
+        """Return the gradient from one vector per token: indices (tokens,), values (tokens, width)."""
         rows, place = torch.unique(indices, return_inverse=True)
         into = values.new_zeros(len(rows), values.shape[1])
         return cls(rows, into.index_add_(0, place, values), num_rows)

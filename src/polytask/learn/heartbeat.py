@@ -23,7 +23,7 @@ _ENDED = 1 << 40
 
 
 class Store(Protocol):
-    """What is needed of a store of `torch.distributed`."""
+    """The part of a store of `torch.distributed` that is used here."""
 
     def add(self, key: str, _amount: int, /) -> int:
         """Add to a counter and return its value."""

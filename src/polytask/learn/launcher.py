@@ -1,4 +1,4 @@
-"""What a launcher of several processes, such as torchrun, says to each of them in its environment."""
+"""The environment that a launcher of several processes, such as torchrun, gives to each of them."""
 
 from __future__ import annotations
 

@@ -30,22 +30,22 @@ class TaskRows:
 class Microbatch:
     """Rows that go through the encoder together, of which this process computes its share.
 
-    A process that has no row of a draw computes the first one and counts it 0 times: so every process
+    A process that has no row of a microbatch computes the first one and counts it 0 times: so every process
     does the same passes and has a gradient for the same parameters.
     """
 
     step_rows: list[TaskRows]
     """The draws, whole."""
     targets: list[Tensor]
-    """The target of each draw, whole."""
+    """The target of each microbatch, whole."""
     ids: Tensor
     """The tokens of all rows."""
     batch: TokenBatch
     """The flat batch of this process's rows."""
     mine: list[list[int]]
-    """The places of this process's rows in each draw."""
+    """The places of this process's rows in each microbatch."""
     parts: list[float]
-    """The part of each draw that this process's rows are."""
+    """The part of each microbatch that this process's rows are."""
     tokens: Tensor | None = None
     """The places of this process's tokens among `ids`; None: all."""
 

@@ -1,9 +1,9 @@
 """The random numbers of a training: which are a process's own, and which are the same in all of them.
 
 Dropout masks are each process's own, drawn from torch's generators, which start at seed + rank. Noise that
-a penalty adds to its rows must not depend on which process computes them: it is drawn for the whole draw,
-from one stream that is the same everywhere, and each process takes its part. Alone, both come from torch's
-generators.
+a penalty adds to its rows must not depend on which process computes them: it is drawn for the whole
+microbatch from one stream that is the same everywhere, and each process takes its part. Alone, both come
+from torch's generators.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Randomness:
     def normal(self, like: Tensor, tokens: int, mine: Tensor | None) -> Tensor:
         """Return standard normal noise of the shape of `like`: (tokens of this process, width).
 
-        tokens: of the whole draw. mine: this process's tokens among them; None: all.
+        tokens: of the whole microbatch. mine: this process's tokens among them; None: all.
         """
         if self._common is None:
             return torch.randn_like(like)
@@ -54,7 +54,7 @@ class Randomness:
         return {"random": own | {key: self._common.get_state()}, "masks": masks}
 
     def restore(self, state: Mapping[str, Any], updates: int) -> None:
-        """Go to where `state` was taken, after so many updates.
+        """Go back to where `state` was taken, after `updates` updates.
 
         With another number of processes the masks are new ones, which depend on seed, rank and `updates`.
         """

@@ -6,11 +6,11 @@ weighting acts on numbers: with losses l and weighted losses f(l), the gradient 
 a_t g_t, where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not
 wait for the other tasks' losses.
 
-Where several processes share an update, each computes its share of the rows of every draw. The heads'
-outputs are gathered, so a loss is that of the whole draw, whatever function of its rows it is (a mean, a
-weighted mean, a sum over pairs). It is the same number everywhere; its gradient is that of the process's
-own rows, so gradients are summed over the processes: once an update, under surgery each task's before
-the Gramian.
+Where several processes share an update, each computes its share of the rows of every microbatch. The heads'
+outputs are gathered, so a loss is that of the whole microbatch, whatever function of its rows it is (a
+mean, a weighted mean, a sum over pairs). It is the same number everywhere; its gradient is that of the
+process's own rows, so gradients are summed over the processes: once per update, or under surgery each
+task's before the Gramian.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from polytask.model.trainable import relative_rate
 
 @dataclass
 class StepRecord:
-    """What one update saw: for the events, and for what learns from losses."""
+    """What one update measured, for the events and for weightings that learn from losses."""
 
     losses: dict[str, float] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
@@ -231,7 +231,7 @@ class Step:
         return self.model(batch, embeddings), embeddings, before
 
     def _whole(self, outputs: Sequence[Output], group: Sequence[TaskRows]) -> list[Output]:
-        """Return the outputs of whole draws, of which this process has computed its rows."""
+        """Return the outputs of whole microbatches, of which this process has computed its rows."""
         places = [(number, name, value) for number, output in enumerate(outputs)
                   for name, value in output.filled().items()]
         gathered = self.processes.whole([value for _, _, value in places],
@@ -251,7 +251,7 @@ class Step:
 
     def _context(self, microbatch: Microbatch, number: int, embeddings: Tensor | None, output: Output,
                  target: Tensor, before: Any) -> RegularizerContext:
-        """Return what a penalty sees: this process's rows of draw `number`."""
+        """Return what a penalty sees: this process's rows of microbatch `number`."""
         task_rows, batch = microbatch.step_rows[number], microbatch.batch
         if len(microbatch.step_rows) > 1:
             batch = batch.narrow(batch.spans[number])

@@ -64,13 +64,13 @@ class TorchProcesses(Processes):
         alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = defaultdict(list)
         for tensor in tensors:
             alike[tensor.dtype, tensor.device].append(tensor)
-        for held in alike.values():
-            flat = torch.cat([tensor.reshape(-1) for tensor in held])
+        for same_kind in alike.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in same_kind])
             with _answered():
                 dist.all_reduce(flat, group=self._group(flat))
-            pieces = torch.split(flat, [tensor.numel() for tensor in held])
-            torch._foreach_copy_(held, [piece.view_as(tensor)
-                                        for piece, tensor in zip(pieces, held, strict=True)])
+            pieces = torch.split(flat, [tensor.numel() for tensor in same_kind])
+            torch._foreach_copy_(same_kind, [piece.view_as(tensor)
+                                        for piece, tensor in zip(pieces, same_kind, strict=True)])
 
     def total(self, value: Tensor) -> Tensor:
         summed = value.detach().clone()
@@ -116,18 +116,18 @@ class TorchProcesses(Processes):
                 dist.broadcast(tensor, 0, group=self._group(tensor))
 
     def any(self, flag: bool) -> bool:
-        held = torch.tensor([int(flag)])
+        result = torch.tensor([int(flag)])
         with _answered():
-            dist.all_reduce(held, dist.ReduceOp.MAX, group=self._control)
-        return bool(held)
+            dist.all_reduce(result, dist.ReduceOp.MAX, group=self._control)
+        return bool(result)
 
     def agreed(self, value: T) -> T:
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         size = torch.tensor([len(text)])
         self.broadcast_([size])
-        held = text if self.writes else torch.empty(int(size), dtype=torch.uint8)
-        self.broadcast_([held])
-        agreed: T = json.loads(held.numpy().tobytes())
+        received = text if self.writes else torch.empty(int(size), dtype=torch.uint8)
+        self.broadcast_([received])
+        agreed: T = json.loads(received.numpy().tobytes())
         return agreed
 
     def refuse_differences(self, what: str, table: dict[str, Any]) -> None:
@@ -234,13 +234,13 @@ def _start(rank: int, world: int, local_rank: int) -> Any:
         dist.init_process_group("nccl" if cuda else "gloo", store=PrefixStore("group", store),
                                 rank=rank, world_size=world, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
             port = os.environ["MASTER_PORT"]
             raise RunError(f"MASTER_PORT: port {port} is taken on {socket.gethostname()}; choose another, "
                            "or use torchrun --standalone, which finds a free one") from None
-        raise RunError(f"process {rank} of {world} could not reach the others at {address} ({said}); check "
-                       "MASTER_ADDR, MASTER_PORT and the firewalls between the machines") from None
+        raise RunError(f"process {rank} of {world} could not reach the others at {address} ({reason}); "
+                       "check MASTER_ADDR, MASTER_PORT and the firewalls between the machines") from None
     return store
 
 
@@ -279,10 +279,10 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        if not isinstance(error, dist.DistError) and not any(word in said for word in _LOST):
+        reason = str(error).splitlines()[0]
+        if not isinstance(error, dist.DistError) and not any(word in reason for word in _LOST):
             raise
-        why = "does not answer" if "imed out" in said else "has ended"
+        why = "does not answer" if "imed out" in reason else "has ended"
         raise PeerLost(f"another process of this training {why}, so all processes stop") from None
 
 

@@ -1,4 +1,4 @@
-"""What a loss is: the output and the targets of a microbatch in, a mean over its rows out."""
+"""The contract of losses: the output and targets of a microbatch in, a mean over its rows out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polytask.model.output import Output
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss is to learn from: the labels of its task, and its training rows once they are read."""
+    """What a loss learns from: the labels of its task, and its training rows once they are read."""
 
     labels: Labels
     targets: Any = None
@@ -26,7 +26,7 @@ class LossContext:
 
 
 class Loss:
-    """What every loss offers. `input_field`: the field of `Output` it reads; "pair" is u and v."""
+    """The interface of a loss. `input_field`: the field of `Output` it reads; "pair" is u and v."""
 
     weight: float = Field(
         default=1.0, gt=0, description="Factor of this loss in the sum of the task's losses.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -41,8 +41,11 @@ class CrossEntropy(Loss):
     """Share of the target spread over all classes."""
 
     def __post_init__(self) -> None:
-        given = self.class_weights
-        weights = given.values() if isinstance(given, dict) else given if isinstance(given, tuple) else ()
+        weights: Iterable[float] = ()
+        if isinstance(self.class_weights, dict):
+            weights = self.class_weights.values()
+        elif isinstance(self.class_weights, tuple):
+            weights = self.class_weights
         if not all(0 < w < math.inf for w in weights):
             raise problem(f"class_weights: found {list(weights)}, expected all above 0")
 

@@ -1,4 +1,4 @@
-"""What the losses with in-batch negatives have in common."""
+"""The base of losses with in-batch negatives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PositiveRows = Literal["positive", "all"]
 
 
 class InBatch(Loss):
-    """What `multiple_negatives` and `sim_cse` have in common: the positive rows, and the loss.
+    """What `multiple_negatives` and `sim_cse` share: the choice of positive rows, and the loss.
 
     The positives of a microbatch are one another's negatives; where it has fewer than two, the loss is 0,
     with a gradient.

@@ -38,7 +38,7 @@ class Metric:
     `takes_scores` is also given (rows, classes), larger where a class is likelier. `kinds` are the kinds
     of labels it serves. `unit` maps its value to [0, 1], larger being better. `undefined(predicted, true)`
     says why it has no value for these rows, or None; a third parameter called `labels` gets the `Labels`. A
-    metric that is not `scalar` gives a number a label.
+    metric that is not `scalar` gives one number per label.
     One that takes `raw` numbers is given a regression's scores as the head gave them; all others see them
     clipped to the labels' range. One that is of the `positive` class of two says so beside its value.
     """
@@ -120,7 +120,7 @@ class Metrics(Registry[Metric]):
         raise UnknownName(f"found {value!r}, expected the name of a metric, or a function with @pk.metric")
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return a row a metric: name, kinds of labels, direction, other names, what it does."""
+        """Return a row for each metric: name, kinds of labels, direction, other names, what it does."""
         order = get_args(Kind)
         return [{"name": member.function.__name__, "reference": name, "doc": member.doc, "source": "",
                  "kinds": sorted(member.kinds, key=order.index), "direction": member.direction,

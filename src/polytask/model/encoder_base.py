@@ -1,4 +1,4 @@
-"""What every encoder answers about itself from its checkpoint's config, however it runs."""
+"""The base of all encoders: facts from a checkpoint's config, however the encoder runs."""
 
 from __future__ import annotations
 

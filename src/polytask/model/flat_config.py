@@ -72,8 +72,8 @@ def read_flat(values: Mapping[str, Any], where: str = "config.json") -> BertConf
         assert family is not None
         config = family.config(model_type=str(values.get("model_type", "bert")), source=dict(values),
                                **family.read(values))
-    if said := sizes_problem(config):
-        raise CheckpointError(f"{where}: {said}")
+    if problem := sizes_problem(config):
+        raise CheckpointError(f"{where}: {problem}")
     if config.hidden_size % config.num_attention_heads:
         raise CheckpointError(f"{where}: found {family.fields['hidden_size']} {config.hidden_size}, "
                               f"expected a multiple of {family.fields['num_attention_heads']} "

@@ -1,4 +1,4 @@
-"""What every encoder over flat batches shares: projections, pooler, and the way through the layers.
+"""The base of encoders over flat batches: projections, pooler, and the way through the layers.
 
 The encoder sees the tokens of all sequences one after the other, no padding. Only attention knows
 where a sequence begins and ends. Shapes: T tokens, W width, S sequences, L longest.

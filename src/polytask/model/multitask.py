@@ -39,11 +39,11 @@ class StateKeeper(Protocol):
     """Knows what the frozen layers made of some rows (`inference.kept_states`)."""
 
     def attach(self, batch: TokenBatch,
-               draws: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch: ...
+               microbatches: list[tuple[Split, InputLayout, Integers]]) -> TokenBatch: ...
 
 
 class TaskHead(nn.Module):
-    """What is one task's own: pooled vectors → Output. The head fills its field `output_field`."""
+    """The part of one task alone: pooled vectors → Output. The head fills its field `output_field`."""
 
     def __init__(self, pooling: Pooling, pairing: nn.Module, head: nn.Module, output_field: str,
                  shares: Iterable[str] = ()) -> None:

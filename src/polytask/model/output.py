@@ -1,4 +1,4 @@
-"""What a task's rows gave: the record that heads fill and losses read."""
+"""The outputs for a task's rows: heads fill the record, losses read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Output:
-    """The vectors and values of the rows of one draw; what is absent is None.
+    """The vectors and values of the rows of one microbatch; what is absent is None.
 
     u, v     (rows, width)           pooled vectors of the two sequences of a row (v: two-sequence pairings)
     vector   (rows, pairing width)   what the head sees

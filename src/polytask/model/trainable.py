@@ -47,7 +47,7 @@ def apart_problem(encoder: Any) -> str | None:
 
 def rates_problem(rates: Mapping[str, float | Rates], num_layers: int | None,
                   tasks: Iterable[str] = ()) -> str | None:
-    """Return why a table of layer rates, or of a table a task, cannot be used, or None.
+    """Return why a table of layer rates, shared or by task, cannot be used, or None.
 
     Without `num_layers` (the encoder is not known yet) any layer number passes.
     """

@@ -56,7 +56,7 @@ class LabelRecall:
 def per_label(predictions: Predictions, labels: Labels) -> list[LabelRecall]:
     """Return the recall of each label beside its share of the rows.
 
-    Of a task with one label a row this is the accuracy on the rows with that label. Numbers are rounded
+    If every row has one label, this is the accuracy on the rows with that label. Numbers are rounded
     half to even; if the range has fewer than three whole numbers or more than 25, its fifths stand for
     labels. Source: surgery Figures 5 to 8 (G-37, G-38).
     """

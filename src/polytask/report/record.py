@@ -24,7 +24,7 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass
 class TaskRecord:
-    """What is known of one task of a run."""
+    """One task of a run: its settings, scores and predictions."""
 
     name: str
     settings: Mapping[str, Any]

@@ -31,8 +31,8 @@ class OnnxEngine(TextEngine):
         specs = [self.model.tasks[name] for name in tasks]
         outputs = list(dict.fromkeys([output for spec in specs for output in (spec.activated, spec.logits)
                                       if output] + [EMBEDDING] * embed))
-        fed = padded(self._selection(layout, inputs), self._tokenizer.special_tokens)
-        values = dict(zip(outputs, self.model.session.run(outputs, fed), strict=True))
+        batch = padded(self._selection(layout, inputs), self._tokenizer.special_tokens)
+        values = dict(zip(outputs, self.model.session.run(outputs, batch), strict=True))
         answers = {spec.name: task_answers(spec.labels, spec.decide(values[spec.activated]),
                                            values[spec.logits or spec.activated]) for spec in specs}
         return BatchAnswers(answers, values.get(EMBEDDING))

@@ -40,7 +40,7 @@ def available() -> None:
 
 
 def pruner_of(sweep: Sweep) -> Any:
-    """Return Optuna's pruner of a sweep; what it is asked about is scored after so many updates."""
+    """Return Optuna's pruner of a sweep; it judges trials by scores and the updates they were taken at."""
     import optuna
 
     return {"median": lambda: optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
@@ -84,8 +84,8 @@ class Search:
             with as_written(journal, remedy="; give another --out", also=(Exception,)):
                 study = cls._study(sweep, JournalStorage(backend), "sweep", sampler)
         search = cls(sweep, study)
-        if said := search._problem():
-            raise RunError(f"{journal}: {said}; give another --out")
+        if problem := search._problem():
+            raise RunError(f"{journal}: {problem}; give another --out")
         # The seed depends on the trials so far: a killed search must not draw its first trials again.
         if sweep.sampler == "tpe" and search.asked:
             study.sampler = optuna.samplers.TPESampler(seed=seed + search.asked)

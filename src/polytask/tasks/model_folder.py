@@ -181,12 +181,12 @@ def _loaded(paths: ModelPaths, dropout: float | None) -> ModelFolder:
 
 def _part_tables(paths: ModelPaths, tasks: Any) -> dict[str, Any]:
     """Return what the configs of the parts say, by their place in the folder, where they can be read."""
-    found = {}
+    tables = {}
     names = [name for name in tasks if not module_name_problem(name)] if isinstance(tasks, dict) else []
     for part in (*map(paths.head, names), *map(PartPaths, sorted(paths.adapters.glob("*")))):
         with suppress(CheckpointError):
-            found[str(part.config.relative_to(paths.path))] = read_json(part.config, CheckpointError)
-    return found
+            tables[str(part.config.relative_to(paths.path))] = read_json(part.config, CheckpointError)
+    return tables
 
 
 def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | None) -> ModelFolder:

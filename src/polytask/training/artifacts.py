@@ -83,16 +83,16 @@ def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with place.arrays.open("rb") as file:
             with ZipFile(file) as parts:  # sizes before memory: zeros of gigabytes pack into megabytes
-                unpacked = sum(each.file_size for each in parts.infolist())
+                unpacked = sum(part.file_size for part in parts.infolist())
             if unpacked > MOST_BYTES:
                 raise ValueError(f"{place.arrays.name} unpacks to {unpacked:,} bytes, expected at most "
                                  f"{MOST_BYTES:,}")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                notes, held = read_json(place.notes), dict(arrays)
+                notes, values = read_json(place.notes), dict(arrays)
         if not isinstance(notes, dict):
             raise ValueError(f"{place.notes.name} is not a JSON object")
-        return notes, held
+        return notes, values
     except (ValueError, OSError, EOFError, zlib.error, BadZipFile, NotImplementedError) as error:
         raise RunError(f"{place.artifacts}: cannot be read ({error}); delete the folder for a report "
                        "without embeddings and attention") from None

@@ -82,11 +82,11 @@ def device() -> torch.device:
 
 
 def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[str] | None = None,
-              library: DatasetStore | None = None,
+              store: DatasetStore | None = None,
               known: Mapping[str, Labels] | None = None) -> dict[str, TaskData]:
     """Read the data of all tasks, or some; a file that several tasks name is read once.
 
-    library: what other runs with the same tokenizer and root have read; it is added to.
+    store: what other runs with the same tokenizer and root have read; it is added to.
     known: the labels of a trained model, by task; the files then have to fit them.
     """
     with progress("tokenizing", quiet=quiet) as bar:
@@ -97,10 +97,10 @@ def read_data(run: Run, tokenizer: Path, quiet: bool = False, only: Collection[s
             bar.advance(texts - done.get(what, 0), what)
             done[what] = texts
 
-        library = library or dataset_store(run, tokenizer)
-        library.progress = tell
+        store = store or dataset_store(run, tokenizer)
+        store.progress = tell
         labels = known or {}
-        return {name: load_task_data(name, task, library, run.seed, run.data.dev_seed, labels.get(name))
+        return {name: load_task_data(name, task, store, run.seed, run.data.dev_seed, labels.get(name))
                 for name, task in run.tasks.items() if only is None or name in only}
 
 

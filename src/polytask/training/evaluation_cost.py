@@ -1,4 +1,4 @@
-"""How much of a training its evaluations take, told before it starts where that is much."""
+"""Estimates the share of a training that its evaluations take; warned of before it starts, if large."""
 
 from __future__ import annotations
 

@@ -45,16 +45,17 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     results: dict[str, Any] = {"notes": [*built.training_notes, *untrained]}
     best = load_model(folder.model)
     model = best.model.to(next(built.model.parameters()).device)
-    found = {"dev": known} if known else {}
+    evaluations = {"dev": known} if known else {}
     for split in ("dev", "test"):
         if not any(split in each.splits for each in built.data.values()):
             continue
-        if split not in found:
-            found[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
-                                    thresholds=best.thresholds, processes=processes)
-        beaten = beaten_notes(built.tasks, found[split].scores, baselines or {}) if split == "dev" else []
-        evaluation = found[split] = replace(found[split],
-                                            notes=(*found[split].notes, *untrained, *beaten))
+        if split not in evaluations:
+            evaluations[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
+                                          thresholds=best.thresholds, processes=processes)
+        evaluation = evaluations[split]
+        beaten = beaten_notes(built.tasks, evaluation.scores, baselines or {}) if split == "dev" else []
+        evaluation = replace(evaluation, notes=(*evaluation.notes, *untrained, *beaten))
+        evaluations[split] = evaluation
         write_predictions(built, model, evaluation, best.thresholds, folder, processes)
         if not evaluation.scores:
             continue  # a test split without labels is predicted, not scored
@@ -62,7 +63,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
                           "overall": evaluation.overall, "rows": evaluation.rows,
                           "positives": evaluation.positives, "notes": list(evaluation.notes)}
     if not processes.writes:
-        return found["dev"]
+        return evaluations["dev"]
     keep_quietly(built, model, folder)
     if baselines:
         results["baselines"] = {name: [asdict(each) for each in several]
@@ -71,7 +72,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)
-    return found["dev"]
+    return evaluations["dev"]
 
 
 def untrained_notes(built: Built, folder: RunFolder) -> list[str]:

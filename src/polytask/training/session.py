@@ -1,4 +1,4 @@
-"""What `Run.train` does: data, model, trainer, and the consumer of its events that keeps the folder."""
+"""A training from start to end: data, model, trainer, and the folder that its events are kept in."""
 
 from __future__ import annotations
 

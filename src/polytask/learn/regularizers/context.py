@@ -1,4 +1,4 @@
-"""What a regularizer sees of one draw of a task, or, at step scope, of the whole update."""
+"""What a regularizer sees of a task's microbatch or, at step scope, of the whole update."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Forward(Protocol):
     """The clean pass once more, with the same dropout masks."""
 
     def __call__(self, embeddings: Tensor | None, model: nn.Module | None = None) -> Output:
-        """Return the draw's output from other word embeddings (None: the model's own).
+        """Return the microbatch's output from other word embeddings (None: the model's own).
 
         `model` answers in the place of the trained one: an averaged copy of it.
         """
@@ -28,11 +28,11 @@ class Forward(Protocol):
 
 @dataclass(frozen=True)
 class RegularizerContext:
-    """One draw of a task, seen after its clean pass.
+    """A microbatch of a task, after its clean pass.
 
     At step scope all but `model` are None. `embeddings` are the word embeddings of the clean pass
     (tokens, width) and `forward` repeats it; both are there for regularizers that perturb. `share` is
-    the part of the draw's rows that the context holds: below 1 where a step is cut by `accumulate` or
+    the part of the microbatch's rows that the context holds: below 1 where a step is cut by `accumulate` or
     several processes share it. `normal` draws noise that does not depend on who computes which rows.
     """
 

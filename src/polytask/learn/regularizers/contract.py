@@ -17,7 +17,7 @@ Scope = Literal["task", "step"]
 
 
 class Penalty(nn.Module):
-    """What a regularizer builds. Its state, if it has one, is in its `state_dict`."""
+    """The module that a regularizer builds. Its state, if any, is in its `state_dict`."""
 
     def penalty(self, context: RegularizerContext) -> Tensor:
         """Return the penalty, 0-dim and not yet multiplied by the regularizer's weight."""
@@ -28,7 +28,7 @@ class Penalty(nn.Module):
 
 
 class Regularizer:
-    """What every regularizer has: a weight, and the tasks whose losses it joins."""
+    """The interface of a regularizer: a weight, and the tasks whose losses it joins."""
 
     perturbs = False
     """Whether it repeats the pass of a task, and so needs one of that task alone."""

@@ -114,7 +114,7 @@ class SmartPenalty(Penalty):
         return penalty + self.settings.bregman * self._distance(draw, self.teacher, context)
 
     def _reduced(self, values: Tensor, context: RegularizerContext) -> Tensor:
-        # The step multiplies by the share: what was cut into chunks adds up to the whole draw's sum.
+        # The step multiplies by the share: what was cut into chunks adds up to the whole microbatch's sum.
         return values.mean() if self.settings.reduction == "mean" else values.sum() / context.share
 
     def _noise(self, draw: _Draw, context: RegularizerContext) -> Tensor:
@@ -174,7 +174,7 @@ def _detached(output: Output) -> Output:
 
 
 def divergence(one: Output, other: Output, labels: Labels, detach: bool = False) -> Tensor:
-    """Return how far apart two outputs are, a number a row: (rows,), float32.
+    """Return how far apart two outputs are in each row: (rows,), float32.
 
     Every term of the symmetric divergence is a product of two differences of one sign, so it is
     never negative, not even by rounding, and exactly zero where the outputs are equal. `detach`: the

@@ -1,4 +1,4 @@
-"""What a schedule is: it says which tasks each step holds and how many rows of each.
+"""The contract of schedules: which tasks each step holds, and how many rows of each.
 
 A plan is numbers only: no tensors, no files, no row indices (`learn/sampler.py` turns the numbers
 into rows). So it can be printed before training, and a run that stopped after n steps resumes by
@@ -19,7 +19,7 @@ StepPlan = dict[str, list[int]]
 
 
 class Schedule:
-    """What every schedule offers. `rows` and `batch_size` give the tasks, in their order.
+    """The interface of a schedule. `rows` and `batch_size` give the tasks, in their order.
 
     A batch size is never above the rows: of a smaller set it is cut to all of them.
     """

@@ -1,4 +1,4 @@
-"""What schedules that draw a step's tasks at random have in common."""
+"""What schedules that draw a step's tasks at random share."""
 
 from __future__ import annotations
 

@@ -48,9 +48,9 @@ def preview(schedule: Schedule, rows: Mapping[str, int], batch_size: Mapping[str
 
 
 def strip(plan: Iterable[StepPlan], tasks: Collection[str], width: int = 100) -> str:
-    """Return the first `width` steps as a line a task: a column a step, █ where it has a batch.
+    """Return the first `width` steps, one line per task and one column per step: █ where it has a batch.
 
-    Several batches of a task in one step are their number.
+    Several batches of a task in one step are shown as their number.
     """
     steps = list(islice(plan, width))
     margin = max(map(len, tasks), default=0)

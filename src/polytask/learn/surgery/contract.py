@@ -1,4 +1,4 @@
-"""What surgery is: the tasks' gradients of the shared parameters in, one gradient out.
+"""The contract of surgeries: the tasks' gradients of the shared parameters in, one gradient out.
 
 Most rules need only the inner products of the gradients, so they are functions from the (T, T)
 Gramian to T weights and know nothing of networks.
@@ -16,7 +16,7 @@ from polytask.core.registry import Family
 
 
 class GradientRule:
-    """What turns the tasks' gradients into one, during one training."""
+    """Turns the tasks' gradients into one, during one training."""
 
     every: int
     """Steps from one surgery to the next; those between sum the gradients."""
@@ -45,7 +45,7 @@ class GradientRule:
 
 
 class Surgery(GradientRule):
-    """What every surgery offers. One that remembers nothing is its own rule."""
+    """The interface of a surgery. One without a state is its own rule."""
 
     every: int = Field(default=1, ge=1, description="Steps from one surgery to the next; "
                        "those between sum the gradients.")

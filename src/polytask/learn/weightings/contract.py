@@ -1,4 +1,4 @@
-"""What a weighting is: losses of the tasks in, weighted losses out, each with its own extra term.
+"""The contract of weightings: losses of the tasks in, weighted losses out, each with its own extra term.
 
 The component holds the settings; `build` makes the module that holds what is learned.
 """
@@ -47,7 +47,7 @@ class WeightingModule(nn.Module):
 
 
 class Weighting:
-    """What every weighting offers."""
+    """The interface of a weighting."""
 
     lr: float | None = Field(
         default=None, gt=0, description="Learning rate of the weights, if they are "

@@ -1,4 +1,4 @@
-"""What weightings with one learned number a task have in common."""
+"""What weightings with one learned number per task share."""
 
 from __future__ import annotations
 

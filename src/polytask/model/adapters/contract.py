@@ -10,7 +10,7 @@ from polytask.core.registry import Family
 
 
 class Adapter:
-    """What every adapter offers."""
+    """The interface of an adapter."""
 
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks
         name: ClassVar[str]

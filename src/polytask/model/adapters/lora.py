@@ -103,11 +103,11 @@ def merged(encoder: E) -> E:
     if not any(_carries(module) for module in encoder.modules()):
         return encoder
     plain = copy.deepcopy(encoder)
-    for name, each in list(plain.named_modules()):
-        if _carries(each):
-            each.merge()
+    for name, module in list(plain.named_modules()):
+        if _carries(module):
+            module.merge()
             parent, _, last = name.rpartition(".")
-            setattr(plain.get_submodule(parent), last, each.base_layer)
+            setattr(plain.get_submodule(parent), last, module.base_layer)
     del plain.peft_config
     return plain.requires_grad_(True)
 

@@ -1,4 +1,4 @@
-"""What a head is: a module from a row's vector (or two) to logits or a score, and what those decide."""
+"""The contract of heads: from a row's vector (or two) to logits or a score, and on to a decision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polytask.model.output import Output
 
 
 class Head:
-    """What every head offers. `input_field`: "vector", or "pair" for u and v."""
+    """The interface of a head. `input_field`: "vector", or "pair" for u and v."""
 
     input_field = "vector"
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks

@@ -1,4 +1,4 @@
-"""What heads of dense layers have in common."""
+"""What heads made of dense layers share."""
 
 from __future__ import annotations
 

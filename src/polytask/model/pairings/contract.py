@@ -1,4 +1,4 @@
-"""What a pairing is: how one or two sentences meet the encoder, and the vector that a row's head sees."""
+"""The contract of pairings: how one or two sentences meet the encoder, and what vector the head sees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polytask.model.output import Output
 
 
 class Pairing:
-    """What every pairing offers. `sequences`: of the encoder, a row; `texts`: columns, a row."""
+    """The interface of a pairing. `sequences`: encoder sequences per row; `texts`: text columns per row."""
 
     sequences = 1
     texts = 1

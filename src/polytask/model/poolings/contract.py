@@ -1,4 +1,4 @@
-"""What a pooling is: the hidden states of a sequence → one vector.
+"""The contract of poolings: the hidden states of a sequence → one vector.
 
 A flat batch has no padding, so no pooling can see any. What is computed does not depend on the
 other sequences of the batch or on the number of threads.
@@ -15,7 +15,7 @@ from polytask.data.batch import TokenBatch
 
 
 class Pooling:
-    """What every pooling offers."""
+    """The interface of a pooling."""
 
     trains_pooler = False
     if TYPE_CHECKING:  # not defined here: the decorator looks for what a component lacks

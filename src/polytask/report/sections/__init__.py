@@ -1,4 +1,4 @@
-"""What the page shows, part by part. A part is a function of the run.
+"""The sections of the page, each a function of the run.
 
 To add one, write `@section("id", "Title", place)` over a function that takes a `RunRecord` and returns
 HTML, in a module that is imported below (or, outside the package, before the page is built).
