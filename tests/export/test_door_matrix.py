@@ -13,6 +13,7 @@ from polytask.model.bert import Bert, BertConfig
 from polytask.model.pretrained import save_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import door_tasks
 import doors
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -41,13 +42,13 @@ def cells(tmp_path_factory: pytest.TempPathFactory,
              "films": (("text", "film"), lambda n: [text(), str(n % 2)]),
              "questions": (("a", "b", "question"), lambda n: [text(), text(), str(n % 2)]),
              "similar": (("a", "b", "similarity"), lambda n: [text(), text(), str(n % 6)]),
-             "sick": (("a", "b", *doors.SICK), lambda n: [
+             "sick": (("a", "b", *door_tasks.SICK), lambda n: [
                  text(), text(), str(1 + n % 5), ["YES", "NO", "NEUTRAL"][n % 3],
                  ["p|q", "q|r", "p", "r"][n % 4]])}
     for name, (columns, row) in files.items():
         for split in ("train", "dev"):
-            doors.write_rows(folder / f"{name}-{split}.csv", columns, map(row, range(2 * ROWS)))
-    table = doors.table_of(folder, str(folder / "encoder"), 32, 6, ROWS)
+            door_tasks.write_rows(folder / f"{name}-{split}.csv", columns, map(row, range(2 * ROWS)))
+    table = door_tasks.table_of(folder, str(folder / "encoder"), 32, 6, ROWS)
     table["train"]["optimizer"] = {"lr": 1e-2}  # enough for the answers to differ from row to row
     pk.train(pk.Run.from_table(table), folder / "run", quiet=True)
     return doors.matrix(doors.Doors(folder / "run", folder, ROWS))
