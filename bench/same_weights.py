@@ -20,7 +20,13 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
+# The batch and the rate that the digests of earlier trees were made with.
+SETTINGS = {"batch_size = 8": "batch_size = 16", "lr = 2e-4": "lr = 1e-4"}
 DEMO = (Path(__file__).parent.parent / "examples" / "demo.toml").read_text(encoding="utf-8")
+for ours, earlier in SETTINGS.items():
+    if ours not in DEMO:
+        raise SystemExit(f"examples/demo.toml has no line with {ours!r}: correct SETTINGS")
+    DEMO = DEMO.replace(ours, earlier)
 SHORT = DEMO.replace("epochs = 3", "epochs = 1\nmax_steps = 24")
 RUNS = {
     "demo": DEMO.replace("epochs = 3", "epochs = 1"),
