@@ -236,7 +236,7 @@ def measured(name: str, given: argparse.Namespace, folder: Path) -> Line:
                 if event["event"] == "evaluation"]
     peer = difference = peer_seconds = "not run"
     if given.peer:
-        predictions = read_predictions(RunPaths(folder / name).answers(name, "dev"),
+        predictions = read_predictions(RunPaths(folder / name).prediction_file(name, "dev"),
                                        multi_label=kind == "multi-label")
         began = time.process_time()
         theirs = plain(run, kind, parts, given.seed)

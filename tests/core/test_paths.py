@@ -9,7 +9,7 @@ from polytask.core.paths import ModelPaths, RunPaths, StudyPaths, SweepPaths, is
 
 def test_names_of_folders_are_as_documented() -> None:
     run, study, sweep = RunPaths("r"), StudyPaths("s"), SweepPaths("w")
-    assert str(run.answers("sst", "dev")) == "r/predictions/sst-dev.csv"
+    assert str(run.prediction_file("sst", "dev")) == "r/predictions/sst-dev.csv"
     assert str(run.checkpoint) == "r/checkpoints/last" and str(run.notes) == "r/artifacts/artifacts.json"
     assert str(ModelPaths("m").head("sst").weights) == "m/heads/sst/model.safetensors"
     assert str(study.run("base-1", 7)) == "s/runs/base-1/7" and str(study.table("md")) == "s/results.md"

@@ -25,7 +25,7 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: st
         inside(tmp_path, name)
     if name not in ("", ".", ".."):  # part of a longer name, these lead nowhere
         with pytest.raises(RunError):
-            RunPaths(tmp_path).answers(name, "dev")
+            RunPaths(tmp_path).prediction_file(name, "dev")
     with pytest.raises(RunError):
         ModelPaths(tmp_path).head(name)
 

@@ -7,7 +7,7 @@ PolytaskError                 anything that the user can fix; the command line e
 ├── RunError                  a run folder: not one, of another config, cut short
 │   └── CheckpointError       weights or state that cannot be read
 ├── UntrustedCode             a folder names code that the user did not (--trust allows it)
-├── MissingExtra              an optional package is not installed (the pip command is told)
+├── MissingExtra              an optional package is not installed (the message has the pip command)
 ├── MissingPackage            a package that polytask depends on is not installed, as beside a graph alone
 ├── StorageError              the disk refused: full, read-only, gone
 └── TrainingStopped           training ended early

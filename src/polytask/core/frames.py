@@ -1,4 +1,4 @@
-"""Results as notebooks show them: tables of HTML, and pandas' data frames."""
+"""Results for notebooks: HTML tables and pandas data frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POLYTASK_LOG: how much the program says about its own work."""
+"""POLYTASK_LOG: how much the program logs."""
 
 from __future__ import annotations
 

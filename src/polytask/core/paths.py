@@ -71,7 +71,7 @@ class RunPaths:
         """Return where a tracker keeps the run's events."""
         return inside(self.path / "trackers", name)
 
-    def answers(self, task: str, split: str) -> Path:
+    def prediction_file(self, task: str, split: str) -> Path:
         """Return the predictions of a task for a split."""
         return inside(self.predictions, f"{task}-{split}.csv")
 

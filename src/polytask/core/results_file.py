@@ -1,4 +1,4 @@
-"""`results.json` of a run read back: what a training ended with, refused where it was not written so."""
+"""Reads a run's `results.json`, and refuses one that polytask did not write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of a delimited file that look like records and are none, and files that are not tables at all."""
+"""Lines of a delimited file that look like records but are not, and files that are not tables at all."""
 
 from __future__ import annotations
 

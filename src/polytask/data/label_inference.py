@@ -1,4 +1,4 @@
-"""What a task's labels are, told from the labels themselves, and the labels as numbers.
+"""Infers the kind, classes and range of a task's labels from the labels themselves.
 
 Every guess that could be wrong comes with a sentence that names the setting which says otherwise.
 """

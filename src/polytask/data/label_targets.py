@@ -1,4 +1,4 @@
-"""Labels as the loss takes them, and the rows whose label is none."""
+"""Labels as numbers for the loss, and the rows whose label is not one of the task's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines to records, as RFC 4180 has it and no more: what departs from it is named, never repaired.
+"""Reads lines as records by RFC 4180 and no more: what departs from it is named, never repaired.
 
 A field may stand in double quotes, which then hold delimiters, line ends, and quotes that are doubled. A
 record that breaks this is refused by its first line. In a file whose records are single lines reading goes

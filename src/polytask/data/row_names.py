@@ -1,4 +1,4 @@
-"""Names of rows that stand before the fields which the header names, as R and pandas write them."""
+"""Row names, which R and pandas write before the fields that the header names."""
 
 from __future__ import annotations
 

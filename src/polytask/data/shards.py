@@ -1,4 +1,4 @@
-"""Large files in shards: parts that can be read apart, by the rules by which the whole is read.
+"""Large files in shards, each read by itself and by the same rules as the whole.
 
 A file is read once to be cut: how it is written is told from all of it, and a shard begins where a
 record begins (quotes hold line ends, so no place of a file can be judged by itself). A shard is read from

@@ -1,4 +1,4 @@
-"""The labels of a task's splits: told from its training and dev rows, or known from a trained model.
+"""The labels of a task's splits: inferred from its training and dev rows, or known from a trained model.
 
 Rows without a label are left out and counted, each with what stands there instead of one.
 """

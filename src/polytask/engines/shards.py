@@ -1,4 +1,4 @@
-"""Numbered shards computed by workers that each keep a model: processes of this machine.
+"""Computes numbered shards in worker processes of this machine, each of which keeps a model.
 
 A worker that dies loses its shard, which another one computes again; the worker is replaced.
 """

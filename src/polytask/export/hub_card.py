@@ -1,4 +1,4 @@
-"""The card of a model on the hub: what it is, how it scored and how surely, how every door opens it."""
+"""The card of a model on the hub: what it is, how it scored and how surely, how each library opens it."""
 
 from __future__ import annotations
 

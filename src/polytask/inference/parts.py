@@ -1,4 +1,4 @@
-"""Predictions as parts: a file of CSV, JSON lines or Parquet a task and shard, written row by row."""
+"""Predictions in parts: a CSV, JSON lines or Parquet file per task and shard, written row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts from standard input: one a line, or CSV or JSON lines if the user says so; nothing is guessed."""
+"""Texts from standard input: one per line, or CSV or JSON lines if the user says so; nothing is guessed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_kind(kind: str | None) -> None:
 def typed_rows(text: Sequence[str], labelled: bool) -> Iterator[StreamedRow]:
     """Yield the lines of standard input; the texts of a pair are separated by a tab.
 
-    told: whether the user said that it is text. Raises `DataError` for a line that is not UTF-8 or has
+    labelled: whether the user said that it is text. Raises `DataError` for a line that is not UTF-8 or has
     another number of texts, and for a first line that looks like JSON, or like the header of a table.
     """
     for number, line in enumerate(_lines(), 1):

@@ -1,4 +1,4 @@
-"""Numbers that are not finite end a training before they reach the weights, a score or a checkpoint."""
+"""Stops a training at NaN or infinity, before it reaches the weights, a score or a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradients of one update: taken a task at a time, put back, clipped.
+"""The gradients of one update: taken one task at a time, put back, clipped.
 
 During an update each word table stands for the rows that the update reads
 (`polytask.model.sparse_embedding`), so the gradient of a table is a small matrix of those rows, and a

@@ -1,4 +1,4 @@
-"""Whether the other processes of a training are alive, from a thread that beats beside the training.
+"""Notices when another process of a training falls silent, by a thread that beats beside the training.
 
 A process that dies closes its connections, which its peers notice at once. A machine that loses its power
 or its network closes none, and those that wait for it would wait for ever. How long they wait says nothing:

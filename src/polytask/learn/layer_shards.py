@@ -1,4 +1,4 @@
-"""Encoders that fit no process whole: FSDP2 spreads each layer's weights over the processes.
+"""Encoders too large for one process: FSDP2 spreads each layer's weights over the processes.
 
 A layer's weights, gradients and optimizer state are cut along their first dimension; FSDP2 gathers a layer
 for its forward and its backward and sums gradients piece by piece. Embeddings, pooler and heads stay whole

@@ -1,4 +1,4 @@
-"""A phase over the rows that there are: which tasks, in which batches, for how many steps.
+"""The plan of a phase: which tasks, in which batches, for how many steps.
 
 Numbers only, so that it can be printed before training.
 """

@@ -1,4 +1,4 @@
-"""From numbers of rows to rows: each task's sampler walks through shuffled passes over its set.
+"""Samplers: each walks through shuffled passes over the rows of its task.
 
 Where a sampler stands is a handful of integers; no shuffled order is ever stored.
 """

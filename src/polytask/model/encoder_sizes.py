@@ -1,4 +1,4 @@
-"""What the sizes in a config.json ask for, judged before any memory is taken."""
+"""Checks the sizes in a config.json before any memory is allocated."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def readable_config(where: str) -> Iterator[None]:
     try:
         yield
     except MISSHAPEN as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise CheckpointError(f"{where}: cannot be read as the config of an encoder ({said})") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CheckpointError(f"{where}: cannot be read as the config of an encoder ({reason})") from error
 
 
 def written(config: BertConfig) -> Config:

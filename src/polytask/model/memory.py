@@ -1,4 +1,4 @@
-"""Memory of freed activations kept for the next step, where the C library can be told so."""
+"""Keeps the memory of freed activations for the next step, where the C library allows it."""
 
 from __future__ import annotations
 

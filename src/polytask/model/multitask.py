@@ -1,4 +1,4 @@
-"""One encoder and a task_head for every task: the whole network.
+"""The whole network: one encoder, and a task head for every task.
 
     tokens of all tasks of a step ─► encoder, once ─► each task's span ─► pooling ─► pairing ─► head
 

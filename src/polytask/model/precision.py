@@ -1,4 +1,4 @@
-"""In which numbers a network computes: float32, or bfloat16 under autocast."""
+"""The precision that a network computes in: float32, or bfloat16 under autocast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of flat families in and out: a hub name, a folder, or a name of `packaged`.
+"""Reads and writes checkpoints of flat families: a hub name, a folder, or a name of `packaged`.
 
 What is read is safetensors and JSON, never a pickle. What is written opens with
 `transformers.AutoModel.from_pretrained` and gives equal numbers there.

@@ -135,7 +135,7 @@ def read_run(path: str | Path, artifacts: tuple[dict[str, Any], Mapping[str, Any
     for name, table in config.get("tasks", {}).items():
         task = TaskRecord(name, saved.get(name, table), _labels(name, saved, summary))
         for split in SPLITS:
-            if predictions and (file := folder.answers(name, split)).is_file():
+            if predictions and (file := folder.prediction_file(name, split)).is_file():
                 _read_split(task, split, file)
         if task.labels is None and (dev := task.dev):
             task.labels = _guessed_labels(dev)

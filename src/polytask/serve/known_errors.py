@@ -62,7 +62,7 @@ class ErrorSearch:
         """Return task → its nearest known errors; raise `ServeError` where none are known."""
         folder = self.service.folders.get(model.name)
         evaluated = [] if folder is None else [
-            task for task in tasks if RunPaths(folder).answers(task.name, "dev").is_file()]
+            task for task in tasks if RunPaths(folder).prediction_file(task.name, "dev").is_file()]
         if folder is None or not evaluated:
             raise ServeError(404, "not_found", f"{model.name} has no predictions for dev, so its errors "
                              "are not known; serve a run folder")
@@ -92,7 +92,7 @@ class ErrorSearch:
         return index
 
     async def _computed(self, folder: Path, model: ServedModel, task: TaskInfo) -> KnownErrors:
-        file = RunPaths(folder).answers(task.name, "dev")
+        file = RunPaths(folder).prediction_file(task.name, "dev")
         predictions = await asyncio.to_thread(read_predictions, file, task.columns,
                                               task.kind == "multi-label")
         mistakes = wrong_rows(predictions, task)

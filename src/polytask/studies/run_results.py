@@ -73,7 +73,7 @@ class RunResults:
         return list(self.results["dev"]["scores"][task])
 
     def _predictions(self, task: str, split: str) -> LabelledPredictions | None:
-        path = self.folder.answers(task, split)
+        path = self.folder.prediction_file(task, split)
         if not path.is_file():
             return None
         text, known = self.tasks[task]["text"], self._labels(task)

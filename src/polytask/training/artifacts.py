@@ -1,4 +1,4 @@
-"""What the report shows and predictions do not hold: kept at the end of a training, in `artifacts/`.
+"""What the report shows besides predictions, saved at the end of a training in `artifacts/`.
 
     artifacts.json   labels, label histograms, which dev rows were cut, overlaps, attended texts
     artifacts.npz    pooled vectors of some dev rows of each task, attention of some dev pairs

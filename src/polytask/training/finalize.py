@@ -103,7 +103,7 @@ def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
         true = _true_cells(task, part, whole)
         rows = records(task, decision, whole.texts(), whole.ids or None, true)
         writer = RecordWriter("csv", task, true is not None)
-        write_file(folder.answers(name, split), writer.text(rows))
+        write_file(folder.prediction_file(name, split), writer.text(rows))
 
 
 def _true_cells(task: ResolvedTask, part: Split, whole: Split) -> list[str] | None:

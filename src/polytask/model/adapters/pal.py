@@ -1,4 +1,4 @@
-"""Projected attention layers (Stickland & Murray 2019): a small encoder a task, in parallel."""
+"""Projected attention layers (Stickland & Murray 2019): a small encoder per task, in parallel."""
 
 from __future__ import annotations
 
