@@ -31,7 +31,7 @@ def test_each_has_a_test_or_a_reason_of_a_known_kind_and_not_both() -> None:
         assert not why or why.partition(": ")[0] in page.KINDS, f"{id}: {why}"
 
 
-def test_marks_and_places_name_ids_that_there_are() -> None:
+def test_marks_and_places_name_known_ids() -> None:
     known = {id for id, *_ in page.techniques()}
     assert set(page.places()) <= known
     assert set(page.tests()) <= known

@@ -229,7 +229,7 @@ def test_names_that_torch_has_and_control_characters_are_mended(tmp_path: Path) 
     assert data["task_type"].labels.classes == labels
 
 
-def test_many_classes_are_reported_to_be_classes(tmp_path: Path) -> None:
+def test_many_classes_are_named_as_classes(tmp_path: Path) -> None:
     rows = [f"{each} {k},intent_{n}" for n, each in enumerate(SENTENCES) for k in range(4)]
     text, run, data = loaded(tmp_path, write(tmp_path / "big.csv", "text,label", *rows))
     assert run.tasks["big"].kind == "classes" and data["big"].labels.num_classes == 60

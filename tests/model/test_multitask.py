@@ -66,7 +66,7 @@ def joined(*draws: tuple[str, int, tuple[int, ...], Tensor]) -> TokenBatch:
 
 
 @pytest.mark.technique("M-1", "S-2")
-def test_one_pass_gives_every_draw_what_it_gets_alone() -> None:
+def test_one_pass_gives_every_microbatch_what_it_gets_alone() -> None:
     model = network().eval()
     draws = [draw(task, 3, seed) for seed, task in enumerate([*TASKS, "sst"])]
     together = model(joined(*draws))
