@@ -272,8 +272,9 @@ def test_a_spelled_name_is_noticed(tmp_path: Path) -> None:
     assert set(spelled_names(file)) == {"runs", "x.toml", "modules.json"}
 
 
-# Names that say how a value came about and not what it is.
-EMPTY_NAMES = {"made", "found", "held", "told", "said", "each", "given"}
+# Names that say how a value came about and not what it is: never, and where there is little to say.
+EMPTY_NAMES = {"made", "held", "told", "said", "given"}
+SPARING_NAMES = {"found", "each"}
 
 
 def test_variables_say_what_they_hold() -> None:
@@ -285,8 +286,9 @@ def test_variables_say_what_they_hold() -> None:
                 names.append((node.id, where))
             elif isinstance(node, ast.arg):
                 names.append((node.arg, where))
-    empty = [where for name, where in names if name in EMPTY_NAMES]
-    assert len(empty) <= 0.01 * len(names), f"{len(empty)} of {len(names)}: {', '.join(sorted(empty)[:20])}"
+    assert [where for name, where in names if name in EMPTY_NAMES] == []
+    sparing = [where for name, where in names if name in SPARING_NAMES]
+    assert len(sparing) <= 0.004 * len(names), f"{len(sparing)} of {len(names)}: {sorted(sparing)[:20]}"
 
 
 def test_no_two_test_files_outside_the_contracts_share_a_name() -> None:

@@ -47,13 +47,13 @@ def _baselines(built: Built, linear: bool, quiet: bool) -> Iterator[str]:
     """Yield the score of one answer for every dev row and, if asked, of a linear model."""
     if linear:
         with progress("TF-IDF with a linear model", len(built.tasks), quiet) as bar:
-            found = baselines(built.tasks, built.data, run_cache(built.run), bar)
+            baselines_by_task = baselines(built.tasks, built.data, run_cache(built.run), bar)
     else:
-        found = {name: [each] for name, task in built.tasks.items()
-                 if (each := baseline(task, built.data[name]))}
-    for name, several in found.items():
-        yield from (f"{name}: the score to beat on dev is {each.line()}" for each in several)
-    if found and not linear:
+        baselines_by_task = {name: [result] for name, task in built.tasks.items()
+                             if (result := baseline(task, built.data[name]))}
+    for name, several in baselines_by_task.items():
+        yield from (f"{name}: the score to beat on dev is {result.line()}" for result in several)
+    if baselines_by_task and not linear:
         yield "add --baseline for the score of TF-IDF with a linear model"
 
 

@@ -10,11 +10,11 @@ from polytask.core.errors import MissingExtra
 from polytask.core.terminal import tell
 
 
-def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[str, Any],
+def serve_runs(runs: Sequence[str | Path], config: Path | None, options: Mapping[str, Any],
                quiet: bool = False) -> None:
     """Serve runs, model folders or models on the hub until a signal ends it.
 
-    `given` are settings of `ServeSettings`; they override the environment's (`POLYTASK_PORT`) and the
+    `options` are settings of `ServeSettings`; they override the environment's (`POLYTASK_PORT`) and the
     file's. Raises `MissingExtra` without the extra "serve", and one sentence for anything that cannot be
     served.
     """
@@ -28,7 +28,7 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, given: Mapping[s
     from polytask.serve.server import serve
     from polytask.serve.settings import api_keys, read_settings
 
-    settings = read_settings(config, given)
+    settings = read_settings(config, options)
     keys = api_keys(settings)
 
     def started(address: str) -> None:

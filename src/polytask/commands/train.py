@@ -112,10 +112,10 @@ def _at_recorded_commit(run: Run, folder: RunFolder) -> Run:
 @contextmanager
 def _claimed(out: str | Path, config: str, resume: bool, processes: Processes) -> Iterator[RunFolder]:
     """Let one process hold the folder for writing, and all see it."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         folder = RunFolder(out)
         if processes.writes:
-            folder = held.enter_context(RunFolder.claimed(out, config, resume))
+            folder = stack.enter_context(RunFolder.claimed(out, config, resume))
         processes.refuse_unshared(folder.config)
         yield folder
 

@@ -71,12 +71,12 @@ def write_asides(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     Each has a name of its own, so that two programs may write one path at the same time. What a killed one
     left of such a path is removed.
     """
-    with storing(Path(os.path.commonpath(list(paths.values())))), ExitStack() as held:
+    with storing(Path(os.path.commonpath(list(paths.values())))), ExitStack() as stack:
         asides: dict[str, Path] = {}
         for name, path in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             tidy(path.parent, [path.name])
-            asides[name] = held.enter_context(_aside_file(path))
+            asides[name] = stack.enter_context(_aside_file(path))
         yield asides
         for name, path in paths.items():
             _put_in_place(asides[name], path)

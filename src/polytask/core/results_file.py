@@ -40,12 +40,12 @@ _ADAPTER: TypeAdapter[Any] = TypeAdapter(_RunScores)
 
 def read_results(path: Path) -> dict[str, Any]:
     """Return what `results.json` says; raise `RunError` for what is not a result of a run."""
-    found = read_json(path)
+    results = read_json(path)
     try:
-        _ADAPTER.validate_python(found)
+        _ADAPTER.validate_python(results)
     except ValidationError as error:
         raise RunError(f"{path}: is not as polytask wrote it: {tell(error, '').problems[0]}") from None
     for split in ("dev", "test"):
-        if split in found and found[split]["scores"].keys() - found[split]["rows"].keys():
+        if split in results and results[split]["scores"].keys() - results[split]["rows"].keys():
             raise RunError(f"{path}: is not as polytask wrote it: {split} lacks the rows of a task")
-    return dict(found)
+    return dict(results)

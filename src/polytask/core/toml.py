@@ -66,10 +66,10 @@ def refuse_other_kind(table: TomlTable, path: str | Path, expected: str) -> None
     expected: "config", "study" or "sweep".
     """
     marks = {"config": "tasks", "study": "rows", "sweep": "parameters"}
-    found = next((kind for kind, key in marks.items() if key in table), expected)
-    if marks[expected] not in table and found != expected:
-        raise ConfigError(f"{path}: is a {found}, expected a {expected}; to run it: "
-                          f"polytask {_VERBS[found]} {path} --out FOLDER")
+    kind_found = next((kind for kind, key in marks.items() if key in table), expected)
+    if marks[expected] not in table and kind_found != expected:
+        raise ConfigError(f"{path}: is a {kind_found}, expected a {expected}; to run it: "
+                          f"polytask {_VERBS[kind_found]} {path} --out FOLDER")
 
 
 def _extreme(error: Exception) -> str:

@@ -172,8 +172,8 @@ class _Attempt:
             elif expected.header and is_header_again(cells, columns):
                 self.misfits[line] = REPEATED
             else:
-                for place, held in self.unnamed.items():
-                    held.append(cells[place])
+                for place, unnamed_cells in self.unnamed.items():
+                    unnamed_cells.append(cells[place])
             self.trailing = self.trailing and not cells[-1]
             names = self.row_names
             if names is None:

@@ -92,10 +92,10 @@ class Predictor(ABC, Generic[OneTask]):
 
         Tasks that read their texts in the same way share one pass of the encoder over each text.
         """
-        specs, given = [self.task(name) for name in tasks], listed_texts(texts)
+        specs, listed = [self.task(name) for name in tasks], listed_texts(texts)
         rows: list[tuple[str, ...]] = []
         for spec in specs:
-            rows = self._checked(spec, given)
+            rows = self._checked(spec, listed)
         answers = {spec.name: Answers([], spec.name, spec.text, rows) for spec in specs}
         for decisions in self._decided(specs, rows):
             for name, decision in decisions.items():

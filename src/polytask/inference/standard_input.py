@@ -59,10 +59,10 @@ def piped_source(kind: str, settings: FileFormat) -> Iterator[RecordSource]:
         with path.open("wb") as file:
             shutil.copyfileobj(_bytes(), file)
         try:
-            found = kind_of(path, settings.encoding)
-            if (kind == "jsonl") is not found.startswith("JSON"):
-                raise DataError(f"{NAME}:1: looks like {'JSON' if kind == 'csv' else found + ' text'}, but "
-                                f"--input-format says {kind}")
+            actual = kind_of(path, settings.encoding)
+            if (kind == "jsonl") is not actual.startswith("JSON"):
+                raise DataError(f"{NAME}:1: looks like {'JSON' if kind == 'csv' else actual + ' text'}, "
+                                f"but --input-format says {kind}")
             source = record_source(path, settings)
             yield replace(source, file=NAME, records=lambda: _renamed(source, path))
         except DataError as error:
@@ -90,9 +90,9 @@ def _lines() -> Iterator[str]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            found = "utf-16" if line.startswith(_UTF16) else "latin1"
+            encoding = "utf-16" if line.startswith(_UTF16) else "latin1"
             raise DataError(f"{NAME}:{number}: is not UTF-8 text ({error.reason}); convert it, for example "
-                            f"with iconv -f {found} -t utf-8") from None
+                            f"with iconv -f {encoding} -t utf-8") from None
         if "\0" in text:
             raise DataError(f"{NAME}:{number}: holds a NUL byte, expected one text per line; convert "
                             "UTF-16, for example with iconv -f utf-16 -t utf-8")

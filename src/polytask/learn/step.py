@@ -168,8 +168,8 @@ class Step:
         for p, gradient in zip(self.shared, combined.gradients, strict=True):
             self.gradients.put(p, gradient)
         for task, factor in zip(tasks, combined.factors.tolist(), strict=True):
-            for held in private[task]:
-                held.mul_(factor)
+            for gradient in private[task]:
+                gradient.mul_(factor)
 
     def _factors(self, record: StepRecord) -> Tensor:
         """Return a_t = df/dl_t, and leave the weighting's own gradients behind."""

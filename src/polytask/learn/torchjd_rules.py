@@ -109,15 +109,15 @@ def build(cls: type[nn.Module], options: Mapping[str, Any],
           tasks: int | Sequence[str]) -> nn.Module:
     """Build a rule; a list or a table {task = value} becomes a tensor in the order of the tasks."""
     names = [] if isinstance(tasks, int) else list(tasks)
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, value in options.items():
         values = [value[task] for task in names] if isinstance(value, Mapping) else value
         is_vector = isinstance(values, list | tuple)
-        given[name] = torch.tensor(values, dtype=torch.float32) if is_vector else values
+        arguments[name] = torch.tensor(values, dtype=torch.float32) if is_vector else values
     for name in COUNTS:
         if name in inspect.signature(cls).parameters:
-            given[name] = tasks if isinstance(tasks, int) else len(names)
-    return cls(**given)
+            arguments[name] = tasks if isinstance(tasks, int) else len(names)
+    return cls(**arguments)
 
 
 # ---- what a rule remembers

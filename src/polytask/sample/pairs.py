@@ -81,14 +81,14 @@ def question_rows(families: Sequence[QuestionFamily], count: int, rng: random.Ra
     """Pairs of questions, `1` if they ask the same; no pair repeats."""
     seen: set[frozenset[str]] = set()
     for kind, wanted in quotas(QUESTION_KINDS, count).items():
-        made = 0
-        while made < wanted:
+        count_of_kind = 0
+        while count_of_kind < wanted:
             pair = question_pair(kind, families, rng)
             if len(set(pair)) == 1 or frozenset(pair) in seen:
                 continue
             seen.add(frozenset(pair))
-            made += 1
-            same = kind == "duplicate" or (kind == "unsure" and made % 2 == 0)
+            count_of_kind += 1
+            same = kind == "duplicate" or (kind == "unsure" and count_of_kind % 2 == 0)
             first, second = (preface(question, rng) for question in rng.sample(pair, 2))
             yield first, second, str(int(same))
 
@@ -216,15 +216,15 @@ class SentencePairs:
         """Rows of a split, in the shares of `SENTENCE_KINDS`; no pair repeats."""
         seen: set[frozenset[str]] = set()
         for kind, wanted in quotas(SENTENCE_KINDS, count).items():
-            made = 0
-            while made < wanted:
+            count_of_kind = 0
+            while count_of_kind < wanted:
                 row, keys = self.pair(kind)
                 owned = any(self.owner.get(key, split) != split for key in keys)
                 if owned or row[0] == row[1] or frozenset(row[:2]) in seen:
                     continue
                 self.owner.update(dict.fromkeys(keys, split))
                 seen.add(frozenset(row[:2]))
-                made += 1
+                count_of_kind += 1
                 yield row
 
     def pair(self, kind: str) -> tuple[Row, list[str]]:
