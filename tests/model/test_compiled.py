@@ -76,6 +76,17 @@ def test_compiled_layers_give_the_same_states_and_gradients_at_any_length(kind: 
         torch.testing.assert_close(encoder.eval()(batches[0]), expected[0], rtol=1e-5, atol=1e-6)
 
 
+def test_dropout_is_part_of_the_graph(graphs: list[Any]) -> None:
+    encoder, batch = tiny_bert(0.5, num_hidden_layers=5).train(), flat_batch({"sst": (9, 4)})
+    encoder.compile_layers(True)
+    torch.manual_seed(3)
+    first = encoder(batch)
+    assert len(graphs) <= 2  # the first layer and the others; nothing breaks them in two
+    assert not torch.equal(encoder(batch), first)
+    torch.manual_seed(3)
+    assert torch.equal(encoder(batch), first)
+
+
 def test_each_phase_says_whether_its_layers_are_compiled(graphs: list[Any]) -> None:
     seen, model = [], tiny_model()
 

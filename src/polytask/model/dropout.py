@@ -57,7 +57,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """Return x with each element zeroed with probability p and the others divided by 1 - p."""
     if not training or p == 0:
         return x
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return nn.functional.dropout(x, p)
     return _Dropped.apply(x, p)  # type: ignore[no-any-return, no-untyped-call]
 
