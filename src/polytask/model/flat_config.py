@@ -45,7 +45,7 @@ def refusal(values: Mapping[str, Any]) -> str | None:
 def _implementations(values: Mapping[str, Any]) -> Iterator[Any]:
     """Yield every implementation that a config.json, or one inside it, asks for."""
     for key, value in values.items():
-        if key.lstrip("_") in ("attn_implementation", "experts_implementation"):
+        if str(key).lstrip("_") in ("attn_implementation", "experts_implementation"):
             yield value
         elif isinstance(value, Mapping):
             yield from _implementations(value)
