@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 
 from polytask.data.cache import Cache
-from polytask.data.duplicates import Fingerprint, nearly_shared, repeats, shared
+from polytask.data.duplicates import Fingerprint, nearly_shared, repeats, same_rows, shared
 from polytask.data.reading import Columns
 from small_data import read_rows, write
 
@@ -37,3 +38,16 @@ def test_nearly_shared_rows_are_found_and_equal_ones_are_not_among_them(tmp_path
     there = fingerprint(tmp_path, "b.csv", ["equal", text + "s", "a third text that nobody has seen"])
     found = nearly_shared(here, there)
     assert (found.rows.tolist(), found.other.tolist()) == ([0], [1])
+
+
+def test_same_rows_are_shared_rows_but_for_white_space(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    words = ["a", "bee", "é", "好", "sees no", ""]
+    here, there = ([" ".join(chance.choices(words, k=chance.randrange(1, 4))) or "x" for _ in range(400)]
+                   for _ in range(2))
+    ours, theirs = fingerprint(tmp_path, "here.csv", here), fingerprint(tmp_path, "there.csv", there)
+    found = same_rows(ours.rows, theirs.rows)
+    first = {text: row for row, text in reversed([*enumerate(theirs.rows.texts())])}
+    assert list(zip(found.rows.tolist(), found.other.tolist(), strict=True)) == [
+        (row, first[text]) for row, text in enumerate(ours.rows.texts()) if text in first]
+    assert 20 < len(found) <= len(shared(ours, theirs))

@@ -122,6 +122,9 @@ def test_a_threshold_is_kept_with_the_model(
     result = train(run, tmp_path / "r", quiet=True)
     saved = json.loads((tmp_path / "r" / "model" / "tasks.json").read_text(encoding="utf-8"))
     kept = saved["thresholds"]["t"]
+    notes = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))["notes"]
+    assert ("t dev: 16 of 16 rows stand in train too (dev.csv:2 = train.csv:2, …), so scores on dev "
+            "flatter the model; polytask check lists them") in notes
     again = evaluate_run(tmp_path / "r")
     assert again.scores == result.evaluation.scores
     if threshold == "tuned":

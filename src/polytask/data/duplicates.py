@@ -115,9 +115,10 @@ def same_rows(here: Rows, there: Rows) -> SharedRows:
     `shared` but for white space, at a fraction of its time: only texts that agree in eight bytes are read.
     """
     ours, theirs = _samples(here), _samples(there)
-    mine, candidates = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
-    if not len(mine):
-        return SharedRows(mine, mine)
+    different = np.unique(ours)
+    places = np.minimum(np.searchsorted(different, theirs), len(different) - 1)
+    candidates = np.flatnonzero(different[places] == theirs)
+    mine = np.flatnonzero(np.isin(ours, theirs[candidates]))
     rows_by_texts: dict[tuple[str, ...], int] = {}
     for row, texts in zip(candidates.tolist(), there.texts(candidates), strict=True):
         rows_by_texts.setdefault(tuple(sorted(texts)), row)
