@@ -36,6 +36,13 @@ def test_the_folder_one_is_in_stands_aside_by_its_own_name(
     assert leftovers.standing_aside(Path()) == tmp_path / ".there.old"
 
 
+def test_a_file_is_written_where_a_killed_process_was_writing_it(tmp_path: Path) -> None:
+    for name in (".file.txt.ab_cd123.aside", ".other.txt.ab_cd123.aside"):
+        (tmp_path / name).touch()
+    atomic_files.write_file(tmp_path / "file.txt", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.txt.ab_cd123.aside", "file.txt"]
+
+
 def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     atomic_files.write_file(path, "first")

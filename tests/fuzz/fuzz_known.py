@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-from fuzz_world import World
+from fuzz_world import HUB_NAME, World
 from pyarrow import parquet
 
 import polytask as pk
@@ -142,6 +142,17 @@ def _bomb(world: World, folder: Path) -> None:
     report([folder / "run"], plots=False)
 
 
+def _hub_ref(world: World, folder: Path) -> None:
+    from huggingface_hub import constants
+
+    shutil.copytree(world.folder / "hub", folder / "hub")
+    (ref,) = (folder / "hub").glob("*/refs/main")
+    ref.unlink()
+    ref.symlink_to("/dev/zero")
+    constants.HF_HUB_CACHE = str(folder / "hub")
+    pk.load(f"hf://{HUB_NAME}")
+
+
 def _exported(text: str) -> Known:
     def attempt(world: World, folder: Path) -> None:
         shutil.copytree(world.run / "model", folder / "model")
@@ -152,6 +163,7 @@ def _exported(text: str) -> Known:
 
 
 KNOWN: dict[str, Known] = {
+    "a commit in the hub's cache that is a link to /dev/zero": _hub_ref,
     "an export of a tokenizer's settings nested without end": _exported("[" * 50_000),
     "tables nested 5,000 deep": _config("a = " + "[" * 5000),
     "keys of 5,000 parts": _config(".".join("a" * 5000) + " = 1"),

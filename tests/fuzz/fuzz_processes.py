@@ -35,12 +35,15 @@ def environment(rank: int, port: int) -> dict[str, str]:
 
 def forked(action: Callable[[], Any], variables: Mapping[str, str], pipe: int | None = None) -> int:
     """Run `action` in a fork that dies with us; return its number. Its error goes into the pipe as JSON."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     status = 1
     try:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked to be told
+            os._exit(status)
         os.environ |= variables
         action()
         status = 0

@@ -45,11 +45,13 @@ def storing(path: Path) -> Iterator[None]:
 def write_file(path: str | Path, content: str | bytes | Callable[[Path], None]) -> None:
     """Write a file aside, flush it to disk and rename it over `path`.
 
-    `content` is text, bytes, or a function that writes the path it is given.
+    `content` is text, bytes, or a function that writes the path it is given. What a killed process left of
+    the file is removed.
     """
     path = Path(path)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        tidy(path.parent, [path.name])
         with _aside_file(path) as aside:
             if callable(content):
                 content(aside)

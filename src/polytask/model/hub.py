@@ -12,7 +12,7 @@ from pathlib import Path
 
 from polytask.core.encoder_paths import BESIDE_GRAPHS, GRAPH_FILES, MODEL_FILES, TASKS, EncoderPaths
 from polytask.core.errors import CheckpointError, RunError
-from polytask.core.paths import ModelPaths
+from polytask.core.paths import ModelPaths, refuse_special
 
 HUB = "hf://"
 # What each engine needs; `serve --engine auto` looks at all of it before it chooses.
@@ -69,7 +69,7 @@ def downloaded(name: str, revision: str | None, patterns: Sequence[str], place: 
     Raises `CheckpointError` that begins with `place`; `why` has what it says of a "revision", "name" or
     "repository" that the hub does not have, and of being "offline".
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -78,6 +78,9 @@ def downloaded(name: str, revision: str | None, patterns: Sequence[str], place: 
         RevisionNotFoundError,
     )
 
+    # Where the cache has the commit of a revision: the library reads it to its end, which a device lacks.
+    cached = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    refuse_special(cached / "refs" / (revision or "main"), CheckpointError)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except GatedRepoError:
