@@ -26,6 +26,11 @@ GRAPH_FILES = (f"{GRAPHS}/{GRAPH}", f"{GRAPHS}/{INT8_GRAPH}")
 BESIDE_GRAPHS = (_TOKENIZER, TASKS, CARD)
 
 
+def hub_revision(cache: str | Path, name: str, revision: str | None) -> Path:
+    """Return the file of the hub's cache that holds the commit of a model's revision."""
+    return Path(cache) / f"models--{name.replace('/', '--')}" / "refs" / (revision or "main")
+
+
 class PartPaths:
     """Weights and their settings: a head, a shared layer, a task's adapter, a module after an encoder."""
 

@@ -10,9 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from polytask.core.encoder_paths import BESIDE_GRAPHS, GRAPH_FILES, MODEL_FILES, TASKS, EncoderPaths
+from polytask.core.encoder_paths import (
+    BESIDE_GRAPHS,
+    GRAPH_FILES,
+    MODEL_FILES,
+    TASKS,
+    EncoderPaths,
+    hub_revision,
+)
 from polytask.core.errors import CheckpointError, RunError
-from polytask.core.paths import ModelPaths, refuse_special
+from polytask.core.paths import ModelPaths
+from polytask.core.safe_paths import refuse_special
 
 HUB = "hf://"
 # What each engine needs; `serve --engine auto` looks at all of it before it chooses.
@@ -78,9 +86,8 @@ def downloaded(name: str, revision: str | None, patterns: Sequence[str], place: 
         RevisionNotFoundError,
     )
 
-    # Where the cache has the commit of a revision: the library reads it to its end, which a device lacks.
-    cached = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
-    refuse_special(cached / "refs" / (revision or "main"), CheckpointError)
+    # The library reads this file to its end, which a device does not have.
+    refuse_special(hub_revision(constants.HF_HUB_CACHE, name, revision), CheckpointError)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except GatedRepoError:
