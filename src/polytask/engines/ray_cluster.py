@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,15 +23,13 @@ from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
 from polytask.engines.place import Place
 from polytask.engines.ray_actors import RunActor, ShardActor, installed_version, unpacked
+from polytask.engines.ray_head import HeadWatch
 from polytask.engines.shards import Report, ShardEngine, worker_error
 
 # A run whose nodes are lost so often is not started again: it may be what kills them.
 _MOST_LOSSES = 3
 # How long a run may take to save after it is asked to stop.
 _STOP_SECONDS = 120.0
-# Between two looks at whether the head answers, and how long it may not: Ray ends a process that has lost
-# its head, after a minute and without a sentence.
-_LOOK_SECONDS, _SILENT_SECONDS = 2.0, 15.0
 
 
 class Cluster:
@@ -56,8 +53,7 @@ class Cluster:
                 reason = " ".join(str(error).split())[:160]
                 raise PolytaskError(f"--on: {self.name} does not answer ({reason}); start one with ray "
                                     "start --head, and ray start --address=HEAD:6379 elsewhere") from None
-        self._head = _address(getattr(self.ray.get_runtime_context(), "gcs_address", ""))
-        self._looked = self._answered = time.monotonic()
+        self._head = HeadWatch(getattr(self.ray.get_runtime_context(), "gcs_address", ""), self._gone)
         self.capacity()
 
     def capacity(self) -> int:
@@ -92,26 +88,13 @@ class Cluster:
         """Return an error that says the cluster is gone."""
         gone = (ConnectionError, self.ray.exceptions.RaySystemError)
         try:
-            self._look_for_head()
-            yield
+            with self._head.call():
+                yield
         except gone as error:
-            reason = " ".join(str(error).split())[:160]
-            raise PolytaskError(f"{self.name} is gone ({reason}); finished work is kept, and the same "
-                                "command resumes") from None
+            raise PolytaskError(self._gone(" ".join(str(error).split())[:160])) from None
 
-    def _look_for_head(self) -> None:
-        """Raise `ConnectionError` if the head has not answered for a while."""
-        now = time.monotonic()
-        if self._head is None or now - self._looked < _LOOK_SECONDS:
-            return
-        self._looked = now
-        try:
-            socket.create_connection(self._head, timeout=_LOOK_SECONDS).close()
-            self._answered = time.monotonic()
-        except OSError as error:
-            if now - self._answered > _SILENT_SECONDS:
-                raise ConnectionError(f"its head has not answered for {now - self._answered:.0f} s: "
-                                      f"{error.strerror or error}") from None
+    def _gone(self, reason: str) -> str:
+        return f"{self.name} is gone ({reason}); finished work is kept, and the same command resumes"
 
     def result(self, reference: Any) -> Any:
         """Return what a call returned; raise `LostError` if its node or process died."""
@@ -126,12 +109,6 @@ class Cluster:
                 raise
             except errors.RayError as error:
                 raise LostError(" ".join(str(error).split())[:160]) from None
-
-
-def _address(text: str) -> tuple[str, int] | None:
-    """Return the host and the port of "host:port"; None for anything else."""
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if host and port.isdigit() else None
 
 
 class LostError(Exception):
