@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fuzz_child import REFUSED, RIGHT, Outcome, in_child
 from fuzz_mutations import EVIL
-from fuzz_shipped import exported, graph, hub, predicted, several, shards
+from fuzz_shipped import cached, exported, graph, hub, predicted, several, shards
 from fuzz_targets import (
     Target,
     config_override,
@@ -35,7 +35,7 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     "data files": (data,), "model folders": (model, encoder), "run folders": (run,),
     "studies and sweeps": (study, searched, files_of_studies), "exports": (exported,),
     "graphs": (graph,), "predictions in shards": (predicted, shards), "the hub's cache": (hub,),
-    "two processes": (several,),
+    "polytask's cache": (cached,), "two processes": (several,),
 }
 KINDS = (REFUSED, RIGHT, "traceback", "hang", "crash", CODE_RUN, OUTSIDE)
 

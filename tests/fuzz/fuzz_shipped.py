@@ -1,8 +1,9 @@
-"""What leaves a run, and comes from elsewhere: exports, graphs, predictions in shards, models of the hub,
-and trainings of two processes whose commands disagree."""
+"""What leaves a run, and comes from elsewhere: exports, graphs, predictions in shards, models of the hub;
+polytask's own cache; and trainings of two processes whose commands disagree."""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tomllib
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from fuzz_mutations import ONLY_TOML, mutated
+from fuzz_intruders import INTRUDERS, put
+from fuzz_mutations import ONLY_TOML, mutated, mutated_bytes
 from fuzz_processes import environment, free_port, launched
 from fuzz_targets import Try, change_file, copied, rows_file, use_model
 from fuzz_world import COMMIT, HUB_NAME, InlineShards, World
 
 import polytask as pk
+from polytask.commands.check import check_run
+from polytask.commands.evaluate import evaluate_run
 from polytask.commands.export import export
 from polytask.commands.predict import predict_file
 from polytask.commands.predict_shards import predict_shards
@@ -115,6 +119,36 @@ def hub(random_: random.Random, world: World, folder: Path) -> Try:
         uses[use]()
 
     return Try(f"{change}; {use}", use_it)
+
+
+def cached(random_: random.Random, world: World, folder: Path) -> Try:
+    """A damaged cache. Numbers that are plausible but others are no damage that it looks for."""
+    place, files = copied(world.folder / "cache", folder)
+    file = random_.choice([path for path in files if path.suffix == ".json"] if random_.random() < 0.6
+                          else files)
+    change = str(file.relative_to(place))
+    how = random_.choice(("changed", "changed", "put there"))
+    if how == "put there":
+        how = random_.choice([*INTRUDERS])
+        put(file, how)
+    elif file.suffix == ".json":
+        how = change_file(random_, place, [file])
+    else:
+        content = file.read_bytes()
+        start, content = content[:128], content[random_.choice((128, 129, 200)):]
+        file.write_bytes(random_.choice((mutated_bytes(random_, start) + content, start, start + content)))
+    table = world.table()
+    table["data"]["cache"] = str(place)
+
+    def evaluate() -> None:
+        os.environ["POLYTASK_CACHE"] = str(place)
+        evaluate_run(world.run)
+
+    uses: dict[str, Use] = {"check": lambda: [*check_run(Run.from_table(table), 0, True)],
+                            "train": lambda: train(Run.from_table(table), folder / "out", quiet=True),
+                            "evaluate": evaluate}
+    use = random_.choices(list(uses), (3, 1, 1))[0]
+    return Try(f"{change}: {how}; {use}", uses[use])
 
 
 def several(random_: random.Random, world: World, folder: Path) -> Try:

@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ _AUDITED = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os
 _DRAWN = ((re.compile(r"\.[a-z0-9_]{8}\.aside$"), ".aside"), (re.compile(r"[0-9a-f]{16,}"), "*"),
           (re.compile(r"\d+"), "*"))
 KILLED = 9
+# A kind drawn so often without a kill before it is drawn like any other; so many faults are enough to see.
+MOST_DRAWS, ENOUGH_BAD = 3, 20
 # A card's row of how long a graph takes.
 _MEASURED = re.compile(r"\| `onnx/\w+\.onnx` \| [\d.]+ \|")
 
@@ -45,13 +47,15 @@ class Scenario:
     """What is killed: `action` starts it in a folder, or resumes what is there.
 
     look: what others may do with the folder at any moment, as a server that loads a model again does; it
-    succeeds or is refused, and changes nothing.
+    succeeds or is refused, and changes nothing. cache: the scenario's own cache, which stands beside the
+    folder and starts empty; its content is not compared, but nothing may stand aside in it either.
     """
 
     name: str
     action: Callable[[Path], Any]
     prepare: Callable[[Path], Any] = lambda folder: None
     look: Callable[[Path], Any] | None = None
+    cache: Callable[[Path], Path] | None = None
 
 
 def kind_of(event: str, arguments: tuple[Any, ...]) -> str:
@@ -78,10 +82,13 @@ def is_write(event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 class Counted:
-    """Counts the operations that write, and ends the process at one of them."""
+    """Counts the operations that write, and ends the process at one of them.
 
-    def __init__(self, last: int | None) -> None:
-        self.last = last
+    mark: gets that operation's kind. It tells a kill from an error where another process dies of the kill.
+    """
+
+    def __init__(self, last: int | None, mark: Path | None = None) -> None:
+        self.last, self.mark = last, mark
         self.kinds: list[str] = []
 
     def watch(self) -> None:
@@ -99,22 +106,24 @@ class Counted:
     def _operation(self, event: str, arguments: tuple[Any, ...]) -> None:
         self.kinds.append(kind_of(event, arguments))
         if len(self.kinds) == self.last:
+            if self.mark is not None:  # its own operations count on, beyond the last
+                self.mark.write_text(self.kinds[-1])
             os._exit(KILLED)
 
 
 def start(scenario: Scenario, folder: Path, last: int | None = None, after: float | None = None,
-          report: Path | None = None) -> int:
+          report: Path | None = None, mark: Path | None = None) -> int:
     """Run a scenario in a fork; return its exit status: 0, `KILLED`, or 1 for an error.
 
     last: the operation before which it dies; after: the seconds after which it is killed. report: gets the
-    kinds of its operations in their order, or the error.
+    kinds of its operations in their order, or the error; mark: the kind of the operation it died before.
     """
     child = os.fork()
     if child == 0:
         status = 1
         try:
             silence()
-            counted = Counted(last)
+            counted = Counted(last, mark)
             counted.watch()
             scenario.action(folder)
             status = 0
@@ -186,7 +195,12 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 @dataclass
 class KillFigures:
-    """How the kills of a scenario ended. `places`: the operations of each kind; `reached`: where killed."""
+    """How the kills of a scenario ended.
+
+    places: the operations of each kind in an undisturbed run; reached: the kinds before which a process was
+    killed. kills: those that happened, as a resume may end before its turn comes; same: those of them after
+    which the end was an undisturbed run's; bad: the others, a line for each row of kills.
+    """
 
     operations: int = 0
     places: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -198,7 +212,8 @@ class KillFigures:
 
     def row(self, name: str) -> str:
         """Return the figures as a row of a Markdown table."""
-        return (f"| {name} | {self.operations:,} | {len(self.reached)} of {len(self.places)} | "
+        reached = len(self.reached & self.places.keys())  # a resume has kinds of its own
+        return (f"| {name} | {self.operations:,} | {reached} of {len(self.places)} | "
                 f"{self.kills:,} | {self.same:,} | {len(self.bad):,} | {self.left:,} |")
 
 
@@ -206,8 +221,9 @@ class Kills:
     """Kills one scenario again and again: at an operation or at a moment, once and several times."""
 
     def __init__(self, scenario: Scenario, place: Path) -> None:
-        self.scenario, self.place, self.report = scenario, place, place.with_name(f"{place.name}-report")
-        self.figures = KillFigures()
+        self.scenario, self.place = scenario, place
+        self.report, self.mark = (place.with_name(f"{place.name}-{what}") for what in ("report", "killed"))
+        self.figures, self.draws = KillFigures(), Counter[str]()
         began = time.monotonic()
         self.fresh()
         if start(scenario, place, report=self.report):
@@ -223,44 +239,63 @@ class Kills:
         """Empty the folder, and prepare it."""
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
+        if self.scenario.cache is not None:
+            shutil.rmtree(self.scenario.cache(self.place), ignore_errors=True)
         self.scenario.prepare(self.place)
+
+    def wants(self, kills: int) -> bool:
+        """Return whether fewer kills than these have happened, and not so many faults that one may stop."""
+        return self.figures.kills < kills and len(self.figures.bad) < ENOUGH_BAD
 
     def once(self, seed: int) -> None:
         """Kill as the seed says, resume until it ends, and compare.
 
-        Operations are drawn by their kind, the kinds that no kill has reached first: so a file that is
-        renamed once has its turn among the hundreds of a report.
+        The first operation is drawn by its kind, of the kinds that no kill has reached: so a file that is
+        renamed once has its turn among the hundreds of a report. A resume has about as many operations as
+        were left, of which any is drawn.
         """
-        random_ = random.Random(seed)
+        random_, figures = random.Random(seed), self.figures
         points: list[int | float] = []
+        left = figures.operations
         for _ in range(random_.choice((1, 1, 2, 3))):
-            if random_.random() < 0.75:
-                kinds = sorted({*self.figures.places} - self.figures.reached) or [*self.figures.places]
-                kind = random_.choice(kinds)
-                points.append(random_.choice(self.figures.places[kind]))
-                self.figures.reached.add(kind)
+            if random_.random() >= 0.75:
+                points.append(random_.uniform(0, self.seconds * left / figures.operations))
+                left -= int(points[-1] / self.seconds * figures.operations)
             else:
-                points.append(random_.uniform(0, self.seconds))
+                points.append(random_.randint(1, left) if points else self._of_a_new_kind(random_))
+                left -= int(points[-1])
+            left = max(1, left)
         self.at(points, f"seed {seed}")
+
+    def _of_a_new_kind(self, random_: random.Random) -> int:
+        """Return an operation of a kind not reached yet; one drawn in vain loses its priority."""
+        places = self.figures.places
+        kind = random_.choice([kind for kind in sorted(places) if kind not in self.figures.reached
+                               and self.draws[kind] < MOST_DRAWS] or sorted(places))
+        self.draws[kind] += 1
+        return random_.choice(places[kind])
 
     def at(self, points: Sequence[int | float], why: str) -> None:
         """Kill at operations (their numbers) and moments (seconds), resume, and compare."""
-        figures = self.figures
+        figures, kills = self.figures, 0
         self.fresh()
         told = ", ".join(f"operation {point}" if isinstance(point, int) else f"{point:.2f} s"
                          for point in points)
         mistakes = []
-        for point in points:
-            operation = point if isinstance(point, int) else None
-            start(self.scenario, self.place, last=operation, after=None if operation else float(point))
+        for number, point in enumerate(points, 1):
+            killed, mistake = self._killed_at(point)
+            kills += killed
+            mistakes += [f"start {number} of it: {mistake}"] if mistake else []
             mistakes += self._looked_at()
         self.report.unlink(missing_ok=True)
         status = start(self.scenario, self.place, report=self.report)
-        figures.kills += len(points)
+        figures.kills += kills
         if status:
-            mistakes.append(self.report.read_text() if self.report.exists() else f"status {status}")
+            mistakes.append(self._error(status))
         else:
             left = leftovers(self.place)
+            if self.scenario.cache is not None:
+                left += leftovers(self.scenario.cache(self.place))
             figures.left += len(left)
             if differ := differences(self.whole, snapshot(self.place)):
                 mistakes.append(f"differ: {differ}")
@@ -268,7 +303,23 @@ class Kills:
         if mistakes:
             figures.bad.append(f"{self.scenario.name}, {why}, killed at {told}: {'; '.join(mistakes)}")
         else:
-            figures.same += len(points)
+            figures.same += kills
+
+    def _killed_at(self, point: int | float) -> tuple[bool, str]:
+        """Start it, to be killed at an operation or a moment; return whether it was, and its own error."""
+        for note in (self.report, self.mark):
+            note.unlink(missing_ok=True)
+        operation = point if isinstance(point, int) else None
+        status = start(self.scenario, self.place, operation, None if operation else float(point),
+                       self.report, self.mark)
+        if self.mark.exists():
+            self.figures.reached.add(self.mark.read_text())
+            return True, ""
+        return status == KILLED, "" if status in (0, KILLED) else self._error(status)
+
+    def _error(self, status: int) -> str:
+        """Return why a start failed."""
+        return self.report.read_text() if self.report.exists() else f"status {status}"
 
     def _looked_at(self) -> list[str]:
         """Let others look at what a kill left; return what they should not have met or done."""

@@ -29,7 +29,7 @@ def scenarios(world: World) -> dict[str, Scenario]:
     def training(folder: Path) -> None:
         """From texts to a report: an empty cache, checkpoints after each update, best models of tasks."""
         table = world.table(max_steps=3, save_every=1, evaluate_every=2, best_per_task=True)
-        table["data"]["cache"] = str(folder.with_name("kill-cache"))
+        table["data"]["cache"] = str(beside(folder))
         train(Run.from_table(table), folder / "run", resume=True, quiet=True)
 
     def study(folder: Path) -> None:
@@ -55,7 +55,7 @@ def scenarios(world: World) -> dict[str, Scenario]:
     def beginning(folder: Path) -> None:
         config = folder / "moods.toml"
         if not config.exists():
-            cache = Cache(folder.with_name("kill-cache"))
+            cache = Cache(beside(folder))
             list(write_config(config, scaffold([world.folder / "moods.csv"], str(world.folder / "encoder"),
                                                cache)))
 
@@ -76,15 +76,16 @@ def scenarios(world: World) -> dict[str, Scenario]:
         assert world.graphs.is_dir()  # made here, before the fork
         copied(folder)
 
-    def emptied(folder: Path) -> None:
-        shutil.rmtree(folder.with_name("kill-cache"), ignore_errors=True)
+    def beside(folder: Path) -> Path:
+        return folder.with_name("kill-cache")
 
     def served(folder: Path) -> None:
         """Load the model, as a server does that sees another one in its place."""
         loader(ServeSettings(engine="torch"))(folder / "run", "a")
 
-    listed = (Scenario("init", beginning, emptied),
-              Scenario("train", training, emptied, served), Scenario("train, two processes", processes),
+    listed = (Scenario("init", beginning, cache=beside),
+              Scenario("train", training, look=served, cache=beside),
+              Scenario("train, two processes", processes),
               Scenario("compare", study), Scenario("sweep", searching),
               Scenario("report", reporting, copied),
               Scenario("predict", predicting), Scenario("predict, shards", shards),

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,12 +24,15 @@ from numpy.typing import NDArray
 from polytask.core.atomic_files import aside_folder, storing, write_file
 from polytask.core.cache_paths import cache_folder
 from polytask.core.errors import StorageError
+from polytask.core.json_files import MISSHAPEN, read_json
 from polytask.core.leftovers import tidy
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 # What reading an entry raises when the entry is absent, cut short or of another program.
-_BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError)
+_BROKEN = (*MISSHAPEN, OSError, EOFError, SyntaxError, TokenError, StorageError)
+# A small value has some hundred bytes.
+_MOST_BYTES = 1 << 20
 _HEADER = 128
 
 
@@ -100,10 +104,13 @@ class Cache:
                           " used and the next start reads and tokenizes again")
 
     def remembered(self, name: str) -> Any:
-        """Return a small value kept by `remember`, or None."""
+        """Return a small value kept by `remember`; None where there is none that can be read.
+
+        Another program may have written the file: the caller checks the value's shape.
+        """
         try:
-            return json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json(self.folder / name, StorageError, _MOST_BYTES)
+        except StorageError:
             return None
 
     def remember(self, name: str, value: Any) -> None:
@@ -125,7 +132,7 @@ def open_array(path: Path, kind: type[np.generic]) -> NDArray[Any]:
     """Map a .npy file into memory, read only; raise ValueError if it is cut short."""
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped = np.lib.format.open_memmap(path, mode="r")  # np.load takes archives too
     if mapped.dtype != np.dtype(kind):
         raise ValueError(f"{path} holds {mapped.dtype}, not {np.dtype(kind)}")
     # A plain view: slicing np.memmap itself costs several times more.

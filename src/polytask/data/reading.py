@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read
 
 # A file changed within this time of being read may change again without its times telling.
 _SETTLED_SECONDS = 2.0
+# What the key of a file's content looks like; the cache may hold what another program wrote.
+_KEY = re.compile(r"[0-9a-f]{32}")
 
 LOG = logging.getLogger(__name__)
 
@@ -217,8 +220,9 @@ def content_key(path: Path, cache: Cache) -> str:
         about = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
         name = file_facts(_digest(str(path.resolve()).encode()))
         known = cache.remembered(name)
-        if isinstance(known, dict) and known.get("state") == about:
-            return str(known["key"])
+        match known:
+            case {"state": state, "key": str(key)} if state == about and _KEY.fullmatch(key):
+                return key
         content = hashlib.blake2b(digest_size=16)
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.cache_paths import TablePaths
-from polytask.core.errors import DataError, listed, nearest
+from polytask.core.errors import DataError, StorageError, listed, nearest
+from polytask.core.json_files import read_json
 from polytask.data.cache import growing_array, open_array, write_array
 
 Refusal = tuple[int, str]
@@ -36,6 +36,8 @@ _NAME_SHOWN, _NAMES_SHOWN = 40, 20
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 1 << 24
 
+# More than ten million refused lines take.
+_MOST_BYTES = 1 << 30
 # Raised when tables are written otherwise; old cache entries are then not found.
 VERSION = 2
 
@@ -253,17 +255,19 @@ def table_of(rows: Sequence[tuple[str, ...]], file: str) -> Table:
 
 
 def read_table(folder: Path, file: str, key: str, content: str = "") -> Table:
-    """Open a table that was written; raise ValueError or KeyError if it is not whole."""
+    """Open a table that was written; raise `StorageError` or what a value of another shape raises."""
     paths = TablePaths(folder)
-    about: dict[str, Any] = json.loads(paths.about.read_text(encoding="utf-8"))
+    about = read_json(paths.about, StorageError, _MOST_BYTES)
     lines = open_array(paths.lines, np.int64)
     offsets = open_array(paths.offsets, np.int64)
     cells = open_array(paths.cells, np.uint8)
     nested = open_array(paths.nested, np.int64)
     columns = tuple(about["columns"])
+    notes = tuple(about["notes"])
+    if not all(isinstance(text, str) for text in (*columns, *notes)):
+        raise ValueError(f"{folder} has columns or notes that are no texts")
     if (about["version"] != VERSION or offsets.shape != (len(columns), len(lines) + 1)
             or (len(lines) and int(offsets[-1, -1]) != len(cells))):
         raise ValueError(f"{folder} is not whole")
     refused = tuple((int(line), str(reason)) for line, reason in about["refused"])
-    return Table(file, key, columns, lines, refused, cells, offsets, nested, tuple(about["notes"]),
-                 content)
+    return Table(file, key, columns, lines, refused, cells, offsets, nested, notes, content)

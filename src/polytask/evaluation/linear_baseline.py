@@ -11,6 +11,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -88,12 +89,24 @@ def linear_baseline(task: ResolvedTask, data: TaskData, cache: Cache) -> Baselin
     name = baseline_scores(_key(task, train, rows, dev, dev_rows))
     # A metric of the user's may change without a word of the rows changing.
     keep = all(METRICS[metric].function.__module__.startswith("polytask.") for metric in task.metrics)
-    if keep and isinstance(known := cache.remembered(name), dict):
-        return Baseline(**known) if known else None
+    if keep:
+        with suppress(ValueError):
+            return _as_kept(cache.remembered(name))
     result = _measured(task, train, rows, dev, dev_rows)
     if keep:
         cache.remember(name, dataclasses.asdict(result) if result else {})
     return result
+
+
+def _as_kept(known: Any) -> Baseline | None:
+    """Return the result that the cache keeps; raise ValueError for a value of another shape."""
+    match known:
+        case {"name": str(name), "scores": dict(scores), "limits": str(limits)} if len(known) == 3 and all(
+                isinstance(value, float) for value in scores.values()):
+            return Baseline(name, scores, limits)
+    if known != {}:
+        raise ValueError("not a baseline's result")
+    return None
 
 
 def _measured(task: ResolvedTask, train: Split, rows: Array, dev: Split,
