@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +63,39 @@ def test_the_cache_is_its_owners_alone_whatever_is_kept_first(tmp_path: Path) ->
     Cache(tmp_path / "one").remember("files/a.json", 1)
     Cache(tmp_path / "two").entry("a/b", lambda folder: None, lambda folder: None)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("one", "two")] == [0o700, 0o700]
+
+
+def test_only_a_small_json_file_is_remembered(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.remember("files/a.json", {"key": [1, "x"]})
+    assert cache.remembered("files/a.json") == {"key": [1, "x"]}
+    damaged = {"deep": "[" * 100_000, "large": "[" + " " * (1 << 20) + "]", "cut": '{"a"'}
+    for name, content in damaged.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert cache.remembered(name) is None
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    assert [cache.remembered(name) for name in ("pipe", "endless", "files", "nothing")] == [None] * 4
+
+
+def test_an_entry_of_any_other_shape_is_built_again(tmp_path: Path) -> None:
+    def load(folder: Path) -> int:
+        return int(open_array(folder / "x.npy", np.int64)[0])
+
+    def build(folder: Path) -> None:
+        write_array(folder / "x.npy", np.array([42]))
+
+    cache = Cache(tmp_path)
+    assert cache.entry("kind/key", build, load) == 42
+    place = tmp_path / "kind" / "key" / "x.npy"
+    with place.open("wb") as file:
+        np.savez(file, a=np.arange(3))
+    assert cache.entry("kind/key", build, load) == 42
+    place.write_bytes(b"\x93NUMPY\x01\x00\x10\x00" + b"{'descr': (((   ")
+    assert cache.entry("kind/key", build, load) == 42
+    shutil.rmtree(place.parent)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.npy").write_bytes(b"mine")
+    place.parent.symlink_to(tmp_path / "mine")
+    assert cache.entry("kind/key", build, load) == 42
+    assert (tmp_path / "mine" / "x.npy").read_bytes() == b"mine" and not place.parent.is_symlink()

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from fuzz_child import time_limit
 from fuzz_world import World, build, prepare
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the time limit follow `--fuzz-seconds` and `--kills`."""
+    usual = float(config.getini("timeout"))
+    limit = time_limit(usual, config.getoption("--fuzz-seconds"), config.getoption("--kills"))
+    for item in items if limit > usual else ():  # else --timeout has its say
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(limit))
 
 
 @pytest.fixture(scope="session")

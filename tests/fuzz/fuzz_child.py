@@ -20,8 +20,15 @@ from polytask.core.errors import PolytaskError
 
 SECONDS = 20.0
 MEMORY = 1 << 30
+# With so many seconds of drawing and so many kills, no test comes near pytest's usual time limit.
+USUAL_SECONDS, USUAL_KILLS = 60.0, 100
 
 RIGHT, REFUSED, TRACEBACK, HANG, CRASH = "right", "refused", "traceback", "hang", "crash"
+
+
+def time_limit(usual: float, seconds: float, kills: int) -> float:
+    """Return the seconds that a test may take which draws for longer and kills more than usual."""
+    return usual * max(1.0, seconds / USUAL_SECONDS, kills / USUAL_KILLS)
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def cached(random_: random.Random, world: World, folder: Path) -> Try:
         os.environ["POLYTASK_CACHE"] = str(place)
         evaluate_run(world.run)
 
-    uses: dict[str, Use] = {"check": lambda: [*check_run(Run.from_table(table), 0, True)],
+    uses: dict[str, Use] = {"check": lambda: [*check_run(Run.from_table(table), 0, True, linear=True)],
                             "train": lambda: train(Run.from_table(table), folder / "out", quiet=True),
                             "evaluate": evaluate}
     use = random_.choices(list(uses), (3, 1, 1))[0]

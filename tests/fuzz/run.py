@@ -1,4 +1,4 @@
-"""Draw inputs and kill processes for as long as is wanted; print the figures, write docs/reliability.md.
+"""Draw inputs and requests, kill processes for as long as is wanted; print the figures, write docs/reliability.md.
 
     python tests/fuzz/run.py --seconds 3600 --kills 1000 --write
 
@@ -8,6 +8,7 @@ Another --seed draws others.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import re
@@ -23,9 +24,9 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "tests" / "fu
 
 
 def main() -> int:
-    """Run both harnesses; return 1 where anything is to be mended."""
+    """Run all harnesses; return 1 where anything is to be mended."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long inputs are drawn")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long inputs are drawn; requests a quarter as long")
     parser.add_argument("--kills", type=int, default=100, help="how many processes are killed")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--only", metavar="SCENARIO", help="kill this one alone, and draw no inputs")
@@ -54,6 +55,8 @@ def _figures(folder: Path, chosen: argparse.Namespace) -> tuple[dict[str, str], 
     """Return a table for each harness, and what went wrong."""
     import torch
     from fuzz_campaign import KINDS, campaign
+    from fuzz_requests import KINDS as ENDS
+    from fuzz_requests import request_campaign
     from fuzz_world import build
     from kill_points import Kills
     from kill_scenarios import scenarios
@@ -62,22 +65,27 @@ def _figures(folder: Path, chosen: argparse.Namespace) -> tuple[dict[str, str], 
     world = build(folder / "world")
     seed, wanted = chosen.seed, 0 if chosen.at else chosen.kills
     fuzzed = {} if chosen.only else campaign(world, folder / "place", chosen.seconds, seed)
+    requests = None if chosen.only else request_campaign(chosen.seconds / 4, seed)
     killed = [Kills(scenario, folder / name) for name, scenario in scenarios(world).items()
               if chosen.only in (None, name)]
     for each in killed if chosen.at else ():
         each.at(chosen.at, "as asked")
-    while killed and sum(each.figures.kills for each in killed) < wanted:
-        for each in killed:
+    share = math.ceil(wanted / max(1, len(killed)))
+    while wanting := [each for each in killed if each.wants(share)]:
+        for each in wanting:
             each.once(seed)
         seed += 1
     inputs = "\n".join([f"| inputs | tries | {' | '.join(KINDS)} | slowest |",
                         "|---|" + "--:|" * (len(KINDS) + 2),
                         *(figures.row(name) for name, figures in fuzzed.items())])
+    sent = "\n".join([f"| what is sent | tries | {' | '.join(ENDS)} |", "|---|" + "--:|" * (len(ENDS) + 1),
+                      requests.row("requests")]) if requests else ""
     columns = ("operations", "kinds killed at", "kills", "ends equal", "differ", "left behind")
     kills = "\n".join([f"| what is killed | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns),
                        *(each.figures.row(each.scenario.name) for each in killed)])
-    every = (*fuzzed.values(), *(each.figures for each in killed))
-    return {"fuzz": inputs, "kills": kills}, [said for figures in every for said in figures.bad]
+    every = (*fuzzed.values(), *((requests,) if requests else ()), *(each.figures for each in killed))
+    return ({"fuzz": inputs, "requests": sent, "kills": kills},
+            [said for figures in every for said in figures.bad])
 
 
 def _about(chosen: argparse.Namespace) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fuzz_campaign import TARGETS, campaign
-from fuzz_child import CRASH, HANG, REFUSED, RIGHT, TRACEBACK, in_child
+from fuzz_child import CRASH, HANG, REFUSED, RIGHT, TRACEBACK, in_child, time_limit
 from fuzz_known import KNOWN
 from fuzz_world import World
 
@@ -44,3 +44,12 @@ def test_the_five_ends_are_distinguished() -> None:
     assert "MemoryError" in in_child(takes, memory=1 << 28).detail
     assert in_child(lambda: time.sleep(30), seconds=0.2).kind == HANG
     assert in_child(lambda: os.kill(os.getpid(), signal.SIGSEGV)).kind == CRASH
+
+
+def test_the_time_limit_follows_the_flags(request: pytest.FixtureRequest) -> None:
+    assert time_limit(300, 60, 100) == 300 and time_limit(300, 5, 2) == 300
+    assert time_limit(300, 3600, 100) == 18_000 and time_limit(300, 60, 1000) == 3000
+    config, marker = request.config, request.node.get_closest_marker("timeout")
+    usual = float(config.getini("timeout"))
+    limit = time_limit(usual, config.getoption("--fuzz-seconds"), config.getoption("--kills"))
+    assert (marker.args == (limit,)) if limit > usual else marker is None

@@ -24,7 +24,7 @@ def _checked(world: World, cache: Path, note: Path) -> list[str]:
     def check() -> None:
         table = world.table()
         table["data"]["cache"] = str(cache)
-        note.write_text(json.dumps([str(line) for line in check_run(Run.from_table(table), 0, True)]))
+        note.write_text(json.dumps(list(check_run(Run.from_table(table), 0, True, linear=True))))
 
     outcome = in_child(check)
     assert outcome.kind == RIGHT, outcome.detail
@@ -105,7 +105,7 @@ def test_a_users_own_files_in_it_survive_everything(arrange: Callable[[Path], li
     def use() -> None:
         table = world.table()
         table["data"].pop("cache")
-        list(check_run(Run.from_table(table), 0, True))
+        list(check_run(Run.from_table(table), 0, True, linear=True))
         train(Run.from_table(table), tmp_path / "run", quiet=True)
         evaluate_run(tmp_path / "run")
 

@@ -2,120 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import random
-import time
-from typing import Any
+from collections import Counter
 
 import pytest
-
-from serve.echo import Echo, Live, live
-
-STATUSES = {200, 204, 307, 400, 404, 405, 408, 413, 429, 431}
-BODIES: dict[str, Any] = {
-    "/predict": {"texts": ["good", "bad"], "tasks": ["a"], "logits": True, "model": "echo"},
-    "/tasks/a": {"texts": "good"},
-    "/embed": {"texts": ["good"], "normalize": True},
-    "/v1/embeddings": {"input": ["good"], "model": "m", "encoding_format": "base64"},
-    "/similarity": {"inputs": {"source_sentence": "good", "sentences": ["bad"]}},
-    "/rerank": {"query": "good", "documents": ["bad", {"text": "x"}], "top_n": 1},
-    "/errors": {"text": "good", "count": 3},
-    "/attention": {"pair": ["a", "b"], "task": "a"},
-}
-ODD: list[Any] = [None, True, 0, -1, 1e308, 10**30, "", " ", "\x00", "\ud800", "x" * 30_000, [], {}, [[]],
-                  ["a"] * 50, [None], {"a": 1}, "a", "all", ["a", "a"], [["a", "b"]], [1, "a"], "\u202e",
-                  "null", float("nan")]
-
-
-def mutated_value(value: Any, rows: random.Random) -> Any:
-    """Return a JSON value with one part of it replaced, doubled, dropped or named otherwise."""
-    if isinstance(value, dict) and value and rows.random() < 0.8:
-        key = rows.choice([*value])
-        match rows.randrange(4):
-            case 0:
-                return {name: part for name, part in value.items() if name != key}
-            case 1:
-                return {**value, rows.choice([key[:-1], key * 2, "\ud800", "x" * 999]): rows.choice(ODD)}
-            case _:
-                return {**value, key: mutated_value(value[key], rows)}
-    if isinstance(value, list) and value and rows.random() < 0.6:
-        place = rows.randrange(len(value))
-        return [*value[:place], mutated_value(value[place], rows), *value[place:]]
-    return rows.choice(ODD)
-
-
-def mutated_bytes(data: bytes, rows: random.Random) -> bytes:
-    """Return bytes with some cut out, doubled, replaced or put in."""
-    for _ in range(rows.randint(1, 4)):
-        place, size = rows.randrange(len(data) + 1), rows.randint(1, 12)
-        junk = rows.choice([rows.randbytes(size), b"\r\n", b"\x00", b"\r\n\r\n", b": ", b"[" * 500])
-        data = rows.choice([data[:place] + data[place + size:], data[:place] + junk + data[place:],
-                            data[:place] + junk + data[place + size:], data[:place] + data[place // 2:]])
-    return data
-
-
-def request(rows: random.Random) -> bytes:
-    """Return a request that is wrong in its values, its JSON, its head, or as bytes."""
-    path = rows.choice([*BODIES])
-    body = json.dumps(mutated_value(BODIES[path], rows) if rows.random() < 0.7 else BODIES[path]).encode()
-    kind = rows.randrange(6)
-    if kind == 0:
-        body = mutated_bytes(body, rows)
-    length: Any = len(body)
-    if kind == 1:
-        length = rows.choice([0, -1, 10**9, 10**30, "x", "1, 2", "+5", "\xb2", len(body) + 3])
-    method = rows.choice(["GET", "HEAD", "PUT", "OPTIONS", "POST /x"]) if kind == 2 else "POST"
-    path += rows.choice(["/", "?model=x", "/../info", "%00", "%ff", "#x"]) if kind == 3 else ""
-    headers = {"host": "x", "content-type": "application/json", "content-length": length,
-               "connection": "close"}
-    if kind == 4:
-        headers |= rows.choice([
-            {"transfer-encoding": "chunked"}, {"content-type": "text/plain; charset=\xff"},
-            {"content-encoding": "gzip"}, {"expect": "100-continue"}, {"upgrade": "websocket"},
-            {"x-filler": "y" * 70_000}, {"host": ""}])
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    whole = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
-    return mutated_bytes(whole, rows) if kind == 5 else whole
-
-
-def outcome(server: Live, data: bytes) -> bytes:
-    """Send bytes and return all that comes back, until the server closes or waits for another request."""
-    received = b""
-    with server.connect() as connection:
-        connection.settimeout(5)
-        try:
-            connection.sendall(data)
-            while part := connection.recv(65536):
-                received += part
-                connection.settimeout(0.3)
-        except TimeoutError:
-            if not received:
-                pytest.fail(f"no answer in 5 s: {data!r:.2000}")
-        except OSError:  # closed while we were sending, or with more to read
-            pass
-    return received
+from fuzz_requests import ANSWERED, CLOSED, REFUSED, SILENT, STRANGE, TRACEBACK, end_of, request_campaign
 
 
 def test_every_mutated_request_is_answered_or_refused(pytestconfig: pytest.Config) -> None:
-    seconds = float(pytestconfig.getoption("--fuzz-seconds", default=20.0)) / 4
-    rows, tries = random.Random(17), 0
-    statuses: dict[int, int] = {}
-    with live(Echo(), read_timeout=0.3, max_bytes=20_000, max_inputs=8) as server:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            data = request(rows)
-            received = outcome(server, data)
-            tries += 1
-            shown = f"{data!r:.2000}\n{received!r:.500}"
-            assert b"Traceback" not in received, shown
-            for answer in received.split(b"HTTP/1.1 ")[1:]:
-                head, _, body = answer.partition(b"\r\n\r\n")
-                status = int(head[:3])
-                statuses[status] = statuses.get(status, 0) + 1
-                assert status in STATUSES or status == 100, shown
-                if status >= 400 and body:
-                    assert set(json.loads(body)) == {"error", "error_type"}, shown
-            if tries % 100 == 0:
-                assert server.answers()
-        assert server.answers() and server.service.ready
-    assert statuses.get(200, 0) >= 2 and statuses.get(400, 0) >= 10, f"{tries} requests: {statuses}"
+    figures = request_campaign(float(pytestconfig.getoption("--fuzz-seconds", default=20.0)) / 4)
+    assert not figures.bad, "\n\n".join(figures.bad)
+    assert figures.statuses[200] >= 2 and figures.statuses[400] >= 10, figures
+    assert figures.tries == sum(figures.ends.values())
+
+
+@pytest.mark.parametrize(("received", "end"), [
+    (b"HTTP/1.1 200 OK\r\n\r\n{}", ANSWERED), (b"", CLOSED), (None, SILENT),
+    (b'HTTP/1.1 400 No\r\n\r\n{"error": "a", "error_type": "b"}', REFUSED),
+    (b"HTTP/1.1 200 OK\r\n\r\n{}HTTP/1.1 400 No\r\n\r\n", REFUSED),
+    (b"HTTP/1.1 400 No\r\n\r\nsorry", STRANGE), (b"HTTP/1.1 400 No\r\n\r\n7", STRANGE),
+    (b"HTTP/1.1 500 Oh\r\n\r\n", STRANGE), (b"SSH-2.0", STRANGE), (b"HTTP/1.1 x", STRANGE),
+    (b"HTTP/1.1 200 OK\r\n\r\nTraceback (most recent call last)", TRACEBACK)])
+def test_the_ends_of_a_request_are_distinguished(received: bytes | None, end: str) -> None:
+    assert end_of(received, Counter()) == end

@@ -221,7 +221,7 @@ def content_key(path: Path, cache: Cache) -> str:
         name = file_facts(_digest(str(path.resolve()).encode()))
         known = cache.remembered(name)
         match known:
-            case {"state": state, "key": str(key)} if state == about and _KEY.fullmatch(key):
+            case {"state": kept, "key": str(key)} if kept == about and _KEY.fullmatch(key):
                 return key
         content = hashlib.blake2b(digest_size=16)
         with path.open("rb") as file:
