@@ -1,4 +1,4 @@
-"""Draw inputs and requests, kill processes for as long as is wanted; print the figures, write docs/reliability.md.
+"""Draw inputs and requests, kill processes; print the figures, write them into docs/reliability.md.
 
     python tests/fuzz/run.py --seconds 3600 --kills 1000 --write
 
@@ -26,7 +26,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "tests" / "fu
 def main() -> int:
     """Run all harnesses; return 1 where anything is to be mended."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long inputs are drawn; requests a quarter as long")
+    parser.add_argument("--seconds", type=float, default=60.0,
+                        help="how long inputs are drawn; requests a quarter as long")
     parser.add_argument("--kills", type=int, default=100, help="how many processes are killed")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--only", metavar="SCENARIO", help="kill this one alone, and draw no inputs")

@@ -14,6 +14,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -465,3 +466,11 @@ def test_nothing_in_the_folder_that_one_is_in_is_run(world: World, tmp_path: Pat
     assert found.returncode == 0, found.stderr
     assert found.stdout.count("\n") == 25
     assert not mark.exists()
+
+
+def test_the_page_counts_the_ways() -> None:
+    ends = Counter(end for way in WAYS.values() for end in way.ends)
+    page = " ".join((Path(__file__).parents[2] / "docs" / "reliability.md").read_text().split())
+    assert f"a table of {len(WAYS)} ways" in page
+    assert (f"{ends.total()} uses in all: {ends[OPENED]} open the folder and {ends[REFUSED]} refuse it"
+            in page)
