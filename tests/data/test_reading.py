@@ -283,3 +283,20 @@ def test_devices_and_pipes_are_refused_before_they_are_read(tmp_path: Path) -> N
     for name in ("zero.csv", "pipe.csv"):
         with pytest.raises(DataError, match=rf"{name}: is a device or a pipe, expected a file"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("known", [[1], 7, None, {"key": "x"}, {"state": "…", "key": 3},
+                                   {"state": "…", "key": ["0" * 32]}, {"state": "…", "key": "../" * 10}])
+def test_a_fact_of_another_shape_is_gathered_again(known: object, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_SETTLED_SECONDS", -60.0)
+    cache, file = Cache(tmp_path / "cache"), write(tmp_path / "a.csv", "a\nb\n")
+    key = reading.content_key(file, cache)
+    entry, = (cache.folder / "files").iterdir()
+    kept = json.loads(entry.read_text())
+    if isinstance(known, dict) and "state" in known:
+        known = known | {"state": kept["state"]}
+    entry.write_text(json.dumps(known))
+    assert reading.content_key(file, cache) == key and json.loads(entry.read_text()) == kept
+    entry.write_text(json.dumps(kept | {"key": "0" * 32}))
+    assert reading.content_key(file, cache) == "0" * 32, "an entry of the right shape is not read"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,15 @@ def test_the_model_is_that_of_scikit_learn(tmp_path: Path) -> None:
                       .fit(features, data.train.targets).predict(dev) == data.dev.targets).mean())
                for c in (10, 1) for w in (None, "balanced"))
     assert scored(tmp_path, task, data).scores["accuracy"] == pytest.approx(best, abs=0.03)
+
+
+@pytest.mark.parametrize("kept", [
+    [1], 7, None, {"size": 3}, {"name": "x", "scores": {"accuracy": "high"}, "limits": ""},
+    {"name": "x", "scores": [1.0], "limits": ""}, {"name": "x", "scores": {}, "limits": "", "more": 1}])
+def test_an_entry_of_another_shape_is_measured_again(kept: object, tmp_path: Path) -> None:
+    task, data = task_of(tmp_path, [f"the car is {COLOURS[n % 2]},{COLOURS[n % 2]}" for n in range(24)])
+    first = scored(tmp_path, task, data)
+    entry, = (tmp_path / "cache" / "baselines").iterdir()
+    written = entry.read_bytes()
+    entry.write_text(json.dumps(kept), encoding="utf-8")
+    assert scored(tmp_path, task, data) == first and entry.read_bytes() == written
