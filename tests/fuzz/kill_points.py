@@ -163,14 +163,22 @@ def snapshot(folder: Path) -> dict[str, Any]:
         elif path.suffix == ".md":
             found[name] = [line for line in path.read_text().splitlines() if not _MEASURED.match(line)]
         elif path.suffix == ".json":
-            found[name] = _timeless(json.loads(path.read_bytes()))
+            found[name] = _parsed(path.read_bytes())
         elif path.suffix == ".jsonl":
-            found[name] = [_timeless(json.loads(line)) for line in path.read_bytes().splitlines()]
+            found[name] = [_parsed(line) for line in path.read_bytes().splitlines()]
         elif path.name == "journal.log":  # what trials drew and scored is in results.json too
             found[name] = True
         else:
             found[name] = path.read_bytes()
     return found
+
+
+def _parsed(content: bytes) -> Any:
+    """Return what JSON says without its times; what a kill cut short as it is."""
+    try:
+        return _timeless(json.loads(content))
+    except ValueError:
+        return content
 
 
 def _timeless(value: Any) -> Any:

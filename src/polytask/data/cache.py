@@ -136,7 +136,7 @@ def open_array(path: Path, kind: type[np.generic]) -> NDArray[Any]:
     if mapped.dtype != np.dtype(kind):
         raise ValueError(f"{path} holds {mapped.dtype}, not {np.dtype(kind)}")
     # A plain view: slicing np.memmap itself costs several times more.
-    return mapped.view(np.ndarray)  # type: ignore[no-any-return]
+    return mapped.view(np.ndarray)
 
 
 @contextmanager
