@@ -26,8 +26,9 @@ def test_every_public_name_can_be_had_and_all_is_sorted() -> None:
 
 
 def test_a_verb_stays_a_verb_where_a_package_has_its_name() -> None:
-    for module in ("polytask.report.page", "polytask.report"):
+    for module in ("polytask.report.page", "polytask.report", "polytask.serve.engines", "polytask.serve"):
         importlib.import_module(module)
+    assert callable(pk.serve) and pk.serve.__module__ == "polytask.commands.serve"
     assert callable(pk.report) and pk.report.__module__ == "polytask.commands.report"
     from polytask.report import page
 

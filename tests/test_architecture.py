@@ -65,6 +65,10 @@ CONFINED = {
     "pandas": ("core/frames",),
     "IPython": ("core/progress",),
 }
+# Packages that one package of ours may import anywhere, as it is itself imported late.
+WITHIN = {"serve": ("fastapi", "starlette", "uvicorn", "prometheus_client")}
+# Where else they are looked for, to say which extra is missing.
+LOOKED_FOR = {"commands/serve.py"}
 # Packages whose modules each have a test file of the same name, and what a test file covers instead.
 MIRRORED = {"core", "data", "learn"}
 COVERED_BY = {
@@ -187,6 +191,17 @@ def test_optional_packages_are_imported_late_and_where_they_belong(path: Path) -
         if package in CONFINED:
             assert not at_top, f"{place} imports {name} at its top"
             assert place.startswith(CONFINED[package]), f"{place} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_the_packages_of_a_server_stay_in_serve_which_is_imported_late(path: Path) -> None:
+    place, own = str(path.relative_to(SOURCE)), path.relative_to(SOURCE).parts[0]
+    for name, at_top in imports(path):
+        for owner, packages in WITHIN.items():
+            if own != owner and name.split(".")[0] in packages:
+                assert place in LOOKED_FOR and not at_top, f"{place} imports {name}"
+            if own != owner and name.startswith(f"polytask.{owner}."):
+                assert not at_top, f"{place} imports {name} at its top"
 
 
 def test_core_imports_no_torch() -> None:

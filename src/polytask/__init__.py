@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polytask.commands.export import export
     from polytask.commands.push import push
     from polytask.commands.report import report
+    from polytask.commands.serve import serve
     from polytask.commands.sweep import sweep
     from polytask.commands.train import train
     from polytask.config import Data, Encoder, Run
@@ -78,7 +79,7 @@ _PLACES = {
     "weighting": "learn.weightings:weighting",
     "compare": "commands.compare:compare", "evaluate": "commands.evaluate:evaluate_run",
     "export": "commands.export:export", "push": "commands.push:push",
-    "load": "inference.engine:load", "report": "commands.report:report",
+    "load": "inference.engine:load", "report": "commands.report:report", "serve": "commands.serve:serve",
     "sweep": "commands.sweep:sweep", "train": "commands.train:train",
     "Data": "config:Data", "Encoder": "config:Encoder", "Run": "config:Run",
     "Labels": "data.labels:Labels", "Model": "inference.predictor:Model",
@@ -96,8 +97,8 @@ __all__ = [
     "Interrupted", "Labels", "Model", "Optimizer", "Output", "PolytaskError", "Prediction", "Result", "Run",
     "RunError", "Task", "Train", "UntrustedCode", "adapter", "adapters", "compare", "evaluate", "export",
     "head", "heads", "load", "loss", "losses", "metric", "metrics", "pairing", "pairings", "pooling",
-    "poolings", "push", "regularizer", "regularizers", "report", "schedule", "schedules", "surgeries",
-    "surgery", "sweep", "train", "weighting", "weightings",
+    "poolings", "push", "regularizer", "regularizers", "report", "schedule", "schedules", "serve",
+    "surgeries", "surgery", "sweep", "train", "weighting", "weightings",
 ]
 
 

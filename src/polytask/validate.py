@@ -226,9 +226,9 @@ def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
 def _compile_problem(encoder: Any, phase: Train) -> str | None:
     """Return why torch.compile cannot serve a phase, or None."""
     if encoder is not None and not isinstance(encoder, FlatEncoder):
-        return f'the layers of "{encoder.kind}" run through transformers, which compiles nothing here'
+        return f'the layers of "{encoder.kind}" are transformers\' own, which polytask does not compile'
     if phase.parallel == "shard":
-        return 'the weights of parallel = "shard" come and go between the layers'
+        return 'parallel = "shard" moves weights in and out between layers'
     if shutil.which("c++") is None and shutil.which("g++") is None and not os.environ.get("CXX"):
         return "torch.compile needs a C++ compiler, and none is on the PATH"
     return None

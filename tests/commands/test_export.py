@@ -99,7 +99,7 @@ def test_a_folder_of_its_own_is_complete(run: Path, report: list[str], tmp_path:
     assert (out / "README.md").read_text().count("## ONNX") == 1
     with pytest.raises(CheckpointError, match="holds exported graphs, not the network"):
         pk.load(out)
-    with pytest.raises(RunError, match="is there already; give another --out"):
+    with pytest.raises(RunError, match="already exists; give another --out"):
         pk.export(run, "onnx", out)
 
 

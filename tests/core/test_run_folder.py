@@ -40,7 +40,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 def test_a_run_is_started_once_and_resumed_with_the_same_config_only(tmp_path: Path) -> None:
     path = tmp_path / "run"
     assert made(path).config.read_text() == CONFIG
-    with pytest.raises(RunError, match="a run is there already; resume it with --resume"):
+    with pytest.raises(RunError, match="already holds a run; resume it with --resume"):
         RunFolder.admits(path, CONFIG, resume=False)
     RunFolder.admits(path, CONFIG, resume=True)
     with pytest.raises(RunError, match="belongs to another config: seed was 1 and is now 2"):
@@ -49,7 +49,7 @@ def test_a_run_is_started_once_and_resumed_with_the_same_config_only(tmp_path: P
     with pytest.raises(RunError, match="is finished and its checkpoint was removed"):
         RunFolder.admits(path, CONFIG, resume=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="files are there already"):
+    with pytest.raises(RunError, match="already holds files, but no run; give another --out"):
         RunFolder.admits(tmp_path, CONFIG, resume=False)
 
 
@@ -96,7 +96,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, part: str) -> None:
 def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder"):
         RunFolder.open(tmp_path / "none")
-    with pytest.raises(RunError, match=r"is not a run, it has no config\.toml"):
+    with pytest.raises(RunError, match=r"is not a run: it has no config\.toml"):
         RunFolder.open(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_a_study_claims_a_free_folder_or_its_own(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is neither a sweep folder nor empty"):
         claim_folder(out, "sweep", "title", {"a": "1"})
     (out / "study.json").write_text("[")
-    with pytest.raises(RunError, match=r"study\.json: cannot be read, it is not JSON"):
+    with pytest.raises(RunError, match=r"study\.json: cannot be read because it is not JSON"):
         claim_folder(out, "study", "title", {"a": "1"})
 
 

@@ -228,7 +228,7 @@ def test_a_repository_without_tasks_is_refused_with_what_it_is(
 ) -> None:
     hub.repositories["me/foreign"] = Repository(False, {"main": files})
     done = polytask(hub, tmp_path, "predict", "hf://me/foreign", "--task", "sst")
-    assert done.returncode == 2 and "is not a polytask model, it has no tasks.json" in done.stderr
+    assert done.returncode == 2 and "is not a polytask model: it has no tasks.json" in done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
 
 

@@ -115,7 +115,7 @@ def test_what_cannot_be_compiled_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     foreign = wrap(transformers.FunnelModel(transformers.FunnelConfig(
         vocab_size=50, d_model=24, n_head=3, d_head=8, d_inner=32, block_sizes=[1])))
     assert mistakes(encoder=foreign) == [
-        'train.compile: the layers of "funnel" run through transformers, which compiles nothing here; '
+        'train.compile: the layers of "funnel" are transformers\' own, which polytask does not compile; '
         "set compile = false"]
     (sharded,) = mistakes(replace(run, train=replace(run.train, parallel="shard")))
     assert 'parallel = "shard"' in sharded

@@ -73,6 +73,18 @@ def test_attention_without_torch_is_refused_with_the_reason() -> None:
         assert refused.status_code == 404 and "--engine torch" in refused.json()["error"]
 
 
+def test_the_page_lists_the_routes_that_the_server_describes(explained: Service) -> None:
+    with TestClient(create_app(explained)) as client:
+        page, script = client.get("/").text, client.get("/page.js").text
+        assert '<a href="openapi.json">' in page and '<dl id="routes">' in page
+        assert 'ask("openapi.json")' in script and 'at("routes")' in script
+        paths = client.get("/openapi.json").json()["paths"]
+        described = {path: route.get("summary") for path, methods in paths.items()
+                     for route in methods.values()}
+    assert "/predict" in described and all(described.values())
+    assert "/predict" not in page and "/rerank" not in page + script  # none is listed by hand
+
+
 @pytest.fixture(scope="module")
 def page(served_run: Path, engine: TorchEngine) -> Iterator[tuple[Any, Live]]:
     place = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -127,6 +139,14 @@ def test_the_page_in_a_browser(page: tuple[Any, Live], tmp_path: Path) -> None:
         view.locator("#send").click()
         view.wait_for_selector(f"#past li:first-child:has-text('good {number}')")
     assert view.locator("#past li").count() == 20
+
+    paths = server.get("/openapi.json").json()["paths"]
+    assert view.locator("#routes dt").all_inner_texts() == [
+        f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    assert "One task's answer" in view.locator("#routes dd").all_inner_texts()
+    link = view.get_by_role("link", name="openapi.json")
+    link.focus()
+    assert link.evaluate("link => link.matches(':focus') && link.href") == f"{server.url}/openapi.json"
 
     view.locator("input[value='2']").check()
     file = tmp_path / "pairs.csv"

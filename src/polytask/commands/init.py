@@ -121,7 +121,7 @@ def _config(scaffold: Scaffold, parts: Sequence[Sequence[str]], longest: int, ep
 def write_config(out: Path, text: str) -> Iterator[str]:
     """Write a config, and the schema beside it; yield what was guessed and what to do next.
 
-    Raises `PolytaskError` for a file that is there already.
+    Raises `PolytaskError` for a file that already exists.
     """
     if out.exists():
         raise PolytaskError(f"{out}: exists already; give another --out")

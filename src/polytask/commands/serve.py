@@ -8,6 +8,29 @@ from typing import Any
 
 from polytask.core.errors import MissingExtra
 from polytask.core.terminal import tell
+from polytask.core.user_modules import trusting
+
+
+def serve(runs: str | Path | Sequence[str | Path], trust: bool = False, quiet: bool = False,
+          **settings: Any) -> None:
+    """Serve trained models over HTTP, as `polytask serve` does: blocks until SIGTERM or Ctrl-C.
+
+    runs: run folders, model folders or models on the hub, "hf://user/name"; several, or one alone.
+
+    settings: those of `polytask serve` (docs/serving.md), which override the variables POLYTASK_*:
+
+        pk.serve("runs/first", port=8000, engine="int8")
+        pk.serve(["runs/first", "hf://me/reviews"], host="0.0.0.0", api_keys_file="keys.txt")
+
+    trust: import the modules that the folders name for components of someone's own.
+
+    Open requests are answered before it returns. Call it in the main thread: Python delivers signals to no
+    other. Raises `ConfigError` for an unknown setting or an impossible value, `RunError` or
+    `CheckpointError` for a folder that cannot be served, `RunError` for a port that is taken,
+    `MissingExtra` without the extra "serve"; all before the port opens.
+    """
+    with trusting(trust):
+        serve_runs([runs] if isinstance(runs, str | Path) else runs, None, settings, quiet)
 
 
 def serve_runs(runs: Sequence[str | Path], config: Path | None, options: Mapping[str, Any],
@@ -25,7 +48,7 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, options: Mapping
     except ModuleNotFoundError:
         raise MissingExtra("polytask serve", "serve") from None
     from polytask.serve.engines import loader
-    from polytask.serve.server import serve
+    from polytask.serve import server
     from polytask.serve.settings import api_keys, read_settings
 
     settings = read_settings(config, options)
@@ -35,4 +58,4 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, options: Mapping
         if not quiet:
             tell(f"serving {', '.join(map(str, runs))} at {address} (Ctrl-C to stop)")
 
-    serve(runs, settings, keys, loader(settings), started)
+    server.serve(runs, settings, keys, loader(settings), started)

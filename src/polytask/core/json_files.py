@@ -27,9 +27,9 @@ def read_json(path: Path, error: type[PolytaskError] = RunError, most: int = MOS
     except OSError as refused:
         raise error(f"{path}: cannot be read ({refused.strerror})") from None
     except UnicodeDecodeError:
-        raise error(f"{path}: cannot be read, it is not UTF-8 text") from None
+        raise error(f"{path}: cannot be read because it is not UTF-8 text") from None
     except (ValueError, RecursionError) as wrong:
-        raise error(f"{path}: cannot be read, it is not JSON ({wrong})") from None
+        raise error(f"{path}: cannot be read because it is not JSON ({wrong})") from None
 
 
 # What using a value of an unexpected shape raises.

@@ -36,7 +36,7 @@ class RunFolder(RunPaths):
         refuse_special(folder.path)
         require_folder(path, "a run")
         if not folder.config.is_file():
-            raise RunError(f"{path}: is not a run, it has no {folder.config.name}")
+            raise RunError(f"{path}: is not a run: it has no {folder.config.name}")
         return folder
 
     @property
@@ -55,8 +55,10 @@ class RunFolder(RunPaths):
         if not folder.used:
             return
         if not resume:
-            what = "a run is" if folder.config.is_file() else "files are"
-            raise RunError(f"{path}: {what} there already; resume it with --resume, or give another --out")
+            if folder.config.is_file():
+                raise RunError(f"{path}: already holds a run; resume it with --resume, or give "
+                               "another --out")
+            raise RunError(f"{path}: already holds files, but no run; give another --out")
         cls.open(path)
         difference = first_difference(folder.settings(), tomllib.loads(config))
         if difference:

@@ -1,9 +1,9 @@
 """Rows from Python: lists of dicts, dicts of columns, data frames, `datasets.Dataset`.
 
-They are read where a task is made, by the rules of JSON lines, and known from then on by their content:
-`python:<digest>` is what a config and a run folder say of them. The same rows in another process are the
-same data, so a run resumes; others are another config. A process that was not given them finds them in the
-cache, as long as it is there.
+They are read when a task is made, by the rules of JSON lines, and named after their content: configs and
+run folders call them `python:<digest>`. The same rows in another process have the same name, so a run
+resumes; other rows make another config. A process that was not given the rows finds them in the cache,
+while that lasts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _NAME = "the rows"
 _EXPECTED = ('expected a file, a list of dicts such as {"text": …, "label": …}, a dict of columns, a data '
              "frame of pandas or polars, or a datasets.Dataset")
 
-# The rows that this process was given, by their names. They were copied, so changing them does nothing.
+# The rows given to this process, by name: copies, so later changes to the originals have no effect.
 _GIVEN: dict[str, TableWriter] = {}
 
 
 def file_or_rows(value: Any) -> Any:
-    """Return what a setting of rows says: a path or a number as it is, rows from Python by their name."""
+    """Return a setting of rows as configs write it: paths and numbers as they are, rows by their name."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, PathLike):

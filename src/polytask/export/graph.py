@@ -128,7 +128,7 @@ class ExportedNetwork(nn.Module):
         self.check()
 
     def check(self) -> None:
-        """Raise `ConfigError` for a part that has no form in a graph."""
+        """Raise `ConfigError` for a part that a graph cannot express."""
         encoder = self.network.encoder
         hidden, mask = torch.zeros(1, 2, encoder.width), torch.ones(1, 2, dtype=torch.bool)
         for pooling in [self.pooling, *(self._pooling(name) for name in self.tasks)]:
@@ -136,7 +136,8 @@ class ExportedNetwork(nn.Module):
                 raise ConfigError(f'pooling "{pooling.name}" has no pool_padded, so no graph can be '
                                   "written; give it one, or serve the run with torch")
         if self.adapters is not None and not isinstance(self.adapters, TaskAdapters):
-            raise ConfigError("encoder.adapter: has no form in a graph; serve the run with torch")
+            raise ConfigError("encoder.adapter: this adapter cannot be exported to ONNX; serve the run "
+                              "with torch")
 
     @property
     def output_names(self) -> list[str]:

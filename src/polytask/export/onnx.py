@@ -52,7 +52,7 @@ def export_graph(model: MultiTask, tasks: Mapping[str, ResolvedTask], pooling: P
     sentence_embedding (batch, width), and for each task <task>_logits and <task>_probabilities, or
     <task>_score in the labels' own range; a task of two sequences a row has them next to each other.
 
-    Raises `ConfigError` for a part that has no form in a graph.
+    Raises `ConfigError` for a part that a graph cannot express.
     """
     try:
         import onnx

@@ -63,9 +63,9 @@ def export_onnx(loaded: ModelFolder, source: Path, out: Path | None, int8: bool,
 
 
 def refuse_taken(out: Path | None) -> None:
-    """Raise `RunError` for a place where something is that no export may replace."""
+    """Raise `RunError` for a path that exists and is not an empty folder: no export may replace it."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out}: is there already; give another --out, or remove it")
+        raise RunError(f"{out}: already exists; give another --out, or remove it")
 
 
 @contextmanager

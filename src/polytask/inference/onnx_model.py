@@ -138,6 +138,7 @@ class OnnxModel(Predictor[ExportedTask]):
                                   "export the run again")
         super().__init__(graph.parent.parent, self.info.tasks, Tokenizer(tokenizer))
         self.tokenizer_file = tokenizer
+        self.engine = "int8" if graph.name == ModelPaths(graph.parent).graph(int8=True).name else "onnx"
 
     @property
     def thresholds(self) -> dict[str, Threshold]:

@@ -85,9 +85,9 @@ class Optimizer:
         return None
 
     def groups(self, model: Any, tasks: Iterable[str] = ()) -> ParameterGroups:
-        """Return what is trained in groups of one rate and one decay, each with its `names`.
+        """Return the trained parameters in groups of one rate and one decay, with their `names`.
 
-        A group whose rate depends on the tasks of an update has their factors as `task_rates`.
+        A group whose rate depends on the tasks of an update has each task's factor in `task_rates`.
         """
         plain = {key: value for key, value in self.layer_rates.items()
                  if not isinstance(value, Mapping)}

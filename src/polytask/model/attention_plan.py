@@ -23,7 +23,7 @@ class Block:
     sequences: int
     length: int
     rows: slice
-    """Its places among the places of all blocks: sequences · length of them."""
+    """The block's slice, of sequences · length places, of the places of all blocks."""
     mask: Tensor | None
     """(sequences, 1, 1 or length, length): 0 where a query sees a key, else -inf; None: it sees all."""
 

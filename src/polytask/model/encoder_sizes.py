@@ -8,14 +8,14 @@ from typing import Any
 
 from polytask.model.bert import BertConfig
 
-# Of which there must be at least one; the others may be 0, or -1 for none.
+# Sizes that must be 1 or more; the others may be 0, or -1 for none.
 _NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
            "max_position_embeddings")
 _LARGEST = 2**31 - 1
 
 
 def sizes_problem(config: BertConfig) -> str | None:
-    """Return what of an encoder's sizes is not a size, or None."""
+    """Return what is wrong with an encoder's sizes, or None."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         kind = str(field.type)

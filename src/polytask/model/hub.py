@@ -36,7 +36,7 @@ def is_address(place: str | Path) -> bool:
 
 
 def parsed(address: str) -> tuple[str, str | None]:
-    """Return the name and the revision of an address; raise `CheckpointError` for what is none."""
+    """Return the repository and revision of an address. Raises `CheckpointError` for any other text."""
     name, _, revision = address.removeprefix(HUB).partition("@")
     if len(name.split("/")) != 2 or not all(name.split("/")):
         raise CheckpointError(f"{address}: is not the address of a model; expected hf://user/name, or "
@@ -120,7 +120,7 @@ def fetched_model(address: str, engine: str = "torch") -> Path:
     if not paths.tasks.is_file():
         if engine in ("onnx", "int8"):
             folder = fetched(address, MODEL_FILES)
-        raise RunError(f"{address}: is not a polytask model, it has no {paths.tasks.name}; "
+        raise RunError(f"{address}: is not a polytask model: it has no {paths.tasks.name}; "
                        f"{described(folder, address)}")
     graph = paths.graph(engine == "int8")
     if engine in ("onnx", "int8") and not graph.is_file():

@@ -6,7 +6,7 @@ from torch import nn
 
 from polytask.core.safe_paths import name_problem
 
-# What an empty one has, as its class or by itself: a module of such a name would be refused or hide it.
+# The attributes of an empty `ModuleDict`: it refuses a module of such a name, or is hidden behind it.
 _TAKEN = frozenset(dir(nn.ModuleDict()))
 
 

@@ -38,7 +38,7 @@ def served(model: Predictor[Any]) -> ServedModel:
         from polytask.data.tokenization import Tokenizer
         from polytask.serve.onnx_engine import OnnxEngine
 
-        return OnnxEngine(model, Tokenizer(model.tokenizer_file), name, "onnx")
+        return OnnxEngine(model, Tokenizer(model.tokenizer_file), name)
     from polytask.inference.predictor import Model
     from polytask.serve.torch_engine import TorchEngine
 

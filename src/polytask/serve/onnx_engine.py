@@ -15,10 +15,10 @@ from polytask.serve.text_engine import TextEngine, scores_of, task_answers
 class OnnxEngine(TextEngine):
     """An exported graph served by ONNX Runtime."""
 
-    def __init__(self, model: OnnxModel, tokenizer: Tokenizer, name: str, engine: str,
+    def __init__(self, model: OnnxModel, tokenizer: Tokenizer, name: str,
                  scores: dict[str, Any] | None = None) -> None:
         super().__init__(name, tokenizer, model.info.embedding, model.info.embedding)
-        self.model, self.engine = model, engine
+        self.model, self.engine = model, model.engine
         widths = {output.name: output.shape[-1] for output in model.session.get_outputs()}
         self.width = int(widths[EMBEDDING])
         for task in model.tasks.values():
@@ -41,4 +41,4 @@ class OnnxEngine(TextEngine):
 def load_graph(folder: str | Path, name: str, engine: str, threads: int | None) -> OnnxEngine:
     """Return the engine of an export. Raises what `load_onnx` raises."""
     model = load_onnx(folder, int8=engine == "int8", threads=threads)
-    return OnnxEngine(model, Tokenizer(model.tokenizer_file), name, engine, scores_of(Path(folder)))
+    return OnnxEngine(model, Tokenizer(model.tokenizer_file), name, scores_of(Path(folder)))

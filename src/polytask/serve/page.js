@@ -255,7 +255,38 @@ async function takeFile(file) {
   }
 }
 
-async function start() {
+// The routes are those that the server itself describes, so this list cannot lag behind.
+async function listRoutes() {
+  const list = at("routes");
+  try {
+    const {paths} = await ask("openapi.json");
+    list.replaceChildren();
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const [method, route] of Object.entries(methods)) {
+        element("code", `${method.toUpperCase()} ${path}`, element("dt", undefined, list));
+        element("dd", route.summary, list);
+      }
+    }
+  } catch (error) {
+    list.replaceChildren();
+    element("dd", "the routes could not be read: " + error.message, list);
+  }
+}
+
+async function readTasks() {
+  try {
+    limits = await ask("info");
+    tasks = limits.models[limits.model_id].tasks;
+    at("about").textContent = `${limits.model_id}: ${tasks.map((task) => task.task).join(", ")}`;
+    const kinds = new Set(tasks.map((task) => task.texts));
+    at("kinds").hidden = kinds.size < 2;
+    choose(kinds.has(numberOfTexts()) ? numberOfTexts() : Math.min(...kinds));
+  } catch (error) {
+    at("about").textContent = "the tasks could not be read: " + error.message;
+  }
+}
+
+function start() {
   for (const radio of document.querySelectorAll("input[name=kind]")) {
     radio.addEventListener("change", () => choose(numberOfTexts()));
   }
@@ -283,16 +314,9 @@ async function start() {
     document.body.classList.remove("dropping");
     if (event.dataTransfer.files[0]) takeFile(event.dataTransfer.files[0]);
   });
-  try {
-    limits = await ask("info");
-    tasks = limits.models[limits.model_id].tasks;
-    at("about").textContent = `${limits.model_id}: ${tasks.map((task) => task.task).join(", ")}`;
-    const kinds = new Set(tasks.map((task) => task.texts));
-    at("kinds").hidden = kinds.size < 2;
-    choose(kinds.has(1) ? 1 : 2);
-  } catch (error) {
-    at("about").textContent = "the tasks could not be read: " + error.message;
-  }
+  const read = () => Promise.all([readTasks(), listRoutes()]);
+  at("key").addEventListener("change", read);  // a server with keys answers nothing without one
+  read();
 }
 
 start();

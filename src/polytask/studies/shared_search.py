@@ -116,7 +116,7 @@ class SharedSearch(Search):
         return self._others
 
     def _look(self) -> None:
-        """Queue again what has stopped beating, once a second at most."""
+        """Queue trials without a heartbeat again and see whether others work; once a second at most."""
         import optuna
 
         if time.monotonic() - self._looked < _LOOK_SECONDS:

@@ -143,10 +143,10 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     refuse_special(Path(folder), CheckpointError)
     model_path = model_folder_of(folder)
     if model_path is None and RunPaths(folder).config.is_file():
-        raise CheckpointError(f"{folder}: the run has no model yet, it was stopped before its first "
-                              f"evaluation; resume it with: polytask train CONFIG --out {folder} --resume")
+        raise CheckpointError(f"{folder}: the run has no model yet because it was stopped before its "
+                              f"first evaluation; resume it: polytask train CONFIG --out {folder} --resume")
     if model_path is None:
-        raise CheckpointError(f"{folder}: is not a model, it has no {ModelPaths(folder).tasks.name}")
+        raise CheckpointError(f"{folder}: is not a model: it has no {ModelPaths(folder).tasks.name}")
     model = read_folder(model_path, lambda place: _loaded(ModelPaths(place), dropout))
     if model.tokenizer.parent == standing_aside(model_path):  # which is gone by now
         model.tokenizer = model_path / model.tokenizer.name

@@ -19,7 +19,7 @@ _MOST_METRICS, _MOST_CHARACTERS = 1000, 500
 
 
 class MLflow(Tracker):
-    """A run of MLflow, which itself tells what it has: a batch is stored whole or not at all."""
+    """An MLflow run. Batches are stored whole or not at all, so MLflow's last step says what was sent."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], project: str, run: Path) -> None:
         # Set before mlflow is imported, which otherwise sends usage statistics.
