@@ -47,8 +47,8 @@ def serve_runs(runs: Sequence[str | Path], config: Path | None, options: Mapping
         import uvicorn  # noqa: F401
     except ModuleNotFoundError:
         raise MissingExtra("polytask serve", "serve") from None
-    from polytask.serve.engines import loader
     from polytask.serve import server
+    from polytask.serve.engines import loader
     from polytask.serve.settings import api_keys, read_settings
 
     settings = read_settings(config, options)

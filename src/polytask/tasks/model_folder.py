@@ -144,7 +144,8 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     model_path = model_folder_of(folder)
     if model_path is None and RunPaths(folder).config.is_file():
         raise CheckpointError(f"{folder}: the run has no model yet because it was stopped before its "
-                              f"first evaluation; resume it: polytask train CONFIG --out {folder} --resume")
+                              f"first evaluation; resume it with polytask train CONFIG --out {folder} "
+                              "--resume")
     if model_path is None:
         raise CheckpointError(f"{folder}: is not a model: it has no {ModelPaths(folder).tasks.name}")
     model = read_folder(model_path, lambda place: _loaded(ModelPaths(place), dropout))
