@@ -15,7 +15,8 @@ import polytask
 from polytask.core import paths
 
 GROUPS = {
-    "Verbs": ["train", "load", "evaluate", "compare", "sweep", "report", "export", "push"],
+    "Verbs": ["train", "load", "evaluate", "compare", "sweep", "report", "export", "push",
+              "serve"],
     "Settings": ["Run", "Data", "Encoder", "Task", "Train", "Optimizer"],
     "Models and results": ["Result", "Model", "Answers", "Prediction", "Labels", "AsyncModel", "Output"],
 }
