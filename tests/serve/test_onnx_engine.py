@@ -1,21 +1,14 @@
-"""Served graphs give torch's answers, for every kind of task, alone, in a batch and over HTTP."""
+"""Served graphs give torch's answers, for every kind of task, alone and in a batch."""
 
 from __future__ import annotations
 
-import asyncio
-import re
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
-import polytask as pk
 from polytask.core.errors import RunError
 from polytask.serve.engines import loader
 from polytask.serve.onnx_engine import load_graph
@@ -33,7 +26,7 @@ def exported(served_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     run = tmp_path_factory.mktemp("exported") / "run"
     shutil.copytree(served_run, run)
-    export(run, to="onnx", int8=True)
+    export(run, to="onnx")
     return run
 
 
@@ -85,50 +78,3 @@ def test_auto_takes_the_exported_graph_and_torch_without_one(exported: Path, ser
     assert loader(ServeSettings())(served_run, "run").engine == "torch"
     with pytest.raises(RunError, match=r"polytask export .* --to onnx"):
         loader(ServeSettings(engine="int8"))(served_run, "run")
-
-
-@pytest.mark.parametrize("engine", ["onnx", "int8"])
-def test_a_loaded_graph_keeps_the_name_of_its_engine(exported: Path, engine: str) -> None:
-    graph = pk.load(exported, engine=engine)
-
-    async def label() -> Any:
-        async with pk.AsyncModel(graph) as model:
-            assert model.model.engine == engine
-            return (await model.predict("topic", ["good plot"]))[0].label
-
-    assert asyncio.run(label()) == graph.predict("topic", ["good plot"])[0].label
-
-
-BY_COMMAND = "from polytask.cli import main\nsys.argv[0] = 'polytask'\nmain()"
-BY_NAME = "import polytask as pk\npk.serve(sys.argv[2], engine=sys.argv[4], port=0, log='none')"
-
-
-@pytest.mark.parametrize(("program", "engine"), [(BY_COMMAND, "int8"), (BY_NAME, "onnx")],
-                         ids=["polytask serve, int8", "pk.serve, onnx"])
-def test_a_process_that_serves_a_graph_answers_as_the_graph_does_and_loads_no_torch(
-    exported: Path, program: str, engine: str
-) -> None:
-    body = "\n".join(f"    {line}" for line in program.splitlines())
-    code = f"import sys\ntry:\n{body}\nfinally:\n    print('torch' in sys.modules, flush=True)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", str(exported), "--engine", engine, "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    try:
-        line = process.stderr.readline()
-        found = re.search(r"http://[\d.:]+", line)
-        assert found, line + process.stderr.read()
-        address, direct = found[0], pk.load(exported, engine=engine)
-        info = httpx.get(f"{address}/info", timeout=60).json()
-        assert info["models"]["run"]["engine"] == engine
-        for asked, inputs in (("texts", [text for (text,) in TEXTS]), ("pairs", PAIRS)):
-            answer = httpx.post(f"{address}/predict", json={asked: inputs}, timeout=60).json()
-            for task in answer["results"][0]:
-                for row, expected in zip(answer["results"], direct.predict(task, inputs), strict=True):
-                    label = row[task]["label"]
-                    assert ("|".join(label) if isinstance(label, list) else label) == expected.label
-                    np.testing.assert_allclose(row[task]["score"], expected.score, atol=1e-6)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        shown, _ = process.communicate(timeout=60)
-    assert (process.returncode, shown.strip()) == (0, "False")
