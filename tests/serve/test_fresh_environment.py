@@ -20,12 +20,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.fresh
 @pytest.mark.timeout(2400)
-def test_a_fresh_environment_serves_a_run_to_curl(served_run: Path, tmp_path: Path) -> None:
+def test_a_fresh_environment_serves_a_run_to_curl(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     if not os.environ.get("POLYTASK_FRESH"):
         pytest.skip("POLYTASK_FRESH is not set: the test downloads packages")
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("no curl is installed")
+    served_run: Path = request.getfixturevalue("served_run")  # trained only where the test is not skipped
     venv.create(tmp_path / "venv", with_pip=True)
     binaries = tmp_path / "venv" / "bin"
     subprocess.run([str(binaries / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check",
