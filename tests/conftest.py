@@ -21,7 +21,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-seconds", type=float, default=60.0, help="How long tests/fuzz draws inputs.")
+    parser.addoption("--fuzz-seconds", type=float, default=0.0,
+                     help="How long tests/fuzz draws inputs; absent: a fixed number of each kind.")
     parser.addoption("--kills", type=int, default=100, help="How many processes tests/fuzz kills.")
 
 

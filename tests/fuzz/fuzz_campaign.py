@@ -86,13 +86,13 @@ def attempt(name: str, seed: int, world: World, place: Path) -> tuple[str, Outco
 
 
 def campaign(world: World, place: Path, seconds: float, first_seed: int = 0,
-             names: tuple[str, ...] = tuple(TARGETS)) -> dict[str, Figures]:
-    """Try the targets in turn until the time is up."""
+             names: tuple[str, ...] = tuple(TARGETS), most: int | None = None) -> dict[str, Figures]:
+    """Try the targets in turn until the time is up, or each has been tried `most` times."""
     figures = {name: Figures() for name in names}
     if "graphs" in names:
         assert world.graphs.is_dir()  # made here, before the forks
     until, seed = time.monotonic() + seconds, first_seed
-    while time.monotonic() < until:
+    while time.monotonic() < until and (most is None or seed < first_seed + most):
         for name, counted in figures.items():
             change, outcome = attempt(name, seed, world, place)
             counted.tries += 1

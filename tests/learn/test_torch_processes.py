@@ -106,6 +106,14 @@ def test_contrastive_losses_see_every_negative_and_class_weights_every_row(two: 
     as_one(two, table, special=True)
 
 
+@pytest.mark.skipif(not WHOLE, reason="minutes; POLYTASK_PROCESSES=1 asks for it")
+@pytest.mark.parametrize(("name", "weight", "operate"),
+                         [case for cases in CASES.values() for case in cases])
+def test_four_processes_train_what_one_does(four: Group, name: str, weight: str,
+                                            operate: str | None) -> None:
+    as_one(four, {"schedule": name, "weighting": weight} | ({"surgery": operate} if operate else {}))
+
+
 @pytest.mark.parametrize("table", [
     {"surgery": "pcgrad", "weighting": "automatic", "regularizers": [SMART]}, {"accumulate": 2}], ids=str)
 def test_four_processes_do_too_also_with_fewer_rows_than_processes(four: Group, table: Any) -> None:

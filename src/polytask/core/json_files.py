@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from polytask.core.errors import PolytaskError, RunError
 from polytask.core.safe_paths import refuse_special
+
+T = TypeVar("T")
 
 # No JSON of a run or model comes near it; a tokenizer, the largest that others write, has some 20 MB.
 MOST_BYTES = 256 << 20
@@ -54,3 +56,14 @@ def as_written(path: str | Path, error: type[PolytaskError] = RunError, remedy: 
             raise
         reason = " ".join(f"{type(wrong).__name__}: {wrong}".split())
         raise error(f"{path}: {what} ({reason[:200]}){remedy}") from wrong
+
+
+def typed(kind: type[T], table: Any) -> T:
+    """Return a dataclass from the values of a file; raise `ValueError` for the first of another type."""
+    from pydantic import TypeAdapter, ValidationError  # a fifth of a second, which most commands save
+
+    try:
+        return TypeAdapter(kind).validate_python(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None

@@ -7,6 +7,7 @@ its own first byte or row group on; one of a gzipped file, or of a JSON array, a
 
 from __future__ import annotations
 
+import codecs
 import glob
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.errors import DataError
+from polytask.core.json_files import typed
 from polytask.data.arrow_records import parquet_records, row_groups
 from polytask.data.delimited import Dialect, survey
 from polytask.data.file_format import UTF8, FileFormat
@@ -68,12 +70,18 @@ class CutFile:
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> CutFile:
-        dialect = table["dialect"] and Dialect(**{**table["dialect"],
-                                                  "columns": tuple(table["dialect"]["columns"]),
-                                                  "notes": tuple(table["dialect"]["notes"])})
-        return cls(**{**table, "columns": tuple(table["columns"]), "dialect": dialect,
-                      "notes": tuple(table["notes"]),
-                      "shards": tuple(Shard(*numbers) for numbers in table["shards"])})
+        """Return what `to_json` wrote; raise `ValueError` or `TypeError` for anything else."""
+        shards = [vars(Shard(*numbers)) for numbers in table["shards"]]
+        file = typed(cls, {**table, "shards": shards})
+        if any(number < 0 for shard in file.shards for number in vars(shard).values()):
+            raise ValueError("a number of its shards is negative")
+        try:
+            codecs.lookup(file.encoding)
+        except LookupError as error:
+            raise ValueError(f"encoding: {error}") from None
+        if file.dialect is not None and len(file.dialect.delimiter or ",") != 1:
+            raise ValueError("a delimiter has more than one character")
+        return file
 
 
 def named_files(names: Iterable[str | Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from polytask.core.atomic_files import write_json
 from polytask.core.errors import RunError
-from polytask.core.json_files import read_json
+from polytask.core.json_files import read_json, typed
 from polytask.core.paths import PredictionPaths
 from polytask.data.row_filter import RowFilter
 from polytask.data.shards import CutFile, Shard
@@ -74,9 +74,8 @@ class ShardPlan:
         try:
             if table["schema"] != _SCHEMA:
                 raise ValueError("of another version")
-            order = {**table["order"], "tasks": tuple(table["order"]["tasks"]),
-                     "text": table["order"]["text"] and tuple(table["order"]["text"])}
-            plan = cls(PredictionOrder(**order), tuple(map(CutFile.from_json, table["files"])))
+            plan = cls(typed(PredictionOrder, table["order"]),
+                       tuple(map(CutFile.from_json, table["files"])))
             if [file.path for file in plan.files] != [*plan.order.files]:
                 raise ValueError("its shards are of other files than its order")
             return plan
