@@ -227,12 +227,13 @@ class Batcher:
             groups.setdefault((id(wanted.model), wanted.layout), []).append((request, place))
             self.counters.waited(began - request.since)
         answered = False
+        failed: dict[PendingRequest, InputFailed] = {}
         for group in groups.values():
             try:
                 self._compute(group)
                 answered = True
             except Exception as error:  # of any kind: the thread must outlive it
-                answered = self._one_by_one(group, error) or answered
+                answered = self._one_by_one(group, error, failed) or answered
         self._failures = 0 if answered else self._failures + 1
         self._failed_at = self._failed_at if answered else time.monotonic()
         seconds = time.monotonic() - began
@@ -240,6 +241,8 @@ class Batcher:
         self._rate = 0.8 * self._rate + 0.2 * tokens / max(seconds, 1e-6) if self._rate else (
             tokens / max(seconds, 1e-6))
         self.counters.batch(len(batch), tokens, seconds)
+        for request, reason in failed.items():  # counted before it is told
+            self._end(request, reason)
         for request in dict.fromkeys(request for request, _ in batch):
             if len(request.answers) == len(request.inputs):
                 self._end(request, [request.answers[place] for place in range(len(request.inputs))])
@@ -257,11 +260,15 @@ class Batcher:
         for (request, place), at, each in zip(group, where, wanted, strict=True):
             request.answers[place] = _of_input(answers, at, each)
 
-    def _one_by_one(self, group: Sequence[QueuedInput], error: Exception) -> bool:
-        """Find the input that a batch failed on and answer the others; return whether any was answered."""
+    def _one_by_one(self, group: Sequence[QueuedInput], error: Exception,
+                    failed: dict[PendingRequest, InputFailed]) -> bool:
+        """Answer the inputs of a batch that failed one by one; return whether any could be answered.
+
+        A request with an input that cannot be is added to `failed`.
+        """
         answered = False
         for request, place in group:
-            if request.ended:
+            if request.ended or request in failed:
                 continue
             try:
                 if len(group) == 1:
@@ -270,8 +277,8 @@ class Batcher:
                 answered = True
             except Exception as reason:
                 self.counters.failure()
-                self._end(request, InputFailed(f"input {place}: the model failed on it "
-                                               f"({type(reason).__name__})"))
+                failed[request] = InputFailed(f"input {place}: the model failed on it "
+                                              f"({type(reason).__name__})")
         return answered
 
     @staticmethod
