@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.reading import Rows
-from polytask.data.splits import Hashes, mix, row_keys
+from polytask.data.splits import Hashes, combined, mix, row_keys
 from polytask.data.tables import Column, Integers
 
 SHINGLE = 5
@@ -140,10 +140,7 @@ def _samples(rows: Rows) -> Hashes:
             at = starts[filled] + (lengths[filled] - 1) * k // 7
             sample[filled] |= column.cells[at].astype(np.uint64) << np.uint64(8 * k)
         sides.append(mix(sample ^ mix(lengths.astype(np.uint64))))
-    key = np.zeros(len(rows), dtype=np.uint64)
-    for side in np.sort(np.stack(sides), axis=0):
-        key = mix(key ^ side)
-    return key
+    return combined(sides)
 
 
 def nearly_shared(here: Fingerprint, there: Fingerprint, threshold: float = THRESHOLD) -> SharedRows:

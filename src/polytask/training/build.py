@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.card import card
 from polytask.evaluation.evaluate import Evaluation
 from polytask.inference.kept_states import kept_depth
-from polytask.learn.phase_plan import never_drawn, phases_of
+from polytask.learn.phase_plan import PhasePlan, never_drawn, phases_of
 from polytask.learn.training_set import TrainingSet
 from polytask.model.encoders import load_any
 from polytask.model.hub import commit_of, is_address
@@ -163,18 +163,17 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     training_set = TrainingSet(tasks, data)
     notes += [note for task_data in data.values() for note in task_data.notes if note not in notes]
     notes += [*nul_notes(data, start.tokenizer), *too_little_notes(data)]
-    notes += starved_notes(run, training_set.rows)
+    phases = phases_of(run.train, training_set.rows, run.seed)
+    notes += _starved_notes(phases)
     run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
     built = Built(run, model, tasks, data, training_set, start.tokenizer, notes)
     if run.encoder.trainable != "frozen":  # whose texts are encoded once
-        phases = phases_of(run.train, training_set.rows, run.seed)
         built.notes += evaluation_note(phases, data, built.layouts())
     return built
 
 
-def starved_notes(run: Run, rows: Mapping[str, int]) -> list[str]:
+def _starved_notes(phases: Sequence[PhasePlan]) -> list[str]:
     """Return a note for the tasks that the plan never updates."""
-    phases = phases_of(run.train, rows, run.seed)
     steps = sum(phase.num_steps for phase in phases)
     return [f"{name} is never drawn in {steps:,} steps, so its head stays untrained; raise "
             "train.max_steps or train.epochs, or choose a schedule that draws every task"
