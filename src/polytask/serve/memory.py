@@ -6,7 +6,7 @@ import time
 
 from polytask.model.memory import glibc
 
-# Seconds between two attempts: less often would hold little memory, and each attempt delays the batches.
+# Seconds between two attempts: more often would save little memory, and each attempt delays the batches.
 _SECONDS = 30.0
 
 
