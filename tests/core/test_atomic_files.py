@@ -140,6 +140,22 @@ def test_a_reader_gets_one_version_of_a_folder_that_is_replaced_while_it_reads(t
         atomic_files.read_folder(tmp_path / "none", read)
 
 
+def test_a_folder_missed_between_two_renames_is_looked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    seen: list[bool] = []
+
+    def is_there(place: Path) -> bool:
+        seen.append(place.is_dir())
+        if len(seen) == 2:  # the writer's second rename, after the reader has looked
+            path.mkdir()
+        return seen[-1]
+
+    assert atomic_files.read_folder(path, is_there)
+    assert seen == [False, False, True]
+    path.rmdir()
+    assert not atomic_files.read_folder(path, lambda place: place.is_dir())
+
+
 _WRITER = """
 import sys
 from pathlib import Path

@@ -35,7 +35,8 @@ skipped = pytest.mark.skipif(not os.environ.get("POLYTASK_RAY") or importlib.uti
                              reason="POLYTASK_RAY is not set, or ray is not installed")
 
 
-def test_a_place_is_read_from_its_options() -> None:
+def test_a_place_is_read_from_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polytask.engines.place.find_spec", lambda name: name == "ray" or None)
     assert read_place(None, None) is None
     assert read_place("ray", None) == Place(None, {"cpus": 1.0})
     place = read_place("ray://head:10001", "cpus=2, gpus=1,disk=0.5")

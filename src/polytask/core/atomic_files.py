@@ -28,6 +28,7 @@ except ImportError:  # Windows
 T = TypeVar("T")
 # How long a reader retries while a writer keeps replacing the folder that it reads.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.01
+_ABSENCES = 3
 
 
 @contextmanager
@@ -173,31 +174,42 @@ def standing(path: str | Path) -> Path:
     """Return where a folder of `write_folder` can be read: `path`, or between renames its predecessor."""
     path = Path(path)
     old = standing_aside(path)
-    return old if not path.exists() and old.exists() else path
+    if path.exists() or not old.exists():  # in the second case the new folder may stand there by now
+        return path
+    return old
 
 
 def read_folder(path: str | Path, read: Callable[[Path], T]) -> T:
     """Return `read(folder)` of a folder that another process may be replacing, from one version of it.
 
-    If the folder was replaced meanwhile, what was read may be of both versions: it is read again. Raises
-    what `read` raises for a folder that stands still, and `RunError` for one that never does.
+    If the folder was replaced meanwhile, what was read may be of both versions: it is read again. A folder
+    that is not there may have been looked for between two renames: it is absent if it is so three times.
+    Raises what `read` raises for a folder that stands still, and `RunError` for one that never does.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
+    absent = 0
     while True:
         place = standing(path)
         before = _version(place)
+        absent += before is None
         try:
             value = read(place)
         except Exception:
-            if _version(place) == before and standing(path) == place:
+            if _unchanged(path, place, before, absent):
                 raise
         else:
-            if _version(place) == before:
+            if _unchanged(path, place, before, absent):
                 return value
         if time.monotonic() > deadline:
             raise RunError(f"{path}: kept being replaced while it was read, for {_PATIENCE_SECONDS:.0f} s; "
                            "read it when the training has ended")
         time.sleep(_PAUSE_SECONDS)
+
+
+def _unchanged(path: str | Path, place: Path, before: tuple[int, ...] | None, absent: int) -> bool:
+    if before is None:
+        return absent >= _ABSENCES and standing(path) == place and _version(place) is None
+    return _version(place) == before
 
 
 def _version(path: Path) -> tuple[int, ...] | None:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polytask.core.atomic_files import read_folder, save_tensors, standing, write_folder
+from polytask.core.atomic_files import read_folder, save_tensors, write_folder
 from polytask.core.encoder_paths import PartPaths
 from polytask.core.errors import CheckpointError, RunError
 from polytask.core.json_files import read_json
@@ -64,7 +64,7 @@ class ModelFolder:
 
 def is_model_folder(path: str | Path) -> bool:
     """Return whether `path` is a folder that `save_model` wrote."""
-    return ModelPaths(standing(path)).tasks.is_file()
+    return read_folder(path, lambda place: ModelPaths(place).tasks.is_file())
 
 
 def model_folder_of(path: str | Path) -> Path | None:
