@@ -1,6 +1,6 @@
 """Prediction speed against other libraries: Quora pairs, MiniLM, fp32, the same weights, alternating.
 
-    python bench/prediction.py [--data DATA] [--pairs 800] [--repeats 3] [--rows 200000]
+    python bench/prediction.py [--data DATA] [--pairs 800] [--repeats 3] [--rows 50000]
 
 The others are sentence-transformers' CrossEncoder.predict and the transformers pipeline with default
 settings, and ONNX Runtime on the exported graph, fed in order of length. Then one sentence a call, beside
