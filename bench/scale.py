@@ -3,9 +3,9 @@
     python bench/scale.py [--data DATA] [--processes 1,2] [--steps 8] [--write]
 
 Each number of processes is a torchrun of its own; all train the same batches. Times are medians over the
-updates behind the first two. The last column is a simulation: the update of one process divided by n, plus
-the bytes over a network of 1 GB/s in a ring (2 (n - 1) / n of them each way), for n machines. --write puts
-the table into docs/processes.md.
+updates behind the first two. From these a second table simulates n machines: one process's update divided
+by n, plus the bytes in a ring, where 2 (n - 1) / n of them go through each link. --write puts both into
+docs/scale.md, which says what the simulation leaves out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ from polytask.learn.torch_processes import joined
 from polytask.learn.trainer import Score, Trainer
 from polytask.training.build import build
 
-PAGE = Path(__file__).parent.parent / "docs" / "processes.md"
-NETWORK = 1e9
+PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
+MACHINES = (2, 4, 8, 16)
+NETWORKS = {"1 GB/s": 1e9, "0.1 GB/s": 1e8}
 VARIANTS: dict[str, dict[str, Any]] = {"sum": {}, "pcgrad": {"surgery": "pcgrad"}}
 
 
@@ -78,9 +79,26 @@ def measured(count: int, data: Path | None, steps: int) -> dict[str, Any]:
     return dict(json.loads(said.strip().splitlines()[-1]))
 
 
-def simulated(seconds: float, size: float, count: int) -> float:
+def simulated(seconds: float, size: float, count: int, network: float) -> float:
     """Return the update of `count` machines, from one's and the bytes that are summed."""
-    return seconds / count + 2 * (count - 1) / count * size / NETWORK
+    return seconds / count + 2 * (count - 1) / count * size / network
+
+
+def measured_table(results: Mapping[int, Mapping[str, Any]], size: Mapping[str, float]) -> str:
+    rows = [[name, str(count), f"{found[name]['seconds']:.3f}", f"{size[name] / 1e6 * (count > 1):.1f}"]
+            for name in VARIANTS for count, found in results.items()]
+    return table(["tasks' gradients", "processes", "seconds an update", "MB summed an update"], rows)
+
+
+def simulated_table(seconds: Mapping[str, float], size: Mapping[str, float]) -> str:
+    """Return the speedups of several machines, and the limit of what any number of them reaches."""
+    rows = []
+    for name in VARIANTS:
+        for network, rate in NETWORKS.items():
+            times = [simulated(seconds[name], size[name], count, rate) for count in MACHINES]
+            speedups = [seconds[name] / each for each in (*times, 2 * size[name] / rate)]
+            rows.append([name, network, *(f"{each:.1f}×" for each in speedups)])
+    return table(["tasks' gradients", "network", *(f"{count} machines" for count in MACHINES), "limit"], rows)
 
 
 def main() -> None:
@@ -99,12 +117,10 @@ def main() -> None:
     results = {int(count): measured(int(count), given.data, given.steps)
                for count in given.processes.split(",")}
     size = {name: max(found[name]["bytes"] for found in results.values()) for name in VARIANTS}
-    rows = [[name, str(count), f"{found[name]['seconds']:.3f}", f"{size[name] / 1e6 * (count > 1):.1f}",
-             f"{simulated(results[1][name]['seconds'], size[name], count):.3f}" if 1 in results else ""]
-            for name in VARIANTS for count, found in results.items()]
-    header = ["tasks' gradients", "processes", "seconds an update", "MB summed an update",
-              "simulated, as many machines"]
-    text = f"{heading()}\n\n{table(header, rows)}"
+    text = f"{heading()}\n\n{measured_table(results, size)}"
+    if 1 in results and len(results) > 1:
+        seconds = {name: results[1][name]["seconds"] for name in VARIANTS}
+        text += f"\n\nSimulated, one process to a machine:\n\n{simulated_table(seconds, size)}"
     print(text, f"[{time.perf_counter() - began:.0f} s]", sep="\n")
     if given.write:
         PAGE.write_text(placed(PAGE.read_text(encoding="utf-8"), "scale", text), encoding="utf-8")

@@ -233,3 +233,22 @@ def whole_run(processes: Processes, table: dict[str, Any], out: str, resume: boo
         return str(train(Run.from_table(table), out, resume, quiet=True))
     except PeerLost as error:
         return str(error)
+
+
+def command(processes: Processes, config: str, out: str, resume: bool = False) -> str:
+    """Train a config file, as the command does; return what it prints, or why it stops."""
+    from polytask.commands.train import train_config
+
+    try:
+        return str(train_config(Path(config), Path(out), resume=resume, quiet=True))
+    except PeerLost as error:
+        return str(error)
+
+
+def on_machines(processes: Processes, table: dict[str, Any], out: str, disks: Sequence[str]) -> str:
+    """Train in a folder that all see, with the files of this process's own disk; return what is refused."""
+    os.chdir(disks[processes.rank])
+    try:
+        return whole_run(processes, table, out)
+    except RunError as error:
+        return str(error)

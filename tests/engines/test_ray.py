@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import tomli_w
@@ -23,9 +23,12 @@ import tomli_w
 from polytask.commands.compare import compare
 from polytask.commands.predict import predict_file
 from polytask.commands.predict_shards import predict_shards
+from polytask.commands.sweep import sweep
 from polytask.core.errors import ConfigError, Interrupted, MissingExtra, PolytaskError
+from polytask.core.events import read_events
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import RunFolder
+from polytask.engines.job import Job
 from polytask.engines.place import Place, read_place
 
 MANY = 200_000
@@ -44,7 +47,9 @@ def test_a_place_is_read_from_its_options(monkeypatch: pytest.MonkeyPatch) -> No
     assert place.needs() == "cpus=2,gpus=1,disk=0.5"
     for on, each, said in (("slurm", None, 'found "slurm", expected ray'), (None, "cpus=1", "--on ray"),
                            ("ray", "cpus", 'found "cpus", expected a resource and how much of it'),
-                           ("ray", "cpus=-1", "such as cpus=2,gpus=1"), ("ray", "cpus=x", "cpus=x")):
+                           ("ray", "cpus=-1", "such as cpus=2,gpus=1"), ("ray", "cpus=x", "cpus=x"),
+                           ("ray", "CPU=2", 'found "CPU", expected cpus, .*; did you mean "cpus"'),
+                           ("ray", "cpus=1,gpu=1", 'did you mean "gpus"')):
         with pytest.raises(ConfigError, match=said):
             read_place(on, each)
 
@@ -113,8 +118,8 @@ def test_twelve_runs_finish_though_a_node_is_lost(cluster: Any, study: Path, tmp
     assert len(scores(out)) == 12 and not result.comparison.failed
     assert not list(out.glob("configs/.shared-*"))
     alone = tmp_path / "alone"
-    compare(study, alone, seeds=1, rows=["row 1", "row 4"], quiet=True)
-    assert all(scores(out)[run] == measured for run, measured in scores(alone).items())
+    compare(study, alone, workers=2, quiet=True)
+    assert scores(out) == scores(alone)
 
 
 @pytest.mark.ray
@@ -126,6 +131,67 @@ def test_runs_come_back_from_nodes_that_share_no_folder(cluster: Any, study: Pat
     compare(study, out, seeds=1, rows=["row 1"], engine=RayEngine(Place(), shared=False), quiet=True)
     (run,) = StudyPaths(out).all_runs()
     assert (run / "model" / "tasks.json").is_file() and not (run / "checkpoints").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+@skipped
+def test_a_lost_node_that_shares_no_folder_has_its_run_trained_anew(cluster: Any, study: Path,
+                                                                   tmp_path: Path) -> None:
+    from polytask.engines.ray_cluster import RayEngine, RayRun
+
+    class Watched(RayEngine):
+        started: ClassVar[list[RayRun]] = []
+
+        def start(self, job: Job) -> RayRun:
+            self.started.append(super().start(job))
+            return self.started[-1]
+
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    cluster.wait_for_nodes()
+
+    def remove_node() -> None:
+        while sum('"step"' in log.read_text() for log in scratch_logs()) < 2:
+            time.sleep(0.1)
+        cluster.remove_node(node, allow_graceful=False)
+
+    removing = threading.Thread(target=remove_node, daemon=True)
+    removing.start()
+    out, long = tmp_path / "out", ["train.max_steps=400", "train.epochs=100"]
+    compare(study, out, seeds=1, rows=["row 1", "row 2"], assignments=long, quiet=True,
+            engine=Watched(Place(), shared=False))
+    removing.join()
+    assert sorted(run.losses for run in Watched.started) == [0, 1]
+    compare(study, tmp_path / "alone", seeds=1, rows=["row 1", "row 2"], assignments=long, workers=2,
+            quiet=True)
+    assert len(scores(out)) == 2 and scores(out) == scores(tmp_path / "alone")
+    for run in StudyPaths(out).all_runs():
+        steps = [event["step"] for event in read_events(RunFolder(run).events) if event["event"] == "step"]
+        assert steps == list(range(1, 401))
+
+
+def scratch_logs() -> list[Path]:
+    """Return the events of the trainings that run in a folder of their node."""
+    logs = []
+    for process in processes("polytask\0train", "polytask-run-"):
+        with suppress(OSError, ValueError):
+            words = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+            logs.append(RunFolder(words[words.index("--out") + 1]).events)
+    return [log for log in logs if log.is_file()]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+@skipped
+def test_a_sweep_on_ray_is_that_of_local_processes(cluster: Any, study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text('base = "base.toml"\nsampler = "grid"\npruner = "none"\n[parameters]\n'
+                    '"train.optimizer.lr" = [1e-3, 1e-2]\n')
+    on_ray = sweep(path, tmp_path / "ray", on="ray", resources="cpus=1", quiet=True)
+    alone = sweep(path, tmp_path / "alone", workers=2, quiet=True)
+    values = {str(trial.drawn): trial.values for trial in alone.trials}
+    assert len(values) == 2 and None not in values.values()
+    assert {str(trial.drawn): trial.values for trial in on_ray.trials} == values and not on_ray.failures
 
 
 @pytest.mark.ray
@@ -152,6 +218,8 @@ def test_what_no_node_has_is_reported_at_once(cluster: Any, study: Path, tmp_pat
                                             r" the most that .* offer is cpus=1, gpus=0"):
         compare(study, tmp_path / "out", on="ray", resources="cpus=64,gpus=1", quiet=True)
     assert time.monotonic() - began < 30
+    with pytest.raises(PolytaskError, match=r'memroy=1; .* is cpus=1, memroy=0; did you mean "memory"'):
+        compare(study, tmp_path / "out", on="ray", resources="memroy=1", quiet=True)
 
 
 @pytest.mark.ray

@@ -57,6 +57,16 @@ def test_a_task_answers_as_by_torch(every: Exported, name: str) -> None:
             assert one.probabilities == pytest.approx(other.probabilities, abs=2e-6)
 
 
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("2,4", 2), ("", 0), ("all", 0)])
+def test_a_graph_takes_the_threads_that_its_process_is_given(
+    every: Exported, monkeypatch: pytest.MonkeyPatch, value: str, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    graph = ModelPaths(every.folder).graph()
+    assert open_graph(graph).get_session_options().intra_op_num_threads == threads
+    assert open_graph(graph, 1).get_session_options().intra_op_num_threads == 1
+
+
 @pytest.mark.parametrize(("sequences", "longest"), SHAPES)
 def test_every_output_equals_torch_in_every_shape(every: Exported, sequences: int, longest: int) -> None:
     chance = np.random.default_rng(sequences * 100 + longest)

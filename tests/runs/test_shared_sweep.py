@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -10,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from polytask.commands.sweep import Swept, sweep
+from polytask.commands.sweep import sweep
 from polytask.core.errors import ConfigError, PolytaskError
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
@@ -180,45 +180,59 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+LONG = ["train.max_steps=400", "train.epochs=100"]
+# The command itself, but for how soon it gives up a trial whose process is gone.
+SWEEP = """
+from polytask.cli import main
+from polytask.studies import shared_search
+shared_search.BEAT_SECONDS, shared_search.STALE_SECONDS = 1, 12
+main()
+"""
+
+
+def swept(base: Path, name: str, storage: str) -> subprocess.Popen[str]:
+    """Start `polytask sweep` in a process group of its own; its trials take some seconds each."""
+    words = ["sweep", str(base / "sweep.toml"), "--out", str(base / name), "--storage", storage, "-q",
+             *(word for setting in LONG for word in ("--set", setting))]
+    return subprocess.Popen([sys.executable, "-c", SWEEP, *words], start_new_session=True, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def at_work(out: Path) -> bool:
+    """Return whether a trial of a sweep makes updates."""
+    return any('"step"' in log.read_text() for log in out.glob("trials/*/events.jsonl"))
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not os.environ.get("POLYTASK_POSTGRESQL") or SERVER is None,
                     reason="POLYTASK_POSTGRESQL is not set, or PostgreSQL is not installed")
-def test_processes_share_postgresql_and_one_is_killed(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A trial that was at work in a killed process is tried again; two sweeps then share another grid."""
-    monkeypatch.setattr(shared_search, "STALE_SECONDS", 10)
-    monkeypatch.setattr(shared_search, "BEAT_SECONDS", 1)
-    path, long = base / "sweep.toml", "train.max_steps=100000"
+def test_two_processes_share_postgresql_and_one_is_killed(base: Path) -> None:
+    """Both are at work on the same grid when one is killed; the other one does all that is left."""
     with postgresql() as storage:
-        killed = subprocess.Popen([sys.executable, "-m", "polytask", "sweep", str(path), "--out",
-                                   str(base / "killed"), "--storage", storage, "-q", "--set", long],
-                                  start_new_session=True)
-        wait_for(lambda: bool(list(base.glob("killed/trials/*/events.jsonl"))) or killed.poll() is not None)
+        processes = {name: swept(base, name, storage) for name in ("left", "killed")}
+        left, killed = processes.values()
+        wait_for(lambda: all(at_work(base / name) for name in processes)
+                 or any(process.poll() is not None for process in processes.values()))
+        assert left.poll() is None and killed.poll() is None
         os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
         end_orphans(base / "killed")
-        search = SharedSearch.open_shared(read_sweep(path, assignments=[long]), storage, 0)
-        drawn: list[int] = []
-
-        def all_drawn() -> bool:
-            if (number := search.ask()) is not None:
-                drawn.append(search.drawn(number)["train.optimizer.lr"])
-                search.tell(number, [0.5], 1.0)
-            return len(drawn) == 3
-
-        wait_for(all_drawn)
+        killed.wait()
+        said, _ = left.communicate(timeout=300)
+        assert left.returncode == 0, said
+        search = SharedSearch.open_shared(read_sweep(base / "sweep.toml", assignments=LONG), storage, 0)
+        # Where both drew the same point at the same moment, one gave it back.
+        trials = [trial for trial in search.study.get_trials()
+                  if trial.user_attrs.get("polytask_ended") != "surplus"]
         search.close()
-        assert sorted(drawn) == [0, 1, 2]
-        results: list[Swept] = []
-        threads = [threading.Thread(target=lambda name=name: results.append(
-            sweep(path, base / name, storage=storage, quiet=True))) for name in ("a", "b")]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert [len(result.trials) for result in results] == [3, 3]
-    assert len(list(base.glob("[ab]/trials/*/results.json"))) == 3
+    assert not list(base.glob("killed/trials/*/results.json")), "it was killed in its first trial"
+    states = [trial.state.name for trial in trials]
+    assert sorted(states) == ["COMPLETE", "COMPLETE", "COMPLETE", "FAIL"]
+    (lost,) = [trial for trial in trials if trial.state.name == "FAIL"]
+    (again,) = [trial for trial in trials if trial.system_attrs.get("failed_trial") == lost.number]
+    assert again.params == lost.params and again.state.name == "COMPLETE"
+    results = json.loads((base / "left" / "results.json").read_text())
+    rates = [trial["parameters"]["train.optimizer.lr"] for trial in results["trials"]]
+    assert sorted(rates) == [1e-4, 1e-3, 1e-2], "each point of the grid once"
 
 
 @pytest.mark.timeout(600)

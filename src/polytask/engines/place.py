@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from polytask.core.errors import ConfigError, MissingExtra
 
 RAY = "ray"
+# What Ray and its documentation call what is named cpus and gpus here.
+_RAYS_OWN = {"cpu": "cpus", "num_cpus": "cpus", "gpu": "gpus", "num_gpus": "gpus"}
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Place:
     """A cluster, and what a run or worker there needs.
 
     address    None: the one of RAY_ADDRESS, or the one that this machine belongs to
-    resources  "cpus", "gpus", or a resource of the cluster's own → how many
+    resources  "cpus", "gpus", "memory" (bytes), or a resource of the cluster's own → how much
     """
 
     address: str | None = None
@@ -49,6 +51,9 @@ def _resources(text: str) -> dict[str, float]:
     amounts: dict[str, float] = {}
     for part in text.split(","):
         name, _, count = (word.strip() for word in part.partition("="))
+        if (ours := _RAYS_OWN.get(name.lower())) is not None:
+            raise ConfigError(f'--each: found "{name}", expected cpus, gpus, memory (in bytes) or a resource '
+                              f'of the cluster\'s own; did you mean "{ours}"?')
         try:
             amounts[name] = float(count)
         except ValueError:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import MissingExtra, PolytaskError
+from polytask.core.errors import MissingExtra, PolytaskError, nearest
 from polytask.core.paths import shared_mark
 from polytask.core.user_modules import searched, trusted
 from polytask.engines.contract import Engine, Execution
@@ -65,23 +65,30 @@ class Cluster:
                    for resources in nodes) if needs else len(nodes)
         if room:
             return room
-        most = ", ".join(f"{name}={max((resources.get(name, 0.0) for resources in nodes), default=0.0):g}"
-                         for name in needs)
+        most = {name: max((resources.get(name, 0.0) for resources in nodes), default=0.0) for name in needs}
+        known = {name for resources in nodes for name in resources}
+        hint = next((found for name in needs if name not in known and (found := nearest(name, known))), "")
         raise PolytaskError(f"--each: no living node of {self.name} has {self.place.needs()}; the most "
-                            f"that its {len(nodes)} node{'s' * (len(nodes) != 1)} offer is {most}")
+                            f"that its {len(nodes)} node{'s' * (len(nodes) != 1)} offer is "
+                            f"{', '.join(f'{name}={count:g}' for name, count in most.items())}{hint}")
 
     def _of(self, resources: dict[str, float]) -> dict[str, float]:
         return {**resources, "cpus": resources.get("CPU", 0.0), "gpus": resources.get("GPU", 0.0)}
 
     def actor(self, kind: type, *arguments: Any) -> Any:
         """Start an actor with the resources of the place."""
-        own = {name: count for name, count in self.place.resources.items() if name not in ("cpus", "gpus")}
-        options = {"num_cpus": self.place.resources.get("cpus", 1.0), "resources": own or None,
-                   "num_gpus": self.place.resources.get("gpus", 0.0), "max_restarts": 0,
+        asked = dict(self.place.resources)
+        options = {"num_cpus": asked.pop("cpus", 1.0), "num_gpus": asked.pop("gpus", 0.0),
+                   "memory": asked.pop("memory", None), "resources": asked or None, "max_restarts": 0,
                    # It stops while it trains; and what is written must be there before it ends.
                    "max_concurrency": 2}
         with self.connected():
-            return self.ray.remote(**options)(kind).remote(*arguments)
+            try:
+                return self.ray.remote(**options)(kind).remote(*arguments)
+            except ValueError as error:  # half a GPU more than one, …
+                reason = " ".join(str(error).split())[:160]
+                raise PolytaskError(
+                    f"--each: found {self.place.needs()}, which Ray refuses ({reason})") from None
 
     @contextmanager
     def connected(self) -> Iterator[None]:

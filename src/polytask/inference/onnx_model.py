@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +195,7 @@ def padded(selection: Selection, special_tokens: SpecialTokens) -> dict[str, NDA
 def open_graph(graph: Path, threads: int | None = None, optimized: bool = True) -> Any:
     """Return a session of ONNX Runtime; raise `CheckpointError` for a file that it cannot read.
 
-    threads: of one pass; absent, as many as there are cores.
+    threads: of one pass; absent, as many as OMP_NUM_THREADS says, or as there are cores.
     """
     try:
         import onnxruntime
@@ -204,8 +205,8 @@ def open_graph(graph: Path, threads: int | None = None, optimized: bool = True) 
     options.log_severity_level = 3
     # Waiting threads that spin take cores from other programs on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    # ONNX Runtime does not read OMP_NUM_THREADS, by which workers share the cores of a machine.
+    options.intra_op_num_threads = threads or _threads_of_environment()
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -214,6 +215,12 @@ def open_graph(graph: Path, threads: int | None = None, optimized: bool = True) 
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{graph}: is not a whole ONNX graph ({reason}); export the run "
                               "again") from None
+
+
+def _threads_of_environment() -> int:
+    """Return what OMP_NUM_THREADS says, of a list its first number; 0, which leaves it to ONNX Runtime."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
 
 
 def tokenizer_digest(path: Path) -> str:

@@ -136,7 +136,7 @@ class TorchProcesses(Processes):
             key, theirs, ours = difference
             raise RunError(f"process {self.rank} on {socket.gethostname()} disagrees with process 0 about "
                            f"{what}: {key} is {_shown(ours)}, and {_shown(theirs)} there; start every "
-                           "process with the same command, config and data files")
+                           "process with the same command, config, data files and encoder")
 
     def refuse_unshared(self, file: Path) -> None:
         written = self.agreed(_written(file))

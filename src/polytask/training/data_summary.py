@@ -35,9 +35,25 @@ def data_summary(built: Built) -> dict[str, Any]:
 
 
 def contents(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same for all processes of a training: rows, and hashes of files."""
-    return {name: {split: {key: part[key] for key in ("rows", "content")} for split, part in splits.items()}
+    """Return what must be the same for all processes of a training: each split's rows, and its file."""
+    return {name: {split: f"{part['rows']} rows, hash {_short(part['content'])}, {Path(part['file']).name}"
+                   for split, part in splits.items()}
             for name, splits in summary.items()}
+
+
+def network_summary(built: Built) -> dict[str, Any]:
+    """Return what must be the same too: the tokenizer, and the shape of every weight.
+
+    The weights themselves are those of process 0, whatever the others have read.
+    """
+    tokenizer = content_key(built.tokenizer, run_cache(built.run))
+    return {"tokenizer": f"{built.tokenizer.name}, hash {_short(tokenizer)}",
+            "weights": {name: list(weight.shape) for name, weight in built.model.state_dict().items()}}
+
+
+def _short(content: str | None) -> str:
+    """Return the part of a hash that a message shows."""
+    return (content or "unknown")[:12]
 
 
 def refuse_changed_files(run: Run, folder: RunFolder) -> None:
