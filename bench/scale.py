@@ -29,6 +29,7 @@ from torch import Tensor
 from polytask.core.processes import Processes
 from polytask.learn.torch_processes import joined
 from polytask.learn.trainer import Score, Trainer
+from polytask.model.memory import keep_freed_memory
 from polytask.training.build import build
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
@@ -51,6 +52,7 @@ def counted(processes: Processes, sizes: list[int]) -> Processes:
 
 def worker(data: Path | None, steps: int) -> None:
     """Time the updates of every variant; process 0 prints them as JSON."""
+    keep_freed_memory()  # as every training does
     with joined() as processes:
         sizes: list[int] = []
         counted(processes, sizes)
@@ -98,7 +100,8 @@ def simulated_table(seconds: Mapping[str, float], size: Mapping[str, float]) -> 
             times = [simulated(seconds[name], size[name], count, rate) for count in MACHINES]
             speedups = [seconds[name] / each for each in (*times, 2 * size[name] / rate)]
             rows.append([name, network, *(f"{each:.1f}×" for each in speedups)])
-    return table(["tasks' gradients", "network", *(f"{count} machines" for count in MACHINES), "limit"], rows)
+    machines = [f"{count} machines" for count in MACHINES]
+    return table(["tasks' gradients", "network", *machines, "limit"], rows)
 
 
 def main() -> None:

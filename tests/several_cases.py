@@ -245,10 +245,18 @@ def command(processes: Processes, config: str, out: str, resume: bool = False) -
         return str(error)
 
 
-def on_machines(processes: Processes, table: dict[str, Any], out: str, disks: Sequence[str]) -> str:
-    """Train in a folder that all see, with the files of this process's own disk; return what is refused."""
+def on_machines(processes: Processes, table: dict[str, Any], disks: Sequence[str]) -> str:
+    """Begin a run with the files of this process's own disk; return what is refused."""
+    from polytask.config import Run
+    from polytask.training.build import build
+    from polytask.training.data_summary import agreed_summary
+
+    before = Path.cwd()
     os.chdir(disks[processes.rank])
     try:
-        return whole_run(processes, table, out)
+        agreed_summary(build(Run.from_table(table), True, processes), processes)
     except RunError as error:
         return str(error)
+    finally:
+        os.chdir(before)
+    return ""

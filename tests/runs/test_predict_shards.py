@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -128,35 +127,6 @@ def test_a_killed_worker_costs_no_row(run: Path, data: Path, plain: Path, tmp_pa
                                                         (str(data), "1 field, expected 2")]
     assert data.read_text().splitlines()[int(listed[1][1]) - 1] == "too,many,fields"
     assert not list(out.rglob("*.aside")) and not list(out.rglob("*.log"))
-
-
-@pytest.fixture(scope="module")
-def with_graphs(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run with its graphs in float32 and int8."""
-    pytest.importorskip("onnxruntime")
-    from polytask.commands.export import export
-
-    folder = tmp_path_factory.mktemp("graphs") / "run"
-    shutil.copytree(run, folder)
-    export(folder, to="onnx", int8=True)
-    return folder
-
-
-@pytest.mark.parametrize("engine", ["onnx", "int8"])
-def test_a_graph_writes_the_same_parts_with_one_worker_and_two(
-    with_graphs: Path, data: Path, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    outs = [tmp_path / "one", tmp_path / "two"]
-    for workers, out in enumerate(outs, 1):
-        made = predict_shards(with_graphs, ["sst", "stars"], [data], out, rows=4096, workers=workers,
-                              engine=engine, quiet=True)
-        assert (made.rows, made.refused) == (ROWS, 2)
-    one, two = ({path.relative_to(out): path.read_bytes() for path in out.glob("*/part-*")} for out in outs)
-    assert len(one) == 4 and one == two
-    predict_file(with_graphs, ["sst", "stars"], data, tmp_path / "plain", "csv", quiet=True, engine=engine)
-    for task in ("sst", "stars"):
-        assert merged(outs[1], task) == (tmp_path / "plain" / f"{task}.csv").read_bytes().decode()
 
 
 def test_a_killed_call_resumes_by_shard(run: Path, data: Path, plain: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_early_stopping_and_balanced_class_weights_mean_what_they_mean_in_one(
     two.run(several_cases.whole_run, table, str(other.path))
     same_run(other, one)
     planned = events(one, "start")[0]["steps"]
-    scores = [event["overall"] for event in events(other, "evaluation")]
+    scores = [event["dev"]["sst"]["accuracy"] for event in events(other, "evaluation")]
     assert len(events(other, "step")) < planned, "it ends early"
     assert max(scores[-3:]) <= max(scores[:-3]), "after three evaluations without a better score"
     first, unweighted = (events(run, "step")[0]["losses"]["sst"] for run in (other, plain))
@@ -154,49 +154,41 @@ def test_a_killed_process_ends_the_other_and_the_resumed_run_is_that_of_one(
     same_run(folder, one)
 
 
-def machines(folder: Path, table: dict[str, Any]) -> list[str]:
-    """Make two folders with the data of a table, which stand for the disks of two machines."""
+@pytest.fixture
+def disks(one_task: dict[str, Any], tmp_path: Path) -> list[str]:
+    """Two folders with the data and the encoder of a run, which stand for the disks of two machines."""
     for name in ("first", "second"):
-        (folder / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data").mkdir(parents=True)
+        shutil.copytree(one_task["encoder"]["checkpoint"], tmp_path / name / "tiny")
         for split in ("train", "dev"):
-            file = table["tasks"]["sst"][split]
-            shutil.copy(sample.root() / file, folder / name / "data" / file)
-    table["data"]["root"] = "data"
-    return [str(folder / "first"), str(folder / "second")]
+            file = one_task["tasks"]["sst"][split]
+            shutil.copy(sample.root() / file, tmp_path / name / "data" / file)
+    one_task["data"]["root"], one_task["encoder"]["checkpoint"] = "data", "tiny"
+    return [str(tmp_path / "first"), str(tmp_path / "second")]
 
 
-def refusal(folder: Path, table: dict[str, Any], disks: list[str]) -> str:
-    """Return what the second of two machines says of what it has."""
-    (folder / "meeting").mkdir()
-    group = Group(2, folder / "meeting")
-    said = group.run_of(1, several_cases.on_machines, table, str(folder / "run"), disks)
-    group.kill(0)  # it waits for the other one, which would have ended
-    group.close()
-    assert not RunFolder(folder / "run").config.exists()
-    return str(said)
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_processes_whose_files_differ_are_refused_by_the_name_of_the_file(
-        one_task: dict[str, Any], tmp_path: Path) -> None:
-    disks = machines(tmp_path, one_task)
-    file = tmp_path / "second" / "data" / one_task["tasks"]["sst"]["train"]
-    file.write_text(file.read_text(encoding="utf-8").replace("the", "teh"), encoding="utf-8")
-    said = refusal(tmp_path, one_task, disks)
-    assert said.startswith("process 1 on ") and "\n" not in said
-    assert 'disagrees with process 0 about the data: sst.train is "40 rows, hash ' in said
+def test_processes_whose_files_differ_are_told_which_file(two: Group, one_task: dict[str, Any],
+                                                          disks: list[str]) -> None:
+    assert two.run(several_cases.on_machines, one_task, disks) == ["", ""]
+    file = Path(disks[1]) / "data" / one_task["tasks"]["sst"]["train"]
+    change(file, " the ", " teh ")
+    first, said = two.run(several_cases.on_machines, one_task, disks)
+    assert first == "" and said.startswith("process 1 on ") and "\n" not in said
+    assert 'disagrees with process 0 about the files: tasks.sst.train is "40 rows, hash ' in said
     assert said.count(file.name) == 2 and "start every process with the same command, config, data" in said
 
 
-def test_processes_whose_tokenizers_differ_are_refused(one_task: dict[str, Any], tmp_path: Path) -> None:
-    disks = machines(tmp_path, one_task)
-    for disk in disks:
-        shutil.copytree(one_task["encoder"]["checkpoint"], Path(disk) / "tiny")
-    one_task["encoder"]["checkpoint"] = "tiny"
-    tokenizer = tmp_path / "second" / "tiny" / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text(encoding="utf-8").replace('"film"', '"movie."', 1),
-                         encoding="utf-8")
-    said = refusal(tmp_path, one_task, disks)
-    assert 'about the encoder: tokenizer is "tokenizer.json, hash ' in said and "\n" not in said
+def test_processes_whose_tokenizers_differ_are_refused(two: Group, one_task: dict[str, Any],
+                                                       disks: list[str]) -> None:
+    change(Path(disks[1]) / "tiny" / "tokenizer.json", '"film"', '"film.x"')
+    _, said = two.run(several_cases.on_machines, one_task, disks)
+    assert 'about the files: encoder.tokenizer is "tokenizer.json, hash ' in said and "\n" not in said
 
 
 def test_the_command_that_resumes_names_the_launcher() -> None:

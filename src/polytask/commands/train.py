@@ -24,13 +24,7 @@ from polytask.evaluation.evaluate import Evaluation
 from polytask.learn.torch_processes import joined
 from polytask.model.hub import is_commit
 from polytask.training.build import build
-from polytask.training.data_summary import (
-    contents,
-    data_summary,
-    network_summary,
-    refuse_changed_data,
-    refuse_changed_files,
-)
+from polytask.training.data_summary import agreed_summary, refuse_changed_data, refuse_changed_files
 from polytask.training.session import Result, Session, stop_signals
 
 
@@ -88,9 +82,7 @@ def _train(run: Run, out: str | Path, resume: bool, quiet: bool, again: str | No
         # Before the folder is made: a refused run leaves nothing behind.
         built = build(run, quiet, processes)
     run = built.run
-    summary = data_summary(built)
-    processes.refuse_differences("the data", contents(summary))
-    processes.refuse_differences("the encoder", network_summary(built))
+    summary = agreed_summary(built, processes)
     with _claimed(out, run.to_toml(), resume, processes) as folder, stop_signals() as stopped:
         if resume:
             refuse_changed_data(built, folder)

@@ -52,8 +52,8 @@ def _resources(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, count = (word.strip() for word in part.partition("="))
         if (ours := _RAYS_OWN.get(name.lower())) is not None:
-            raise ConfigError(f'--each: found "{name}", expected cpus, gpus, memory (in bytes) or a resource '
-                              f'of the cluster\'s own; did you mean "{ours}"?')
+            raise ConfigError(f'--each: found "{name}", expected cpus, gpus, memory (in bytes) or a '
+                              f'resource of the cluster\'s own; did you mean "{ours}"?')
         try:
             amounts[name] = float(count)
         except ValueError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from polytask.config import Run
 from polytask.core.errors import RunError
 from polytask.core.json_files import as_written, read_json
+from polytask.core.processes import Processes
 from polytask.core.run_folder import RunFolder
 from polytask.data.arrow_records import HUB
 from polytask.data.dataset import class_counts
@@ -34,21 +35,20 @@ def data_summary(built: Built) -> dict[str, Any]:
     return summary
 
 
-def contents(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same for all processes of a training: each split's rows, and its file."""
-    return {name: {split: f"{part['rows']} rows, hash {_short(part['content'])}, {Path(part['file']).name}"
+def agreed_summary(built: Built, processes: Processes) -> dict[str, Any]:
+    """Return the data summary; raise `RunError` where a process has other data or another encoder.
+
+    The weights are not compared: all start from those of process 0.
+    """
+    summary = data_summary(built)
+    rows = {name: {split: f"{part['rows']} rows, hash {_short(part['content'])}, {Path(part['file']).name}"
                    for split, part in splits.items()}
             for name, splits in summary.items()}
-
-
-def network_summary(built: Built) -> dict[str, Any]:
-    """Return what must be the same too: the tokenizer, and the shape of every weight.
-
-    The weights themselves are those of process 0, whatever the others have read.
-    """
-    tokenizer = content_key(built.tokenizer, run_cache(built.run))
-    return {"tokenizer": f"{built.tokenizer.name}, hash {_short(tokenizer)}",
-            "weights": {name: list(weight.shape) for name, weight in built.model.state_dict().items()}}
+    tokenizer = _short(content_key(built.tokenizer, run_cache(built.run)))
+    shapes = {name: list(weight.shape) for name, weight in built.model.state_dict().items()}
+    encoder = {"tokenizer": f"{built.tokenizer.name}, hash {tokenizer}", "weights": shapes}
+    processes.refuse_differences("the files", {"tasks": rows, "encoder": encoder})
+    return summary
 
 
 def _short(content: str | None) -> str:
