@@ -13,6 +13,7 @@ the table.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tomllib
@@ -80,7 +81,7 @@ def write(studies: Path) -> None:
             table = studies / name / "results.md"
             if not name.startswith(f"{paper}/") or not table.is_file():
                 continue
-            parts.append(_nested(table.read_text(encoding="utf-8")))
+            parts.append(_nested(_typable(table.read_text(encoding="utf-8"), studies)))
             findings = PAGES / "findings" / f"{name}.md"
             if findings.is_file():
                 parts.append("### Findings\n\n" + findings.read_text(encoding="utf-8").strip())
@@ -91,6 +92,12 @@ def write(studies: Path) -> None:
                 f"numbers are the report's, at full size. {CAVEAT}")
         (PAGES / f"{paper}.md").write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
     (PAGES / "claims.md").write_text(claims_page(compared), encoding="utf-8")
+
+
+def _typable(text: str, studies: Path) -> str:
+    """Put names that a reader has in place of this machine's folders of studies and data."""
+    text = text.replace(str(studies), "studies")
+    return re.sub(r"'data\.root=[^']*'|data\.root=[^`\s]*", "data.root=DATA", text)
 
 
 def _nested(text: str) -> str:

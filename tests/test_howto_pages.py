@@ -42,7 +42,9 @@ NOT_RUN: dict[str, dict[str, str]] = {
     "CONTRIBUTING.md": {"make ": _MAKE, "POLYTASK_DATA=folder make": _MAKE},
     "export.md": {"pip install": _INSTALLS},
     "howto.md": {"torchrun": _TORCHRUN, "polytask serve": "never ends; the page on serving asks a server",
-                 "polytask export": "the page on exports types these", "polytask push": "and this one"},
+                 "polytask export": "the page on exports types these", "polytask push": "and this one",
+                 "polytask --install-completion": "writes to the shell's own files; "
+                                                  "tests/commands/test_first_hour.py asks for its script"},
     "index.md": {"polytask ": "the commands of Get started, which run there"},
     "own_parts.md": {"# my_parts.py": "a part of a class; tests/runs/test_own_parts.py has whole ones"},
     "processes.md": {"torchrun": _TORCHRUN, "#!/bin/bash": "needs SLURM"},

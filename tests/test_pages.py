@@ -102,7 +102,8 @@ def problem(command: list[str]) -> str | None:
     return check(command[1:]) if check else None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "results").glob("*.md"))],
+                         ids=lambda page: page.name)
 def test_every_command_of_a_page_is_one(page: Path) -> None:
     wrong = []
     for block in blocks(page, changed=False):

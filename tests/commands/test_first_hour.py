@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -52,6 +54,19 @@ def test_version_and_completion(
     monkeypatch.setenv("POLYTASK_LOG", "loud")
     code, _, err = run_cli("list", "losses", capsys=capsys)
     assert code == 2 and err.startswith('polytask: POLYTASK_LOG: found "loud"')
+
+
+def test_completion_is_installed_and_completes_verbs(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("polytask")
+    if not program.is_file():
+        pytest.skip("the package is not installed here, so there is no command to complete")
+    at_home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", f"'{program}' --install-completion; true"], env=at_home,
+                          capture_output=True, text=True, check=True)
+    assert "bash completion installed in" in done.stdout and (tmp_path / ".bashrc").is_file(), done.stderr
+    typed = {"_POLYTASK_COMPLETE": "complete_bash", "COMP_WORDS": "polytask tr", "COMP_CWORD": "1"}
+    done = subprocess.run([program], env=at_home | typed, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["train"]
 
 
 @pytest.mark.usefixtures("log_as_before")

@@ -54,10 +54,14 @@ name = "surgery or not"
 @pytest.mark.technique("G-39")
 def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    text = str(compare(study, out, workers=2, scale="pilot", quiet=True))
+    compared = compare(study, out, workers=2, scale="pilot", quiet=True)
+    assert "<td>surgery or not</td>" in compared._repr_html_()
+    assert set(compared.to_pandas()["row"]) == {"sum", "surgery or not"}
+    text = str(compared)
     assert "Two ways (pilot scale)" in text
     assert "| surgery or not | 2 |" in text
     assert "| sum | test.sst.accuracy | 0.5 | not measured |" in text
+    assert f"- command: `polytask compare {study} --scale pilot --out {out}`\n" in text
     assert "the single-task" not in text
     told = json.loads((out / "results.json").read_text())
     by_name = {row["name"]: row for row in told["rows"]}

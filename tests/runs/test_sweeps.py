@@ -69,6 +69,12 @@ def test_a_grid_of_tied_keys_runs_once_and_continues(base: Path) -> None:
     assert again.trials == whole.trials
     for name in ("results.md", "results.csv", "results.json"):
         assert (out / name).read_text().count("1e-05")
+    assert f"- command: `polytask sweep {path} --scale full --seed 0 --out {out}`\n" in str(again)
+    assert f"<td>{best.number} (best)</td>" in again._repr_html_()
+    assert "<th>train.optimizer.lr</th>" in again._repr_html_()
+    frame = again.to_pandas()
+    assert list(frame["train.optimizer.lr"]) == [again.sweep.values(each.drawn)["train.optimizer.lr"]
+                                                 for each in again.trials]
 
 
 def test_two_metrics_have_a_front_and_importances(base: Path) -> None:

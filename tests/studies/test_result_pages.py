@@ -47,6 +47,14 @@ def test_every_study_has_a_place_and_sweeps_come_last(pages: ModuleType) -> None
     assert names[-len(sweeps):] == sweeps
 
 
+def test_a_command_on_a_page_has_no_folder_of_this_machine(pages: ModuleType) -> None:
+    text = ("- command: `polytask compare recipes/mfrr/table-2.toml --scale pilot --set '{}=/data of/mine' "
+            "--seeds 1 --out /disk/runs/mfrr/table-2`\n- seeds: 1, {}=/data")
+    typed = "- command: `polytask compare recipes/mfrr/table-2.toml --scale pilot --set data.root=DATA "
+    assert pages._typable(text.format("data.root", "data.root"), Path("/disk/runs")) == (
+        typed + "--seeds 1 --out studies/mfrr/table-2`\n- seeds: 1, data.root=DATA")
+
+
 def _line(mean: float, error: float) -> Any:
     return SimpleNamespace(cells={"a.accuracy": 0},
                            scored=SimpleNamespace(minus=lambda other, key: Difference(mean, error)))

@@ -96,14 +96,14 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
     claim_folder(out, "study", loaded.title, {row.name: digest(row.config) for row in wanted})
     complete_all(job.folder for job in jobs.values())
-    command = _command(path, scale, assignments, rows, baselines, seeds) + " --trust" * trust
-    command += f" --on {on}" * bool(on) + f" --each {resources}" * bool(resources)
+    command = shlex.join([*_words(path, scale, assignments, rows, baselines, seeds), *["--trust"] * trust,
+                          *(["--on", on] if on else []), *(["--each", resources] if resources else []),
+                          "--out", str(out)])
     with (trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch,
           engine_for(engine, workers, on, resources) as chosen_engine):
         failures = run_jobs(FixedQueue(list(jobs.values())), chosen_engine, stopped.is_set, watch)
     if stopped.is_set():
-        raise Interrupted("stopped; finished runs are kept; resume with: "
-                          f"{command} --out {shlex.quote(str(out))}")
+        raise Interrupted(f"stopped; finished runs are kept; resume with: {command}")
     finished = {key: job.folder for key, job in jobs.items() if job.finished}
     failed = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
     result = comparison.compare(loaded, wanted, finished, failed)
@@ -115,14 +115,15 @@ def _job(row: StudyRow, seed: int, out: Path) -> Job:
                StudyPaths(out).run(row.slug, seed), StudyPaths(out).run_config(row.slug, seed))
 
 
-def _command(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
-             baselines: bool | None, seeds: int | None) -> str:
+def _words(path: Path, scale: str, assignments: Sequence[str], rows: Sequence[str] | None,
+           baselines: bool | None, seeds: int | None) -> list[str]:
+    """Return the command that chooses these rows of a study, without where and how they run."""
     words = ["polytask", "compare", str(path), "--scale", scale]
     words += [word for assignment in assignments for word in ("--set", assignment)]
     words += ["--rows", ",".join(rows)] if rows else []
     words += ["--seeds", str(seeds)] if seeds else []
     words += ["--baselines" if baselines else "--no-baselines"] if baselines is not None else []
-    return shlex.join(words)
+    return words
 
 
 def _read_configs(study: Study, rows: Sequence[StudyRow]) -> dict[str, Run]:

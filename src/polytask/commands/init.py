@@ -10,12 +10,13 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from polytask.commands.init_task import NOTE, Group, quoted, task_lines, training_rows
+from polytask.commands.init_task import NOTE, Group, quoted, reading_notes, task_lines, training_rows
 from polytask.commands.schema import schema_text
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, DataError, PolytaskError
@@ -78,7 +79,8 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
         _step(f"reading {', '.join(map(str, group.files.values()))}", quiet)
         form = _read(scaffold, group, cache)
         train = scaffold.tables[group.files["train"]]
-        guessed = guess(train)
+        with _saying_how_it_was_read(train):
+            guessed = guess(train)
         _check_columns(guessed, group, scaffold.tables)
         longest = max(longest, _tokens(train, guessed))
         most_rows = max(most_rows, training_rows(group, guessed, train))
@@ -167,9 +169,19 @@ def _read(scaffold: Scaffold, group: Group, cache: Cache) -> FileFormat:
     form = FileFormat(encoding=next((name for mark, name in _MARKS if head.startswith(mark)), UTF8))
     table = read_file(train, cache, "", form)
     if not _NAMED_COLUMNS & {ending.lower() for ending in train.suffixes} and lacks_header(table):
-        form = replace(form, header=False, columns=headerless_columns(table))
+        with _saying_how_it_was_read(table):
+            form = replace(form, header=False, columns=headerless_columns(table))
     scaffold.tables |= {path: read_file(path, cache, "", form) for path in group.files.values()}
     return form
+
+
+@contextmanager
+def _saying_how_it_was_read(table: Table) -> Iterator[None]:
+    """Add to a `DataError` about columns what is odd about the file: an open quote can hide them."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError("; ".join([str(error), *reading_notes(table, Path(table.file).name)])) from None
 
 
 def _validate(text: str, names: Sequence[str]) -> None:

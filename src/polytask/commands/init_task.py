@@ -84,10 +84,10 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
     if len(text) == 2:
         lines += _pairing(guessed, inferred, checkpoint)
     return lines + [f"{NOTE}{printable(note)}" for path in group.files.values()
-                    for note in _reading_notes(tables[path], path.name)]
+                    for note in reading_notes(tables[path], path.name)]
 
 
-def _reading_notes(table: Table, file: str) -> list[str]:
+def reading_notes(table: Table, file: str) -> list[str]:
     """Return what is odd about how a file is written, and which of its records are refused."""
     return [f"{file}: {note}" for note in [*table.notes, *refusals(file, table.refused, table.found)]]
 

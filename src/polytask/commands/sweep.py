@@ -6,6 +6,8 @@ runs stopped; a trial that failed stays open, and the next call tries it again.
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +21,7 @@ from polytask.commands.train import complete_all
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, RunError, nearest
+from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.paths import SweepPaths
 from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder, claim_folder
@@ -41,7 +44,7 @@ from polytask.training.session import stop_signals
 
 @dataclass
 class Swept:
-    """A sweep's result; printed, it is Markdown."""
+    """A sweep's result; prints as Markdown."""
 
     sweep: Sweep
     folder: Path
@@ -58,6 +61,19 @@ class Swept:
     def __str__(self) -> str:
         return sweep_tables.markdown(self.sweep, self.trials, self.best, self.failures, self.importances,
                                      self.about)
+
+    def _repr_html_(self) -> str:
+        """Return the table of the trials for a notebook."""
+        numbers = {str(trial.number) for trial in self.best}
+        rows = [[f"{number} (best)" if number in numbers else number, *cells]
+                for number, *cells in sweep_tables.rows(self.sweep, self.trials)]
+        return html_table(sweep_tables.header(self.sweep), rows, self.sweep.title) + html_lines(
+            f"trial {number} failed: {complaint}" for number, complaint in self.failures.items())
+
+    def to_pandas(self) -> Any:
+        """Return what `results.csv` holds as a data frame."""
+        return data_frame([*csv.DictReader(io.StringIO(sweep_tables.as_csv(self.sweep, self.trials)))],
+                          numbers=True)
 
 
 def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers: int | None = None,
@@ -92,14 +108,14 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
                           *(word for assignment in assignments for word in ("--set", assignment)),
                           *(["--trust"] if trust else []),
                           *(["--storage", shown(storage)] if storage else []),
-                          *(["--on", on] if on else []), *(["--each", resources] if resources else [])])
+                          *(["--on", on] if on else []), *(["--each", resources] if resources else []),
+                          "--out", str(out)])
     with closing(queue.search), storage_errors(storage) if storage else nullcontext():
         with (trusting(trust), stop_signals() as stopped, watching(loaded.title, quiet) as watch,
               engine_for(engine, workers, on, resources) as chosen_engine):
             run_jobs(queue, chosen_engine, stopped.is_set, watch)
         if stopped.is_set():
-            raise Interrupted("stopped; finished trials are kept; resume with: "
-                              f"{command} --out {shlex.quote(str(out))}")
+            raise Interrupted(f"stopped; finished trials are kept; resume with: {command}")
         return _write(queue, {"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
 
 

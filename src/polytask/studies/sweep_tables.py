@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from polytask.core.markdown import markdown_table, plain
@@ -17,27 +17,41 @@ def markdown(sweep: Sweep, trials: Sequence[FinishedTrial], best: Sequence[Finis
              failures: Mapping[int, str], importances: Mapping[str, Mapping[str, float]],
              about: Mapping[str, str]) -> str:
     """Return the whole result as Markdown: the best trials first."""
-    names = [parameter.name for parameter in sweep.parameters]
-    ordered = sorted(trials, key=lambda trial: trial.values or (float("-inf"),), reverse=True)
     lines = [f"# {plain(sweep.title)}", "", *(f"- {name}: {value}" for name, value in about.items()),
              f"- trials: {len(trials)} of {sweep.trials}, {sweep.sampler}", ""]
-    lines += markdown_table(
-        ["trial", *sweep.metrics, *names, "s"],
-        [[f"**{trial.number}**" if trial in best else trial.number, *_metrics(trial, sweep),
-          *(_short(value) for value in sweep.values(trial.drawn).values()), f"{trial.seconds:.0f}"]
-         for trial in ordered])
-    one = len(sweep.metrics) == 1
-    what = "The best trial is bold" if one else "Trials that no other trial beats in all metrics are bold"
-    lines += ["", f"{what}; see its config in `best{'' if one else '-NUMBER'}.toml`."]
-    for metric, shares in importances.items():
-        ranking = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-        lines += ["", f"Importance for {metric} (fANOVA): {ranking}."]
+    lines += markdown_table(header(sweep), rows(sweep, trials, {trial.number for trial in best}))
+    for remark in remarks(sweep, importances):
+        lines += ["", remark]
     if failures:
         lines += ["", "## Failed", "",
                   *(f"- trial {number}: {plain(complaint)}" for number, complaint in failures.items())]
     if sweep.notes:
         lines += ["", "## Notes", "", *(f"- {note}" for note in sweep.notes)]
     return "\n".join(lines) + "\n"
+
+
+def header(sweep: Sweep) -> list[str]:
+    """Return the names of the columns of `rows`."""
+    return ["trial", *sweep.metrics, *(parameter.name for parameter in sweep.parameters), "s"]
+
+
+def rows(sweep: Sweep, trials: Sequence[FinishedTrial], bold: Container[int] = ()) -> list[list[str]]:
+    """Return a row of cells per trial, the best first; the numbers of some are bold, as in Markdown."""
+    ordered = sorted(trials, key=lambda trial: trial.values or (float("-inf"),), reverse=True)
+    return [[f"**{trial.number}**" if trial.number in bold else f"{trial.number}", *_metrics(trial, sweep),
+             *(_short(value) for value in sweep.values(trial.drawn).values()), f"{trial.seconds:.0f}"]
+            for trial in ordered]
+
+
+def remarks(sweep: Sweep, importances: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return the sentences below the table: where the best config is, and which parameters matter."""
+    one = len(sweep.metrics) == 1
+    what = "The best trial is bold" if one else "Trials that no other trial beats in all metrics are bold"
+    sentences = [f"{what}; see its config in `best{'' if one else '-NUMBER'}.toml`."]
+    for metric, shares in importances.items():
+        ranking = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        sentences.append(f"Importance for {metric} (fANOVA): {ranking}.")
+    return sentences
 
 
 def _metrics(trial: FinishedTrial, sweep: Sweep) -> list[str]:
