@@ -31,3 +31,10 @@ def test_zeros_and_ones_are_flags_and_zeros_alone_are_a_label_that_no_row_has() 
     assert Profile("toxic", ["0", "1"] * 20).is_flag
     never = Profile("threat", ["0"] * 40)
     assert never.is_never and not never.is_flag
+
+
+def test_a_column_of_dates_is_not_a_label() -> None:
+    days = [f"2025-0{n % 9 + 1}-1{n % 7}" for n in range(90)]
+    assert Profile("received", days).labels is None
+    assert Profile("received", [f"1{n % 7}.{n % 9 + 1}.2025 14:0{n % 10}" for n in range(90)]).labels is None
+    assert Profile("version", [f"1.{n % 3}-beta" for n in range(90)]).labels is not None

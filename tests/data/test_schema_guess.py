@@ -36,6 +36,17 @@ def test_a_partner_by_name_is_a_text_whatever_its_cells(made) -> None:  # type: 
     assert guess(made(["question", "answer", "label"], rows)).text == ("question", "answer")
 
 
+@pytest.mark.parametrize(("first", "second", "pair"), [
+    ("new question", "known question", True), ("user_message", "bot_message", True),
+    ("review title", "review body", False), ("comment", "known question", False),
+])
+def test_two_texts_with_names_alike_are_a_pair(made, first: str, second: str, pair: bool) -> None:  # type: ignore[no-untyped-def]
+    rows = [[f"a question of number {n}", f"what is known of {n}", "ja" if n % 2 else "nein"]
+            for n in range(40)]
+    assert guess(made([first, second, "answered already?"], rows)).text == (
+        (first, second) if pair else (first,))
+
+
 def test_three_columns_of_0_and_1_are_one_label(made) -> None:  # type: ignore[no-untyped-def]
     rows = [["this is the text "
              f"{n}", str(n % 2), str(n % 3 // 2), str(n % 5 // 4), str(n % 4)] for n in range(40)]

@@ -136,7 +136,7 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
     elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
         lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
     confirmed = "to confirm it" if _needs_kind(inferred) else "\0"  # the kind is written already
-    lines += [f"# {printable(note)}" for note in notes if not note.endswith(confirmed)]
+    lines += [f"{NOTE}{printable(note)}" for note in notes if not note.endswith(confirmed)]
     metrics = [name for name in DEFAULT_METRICS[labels.kind] if METRICS[name].scalar][:3]
     lines.append(with_comment(f"# metrics = [{', '.join(map(quoted, metrics))}]",
                               "the first chooses the model (polytask list metrics)"))

@@ -19,7 +19,8 @@ _SAMPLE = 2000
 _WORDS_OF_A_TEXT = 2.5
 NAMED_LABEL = re.compile(
     r"label|class|sentiment|score|similarity|duplicate|quality|rating|stars|polarity|grade|"
-    r"relatedness|category|target|emotion|topic|intent|gold|stance|toxic|entail", re.IGNORECASE)
+    r"relatedness|category|target|emotion|topic|intent|gold|stance|toxic|entail|verdict|outcome|\btags?\b",
+    re.IGNORECASE)
 NAMED_TEXT = re.compile(
     r"text|sentence|question|review|comment|premise|hypothesis|string|sent|body|content|title|"
     r"query|passage|answer|tweet|message|phrase", re.IGNORECASE)
@@ -28,6 +29,8 @@ NAMED_ID = re.compile(r"(^|[^a-z])(id|ids|idx|guid|index|uid|key)$", re.IGNORECA
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
                        "\U00020000-\U0003ffff]")
 _LETTERS_OF_A_WORD = 2
+# A date, with or without a time: 2025-01-31, 31.1.2025 14:05, 1/31/25.
+_DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T]\d{1,2}:\d{2}.*)?", re.ASCII)
 
 
 def count_words(text: str) -> int:
@@ -100,6 +103,8 @@ class Profile:
         whole = all(value is None or value.is_integer() for value in numbers)
         if whole and len(self.filled) > 50 and self.different == len(self.filled):
             return None  # an id that is not called so
+        if not self.named_label and all(_DATE.fullmatch(cell) for cell in self.filled):
+            return None
         try:
             return infer(self.filled, Wanted(column=self.name))
         except DataError:

@@ -26,7 +26,8 @@ from polytask.data.labels import KINDS, Labels
 
 # Of two such classes the second is the positive one.
 _POSITIVE = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("negative", "positive"),
-             ("neg", "pos"), ("-1", "1"))
+             ("neg", "pos"), ("-1", "1"), ("nein", "ja"), ("nee", "ja"), ("nej", "ja"), ("non", "oui"),
+             ("no", "si"), ("no", "sí"), ("no", "sì"), ("não", "sim"))
 _NEGATIONS = ("not ", "not_", "not-", "non ", "non_", "non-", "no ", "no_", "no-", "un")
 
 

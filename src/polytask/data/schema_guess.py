@@ -108,7 +108,7 @@ def _why_no_label(every: Sequence[Profile], text: Sequence[str]) -> str:
 def _text(every: Sequence[Profile]) -> tuple[str, ...]:
     """Return the pair among text columns with the shortest names, or the likeliest single one.
 
-    A text's partner by name is a text even where its cells are single words.
+    Two columns of sentences are a pair as well where their names are alike. A text's partner by name is a text even where its cells are single words.
     """
     texts = [column.name for column in every if column.is_text]
     words = [column.name for column in every if column.may_be_text]
@@ -117,6 +117,8 @@ def _text(every: Sequence[Profile]) -> tuple[str, ...]:
     if pairs:
         return min(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
     named = [name for name in texts if NAMED_TEXT.search(name)]
+    if len(texts) == 2 and _are_alike(*texts):
+        return tuple(texts)
     return tuple((named or texts)[:1])
 
 
@@ -139,6 +141,13 @@ def _makes_pair(first: str, second: str) -> bool:
         if any(a[:k] + other + a[k + len(one):] == b for k in at):
             return True
     return False
+
+
+def _are_alike(first: str, second: str) -> bool:
+    """Whether two names say which of two alike they are: "new question", "known question"."""
+    a, b = (re.findall(r"[^\W_]+", name.casefold()) for name in (first, second))
+    return len(a) == len(b) > 1 and a[-1] == b[-1] and (
+        sum(one != other for one, other in zip(a, b, strict=True)) == 1)
 
 
 def lacks_header(table: Table) -> bool:
