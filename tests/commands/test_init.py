@@ -134,6 +134,20 @@ def test_a_text_that_is_not_read_is_mentioned(tmp_path: Path) -> None:
             'text = ["review", "the remark"]') in text.splitlines()
 
 
+@pytest.mark.parametrize(("rows", "named"), [
+    (['"a b c,1', "d e f,0"], "a quote opens a field and is never closed (mail.csv:2)"),
+    (['"the first mail,1', *(f"a mail {n},{n % 2}" for n in range(40)), 'the last mail",0', "one,1"],
+     "quotes join lines that could be records of their own (lines 2–43)"),
+])
+def test_an_open_quote_is_named_where_it_leaves_too_little(
+    tmp_path: Path, rows: list[str], named: str
+) -> None:
+    path = write(tmp_path / "mail.csv", "text,label", *rows)
+    with pytest.raises(DataError) as refused:
+        scaffold([path], cache=Cache(tmp_path / "cache"))
+    assert named in str(refused.value)
+
+
 def test_odd_names_are_quoted(tmp_path: Path) -> None:
     path = write(tmp_path / 'my "own" data-train.csv', '"the ""text"" \\ here","label\t"',
                  *(f"{each},{n % 2}" for n, each in enumerate(SENTENCES)))

@@ -88,7 +88,8 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     fresh = any('head = "cosine"' not in part for part in parts)
     text = _config(scaffold, parts, longest, _epochs(most_rows, fresh), checkpoint)
     _step("checking the config with its data", quiet)
-    _validate(text, [group.name for group in groups])
+    with _saying_how_it_was_read(*scaffold.tables.values()):
+        _validate(text, [group.name for group in groups])
     return text
 
 
@@ -176,12 +177,13 @@ def _read(scaffold: Scaffold, group: Group, cache: Cache) -> FileFormat:
 
 
 @contextmanager
-def _saying_how_it_was_read(table: Table) -> Iterator[None]:
-    """Add to a `DataError` about columns what is odd about the file: an open quote can hide them."""
+def _saying_how_it_was_read(*tables: Table) -> Iterator[None]:
+    """Add to a `DataError` what is odd about the files: an open quote can hide rows and columns."""
     try:
         yield
     except DataError as error:
-        raise DataError("; ".join([str(error), *reading_notes(table, Path(table.file).name)])) from None
+        odd = [note for table in tables for note in reading_notes(table, Path(table.file).name)]
+        raise DataError("; ".join([str(error), *odd])) from None
 
 
 def _validate(text: str, names: Sequence[str]) -> None:
