@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 
 import polytask as pk
 from polytask.serve.app import create_app
+from polytask.serve.limits import ServeError
 from polytask.serve.service import Service
 from polytask.serve.settings import ServeSettings
 from polytask.serve.torch_engine import TorchEngine
@@ -111,7 +113,8 @@ def test_tasks_info_health_and_metrics(client: TestClient) -> None:
 
 @pytest.mark.parametrize(("path", "body", "status", "sentence"), [
     ("/predict", b"{", 400, "not JSON"),
-    ("/predict", b"[1]", 400, ""),
+    ("/predict", b"[1]", 400, "the body is a list, expected a JSON object"),
+    ("/predict", b'"good"', 400, "the body is a text, expected a JSON object"),
     ("/predict", b"", 400, "body"),
     ("/predict", b"\xff\xfe", 400, ""),
     ("/predict", b"[" * 5000, 400, ""),
@@ -156,6 +159,25 @@ def test_a_bad_request_gets_its_status_and_a_sentence(
     assert "Traceback" not in answer.text and set(answer.json()) == {"error", "error_type"}
     assert len(answer.text) < 2000
     assert client.post("/predict", json={"texts": "good"}).status_code == 200
+
+
+def test_a_body_that_was_not_sent_as_json_is_told_the_header(client: TestClient) -> None:
+    answer = client.post("/predict", content=b'{"texts": "good"}',
+                         headers={"content-type": "application/x-www-form-urlencoded"})  # as curl -d does
+    assert answer.status_code == 400 and answer.json()["error"] == (
+        "the body was sent as application/x-www-form-urlencoded, expected application/json "
+        "(curl: -H 'content-type: application/json')")
+
+
+def test_a_text_that_the_first_model_does_not_take_is_told_which_one_does(service: Service) -> None:
+    pairs: Any = SimpleNamespace(name="pairs", tasks={"same": SimpleNamespace(texts=2)})
+    tags: Any = SimpleNamespace(name="tags", tasks={"tags": SimpleNamespace(texts=1)})
+    service.models = {"pairs": pairs, "tags": tags}
+    with pytest.raises(ServeError, match='or ask the model that has one: "model": "tags"$'):
+        service.default_task(pairs, 1)
+    service.models = {"pairs": pairs}
+    with pytest.raises(ServeError, match=r'second text"\]\]}$'):
+        service.default_task(pairs, 1)
 
 
 def test_odd_texts_are_answered(client: TestClient) -> None:

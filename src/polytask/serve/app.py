@@ -65,7 +65,8 @@ def _errors(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return AsciiJson({"error": _sentence(error), "error_type": "validation"}, 400)
+        return AsciiJson({"error": _sentence(error, request.headers.get("content-type", "")),
+                          "error_type": "validation"}, 400)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -80,17 +81,29 @@ def _errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
 
 
-def _sentence(error: RequestValidationError) -> str:
+def _sentence(error: RequestValidationError, content_type: str) -> str:
     """Return the first mistake of a body: where it is and what is wrong."""
     first = error.errors()[0]
+    whole = tuple(first["loc"]) == ("body",)
+    if whole and isinstance(first["input"], bytes):  # not sent as JSON, so not read as JSON
+        sent = f"was sent as {short(content_type)}" if content_type else "has no content-type"
+        return f"the body {sent}, expected application/json (curl: -H 'content-type: application/json')"
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')}"
-    if first["type"] == "missing" and tuple(first["loc"]) == ("body",):
+    if whole and first["type"] == "model_attributes_type":
+        return f"the body is {_named(first['input'])}, expected a JSON object"
+    if first["type"] == "missing" and whole:
         return "the body is missing, expected a JSON object"
     if first["type"] == "unknown_key":
         return str(first["msg"])
     place = short(".".join(str(part) for part in first["loc"] if part != "body")) or "the body"
     return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _named(value: object) -> str:
+    """Return what JSON calls a value that is no object."""
+    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
 def _state(app: FastAPI, service: Service, settings: ServeSettings) -> None:

@@ -23,6 +23,7 @@ from polytask.core.errors import CheckpointError, RunError
 from polytask.core.json_files import read_json
 from polytask.core.leftovers import standing_aside
 from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.run_folder import RunFolder
 from polytask.core.safe_paths import refuse_special, require_folder
 from polytask.core.settings import to_table
 from polytask.core.user_modules import untrusted
@@ -76,6 +77,9 @@ def required_model_folder(path: str | Path) -> Path:
     """Return the model folder that a run or model folder has; raise `RunError` if there is none."""
     if (folder := model_folder_of(path)) is None:
         require_folder(path, "a run or a model folder")
+        if RunFolder(path).busy:
+            raise RunError(f"{path}: has no model yet: it is being trained, and its first evaluation "
+                           "saves one")
         raise RunError(f"{path}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
     return folder
@@ -142,6 +146,9 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     """
     refuse_special(Path(folder), CheckpointError)
     model_path = model_folder_of(folder)
+    if model_path is None and RunFolder(folder).busy:
+        raise CheckpointError(f"{folder}: the run has no model yet: it is being trained, and its first "
+                              "evaluation saves one")
     if model_path is None and RunPaths(folder).config.is_file():
         raise CheckpointError(f"{folder}: the run has no model yet because it was stopped before its "
                               f"first evaluation; resume it with polytask train CONFIG --out {folder} "
