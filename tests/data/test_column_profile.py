@@ -36,5 +36,6 @@ def test_zeros_and_ones_are_flags_and_zeros_alone_are_a_label_that_no_row_has() 
 def test_a_column_of_dates_is_not_a_label() -> None:
     days = [f"2025-0{n % 9 + 1}-1{n % 7}" for n in range(90)]
     assert Profile("received", days).labels is None
-    assert Profile("received", [f"1{n % 7}.{n % 9 + 1}.2025 14:0{n % 10}" for n in range(90)]).labels is None
+    times = [f"1{n % 7}.{n % 9 + 1}.2025 14:0{n % 10}" for n in range(90)]
+    assert Profile("received", times).labels is None
     assert Profile("version", [f"1.{n % 3}-beta" for n in range(90)]).labels is not None

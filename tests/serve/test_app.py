@@ -173,7 +173,7 @@ def test_a_text_that_the_first_model_does_not_take_is_told_which_one_does(servic
     pairs: Any = SimpleNamespace(name="pairs", tasks={"same": SimpleNamespace(texts=2)})
     tags: Any = SimpleNamespace(name="tags", tasks={"tags": SimpleNamespace(texts=1)})
     service.models = {"pairs": pairs, "tags": tags}
-    with pytest.raises(ServeError, match='or ask the model that has one: "model": "tags"$'):
+    with pytest.raises(ServeError, match=r'or ask the model that has one: "model": "tags"$'):
         service.default_task(pairs, 1)
     service.models = {"pairs": pairs}
     with pytest.raises(ServeError, match=r'second text"\]\]}$'):

@@ -34,7 +34,8 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
 
 def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
     """Yield the facts of a run's own config, without resolving its components."""
-    yield (f"{folder.path}: {len(table['tasks'])} task{'s' * (len(table['tasks']) > 1)} from {table['encoder']['checkpoint']}, "
+    count = len(table["tasks"])
+    yield (f"{folder.path}: {count} task{'s' * (count > 1)} from {table['encoder']['checkpoint']}, "
            f"seed {table['seed']}")
     yield from (f"note: {sentence}" for sentence in _notes(folder))
     for name, task in table["tasks"].items():

@@ -108,7 +108,8 @@ def _why_no_label(every: Sequence[Profile], text: Sequence[str]) -> str:
 def _text(every: Sequence[Profile]) -> tuple[str, ...]:
     """Return the pair among text columns with the shortest names, or the likeliest single one.
 
-    Two columns of sentences are a pair as well where their names are alike. A text's partner by name is a text even where its cells are single words.
+    Two columns of sentences are a pair as well where their names are alike. A text's partner by name is a
+    text even where its cells are single words.
     """
     texts = [column.name for column in every if column.is_text]
     words = [column.name for column in every if column.may_be_text]

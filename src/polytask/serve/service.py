@@ -121,8 +121,8 @@ class Service:
         fitting = next((name for name, other in self.models.items()
                         if any(task.texts == texts for task in other.tasks.values())), None)
         elsewhere = "" if fitting is None else f', or ask the model that has one: "model": "{fitting}"'
-        raise ServeError(400, "validation", f"{model.name} has no task that takes {_texts(texts)} per input "
-                         f"(its tasks: {', '.join(model.tasks)}); send {body}{elsewhere}")
+        raise ServeError(400, "validation", f"{model.name} has no task that takes {_texts(texts)} per "
+                         f"input (its tasks: {', '.join(model.tasks)}); send {body}{elsewhere}")
 
     def wanted_tasks(self, model: ServedModel, names: str | Sequence[str] | None,
                      texts: int) -> list[TaskInfo]:
