@@ -73,13 +73,22 @@ def finished(folder: Path, recipe: Path) -> Comparison | None:
 
 
 def write(studies: Path) -> None:
-    """Write a page for each report, and the page of claims."""
+    """Write a page for each report, and the page of claims.
+
+    A study that has no folder in STUDIES keeps the section that its page has.
+    """
     compared: dict[str, Comparison] = {}
     for paper in PAPERS:
+        page = PAGES / f"{paper}.md"
+        kept = sections(page.read_text(encoding="utf-8")) if page.is_file() else {}
         parts = []
-        for name, recipe in recipes():
+        for name, recipe in sorted(recipes(), key=lambda each: _reading_order(each[1])):
+            if not name.startswith(f"{paper}/"):
+                continue
+            title = tomllib.loads(recipe.read_text(encoding="utf-8"))["title"]
             table = studies / name / "results.md"
-            if not name.startswith(f"{paper}/") or not table.is_file():
+            if not table.is_file():
+                parts += [text for heading, text in kept.items() if heading.startswith(f"## {title} (")]
                 continue
             parts.append(_nested(_typable(table.read_text(encoding="utf-8"), studies)))
             findings = PAGES / "findings" / f"{name}.md"
@@ -90,7 +99,7 @@ def write(studies: Path) -> None:
         head = (f"# {paper}: results\n\nMade by `python docs/results.py write` from the folders of its "
                 "studies. What a pilot changes: [recipes/README.md](../../recipes/README.md). The claimed "
                 f"numbers are the report's, at full size. {CAVEAT}")
-        (PAGES / f"{paper}.md").write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
+        page.write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
     (PAGES / "claims.md").write_text(claims_page(compared), encoding="utf-8")
 
 
@@ -98,6 +107,19 @@ def _typable(text: str, studies: Path) -> str:
     """Put names that a reader has in place of this machine's folders of studies and data."""
     text = text.replace(str(studies), "studies")
     return re.sub(r"'data\.root=[^']*'|data\.root=[^`\s]*", "data.root=DATA", text)
+
+
+def sections(page: str) -> dict[str, str]:
+    """Return heading → text, heading included, of a page's sections of the second level."""
+    texts = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    return {text.partition("\n")[0]: text.strip() for text in texts}
+
+
+def _reading_order(recipe: Path) -> tuple[bool, str, int]:
+    """Sort studies before sweeps, and Table 2 before Table 10."""
+    kind, _, number = recipe.stem.partition("-")
+    first = number.partition("-")[0]
+    return kind == "sweep", kind, int(first) if first.isdigit() else 0
 
 
 def _nested(text: str) -> str:

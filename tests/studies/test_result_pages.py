@@ -68,3 +68,24 @@ def test_a_comparison_holds_beyond_two_standard_errors(
         pages: ModuleType, mean: float, error: float, tie: bool, outcome: str) -> None:
     assert pages._outcome(_line(mean, error), _line(0, 1), "a.accuracy", tie)[0] == outcome
     assert pages._outcome(None, _line(0, 1), "a.accuracy", tie)[0] == "not run"
+
+
+def test_a_study_that_was_not_run_again_keeps_its_section(
+        pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGES", tmp_path)
+    monkeypatch.setattr(pages, "finished", lambda folder, recipe: None)
+    (tmp_path / "claims.toml").write_text("claims = []", encoding="utf-8")
+    title = tomllib.loads((ROOT / "recipes/surgery/figure-4.toml").read_text(encoding="utf-8"))["title"]
+    old = f"## {title} (pilot scale)\n\nold table"
+    (tmp_path / "surgery.md").write_text(f"# head\n\n{old}\n\n### Findings\n\nold prose\n", encoding="utf-8")
+    table = tmp_path / "studies" / "surgery" / "figure-3" / "results.md"
+    table.parent.mkdir(parents=True)
+    table.write_text("# surgery Figure 3\n\n## Notes\n", encoding="utf-8")
+    findings = tmp_path / "findings" / "surgery" / "figure-3.md"
+    findings.parent.mkdir(parents=True)
+    findings.write_text("new prose\n", encoding="utf-8")
+    for _ in range(2):  # what is written can be read again
+        pages.write(tmp_path / "studies")
+        page = (tmp_path / "surgery.md").read_text(encoding="utf-8")
+        assert "## surgery Figure 3\n\n### Notes\n\n### Findings\n\nnew prose\n\n## surgery Figure 4" in page
+        assert page.endswith(f"{old}\n\n### Findings\n\nold prose\n")
