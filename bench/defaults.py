@@ -232,7 +232,7 @@ def measured(name: str, given: argparse.Namespace, folder: Path) -> Line:
     kind = pk.load(folder / name).tasks[name].labels.kind
     metric = next(iter(result.evaluation.scores[name]))
     ours = result.evaluation.scores[name][metric]
-    by_epoch = [event["scores"][name][metric] for event in read_events(RunPaths(folder / name).events)
+    by_epoch = [event["dev"][name][metric] for event in read_events(RunPaths(folder / name).events)
                 if event["event"] == "evaluation"]
     peer = difference = peer_seconds = "not run"
     if given.peer:

@@ -77,7 +77,8 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
     (tmp_path / "claims.toml").write_text("claims = []", encoding="utf-8")
     title = tomllib.loads((ROOT / "recipes/surgery/figure-4.toml").read_text(encoding="utf-8"))["title"]
     old = f"## {title} (pilot scale)\n\nold table"
-    (tmp_path / "surgery.md").write_text(f"# head\n\n{old}\n\n### Findings\n\nold prose\n", encoding="utf-8")
+    (tmp_path / "surgery.md").write_text(f"# head\n\n{old}\n\n### Findings\n\nold prose\n",
+                                         encoding="utf-8")
     table = tmp_path / "studies" / "surgery" / "figure-3" / "results.md"
     table.parent.mkdir(parents=True)
     table.write_text("# surgery Figure 3\n\n## Notes\n", encoding="utf-8")
@@ -87,5 +88,6 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
     for _ in range(2):  # what is written can be read again
         pages.write(tmp_path / "studies")
         page = (tmp_path / "surgery.md").read_text(encoding="utf-8")
-        assert "## surgery Figure 3\n\n### Notes\n\n### Findings\n\nnew prose\n\n## surgery Figure 4" in page
+        new = "## surgery Figure 3\n\n### Notes\n\n### Findings\n\nnew prose"
+        assert f"{new}\n\n## surgery Figure 4" in page
         assert page.endswith(f"{old}\n\n### Findings\n\nold prose\n")
