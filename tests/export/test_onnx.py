@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +24,7 @@ from polytask.data.labels import Labels
 from polytask.export.graph import ExportedNetwork, TaskOutputs
 from polytask.export.int8 import quantized
 from polytask.export.onnx import export_graph, graph_info
+from polytask.inference import onnx_model
 from polytask.inference.onnx_model import OnnxModel, load_onnx, open_graph
 from polytask.model.adapters.pal import PAL
 from polytask.model.heads.linear import Linear
@@ -213,6 +218,56 @@ def test_metadata_of_another_kind_are_refused_in_a_sentence(
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(CheckpointError, match=said):
         OnnxModel(tmp_path / "model.onnx", every.held.tokenizer)
+
+
+def test_metadata_changed_anywhere_are_refused_in_a_sentence_or_answer(
+    every: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, session = random.Random(11), every.onnx.session
+    odd = [None, True, -1, 0, 2, 1e308, "", "x", "linear_logits", [], ["a"], [0.5], {}, {"a": 1}]
+    whole = json.loads(session.get_modelmeta().custom_metadata_map["polytask"])
+
+    class Changed:
+        def __init__(self, value: str) -> None:
+            self.custom_metadata_map = {"polytask": value}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(session, name)
+
+        def get_modelmeta(self) -> Any:
+            return self
+
+    monkeypatch.setattr(onnx_model, "open_graph", lambda *given: Changed(json.dumps(table)))
+    refusals: list[str] = []
+    answered = 0
+    for _ in range(100):
+        table = copy.deepcopy(whole)
+        _change(table, chance, odd)
+        try:
+            model = OnnxModel(ModelPaths(every.folder).graph(), every.held.tokenizer)
+        except CheckpointError as error:
+            refusals.append(str(error))
+            continue
+        for name, spec in model.tasks.items():
+            rows = ["A gem.", "x"] if len(spec.text) == 1 else [("A gem.", "x"), ("a", "b c")]
+            assert len(model.predict(name, rows)) == 2
+        answered += 1
+    assert len(refusals) > 20 and answered > 10
+    assert [each for each in refusals if "\n" in each or len(each) > 500] == []
+
+
+def _change(table: Any, chance: random.Random, odd: list[Any]) -> None:
+    """Replace one value anywhere in a tree of JSON, or leave it out."""
+    while True:
+        key = chance.choice(list(table) if isinstance(table, dict) else range(len(table)))
+        if isinstance(table[key], dict | list) and table[key] and chance.random() < 0.8:
+            table = table[key]
+        elif isinstance(table, dict) and chance.random() < 0.2:
+            del table[key]
+            return
+        else:
+            table[key] = chance.choice(odd)
+            return
 
 
 def test_what_is_not_exported_says_how_to_export_it(tmp_path: Path) -> None:

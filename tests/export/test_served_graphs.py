@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 from exported_models import Exported
 
 import polytask as pk
+from polytask.core.errors import CheckpointError
 
 SINGLE = ["A gem.", "good plot", "a long and rather dull film about nothing at all"]
 PAIRS = [("How old is she?", "What is her age?"), ("good plot", "bad"), ("a", "a great scene in a film")]
@@ -65,3 +69,34 @@ def test_a_process_that_serves_a_graph_answers_as_the_graph_does_and_loads_no_to
         process.send_signal(signal.SIGTERM)
         shown, _ = process.communicate(timeout=60)
     assert (process.returncode, shown.strip()) == (0, "False")
+
+
+def test_a_graph_that_is_not_ours_is_one_sentence_before_it_listens(
+    every: Exported, tmp_path: Path
+) -> None:
+    def served(name: str, graph: bytes | onnx.ModelProto, tokenizer: bool = True) -> str:
+        place = tmp_path / name / "onnx"
+        place.mkdir(parents=True)
+        (place / "model.onnx").write_bytes(
+            graph if isinstance(graph, bytes) else graph.SerializeToString())
+        if tokenizer:
+            shutil.copyfile(every.held.tokenizer, place.parent / "tokenizer.json")
+        with pytest.raises(CheckpointError) as caught:
+            pk.serve(place.parent, engine="onnx", port=0, quiet=True)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    whole = (every.folder / "onnx" / "model.onnx").read_bytes()
+    assert "is not a whole ONNX graph" in served("text", b"not a graph")
+    assert "is not a whole ONNX graph" in served("half", whole[:len(whole) // 2])
+    assert "is not a whole ONNX graph" in served("empty", b"")
+    assert "tokenizer.json: the tokenizer cannot be read" in served("alone", whole, tokenizer=False)
+    theirs = onnx.load_from_string(whole)
+    del theirs.metadata_props[:]
+    assert "is an ONNX graph of another program" in served("theirs", theirs)
+    newer = onnx.load_from_string(whole)
+    newer.metadata_props[0].value = newer.metadata_props[0].value.replace('"schema": 1', '"schema": 2')
+    assert "found metadata of schema 2, expected 1" in served("newer", newer)
+    other = onnx.load_from_string(whole)
+    del other.graph.output[0]
+    assert 'has no output "sentence_embedding"' in served("other", other)

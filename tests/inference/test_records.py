@@ -107,7 +107,7 @@ def test_every_row_of_a_test_file_is_predicted(run: Path, capsys: pytest.Capture
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["id"] for line in lines] == ["07", "08", "09"]
     assert [line["prediction"] for line in lines] == ["good", "", "bad"]
-    assert [line["tasks"]["a"]["prediction"] for line in lines] == a["prediction_"].tolist()
-    assert set(lines[0]["tasks"]["b"]) == {"prediction", "score", "probabilities"}
+    assert [line["tasks"]["a"]["label"] for line in lines] == a["prediction_"].tolist()
+    assert set(lines[0]["tasks"]["b"]) == {"label", "score", "probabilities"}
     with pytest.raises(ConfigError, match=r"--out: .*test\.csv is the input file"):
         predict_file(run, ["a"], test, test, "csv", quiet=True)

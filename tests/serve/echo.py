@@ -30,7 +30,7 @@ class Echo:
     embedding_layout: Hashable = "single"
 
     def __init__(self, width: int = 1, seconds: float = 0.0) -> None:
-        self.name, self.width, self.max_length = "echo", width, 64
+        self.name, self.width, self.max_length, self.pooling = "echo", width, 64, "mean"
         self.seconds = seconds
         self.tasks = {"a": TaskInfo("a", 1, "regression", (), (0.0, 1e9), "single", "single")}
         self.batches: list[tuple[str, ...]] = []

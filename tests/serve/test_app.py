@@ -16,8 +16,9 @@ from fastapi.testclient import TestClient
 
 import polytask as pk
 from polytask.serve.app import create_app
+from polytask.serve.engine import TaskInfo
 from polytask.serve.limits import ServeError
-from polytask.serve.service import Service
+from polytask.serve.service import Service, counted_labels
 from polytask.serve.settings import ServeSettings
 from polytask.serve.torch_engine import TorchEngine
 
@@ -74,6 +75,11 @@ def test_the_shapes_of_text_embeddings_inference(client: TestClient, model: pk.M
     assert [set(each) for each in one] == [{"label", "score"}] * 5
     assert [each["score"] for each in one] == sorted((each["score"] for each in one), reverse=True)
     assert one[0]["label"] == model.predict("stars", ["good plot"])[0].label
+    raw = client.post("/predict", json={"inputs": "good plot", "raw_scores": True}).json()
+    assert sum(each["score"] for each in one) == pytest.approx(1, abs=1e-5) != sum(
+        each["score"] for each in raw)
+    asked = {"inputs": "good plot", "parameters": {"function_to_apply": "none", "top_k": 2}}
+    assert client.post("/predict", json=asked).json() == [raw[:2]]
     many = client.post("/predict", json={"inputs": [["good plot"], ["bad"]]}).json()
     assert many[0] == one and len(many) == 2
     pair = client.post("/predict", json={"inputs": ["good plot", "bad"]}).json()
@@ -148,6 +154,9 @@ def test_tasks_info_health_and_metrics(client: TestClient) -> None:
     ("/rerank", {"query": "x", "texts": ["y"], "task": "stars"}, 400, "takes 1 text"),
     ("/similarity", {"inputs": {"source_sentence": "x", "sentences": []}}, 400, "at least one"),
     ("/nowhere", {}, 404, "/nowhere is not a route here"),
+    ("/predict/", {"texts": "x"}, 404, 'did you mean "/predict"'),
+    ("/v1/embedding", {"input": "x"}, 404, 'did you mean "/v1/embeddings"'),
+    ("/info", {}, 405, "POST is not supported at /info; send GET"),
 ])
 def test_a_bad_request_gets_its_status_and_a_sentence(
     client: TestClient, path: str, body: Any, status: int, sentence: str
@@ -155,7 +164,8 @@ def test_a_bad_request_gets_its_status_and_a_sentence(
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = client.post(path, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status, answer.text
-    assert sentence in answer.json()["error"]
+    error = answer.json()["error"]  # in OpenAI's shape where their clients ask
+    assert sentence in (error["message"] if path.startswith("/v1/") else error)
     assert "Traceback" not in answer.text and set(answer.json()) == {"error", "error_type"}
     assert len(answer.text) < 2000
     assert client.post("/predict", json={"texts": "good"}).status_code == 200
@@ -218,13 +228,30 @@ def test_a_body_above_the_limit_is_refused_with_or_without_its_length(client: Te
 
 def test_keys_are_asked_for_where_there_are_any(service: Service) -> None:
     with TestClient(create_app(service, keys=(b"secret-1", b"secret-2"))) as client:
-        assert client.get("/health").status_code == 200
+        # What the page of routes needs before anybody types a key; none of it is about the model.
+        for route in ("/health", "/ready", "/", "/page.js", "/openapi.json"):
+            assert client.get(route).status_code == 200
+        assert "stars" not in client.get("/openapi.json").text
+        for route in ("/info", "/tasks", "/metrics"):
+            assert client.get(route).status_code == 401
         refused = client.post("/predict", json={"texts": "good"})
         assert refused.status_code == 401 and "API key" in refused.json()["error"]
         for header in ({"authorization": "Bearer secret-2"}, {"x-api-key": "secret-1"}):
             assert client.post("/predict", json={"texts": "good"}, headers=header).status_code == 200
         wrong = {"authorization": "Bearer secret-"}
         assert client.post("/predict", json={"texts": "good"}, headers=wrong).status_code == 401
+
+
+@pytest.mark.parametrize(("task", "label", "counted"), [
+    (TaskInfo("t", 1, "classes", ("a", "b"), None, "single", "s"), "b", ["b"]),
+    (TaskInfo("t", 1, "multi-label", ("a", "b", "c"), None, "single", "s"), ["a", "c"], ["a", "c"]),
+    (TaskInfo("t", 1, "multi-label", ("a", "b", "c"), None, "single", "s"), [], ["(none)"]),
+    (TaskInfo("t", 1, "regression", (), (0.0, 5.0), "single", "s"), 3.7, ["3.5"]),
+    (TaskInfo("t", 1, "regression", (), (-1e6, 1e6), "single", "s"), 1e6, ["800000"]),
+    (TaskInfo("t", 1, "regression", (), (0.0, 5.0), "single", "s"), float("nan"), ["nan"])])
+def test_answers_are_counted_under_few_names(task: TaskInfo, label: Any, counted: list[str]) -> None:
+    """A time series for each set of labels, or for each number, would fill the memory."""
+    assert counted_labels(task, label) == counted
 
 
 def test_no_other_origin_may_call_unless_allowed(service: Service, engine: TorchEngine) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import polytask as pk
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, RunError
 from polytask.serve.asynchronous import AsyncModel
 
 
@@ -38,5 +40,35 @@ def test_coroutines_share_batches_and_give_the_answers_of_predict(
         model.close()
         async with pk.AsyncModel(direct) as other:
             assert await other.predict("topic", texts[:1]) == answers[0]
+
+    asyncio.run(run())
+
+
+def test_what_fails_or_takes_too_long_is_told_to_the_call_alone(served_run: Path) -> None:
+    direct = pk.load(served_run)
+
+    async def run() -> None:
+        async with AsyncModel(direct, timeout=0.2) as model:
+            answer = model.model.answer
+
+            def slow(layout: Any, tasks: Any, inputs: Any, embed: bool) -> Any:
+                time.sleep(0.4)
+                return answer(layout, tasks, inputs, embed)
+
+            model.model.answer = slow  # type: ignore[method-assign]
+            with pytest.raises(TimeoutError, match=r"not answered within 0\.2 s"):
+                await model.predict("topic", ["good"])
+            model.timeout = 20.0
+
+            def fails(*given: Any) -> Any:
+                raise ValueError("a secret text")
+
+            model.model.answer = fails  # type: ignore[method-assign]
+            with pytest.raises(RunError, match=r"model: input 0: the model failed on it \(ValueError\)$"):
+                await model.predict("topic", ["good"])
+            model.model.answer = answer  # type: ignore[method-assign]
+            assert len(await model.predict("topic", ["good"])) == 1
+        with pytest.raises(RunError, match="this AsyncModel is closed"):
+            await model.embed(["good"])
 
     asyncio.run(run())

@@ -88,6 +88,23 @@ def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, flo
     return None if probabilities is None else by_class(labels, probabilities[row])
 
 
+def answer_table(labels: Labels, decision: Decision, row: int) -> dict[str, Any]:
+    """Return a row's answer as the server, and JSON lines with several tasks, show it.
+
+    label          the class, the number, or the list of a multi-label row's classes
+    score          of the label, as in `Decision`; of a multi-label row a list, one number a class
+    probabilities  class → probability; absent where the head gives none
+    """
+    label, score = decision.labels[row], decision.scores[row]
+    if labels.kind == "multi-label":
+        label = [name for name, on in zip(labels.classes, label, strict=True) if on]
+    else:
+        label = named(labels, label)
+    table = {"label": label, "score": score.tolist() if score.ndim else float(score)}
+    shares = probabilities(labels, decision, row)
+    return table if shares is None else table | {"probabilities": shares}
+
+
 def by_class(labels: Labels, values: Iterable[float]) -> dict[str, float]:
     """Return class → value, six digits after the point."""
     return {name: round(float(value), 6) for name, value in zip(labels.classes, values, strict=True)}

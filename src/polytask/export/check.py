@@ -16,7 +16,8 @@ from polytask.data.decisions import Decision
 from polytask.evaluation.evaluate import true_labels
 from polytask.export.graph import activated, scaled_score
 from polytask.inference.forward import forward_rows
-from polytask.inference.onnx_model import OnnxModel, padded
+from polytask.inference.graph_batches import padded
+from polytask.inference.onnx_model import OnnxModel
 from polytask.inference.predictor import Model
 from polytask.metrics import measure
 from polytask.tasks.resolved_task import ResolvedTask

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from polytask.core.errors import ConfigError
 from polytask.data.labels import Labels
+from polytask.inference.graph_info import EMBEDDING
 from polytask.model.adapters.lora import merged
 from polytask.model.adapters.pal import ProjectedAttention, TaskAdapters
 from polytask.model.attention import PLAIN, Scoring
@@ -29,9 +30,6 @@ from polytask.model.output import Output
 from polytask.model.poolings.contract import Pooling
 from polytask.model.positions import Positions, distances
 from polytask.tasks.resolved_task import ResolvedTask
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-SENTENCE = "sentence_embedding"
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ class ExportedNetwork(nn.Module):
 
     @property
     def output_names(self) -> list[str]:
-        return [SENTENCE, *(name for task in self.tasks.values() for name in TaskOutputs.of(task).names)]
+        return [EMBEDDING, *(name for task in self.tasks.values() for name in TaskOutputs.of(task).names)]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor,
                 token_type_ids: Tensor) -> tuple[Tensor, ...]:

@@ -16,8 +16,9 @@ import torch
 from polytask.core.errors import ConfigError, MissingExtra
 from polytask.data.collate import InputLayout
 from polytask.data.decisions import Threshold
-from polytask.export.graph import INPUTS, ExportedNetwork, TaskOutputs
-from polytask.inference.onnx_model import METADATA, ExportedTask, GraphInfo, tokenizer_digest
+from polytask.export.graph import ExportedNetwork, TaskOutputs
+from polytask.inference.graph_info import INPUTS, METADATA, ExportedTask, GraphInfo
+from polytask.inference.onnx_model import tokenizer_digest
 from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling
 from polytask.tasks.model_folder import ModelFolder

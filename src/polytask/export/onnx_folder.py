@@ -17,9 +17,9 @@ from polytask.core.leftovers import tidy
 from polytask.core.paths import ModelPaths
 from polytask.data.dataset import Split
 from polytask.export.check import TOLERANCE, GraphCheck, check_graph
-from polytask.export.graph import SENTENCE
 from polytask.export.int8 import quantized
 from polytask.export.onnx import export_graph, graph_info, save_graph
+from polytask.inference.graph_info import EMBEDDING
 from polytask.inference.onnx_model import OnnxModel
 from polytask.inference.predictor import Model
 from polytask.tasks.model_folder import ModelFolder
@@ -88,7 +88,7 @@ def _carded(card: str, checks: Sequence[GraphCheck]) -> str:
     """Return a card with the section about the graphs, in place of an older one."""
     kept = re.sub(rf"\n*{_HEADING}\n.*?(?=\n## |\Z)", "", card, flags=re.DOTALL).rstrip()
     lines = [_HEADING, "", "Inputs: `input_ids`, `attention_mask`, `token_type_ids` (batch, length); "
-             f"padding costs linear layers nothing. Outputs: `{SENTENCE}`, and of each task "
+             f"padding costs linear layers nothing. Outputs: `{EMBEDDING}`, and of each task "
              "`<task>_logits` and `<task>_probabilities`, or `<task>_score` in the labels' own range. The "
              "two sequences of a bi-encoder's row stand next to each other. Labels, thresholds and layouts "
              'are in the metadata under "polytask".', "",

@@ -7,10 +7,8 @@ the key "polytask"; only the tokenizer lies beside it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,111 +18,16 @@ from numpy.typing import NDArray
 from polytask.core.errors import CheckpointError, ConfigError, MissingExtra, RunError
 from polytask.core.paths import ModelPaths, RunPaths
 from polytask.core.safe_paths import require_folder
-from polytask.data.collate import InputLayout, Selection, by_length, lay
+from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split
-from polytask.data.decisions import Decision, Threshold, above, chosen, clipped
-from polytask.data.file_format import FileFormat
-from polytask.data.labels import Labels
+from polytask.data.decisions import Decision, Threshold
 from polytask.data.tables import Integers
-from polytask.data.tokenization import SpecialTokens, Tokenizer
+from polytask.data.tokenization import Tokenizer
 from polytask.inference.contract import Predictor, listed_texts, text_rows
-
-SCHEMA = 1
-METADATA = "polytask"
-EMBEDDING = "sentence_embedding"
-
-BATCH_TOKENS = 2048
-# Lengths are padded to a multiple of this, so that no sum over a sequence is cut into vectors and a
-# remainder in another way when a longer text stands beside it: a text's answer is its own.
-_MULTIPLE = 16
+from polytask.inference.graph_batches import graph_batches, padded
+from polytask.inference.graph_info import EMBEDDING, ExportedTask, GraphInfo
 
 Arrays = dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class ExportedTask:
-    """What a graph's metadata say of a task.
-
-    activated: the output with what the labels are decided by: the probabilities, or the score in the
-    labels' own range; `one_number`: the head has one output for two classes.
-    """
-
-    name: str
-    text: tuple[str, ...]
-    label: str | tuple[str, ...]
-    labels: Labels
-    id: str | None
-    layout: InputLayout
-    logits: str | None
-    activated: str
-    one_number: bool
-    threshold: Threshold | None
-    file_format: FileFormat
-    where: dict[str, Any] | None
-
-    @property
-    def max_length(self) -> int:
-        return self.layout.max_length
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what a graph's metadata keep of the task."""
-        return {"text": list(self.text), "label": self.label, "labels": self.labels.to_json(),
-                "id": self.id, "layout": vars(self.layout), "logits": self.logits,
-                "activated": self.activated, "one_number": self.one_number, "threshold": self.threshold,
-                "files": self.file_format.to_json(), "where": self.where}
-
-    @classmethod
-    def from_json(cls, name: str, table: Mapping[str, Any]) -> ExportedTask:
-        """Read a task back from a graph's metadata."""
-        label = table["label"]
-        return cls(name, tuple(table["text"]), label if isinstance(label, str) else tuple(label),
-                   Labels.from_json(table["labels"]),
-                   table["id"], InputLayout(**table["layout"]), table["logits"], table["activated"],
-                   bool(table["one_number"]), table["threshold"],
-                   FileFormat.from_json(table["files"]), table["where"])
-
-    def decide(self, activated: NDArray[np.float32]) -> Decision:
-        """Return labels and scores from the task's activated output."""
-        values = activated.astype(np.float64)
-        if self.labels.is_regression:
-            return clipped(values, self.labels)
-        if self.logits is None:
-            return above(values, self.threshold)
-        return chosen(values[:, 1] if self.one_number else values, self.labels, self.threshold)
-
-
-@dataclass(frozen=True)
-class GraphInfo:
-    """What a graph says of itself."""
-
-    tasks: dict[str, ExportedTask]
-    embedding: InputLayout
-    pooling: str
-    tokenizer: str
-    """Digest of the tokenizer.json that its ids come from."""
-
-    def to_json(self) -> str:
-        return json.dumps({"schema": SCHEMA, "pooling": self.pooling, "tokenizer": self.tokenizer,
-                           "embedding": vars(self.embedding),
-                           "tasks": {name: task.to_json() for name, task in self.tasks.items()}},
-                          ensure_ascii=False)
-
-    @classmethod
-    def read(cls, metadata: Mapping[str, str], where: Path) -> GraphInfo:
-        """Read a graph's metadata; raise `CheckpointError` for a graph that is not polytask's."""
-        if METADATA not in metadata:
-            raise CheckpointError(f'{where}: is an ONNX graph of another program: its metadata has no '
-                                  f'"{METADATA}"; expected one that polytask export wrote')
-        try:
-            table = json.loads(metadata[METADATA])
-            if table["schema"] != SCHEMA:
-                raise CheckpointError(f"{where}: found metadata of schema {table['schema']!r}, expected "
-                                      f"{SCHEMA}; export the run again")
-            return cls({name: ExportedTask.from_json(name, task) for name, task in table["tasks"].items()},
-                       InputLayout(**table["embedding"]), table["pooling"], table["tokenizer"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{where}: its metadata cannot be read ({error!r}); export the run "
-                                  "again") from None
 
 
 class OnnxModel(Predictor[ExportedTask]):
@@ -134,6 +37,10 @@ class OnnxModel(Predictor[ExportedTask]):
                  optimized: bool = True) -> None:
         self.session = open_graph(graph, threads, optimized)
         self.info = GraphInfo.read(self.session.get_modelmeta().custom_metadata_map, graph)
+        ends = ({end.name: end.shape for end in each}
+                for each in (self.session.get_inputs(), self.session.get_outputs()))
+        if (problem := self.info.graph_problem(*ends)) is not None:
+            raise CheckpointError(f"{graph}: {problem}; export the run again")
         if tokenizer_digest(tokenizer) != self.info.tokenizer:
             raise CheckpointError(f"{tokenizer}: is not the tokenizer that {graph.name} was exported with; "
                                   "export the run again")
@@ -166,10 +73,10 @@ class OnnxModel(Predictor[ExportedTask]):
             rows: Integers | None = None) -> Arrays:
         """Return outputs of the graph for rows of a split (absent: all), in their order."""
         rows = np.arange(len(split)) if rows is None else rows
-        lengths = split.lengths(layout).kept[rows].sum(axis=1)
+        lengths = split.lengths(layout).kept[rows]
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in outputs}
         order = []
-        for places in by_length(lengths, BATCH_TOKENS):
+        for places in graph_batches(lengths):
             fed = padded(split.select("", layout, rows[places]), split.special_tokens)
             for name, values in zip(outputs, self.session.run(list(outputs), fed), strict=True):
                 parts[name].append(values)
@@ -179,17 +86,6 @@ class OnnxModel(Predictor[ExportedTask]):
                     for output in self.session.get_outputs() if output.name in outputs}
         back = np.argsort(np.concatenate(order), kind="stable")
         return {name: np.concatenate(chunks)[back] for name, chunks in parts.items()}
-
-
-def padded(selection: Selection, special_tokens: SpecialTokens) -> dict[str, NDArray[np.int64]]:
-    """Return rows as the graph's inputs, each (sequences, longest) int64."""
-    ids, segments, lengths = lay(selection, special_tokens)
-    longest = -(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE
-    mask = np.arange(longest) < lengths[:, None]
-    fed = {"input_ids": np.full(mask.shape, special_tokens.pad, np.int64),
-           "attention_mask": mask.astype(np.int64), "token_type_ids": np.zeros(mask.shape, np.int64)}
-    fed["input_ids"][mask], fed["token_type_ids"][mask] = ids, segments
-    return fed
 
 
 def open_graph(graph: Path, threads: int | None = None, optimized: bool = True) -> Any:

@@ -6,7 +6,8 @@
 A regression's `prediction` is clipped to the task's range; its `score` is the number before that.
 Values with one number per class (probabilities; the score of a multi-label task) are a table by class in
 JSON lines, and in CSV one cell with the numbers in the order of the classes. A column of the user's that
-has one of these names keeps it, and ours gets another (`PredictionColumns`).
+has one of these names keeps it, and ours gets another (`PredictionColumns`). JSON lines with the answers of
+several tasks hold, beside id and texts, what the server answers: {task: {label, score, probabilities}}.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
-from polytask.data.decisions import Decision, by_class, named, probabilities
+from polytask.data.decisions import Decision, answer_table, by_class, named, probabilities
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import NO_LABELS, PredictionColumns
 from polytask.inference.contract import AnswerableTask
@@ -73,11 +75,13 @@ def answer(task: AnswerableTask, decision: Decision, row: int, own: PredictionCo
 def records_of_tasks(tasks: Sequence[AnswerableTask], decisions: Mapping[str, Decision],
                      text: Sequence[str], texts: Sequence[Sequence[str]],
                      ids: Sequence[str]) -> Iterator[Record]:
-    """Yield a record a row with the answers of several tasks: `tasks` is a table {task = answer}."""
-    own, usual = PredictionColumns.beside(text), PredictionColumns()
+    """Yield a record per row with the answers of several tasks: `tasks` is {task: answer}, as the server
+    answers `/predict`."""
+    own = PredictionColumns.beside(text)
     for row, cells in enumerate(texts):
         record: Record = {own.id: ids[row], **dict(zip(text, cells, strict=True))}
-        record[own.tasks] = {task.name: answer(task, decisions[task.name], row, usual) for task in tasks}
+        record[own.tasks] = {task.name: answer_table(task.labels, decisions[task.name], row)
+                             for task in tasks}
         yield record
 
 
@@ -130,8 +134,20 @@ class RecordWriter:
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """Return a record as a line of JSON."""
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    """Return a record as a line of JSON; NaN and infinities, which JSON has not, are null."""
+    try:
+        return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        return json.dumps(finite(record), ensure_ascii=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """Return a value with NaN and infinities replaced by None, as JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv_line(cells: Iterable[Any]) -> str:

@@ -14,12 +14,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from polytask.core.errors import nearest
+from polytask.inference.records import finite
 from polytask.serve import compatible
 from polytask.serve.engine import TaskInfo
 from polytask.serve.explanations import add_explanations
-from polytask.serve.limits import Gate, ServeError, short
+from polytask.serve.limits import Gate, ServeError, refusal_body, short
 from polytask.serve.requests import EmbedBody, PredictBody, TaskBody
-from polytask.serve.responses import AsciiJson, finite
+from polytask.serve.responses import AsciiJson
 from polytask.serve.service import Answered, Service, vectors
 from polytask.serve.settings import ServeSettings
 
@@ -39,7 +41,8 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
     # FastAPI's own pages load their scripts from other hosts; ours is `/`.
     app = FastAPI(title="polytask", version=version("polytask"), docs_url=None, redoc_url=None,
-                  lifespan=lifespan, root_path=settings.root_path, default_response_class=AsciiJson)
+                  lifespan=lifespan, root_path=settings.root_path, default_response_class=AsciiJson,
+                  redirect_slashes=False)
     app.state.service = service
     app.add_middleware(Gate, settings=settings, keys=keys, counters=service.counters,
                        check_room=service.check_room)
@@ -61,20 +64,23 @@ def _errors(app: FastAPI) -> None:
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServeError)
-        return AsciiJson(error.body(), error.status, headers=error.headers())
+        return AsciiJson(error.body(request.url.path), error.status, headers=error.headers())
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return AsciiJson({"error": _sentence(error, request.headers.get("content-type", "")),
-                          "error_type": "validation"}, 400)
+        sentence = _sentence(error, request.headers.get("content-type", ""))
+        return AsciiJson(refusal_body(sentence, "validation", request.url.path), 400)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        sentence = {404: f"{short(request.url.path)} is not a route here; /openapi.json lists them",
-                    405: f"{request.method} is not supported at {short(request.url.path)}"}
-        return AsciiJson({"error": sentence.get(error.status_code, str(error.detail)),
-                          "error_type": _KINDS.get(error.status_code, "validation")},
-                            error.status_code, headers=error.headers)
+        path = short(request.url.path)
+        routes = [str(getattr(route, "path", "")) for route in app.routes]
+        allowed = (error.headers or {}).get("Allow", "another method")
+        sentence = {404: f"{path} is not a route here{nearest(path, routes)}; /openapi.json lists them",
+                    405: f"{request.method} is not supported at {path}; send {allowed}"}
+        body = refusal_body(sentence.get(error.status_code, str(error.detail)),
+                            _KINDS.get(error.status_code, "validation"), path)
+        return AsciiJson(body, error.status_code, headers=error.headers)
 
     app.add_exception_handler(ServeError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -115,7 +121,7 @@ def _state(app: FastAPI, service: Service, settings: ServeSettings) -> None:
     async def info() -> dict[str, Any]:
         first = service.model(None)
         return {
-            "model_id": first.name, "version": version("polytask"),
+            **compatible.info(first), "version": version("polytask"),
             "models": {name: {"engine": model.engine, "width": model.width,
                               "max_input_length": model.max_length,
                               "tasks": [task.to_json() for task in model.tasks.values()]}

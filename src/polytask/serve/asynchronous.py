@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.errors import ConfigError, MissingExtra, nearest
+from polytask.core.errors import ConfigError, MissingExtra, RunError, nearest
 from polytask.data.decisions import joined_names
 from polytask.inference.answers import Answers, Prediction
 from polytask.inference.contract import Predictor, Text, listed_texts, text_rows
@@ -17,7 +17,14 @@ from polytask.serve.engine import TaskAnswer, TaskInfo
 from polytask.serve.engines import served
 
 try:
-    from polytask.serve.batch_requests import InputAnswer, WantedInput
+    from polytask.serve.batch_requests import (
+        BatcherStopped,
+        DeadlinePassed,
+        InputAnswer,
+        InputFailed,
+        Overloaded,
+        WantedInput,
+    )
     from polytask.serve.batcher import Batcher
 except ModuleNotFoundError:
     raise MissingExtra("AsyncModel", "serve") from None
@@ -33,10 +40,14 @@ class AsyncModel:
     """
 
     def __init__(self, model: Predictor[Any], max_batch_tokens: int = 2048, timeout: float = 60.0) -> None:
-        """timeout: seconds within which a call is answered; `TimeoutError` is raised after that."""
+        """timeout: seconds within which a call is answered; `TimeoutError` is raised after that.
+
+        A call raises `RunError` where the model fails on a text, and once this model is closed.
+        """
         self.model, self.timeout = served(model), timeout
         self._columns = {name: task.text for name, task in model.tasks.items()}
         self.batcher = Batcher(max_batch_tokens, max_queue=1 << 20, max_wait_ms=2.0)
+        self._closed = False
 
     async def __aenter__(self) -> AsyncModel:
         return self
@@ -67,6 +78,7 @@ class AsyncModel:
 
     def close(self) -> None:
         """Answer the calls that wait, then end the thread."""
+        self._closed = True
         self.batcher.close()
 
     def _task(self, name: str) -> TaskInfo:
@@ -77,6 +89,8 @@ class AsyncModel:
 
     async def _answers(self, rows: Sequence[tuple[str, ...]], tasks: Sequence[TaskInfo],
                        embed: bool) -> list[InputAnswer]:
+        if self._closed:
+            raise RunError(f"{self.model.name}: this AsyncModel is closed; make another one")
         if not rows:
             return []
         encoded = await asyncio.to_thread(self.model.tokenize, rows)
@@ -89,7 +103,12 @@ class AsyncModel:
         wanted = [(place, WantedInput(self.model, text, layout, tuple(names), embed,
                                  self.model.tokens(layout, text)[0]))
                   for place, text in enumerate(encoded) for layout, names in layouts.items()]
-        answers = await self.batcher.submit([each for _, each in wanted], self.timeout)
+        try:
+            answers = await self.batcher.submit([each for _, each in wanted], self.timeout)
+        except DeadlinePassed as error:
+            raise TimeoutError(str(error)) from None
+        except (InputFailed, Overloaded, BatcherStopped) as error:
+            raise RunError(f"{self.model.name}: {error}") from None
         for (place, _), answer in zip(wanted, answers, strict=True):
             merged[place].tasks |= answer.tasks
             merged[place].vector = answer.vector

@@ -13,11 +13,28 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from polytask.serve.engine import TaskAnswer, TaskInfo
+from polytask.serve.engine import ServedModel, TaskAnswer, TaskInfo
 from polytask.serve.limits import ServeError
 from polytask.serve.requests import EmbedBody, OpenAIBody, PredictBody, RerankBody, SimilarityBody
 from polytask.serve.responses import AsciiJson
 from polytask.serve.service import Service, vectors
+
+
+def info(model: ServedModel) -> dict[str, Any]:
+    """Return what text-embeddings-inference's `/info` says of its model, which is of one kind; ours is each
+    kind that it has a task for, embeddings first."""
+    # In that server's words, a pooler over the first token is "cls".
+    pooling = {"pooler": "cls"}.get(model.pooling, model.pooling)
+    kinds: dict[str, Any] = {"embedding": {"pooling": pooling}}
+    for task in model.tasks.values():
+        kind = "classifier" if task.texts == 1 else "reranker"
+        classes = task.classes or (task.name,)
+        if kind == "classifier" or task.kind in ("binary", "regression"):
+            kinds.setdefault(kind, {"id2label": {str(k): name for k, name in enumerate(classes)},
+                                    "label2id": {name: k for k, name in enumerate(classes)}})
+    return {"model_id": model.name, "model_sha": None,
+            "model_dtype": "int8" if model.engine == "int8" else "float32", "model_type": kinds,
+            "sha": None, "docker_label": None, "max_batch_requests": None, "tokenization_workers": None}
 
 
 async def predict(request: Request, service: Service, body: PredictBody) -> Response:
@@ -30,8 +47,9 @@ async def predict(request: Request, service: Service, body: PredictBody) -> Resp
     named = body.tasks if isinstance(body.tasks, str) else next(iter(body.tasks or ()), None)
     task = service.task(model, named, texts) if named else service.default_task(model, texts)
     answered = await service.answer(request, model, inputs, [task], truncate=body.truncate)
-    rows = [ranked(task, answer.tasks[task.name], body.raw_scores) for answer in answered.answers]
     parameters = body.parameters or {}
+    raw = body.raw_scores or parameters.get("function_to_apply") == "none"
+    rows = [ranked(task, answer.tasks[task.name], raw) for answer in answered.answers]
     if isinstance(most := parameters.get("top_k"), int):
         rows = [row[:max(1, most)] for row in rows]
     # The hub's inference client sends `parameters` and reads the first of a batch.
@@ -78,7 +96,7 @@ async def embed(request: Request, service: Service, body: EmbedBody) -> Response
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    """Add `/v1/embeddings`, `/similarity` and `/rerank`."""
+    """Add `/v1/embeddings`, `/similarity`, and `/rerank` under its three names."""
 
     @app.post("/v1/embeddings", summary="OpenAI's embeddings")
     async def openai(request: Request, body: OpenAIBody) -> Response:
@@ -108,6 +126,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return AsciiJson([float(first @ other) for other in others])
 
     @app.post("/rerank", summary="Documents ranked by their score with a query")
+    @app.post("/v1/rerank", summary="/rerank, where Cohere's and Jina's clients look for it")
+    @app.post("/v2/rerank", summary="/rerank, where newer clients of Cohere look for it")
     async def rerank(request: Request, body: RerankBody) -> Response:
         return await _rerank(request, service, body)
 
@@ -159,7 +179,7 @@ def _width(dimensions: int | None, width: int) -> None:
                          "of this model")
 
 
-def _shown(vector: np.ndarray[Any, Any], form: str) -> list[float] | str:
+def _shown(vector: np.ndarray[Any, Any], form: str | None) -> list[float] | str:
     if form == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
     return vector.tolist()  # type: ignore[no-any-return]

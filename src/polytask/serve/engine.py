@@ -52,7 +52,7 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class TaskAnswer:
-    """A task's answer to one input: JSON values only."""
+    """A task's answer to one input, in JSON values: an `answer_table`, and the head's own numbers."""
 
     label: Any
     score: Any
@@ -80,6 +80,7 @@ class ServedModel(Protocol):
 
     name: str
     engine: str
+    pooling: str
     tasks: dict[str, TaskInfo]
     embedding_layout: Hashable
     width: int

@@ -9,11 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from polytask.core.errors import PolytaskError
+from polytask.inference.records import finite
 from polytask.serve.engine import ServedModel
 from polytask.serve.known_errors import ErrorSearch
 from polytask.serve.limits import ServeError
 from polytask.serve.requests import AttentionBody, ErrorsBody
-from polytask.serve.responses import AsciiJson, finite
+from polytask.serve.responses import AsciiJson
 from polytask.serve.service import Service
 
 # The most texts whose attention is being computed or waits for its turn.

@@ -25,9 +25,19 @@ from polytask.serve.turns import STATE, TURNS, Turn, received
 LOG = logging.getLogger("polytask.serve")
 # Routes that orchestrators call without a key.
 OPEN_ROUTES = frozenset({"/health", "/ready"})
-OWN_ROUTES = frozenset({"/", "/page.js", "/page.css"})
+# The page asks for the key itself, and its link to the description of the routes cannot send one; neither
+# tells more than the program's version.
+OWN_ROUTES = frozenset({"/", "/page.js", "/page.css", "/openapi.json"})
 # A refused body up to this size is read and dropped, so that the client can keep its connection.
 _FORGOTTEN_BYTES = 16_384
+
+
+def refusal_body(sentence: str, kind: str, path: str) -> dict[str, Any]:
+    """Return the JSON of a refusal; OpenAI's clients show its sentence only where it is error.message."""
+    if "/v1/embedding" in path:
+        return {"error": {"message": sentence, "type": kind, "param": None, "code": None},
+                "error_type": kind}
+    return {"error": sentence, "error_type": kind}
 
 
 class ServeError(Exception):
@@ -37,8 +47,8 @@ class ServeError(Exception):
         super().__init__(sentence)
         self.status, self.kind, self.sentence, self.retry_after = status, kind, sentence, retry_after
 
-    def body(self) -> dict[str, str]:
-        return {"error": self.sentence, "error_type": self.kind}
+    def body(self, path: str) -> dict[str, Any]:
+        return refusal_body(self.sentence, self.kind, path)
 
     def headers(self) -> dict[str, str]:
         headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
@@ -216,7 +226,7 @@ def _digest(key: bytes) -> bytes:
 
 async def _answer(refusal: ServeError, scope: Scope, send: Send, keep: bool) -> None:
     """Send a refusal; unless `keep`, the connection closes and the rest of the body is never read."""
-    body = json.dumps(refusal.body()).encode()  # ASCII, whatever the client named
+    body = json.dumps(refusal.body(scope["path"])).encode()  # ASCII, whatever the client named
     headers = {"content-type": "application/json", "content-length": str(len(body)),
                **({} if keep else {"connection": "close"}), "x-request-id": scope["state"]["request_id"],
                **refusal.headers()}

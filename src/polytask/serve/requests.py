@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,18 +26,22 @@ class Body(BaseModel):
     """A body whose unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid")
+    # What clients of another server send that means nothing here.
+    meaningless: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
     def known_keys(cls, body: Any) -> Any:
         """Refuse the first unknown key, and name the one that was probably meant."""
-        for key in body if isinstance(body, dict) else ():
-            if key not in cls.model_fields:
+        if not isinstance(body, dict):
+            return body
+        for key in body:
+            if key not in cls.model_fields and key not in cls.meaningless:
                 shown = str(key)[:100].encode("utf-8", "replace").decode()  # pydantic's errors are UTF-8
                 raise PydanticCustomError("unknown_key", "{sentence}", {
                     "sentence": f'"{shown}" is not a key of this body{nearest(shown, cls.model_fields)} '
                                 f"(expected one of {', '.join(cls.model_fields)})"})
-        return body
+        return {key: value for key, value in body.items() if key not in cls.meaningless}
 
 
 class LenientBody(BaseModel):
@@ -83,7 +87,7 @@ class OpenAIBody(LenientBody):
 
     input: str | list[Any]
     model: str | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = None
     user: str | None = None
 
@@ -101,6 +105,10 @@ class SimilarityBody(LenientBody):
 
 class RerankBody(Body):
     """`/rerank`: a query and documents (the answer is Cohere's), or texts (text-embeddings-inference's)."""
+
+    # Cohere's; here a document is cut to the tokens that the model reads.
+    meaningless: ClassVar[frozenset[str]] = frozenset({
+        "max_tokens_per_doc", "max_chunks_per_doc", "rank_fields", "priority"})
 
     query: str
     documents: Annotated[list[str | dict[str, Any]], AtFirstMistake()] | None = None

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,7 +194,8 @@ class Service:
                 merged[row.place].vector = answer.vector
         for answer in merged:
             for name, task_answer in answer.tasks.items():
-                self.counters.answer(name, _label(task_answer.label))
+                for label in counted_labels(model.tasks[name], task_answer.label):
+                    self.counters.answer(name, label)
         total = sum(row.wanted.tokens for row in rows)
         request.state.counts = {"inputs": len(checked), "tokens": total}
         return Answered(merged, total, sorted(cut))
@@ -279,8 +281,14 @@ def _texts(number: int) -> str:
     return "1 text" if number == 1 else f"{number} texts"
 
 
-def _label(label: object) -> str:
-    """Return a label for the counter of answers; numbers are rounded down."""
-    if isinstance(label, float):
-        return str(int(label // 1)) if math.isfinite(label) else str(label)
-    return "|".join(map(str, label)) if isinstance(label, list) else str(label)
+def counted_labels(task: TaskInfo, label: Any) -> list[str]:
+    """Return what an answer is counted as: as few names as the task has classes, or tenths of its range."""
+    if isinstance(label, list):
+        return label or ["(none)"]
+    if not isinstance(label, float) or task.range is None:
+        return [str(label)]
+    low, high = task.range
+    if not math.isfinite(label):
+        return [str(label)]
+    tenth = min(9, max(0, int(10 * (label - low) / (high - low))))
+    return [f"{low + tenth * (high - low) / 10:g}"]

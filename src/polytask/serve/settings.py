@@ -108,7 +108,7 @@ def api_keys(chosen: ServeSettings, environment: Mapping[str, str] | None = None
     text = environment.get(PREFIX + "API_KEYS", "").replace(",", "\n")
     if chosen.api_keys_file is not None:
         try:
-            text = Path(chosen.api_keys_file).expanduser().read_text(encoding="utf-8")
+            text = Path(chosen.api_keys_file).expanduser().read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{chosen.api_keys_file}: the API keys cannot be read ({error})") from None
         if not text.strip():

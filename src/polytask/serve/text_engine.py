@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask.core.errors import RunError
 from polytask.core.paths import RunPaths
 from polytask.data.collate import InputLayout, Selection, sequence_lengths
-from polytask.data.decisions import Decision, Threshold, named, probabilities
+from polytask.data.decisions import Decision, Threshold, answer_table
 from polytask.data.labels import Labels
 from polytask.data.tokenization import TokenColumn, Tokenizer
 from polytask.serve.engine import EncodedText, TaskAnswer, TaskInfo
@@ -74,14 +74,8 @@ def task_answers(labels: Labels, decision: Decision, raw: np.ndarray[Any, Any]) 
 
 
 def _answer(labels: Labels, decision: Decision, row: int, logits: tuple[float, ...]) -> TaskAnswer:
-    label: Any = decision.labels[row]
-    if labels.kind == "multi-label":
-        label = [name for name, on in zip(labels.classes, label, strict=True) if on]
-    else:
-        label = named(labels, label)
-    score = decision.scores[row]
-    return TaskAnswer(label, score.tolist() if score.ndim else float(score),
-                      probabilities(labels, decision, row), logits)
+    table = answer_table(labels, decision, row)
+    return TaskAnswer(table["label"], table["score"], table.get("probabilities"), logits)
 
 
 def _columns(inputs: Sequence[EncodedText]) -> tuple[TokenColumn, ...]:

@@ -33,6 +33,7 @@ class TorchEngine(TextEngine):
         single = InputLayout(1, 1, next(iter(model.tasks.values())).max_length)
         super().__init__(name, Tokenizer(model.tokenizer_file), single, "" if apart else single)
         self.model, self.width = model, int(model.network.encoder.width)
+        self.pooling = model.pooling.name
         for task in model.tasks.values():
             self._add_task(task.name, len(task.text), task.labels, task.layout,
                            task.name if apart else task.layout, (scores or {}).get(task.name, {}),

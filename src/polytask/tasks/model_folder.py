@@ -28,6 +28,7 @@ from polytask.core.safe_paths import refuse_special, require_folder
 from polytask.core.settings import to_table
 from polytask.core.user_modules import untrusted
 from polytask.data.decisions import Threshold
+from polytask.data.stored_task import stored_task_problem
 from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
@@ -187,6 +188,19 @@ def _loaded(paths: ModelPaths, dropout: float | None) -> ModelFolder:
         return _assembled(paths, whole, dropout)
 
 
+def _thresholds(path: Path, whole: Mapping[str, Any], tasks: Mapping[str, ResolvedTask]
+                ) -> dict[str, Threshold]:
+    """Return the thresholds of a model, every task checked with its own."""
+    thresholds = whole.get("thresholds", {})
+    if not isinstance(thresholds, dict):
+        raise CheckpointError(f"{path}: thresholds: found {str(thresholds)[:40]}, expected a table")
+    for name, task in tasks.items():
+        problem = stored_task_problem(task.text, task.labels, task.layout, thresholds.get(name))
+        if problem is not None:
+            raise CheckpointError(f"{path}: tasks.{name}: {problem}")
+    return thresholds
+
+
 def _part_tables(paths: ModelPaths, tasks: Any) -> dict[str, Any]:
     """Return what the configs of the parts say, by their place in the folder, where they can be read."""
     tables = {}
@@ -199,6 +213,7 @@ def _part_tables(paths: ModelPaths, tasks: Any) -> dict[str, Any]:
 
 def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | None) -> ModelFolder:
     tasks = _tasks(paths.tasks, whole.get("tasks"))
+    thresholds = _thresholds(paths.tasks, whole, tasks)
     if not paths.config.is_file() and paths.graphs.is_dir():
         raise CheckpointError(f"{paths.path}: holds exported graphs, not the network; load it with "
                               'engine = "onnx", or give the run that it was exported from')
@@ -215,7 +230,7 @@ def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | Non
     if whole.get("precision") in ("fp32", "tf32"):
         model.precision = "fp32"
     model.eval()
-    return ModelFolder(model, tasks, tokenizer, default, whole.get("thresholds", {}), notes)
+    return ModelFolder(model, tasks, tokenizer, default, thresholds, notes)
 
 
 def _tasks(path: Path, tables: Any) -> dict[str, ResolvedTask]:

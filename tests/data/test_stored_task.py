@@ -1,0 +1,52 @@
+"""A task that somebody wrote by hand is refused by the key that is wrong, or can be answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polytask.data.collate import InputLayout
+from polytask.data.labels import Labels
+from polytask.data.stored_task import stored_task_problem
+
+TWO = Labels("binary", ("no", "yes"))
+MANY = Labels("multi-label", ("x", "y", "z"))
+STARS = Labels("regression", low=1, high=5)
+SINGLE, PAIR = InputLayout(1, 1, 32), InputLayout(2, 1, 32)
+
+
+@pytest.mark.parametrize(("text", "labels", "layout", "threshold"), [
+    (("a",), TWO, SINGLE, None), (("a",), TWO, SINGLE, 0.25), (("a", "b"), TWO, PAIR, -0.5),
+    (("a", "b"), STARS, InputLayout(2, 2, 9), None), (("a",), MANY, InputLayout(1, 2, 8), [0.1, 0, 1])])
+def test_what_a_training_writes_is_taken(text: Any, labels: Labels, layout: InputLayout,
+                                         threshold: Any) -> None:
+    assert stored_task_problem(text, labels, layout, threshold) is None
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"text": ()}, "text: found (), expected 1 names"),
+    ({"text": ("a", "b")}, "text: found ('a', 'b'), expected 1"),
+    ({"text": (3,)}, "text: found (3,)"),
+    ({"layout": InputLayout(3, 1, 32)}, "layout: found 3 texts"),
+    ({"layout": InputLayout("1", 1, 32)}, "layout: found InputLayout"),  # type: ignore[arg-type]
+    ({"layout": InputLayout(1, 1, 0)}, "max_length: found 0"),
+    ({"layout": InputLayout(1, 1, 1 << 40)}, "max_length: found"),
+    ({"layout": InputLayout(1, 1, True)}, "layout: found"),
+    ({"labels": Labels("colour", ("a", "b"))}, "labels.kind: found 'colour'"),  # type: ignore[arg-type]
+    ({"labels": Labels("classes", ("a", "a"))}, "labels.classes: found a class twice"),
+    ({"labels": Labels("classes", ("a",))}, "labels.classes: found 1, expected 2 or more"),
+    ({"labels": Labels("binary", ("a", "b", "c"))}, "labels.classes: found 3, expected 2"),
+    ({"labels": Labels("classes", (1, 2))}, "labels.classes: found (1, 2), expected names"),  # type: ignore[arg-type]
+    ({"labels": Labels("regression", low=5, high=1)}, "labels: found the range 5 to 1"),
+    ({"labels": Labels("regression", low=float("nan"))}, "labels: found the range nan"),
+    ({"threshold": "0.5"}, "threshold: found '0.5'"),
+    ({"threshold": [0.5, 0.5]}, "threshold: found [0.5, 0.5]"),
+    ({"labels": MANY, "threshold": [0.5]}, "threshold: found [0.5]"),
+    ({"labels": MANY, "threshold": [0.5, None, 0.1]}, "threshold: found [0.5, None"),
+    ({"threshold": float("inf")}, "threshold: found inf"),
+])
+def test_what_cannot_be_answered_is_named_by_its_key(changes: dict[str, Any], said: str) -> None:
+    task: dict[str, Any] = {"text": ("a",), "labels": TWO, "layout": SINGLE, "threshold": None} | changes
+    problem = stored_task_problem(**task)
+    assert problem is not None and problem.startswith(said) and len(problem) < 200
