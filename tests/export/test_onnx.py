@@ -142,6 +142,27 @@ def test_int8_takes_every_product_but_the_tiny_heads(every: Exported) -> None:
     assert made.ByteSize() < 0.3 * every.proto.ByteSize()
 
 
+def test_onnx_runtime_scales_products_of_int8_as_it_computes_them(every: Exported, tmp_path: Path) -> None:
+    """Its fused node must get every product, and no scale of rows: that would be wrong by far."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(str(ModelPaths(every.folder).graph(int8=True)), options,
+                                 providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+    fused = [node for node in nodes if node.op_type == "MatMulIntegerToFloat"]
+    assert len(fused) == count_products(quantized(every.proto))["int8"]
+    assert {node.input[2] for node in fused} == {"int8/one"}
+    assert not any(node.op_type == "MatMulInteger" for node in nodes)
+    plain = OnnxModel(ModelPaths(every.folder).graph(int8=True), every.held.tokenizer, 1, optimized=False)
+    for name in ("linear", "embedding"):
+        for one, other in zip(every.int8.predict(name, rows_of(name)), plain.predict(name, rows_of(name)),
+                              strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
 def test_int8_is_near_fp32_with_optimizations_on_and_off(every: Exported) -> None:
     plain = OnnxModel(ModelPaths(every.folder).graph(int8=True), every.held.tokenizer, 1, optimized=False)
     exact = every.onnx.embed(TEXTS)

@@ -94,7 +94,7 @@ class Unpadded:
         """Mix the tokens of each sequence: (T, 3W) of queries, keys and values to (T, W)."""
         shape = (3, heads, qkv.shape[-1] // (3 * heads))
         parts = torch.unflatten(qkv[self.back], -1, shape)                  # (S, L, 3, heads, d)
-        q, k, v = (part.transpose(1, 2) for part in parts.unbind(2))        # (S, heads, L, d)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)                    # (S, heads, L, d)
         # Written out: the exporter's own form of scaled_dot_product_attention looks for NaN at every turn.
         scale, length = scoring.scale_for(q.shape[-1]), self.mask.shape[1]
         scores = (q * scale) @ k.transpose(2, 3) + self.bias                # (S, heads, L, L)

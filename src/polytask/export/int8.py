@@ -65,12 +65,22 @@ class _Rewriter:
         self._constant("int8/last_axis", np.array([-1], np.int64))
         self._constant("int8/flat", np.array([-1], np.int64))
         nodes = [new for node in self.graph.node for new in self._rewritten(node)]
+        if self.products:
+            nodes = [*self._one(), *nodes]
         del self.graph.node[:]
         self.graph.node.extend(nodes)
         used = {name for node in nodes for name in node.input} | {value.name for value in self.graph.output}
         kept = [value for value in [*self.graph.initializer, *self.added.values()] if value.name in used]
         del self.graph.initializer[:]
         self.graph.initializer.extend(kept)
+
+    def _one(self) -> Iterator[Any]:
+        """Compute 1 from the size of the input: ONNX Runtime would multiply a constant into the columns'
+        scales, and then not find the pattern of its fused node."""
+        make = self.helper.make_node
+        yield make("Size", [self.graph.input[0].name], ["int8/size"])
+        yield make("Sign", ["int8/size"], ["int8/sign"])
+        yield make("Cast", ["int8/sign"], ["int8/one"], to=1)
 
     def _rewritten(self, node: Any) -> Iterator[Any]:
         weight = self._weight(node)
@@ -103,8 +113,11 @@ class _Rewriter:
             self._constant(f"{source}/columns", columns)
         at = f"{out}/int8"
         make = self.helper.make_node
-        yield make("Abs", [x], [f"{at}/abs"])
-        yield make("ReduceMax", [f"{at}/abs", "int8/last_axis"], [f"{at}/largest"], keepdims=1)
+        # The largest of |x| without writing |x| down.
+        yield make("ReduceMax", [x, "int8/last_axis"], [f"{at}/highest"], keepdims=1)
+        yield make("ReduceMin", [x, "int8/last_axis"], [f"{at}/lowest"], keepdims=1)
+        yield make("Neg", [f"{at}/lowest"], [f"{at}/deepest"])
+        yield make("Max", [f"{at}/highest", f"{at}/deepest"], [f"{at}/largest"])
         yield make("Div", [f"{at}/largest", "int8/levels"], [f"{at}/unbounded"])
         yield make("Max", [f"{at}/unbounded", "int8/tiny"], [f"{at}/rows"])
         yield make("Reshape", [f"{at}/rows", "int8/flat"], [f"{at}/scales"])
@@ -113,9 +126,11 @@ class _Rewriter:
         yield make("QuantizeLinear", [x, f"{at}/scales", f"{at}/middles"], [f"{at}/q"], axis=0)
         yield make("MatMulInteger", [f"{at}/q", f"{source}/int8", "int8/middle"], [f"{at}/sum"])
         yield make("Cast", [f"{at}/sum"], [f"{at}/float"], to=1)
-        # Two products, never one by the product of both scales: ONNX Runtime would take that for its
-        # MatMulIntegerToFloat, which knows one scale for the whole input, and be silently wrong.
-        yield make("Mul", [f"{at}/float", f"{source}/columns"], [f"{at}/by_column"])
+        # With one scale for the whole input, here 1, ONNX Runtime computes MatMulInteger, Cast and Mul as
+        # one node, whose scaling costs no pass over the memory. The scales of rows are never part of that
+        # Mul: they would be taken for one scale, and the answers be silently wrong.
+        yield make("Mul", ["int8/one", f"{source}/columns"], [f"{at}/scaling"])
+        yield make("Mul", [f"{at}/float", f"{at}/scaling"], [f"{at}/by_column"])
         biased = len(node.input) > 2 and bool(node.input[2])
         yield make("Mul", [f"{at}/by_column", f"{at}/rows"], [f"{at}/by_row" if biased else out])
         if biased:

@@ -24,7 +24,7 @@ from polytask.data.decisions import Decision, Threshold
 from polytask.data.tables import Integers
 from polytask.data.tokenization import Tokenizer
 from polytask.inference.contract import Predictor, listed_texts, text_rows
-from polytask.inference.graph_batches import graph_batches, padded
+from polytask.inference.graph_batches import graph_batches, padded, pass_tokens
 from polytask.inference.graph_info import EMBEDDING, ExportedTask, GraphInfo
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -36,6 +36,7 @@ class OnnxModel(Predictor[ExportedTask]):
     def __init__(self, graph: Path, tokenizer: Path, threads: int | None = None,
                  optimized: bool = True) -> None:
         self.session = open_graph(graph, threads, optimized)
+        self.pass_tokens = pass_tokens(threads or _threads_of_environment() or _free_cores())
         self.info = GraphInfo.read(self.session.get_modelmeta().custom_metadata_map, graph)
         ends = ({end.name: end.shape for end in each}
                 for each in (self.session.get_inputs(), self.session.get_outputs()))
@@ -76,7 +77,7 @@ class OnnxModel(Predictor[ExportedTask]):
         lengths = split.lengths(layout).kept[rows]
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in outputs}
         order = []
-        for places in graph_batches(lengths):
+        for places in graph_batches(lengths, self.pass_tokens):
             fed = padded(split.select("", layout, rows[places]), split.special_tokens)
             for name, values in zip(outputs, self.session.run(list(outputs), fed), strict=True):
                 parts[name].append(values)
@@ -117,6 +118,11 @@ def _threads_of_environment() -> int:
     """Return what OMP_NUM_THREADS says, of a list its first number; 0, which leaves it to ONNX Runtime."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdecimal() else 0
+
+
+def _free_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tokenizer_digest(path: Path) -> str:

@@ -47,7 +47,7 @@ class OnnxEngine(TextEngine):
         """Return outputs for rows, which one pass computes unless their lengths differ too much."""
         special_tokens = self._tokenizer.special_tokens
         lengths = sequence_lengths(selection.layout, selection.columns, selection.rows, special_tokens)
-        order = list(graph_batches(lengths.kept))
+        order = list(graph_batches(lengths.kept, self.model.pass_tokens))
         passes = [self.model.session.run(outputs, padded(replace(selection, rows=places), special_tokens))
                   for places in order]
         back = np.argsort(np.concatenate(order), kind="stable")
