@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import subprocess
 import sys
@@ -153,6 +154,14 @@ def test_tasks_info_health_and_metrics(client: TestClient) -> None:
     ("/rerank", {"query": "x", "texts": []}, 400, "documents"),
     ("/rerank", {"query": "x", "texts": ["y"], "task": "stars"}, 400, "takes 1 text"),
     ("/similarity", {"inputs": {"source_sentence": "x", "sentences": []}}, 400, "at least one"),
+    ("/predict", {"texts": ["x", 3]}, 400, "texts.1: input should be a valid string"),
+    ("/predict", {"pairs": [["a", "b"], ["c"]]}, 400, "pairs.1.1: field required"),
+    ("/predict", {"pairs": "ab"}, 400, "pairs: input should be a valid list"),
+    ("/predict", {"inputs": "x", "texts": "y"}, 400, 'found "inputs" and "texts", expected one of them'),
+    ("/predict", {"inputs": "x", "pairs": ["a", "b"]}, 400, 'found "inputs" and "pairs"'),
+    ("/predict", '{"texts": "é"}'.encode("latin-1"), 400, "the body is not UTF-8"),
+    ("/embed", {"inputs": "x", "texts": "y"}, 400, 'found "inputs" and "texts"'),
+    ("/embed", {}, 400, 'expected "texts" (or "inputs")'),
     ("/nowhere", {}, 404, "/nowhere is not a route here"),
     ("/predict/", {"texts": "x"}, 404, 'did you mean "/predict"'),
     ("/v1/embedding", {"input": "x"}, 404, 'did you mean "/v1/embeddings"'),
@@ -188,6 +197,13 @@ def test_a_text_that_the_first_model_does_not_take_is_told_which_one_does(servic
     service.models = {"pairs": pairs}
     with pytest.raises(ServeError, match=r'second text"\]\]}$'):
         service.default_task(pairs, 1)
+
+
+def test_a_compressed_body_is_refused_by_its_name(client: TestClient) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = client.post("/predict", content=gzip.compress(b'{"texts": "x"}'), headers=headers)
+    assert answer.status_code == 400
+    assert "was sent as gzip, expected JSON in UTF-8" in answer.json()["error"]
 
 
 def test_odd_texts_are_answered(client: TestClient) -> None:

@@ -293,6 +293,22 @@ def test_without_the_extra_the_sentence_says_what_to_install(
     assert "polytask[serve]" in refusal(served_run)
 
 
+def test_a_log_of_none_is_silent_whatever_is_sent(served_run: Path) -> None:
+    process, address = start(served_run, "--set", "log=none")
+    host, port = address.removeprefix("http://").split(":")
+    try:
+        for data in (b"hello there\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, close\r\n"
+                     b"upgrade: websocket\r\n\r\n"):
+            with socket.create_connection((host, int(port)), timeout=60) as connection:
+                connection.sendall(data)
+                while connection.recv(65536):
+                    pass
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, shown = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (0, "")
+
+
 def test_the_command_ends_with_status_2_and_the_sentence(served_run: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

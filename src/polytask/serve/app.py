@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from polytask.serve.settings import ServeSettings
 CSP = ("default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
        "frame-ancestors 'none'")
 _KINDS = {404: "not_found", 405: "method_not_allowed"}
+# Parts of pydantic's locations that say which type of a union was tried.
+_A_TYPE = re.compile(r"(str|list|tuple|dict|int|function-\w+)(\[|$)")
 
 
 def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
@@ -76,6 +79,11 @@ def _errors(app: FastAPI) -> None:
         path = short(request.url.path)
         routes = [str(getattr(route, "path", "")) for route in app.routes]
         allowed = (error.headers or {}).get("Allow", "another method")
+        if error.status_code == 400:  # FastAPI's, for bytes that no decoder took
+            encoding = request.headers.get("content-encoding")
+            sent = f"was sent as {short(encoding)}" if encoding else "is not UTF-8"
+            return AsciiJson(refusal_body(f"the body {sent}, expected JSON in UTF-8, not compressed",
+                                          "validation", path), 400)
         sentence = {404: f"{path} is not a route here{nearest(path, routes)}; /openapi.json lists them",
                     405: f"{request.method} is not supported at {path}; send {allowed}"}
         body = refusal_body(sentence.get(error.status_code, str(error.detail)),
@@ -102,8 +110,12 @@ def _sentence(error: RequestValidationError, content_type: str) -> str:
         return "the body is missing, expected a JSON object"
     if first["type"] == "unknown_key":
         return str(first["msg"])
-    place = short(".".join(str(part) for part in first["loc"] if part != "body")) or "the body"
-    return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    # Of the ways to read a key, such as one text or several, the one that came furthest.
+    deepest = max(error.errors(), key=lambda each: len(each["loc"]))
+    place = short(".".join(str(part) for part in deepest["loc"]
+                           if part != "body" and not _A_TYPE.match(str(part)))) or "the body"
+    wrong = deepest["msg"].replace("tuple", "list")  # JSON has no tuples
+    return f"{place}: {wrong[:1].lower()}{wrong[1:]}"
 
 
 def _named(value: object) -> str:
@@ -164,6 +176,7 @@ def _predict(app: FastAPI, service: Service) -> None:
     @app.post("/predict", summary="Every task's answer to texts or pairs, for one pass of the encoder")
     async def predict(request: Request, body: PredictBody) -> Response:
         if body.inputs is not None:
+            _alone("inputs", texts=body.texts, pairs=body.pairs)
             return await compatible.predict(request, service, body)
         return await answered(request, body, body.tasks, body.model)
 
@@ -174,12 +187,21 @@ def _predict(app: FastAPI, service: Service) -> None:
     @app.post("/embed", summary="The vector of each text")
     async def embed(request: Request, body: EmbedBody) -> Response:
         if body.inputs is not None:
+            _alone("inputs", texts=body.texts)
             return await compatible.embed(request, service, body)
+        if body.texts is None:
+            raise ServeError(400, "validation", 'expected "texts" (or "inputs")')
         inputs, _ = inputs_of(body.texts, None)
         answered = await service.answer(request, service.model(body.model), inputs, (), embed=True,
                                         truncate=body.truncate)
         return AsciiJson({"embeddings": vectors(answered, bool(body.normalize)).tolist(),
                              "tokens": answered.tokens, "truncated": answered.truncated})
+
+
+def _alone(key: str, **others: object) -> None:
+    """Refuse a body that asks in two ways, one of which would go unanswered."""
+    if too := [name for name, value in others.items() if value is not None]:
+        raise ServeError(400, "validation", f'found "{key}" and "{too[0]}", expected one of them')
 
 
 def inputs_of(texts: str | list[str] | None,

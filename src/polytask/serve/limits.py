@@ -251,9 +251,9 @@ class _LogFormatter(logging.Formatter):
                           | ({"failed": reason} if reason else {}))
 
 
-def log_to_stderr() -> None:
-    """Log to standard error: one line per request, and the web server's warnings."""
-    handler = logging.StreamHandler(sys.stderr)
+def log_to_stderr(wanted: bool) -> None:
+    """Log to standard error: one line per request, and the web server's warnings; or nothing at all."""
+    handler = logging.StreamHandler(sys.stderr) if wanted else logging.NullHandler()
     handler.setFormatter(_LogFormatter())
     for name, level in ((LOG.name, logging.INFO), ("uvicorn.error", logging.WARNING),
                         ("asyncio", logging.WARNING)):

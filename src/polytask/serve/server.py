@@ -91,8 +91,7 @@ def serve(runs: Sequence[str | Path], settings: ServeSettings, keys: Sequence[by
         gc.collect()
         gc.freeze()
         _listen(listening, settings)
-        if settings.log != "none":
-            log_to_stderr()
+        log_to_stderr(settings.log != "none")
         if settings.reload_seconds:
             watch = FolderWatch(service, names, load)
             # A thread begins with an empty context; what the user trusts is in ours.
