@@ -157,7 +157,7 @@ def test_a_lost_node_that_shares_no_folder_has_its_run_trained_anew(cluster: Any
 
     removing = threading.Thread(target=remove_node, daemon=True)
     removing.start()
-    out, long = tmp_path / "out", ["train.max_steps=400", "train.epochs=100"]
+    out, long = tmp_path / "out", ["train.max_steps=200", "train.epochs=100", "train.evaluate_every=200"]
     compare(study, out, seeds=1, rows=["row 1", "row 2"], assignments=long, quiet=True,
             engine=Watched(Place(), shared=False))
     removing.join()
@@ -167,7 +167,7 @@ def test_a_lost_node_that_shares_no_folder_has_its_run_trained_anew(cluster: Any
     assert len(scores(out)) == 2 and scores(out) == scores(tmp_path / "alone")
     for run in StudyPaths(out).all_runs():
         steps = [event["step"] for event in read_events(RunFolder(run).events) if event["event"] == "step"]
-        assert steps == list(range(1, 401))
+        assert steps == list(range(1, 201))
 
 
 def scratch_logs() -> list[Path]:

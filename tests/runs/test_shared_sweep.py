@@ -180,7 +180,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-LONG = ["train.max_steps=400", "train.epochs=100"]
+LONG = ["train.max_steps=200", "train.epochs=100", "train.evaluate_every=200"]
 # The command itself, but for how soon it gives up a trial whose process is gone.
 SWEEP = """
 from polytask.cli import main
@@ -213,10 +213,11 @@ def test_two_processes_share_postgresql_and_one_is_killed(base: Path) -> None:
         left, killed = processes.values()
         wait_for(lambda: all(at_work(base / name) for name in processes)
                  or any(process.poll() is not None for process in processes.values()))
-        assert left.poll() is None and killed.poll() is None
+        for process in processes.values():
+            assert process.poll() is None, process.communicate()[0]
         os.killpg(killed.pid, signal.SIGKILL)
         end_orphans(base / "killed")
-        killed.wait()
+        killed.communicate()
         said, _ = left.communicate(timeout=300)
         assert left.returncode == 0, said
         search = SharedSearch.open_shared(read_sweep(base / "sweep.toml", assignments=LONG), storage, 0)
@@ -246,6 +247,7 @@ def test_a_server_that_stops_is_one_sentence(base: Path) -> None:
     with pytest.raises(PolytaskError, match=r"does not answer .*the same command resumes"), \
             shared_search.storage_errors(storage):
         search.tell(number, [0.5], 1.0)
+    search.close()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -24,6 +24,10 @@ BEAT_SECONDS = 10
 # A trial that has not beaten for so long is tried again.
 STALE_SECONDS = 60
 _MOST_RETRIES = 3
+# How often, and after how long, a database is opened again whose tables another process is making.
+_MOST_OPENINGS, _OPEN_SECONDS = 10, 0.5
+# What PostgreSQL and SQLite say of a table or a row that is there already.
+_MADE_TWICE = ("already exists", "UNIQUE constraint failed")
 _LOOK_SECONDS = 1.0
 _ENDED = "polytask_ended"
 _KINDS = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
@@ -53,11 +57,7 @@ class SharedSearch(Search):
         with warnings.catch_warnings(), storage_errors(storage):
             warnings.simplefilter("ignore")
             try:
-                database = optuna.storages.RDBStorage(
-                    address, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS,
-                    engine_kwargs={"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {},
-                    heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                        max_retry=_MOST_RETRIES))
+                database = _opened(address)
             except ImportError:
                 raise MissingExtra("--storage postgresql://…", "postgresql") from None
             sampler = optuna.samplers.TPESampler(seed=(seed + own) % 2**31, constant_liar=True)
@@ -165,6 +165,30 @@ class SharedSearch(Search):
     def end_pruned(self, number: int) -> None:
         with _closed_elsewhere():
             super().end_pruned(number)
+
+
+def _opened(address: str) -> Any:
+    """Return Optuna's storage in a database.
+
+    Where several processes find it empty at the same moment, each makes the tables, and those that come
+    second are refused: they look again.
+    """
+    import optuna
+    from sqlalchemy.exc import DBAPIError
+
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_MOST_RETRIES)
+    options = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {}
+    openings = 0
+    while True:
+        openings += 1
+        try:
+            return optuna.storages.RDBStorage(
+                address, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS, engine_kwargs=options,
+                heartbeat_stale_trial_callback=retry)
+        except DBAPIError as error:
+            if openings == _MOST_OPENINGS or not any(word in str(error) for word in _MADE_TWICE):
+                raise
+            time.sleep(_OPEN_SECONDS)
 
 
 @contextmanager
