@@ -225,9 +225,9 @@ def test_every_component_judges_itself_in_one_method() -> None:
 
 
 @pytest.mark.parametrize(("changes", "processes", "text"), [
-    ({}, 16, "train.batch_size: 16 processes cannot share the 8 rows that a batch of \"sst\" has; start at "
+    ({}, 16, "train.batch_size: 16 processes cannot share a batch of \"sst\", which has 8 rows; start at "
              "most 8 processes, or raise the batch size"),
-    ({"train.accumulate": 4}, 4, "train.accumulate: 4 processes cannot share the 2 rows of a part of a "),
+    ({"train.accumulate": 4}, 4, "train.accumulate: 4 processes cannot share a part of a batch of "),
     ({"train.parallel": "shard", "train.optimizer": {"type": "adagrad"}}, 2,
      'train.parallel: "shard" cuts weights into pieces, for which optimizer "adagrad" is not known to '
      'work'),

@@ -215,12 +215,13 @@ def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
     task = min(sizes, key=lambda name: sizes[name])
     size = sizes[task]
     if size < known.processes:
-        yield (f'{at}.batch_size: {known.processes} processes cannot share the {size} rows that a batch of '
-               f'"{task}" has; start at most {size} processes, or raise the batch size')
+        few = f"at most {size} processes" if size > 1 else "one process"
+        yield (f'{at}.batch_size: {known.processes} processes cannot share a batch of "{task}", which has '
+               f"{size} row{'s' * (size != 1)}; start {few}, or raise the batch size")
     elif size // phase.accumulate < known.processes:
-        yield (f'{at}.accumulate: {known.processes} processes cannot share the '
-               f'{size // phase.accumulate} rows of a part of a batch of "{task}"; lower it: the '
-               "processes divide the batch already")
+        part = size // phase.accumulate
+        yield (f'{at}.accumulate: {known.processes} processes cannot share a part of a batch of "{task}", '
+               f"which has {part} row{'s' * (part != 1)}; lower it: the processes divide the batch already")
 
 
 def _compile_problem(encoder: Any, phase: Train) -> str | None:
