@@ -99,7 +99,9 @@ def test_a_poisoned_text_fails_alone_in_its_batch() -> None:
         others = [pool.submit(server.post, "/tasks/a", {"texts": [str(n), str(n + 1)]})
                   for n in range(10, 18)]
         poisoned = pool.submit(server.post, "/tasks/a", {"texts": ["3", str(POISON)]})
-        time.sleep(0.2)
+        until = time.monotonic() + 10
+        while len(server.service.batcher._queue) < 18 and time.monotonic() < until:
+            time.sleep(0.01)
         model.gate.set()
         assert first.result().status_code == 200
         assert [[row["a"]["label"] for row in each.result().json()["results"]] for each in others] == [
