@@ -15,6 +15,7 @@ from networks import TinyRows, randomize, tiny_model
 from polytask.core.errors import Diverged
 from polytask.core.settings import from_table
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
+from polytask.learn.surgery.pcgrad import PCGrad
 from polytask.learn.train_settings import Train
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.multitask import MultiTask
@@ -249,7 +250,8 @@ RESUMED: dict[str, dict[str, Any]] = {
     "learned weights, average, clip": {"weighting": "automatic", "ema": 0.9, "accumulate": 2,
                                        "optimizer": {"lr": 1e-3, "clip": 0.5}},
     "rates of tasks": {"optimizer": {"lr": 1e-3, "layer_rates": alpha_beta(1, 2)}},
-    "surgery": {"surgery": "pcgrad", "schedule": "merged", "epochs": 4},
+    "merged": {"schedule": "merged", "epochs": 4},
+    "surgery": {"surgery": "pcgrad", "schedule": {"type": "batch_round_robin", "joint": True}},
     "smart": {"regularizers": [{"type": "smart", "tasks": ["sst"], "bregman": 0.5}]},
     "phases": {"phases": [{"epochs": 1, "tasks": ["sst", "sts"]},
                           {"epochs": 1, "keep_optimizer": True, "tasks": ["sst", "sts"]}],
@@ -262,6 +264,23 @@ RESUMED: dict[str, dict[str, Any]] = {
 def test_a_resumed_training_is_one_that_never_stopped(
     table: dict[str, Any], stop: int, tmp_path: Path
 ) -> None:
+    _resumes(table, stop, tmp_path)
+
+
+def test_surgery_goes_on_drawing_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PCGrad's order shows in the weights only where gradients conflict; these draws always do."""
+    draws = []
+
+    def drawn(_: PCGrad, gramian: Tensor, generator: torch.Generator) -> Tensor:
+        draws.append(len(gramian))
+        return torch.rand(len(gramian), generator=generator)
+
+    monkeypatch.setattr(PCGrad, "weights", drawn)
+    _resumes(RESUMED["surgery"], 5, tmp_path)
+    assert len(draws) > 10 and set(draws) == {3}
+
+
+def _resumes(table: dict[str, Any], stop: int, tmp_path: Path) -> None:
     whole = Bench({"epochs": 2, **table})
     torch.manual_seed(5)
     events = whole.run()
