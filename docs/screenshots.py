@@ -1,8 +1,7 @@
 """The pictures of docs/report.md, taken of a run's report.
 
-    polytask demo --out runs/pictures --set train.surgery=pcgrad --set train.weighting=automatic \\
-        --set train.evaluate_every=25 --set train.train_metrics=true
-    python docs/screenshots.py runs/pictures
+    polytask demo --out runs/demo
+    python docs/screenshots.py runs/demo
 
 Writes docs/report-desktop.png (the top of the page, light) and docs/report-phone.png (from the attention
 on, dark). It needs playwright and a Chromium.

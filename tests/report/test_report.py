@@ -73,6 +73,11 @@ def test_the_page_is_written_at_the_end_with_every_part(trained: Path) -> None:
     assert not (trained / "plots").exists()  # `polytask report` draws them
 
 
+def test_the_docs_say_what_each_part_shows() -> None:
+    page = (EXAMPLES.parent / "docs" / "report.md").read_text(encoding="utf-8")
+    assert [each.title for each in SECTIONS.values() if f"\n| {each.title} | " not in page] == []
+
+
 def test_the_same_run_gives_the_same_bytes(trained: Path, tmp_path: Path) -> None:
     page = (trained / "report.html").read_bytes()
     run = tmp_path / "run"
