@@ -117,6 +117,7 @@ def test_a_missing_file_is_one_sentence(words: str, folder: Path, served_run: Pa
 WRONG = {  # a command with a file of another kind → what its sentence holds
     "init reviews.toml": "polytask check reviews.toml",
     "init notes.md": "notes.md",
+    "init empty": "empty: is a folder, expected data files",
     "check reviews-train.csv": "polytask init reviews-train.csv",
     "train reviews-train.csv --out runs/a": "polytask init reviews-train.csv",
     "train notes.md --out runs/a": "notes.md",

@@ -161,7 +161,7 @@ def test_the_weights_are_not_part_of_its_state() -> None:
 
 @pytest.mark.parametrize(("table", "said"), [
     ({"type": "norm", "p": 3}, "p: found 3, expected 1, 2 or inf"),
-    ({"type": "norm", "p": "inff"}, "p found 'inff', expected a valid number"),
+    ({"type": "norm", "p": "inff"}, "p found 'inff', expected a number"),
     ({"type": "norm", "over": "heads"}, "over found 'heads'"),
     ({"type": "norm", "tasks": ["sst"]}, 'a norm over the model belongs to no task; set over = "head"'),
     ({"type": "norm", "weight": -0.1}, "weight: found -0.1, expected a number of 0 or more"),

@@ -58,6 +58,8 @@ class RunFolder(RunPaths):
             if folder.config.is_file():
                 raise RunError(f"{path}: already holds a run; resume it with --resume, or give "
                                "another --out")
+            if folder.path.is_file():
+                raise RunError(f"{path}: is a file, expected a folder or an unused name")
             raise RunError(f"{path}: already holds files, but no run; give another --out")
         cls.open(path)
         difference = first_difference(folder.settings(), tomllib.loads(config))

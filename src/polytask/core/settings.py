@@ -30,7 +30,8 @@ _CONFIG = ConfigDict(
 
 # What pydantic calls by Python's names, in TOML's.
 _IN_TOML = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table",
-            "mapping_type": "a table", "dataclass_type": "a table", "model_type": "a table"}
+            "mapping_type": "a table", "dataclass_type": "a table", "model_type": "a table",
+            "int_parsing": "a whole number", "float_parsing": "a number"}
 
 
 def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
