@@ -70,8 +70,7 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
             raise DataError(f"{path}: is called a config, expected data (CSV, TSV, JSON lines, Parquet); "
                             f"to see what a config does: polytask check {path}")
         if path.is_dir():
-            raise DataError(f"{path}: is a folder, expected data files; name those of each task: "
-                            f"polytask init {path / 'x-train.csv'} {path / 'x-dev.csv'}")
+            raise DataError(f"{path}: is a folder, expected data files; name the files of each task in it")
     if any(path.is_absolute() for path in files_named):
         files_named = [path.absolute() for path in files_named]
     groups = group_files(files_named)
