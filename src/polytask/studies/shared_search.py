@@ -208,13 +208,16 @@ def _closed_elsewhere() -> Iterator[None]:
 def check_address(storage: str) -> None:
     """Raise `ConfigError` for what is no address of a database that is known."""
     if not storage.startswith(_KINDS):
+        hint = "" if "://" in storage else f'; did you mean "sqlite:///{storage}"?'
         raise ConfigError(f'--storage: found "{shown(storage)}", expected sqlite:///FILE or '
-                          "postgresql://USER@HOST/NAME")
+                          f"postgresql://USER@HOST/NAME{hint}")
 
 
 def shown(storage: str) -> str:
     """Return an address without its password."""
-    scheme, _, rest = storage.partition("://")
+    scheme, is_address, rest = storage.partition("://")
+    if not is_address:
+        return storage
     login, at, host = rest.rpartition("@")
     return f"{scheme}://{login.partition(':')[0]}{at}{host}"
 
