@@ -92,7 +92,7 @@ def test_predict_reads_standard_input(config: Path, tmp_path: Path) -> None:
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "unknown key": (["--set", "train.shedule=pcgrad"], ["train.shedule", 'did you mean "schedule"']),
     "unknown name": (["--set", "train.surgery=pcgard"], ["train.surgery", 'did you mean "pcgrad"']),
-    "wrong type": (["--set", "train.epochs=many"], ["train.epochs", "'many'", "integer"]),
+    "wrong type": (["--set", "train.epochs=many"], ["train.epochs", "'many'", "whole number"]),
     "missing file": (["--set", "tasks.sst.train=sst-trian.csv"], ["sst-trian.csv", "sst-train.csv"]),
     "missing column": (["--set", "tasks.sst.label=sentimant"], ["sentimant", "sentiment"]),
     "label out of range": (["--set", "tasks.sts.range=[0, 3]"], ["sts-train.csv:", "expected", "3"]),

@@ -101,7 +101,7 @@ def test_a_row_that_fails_does_not_stop_the_others(study: Path, tmp_path: Path) 
     assert "| broken | failed |" in ended.stdout
     assert "so training stopped; a lower" in ended.stdout
     assert "| sum | 1 |" in ended.stdout
-    assert "--scale pilot --seeds 1`" in (out / "results.md").read_text()
+    assert f"--scale pilot --seeds 1 --out {out}`" in (out / "results.md").read_text()
 
 
 def test_a_killed_study_continues(study: Path, tmp_path: Path) -> None:
