@@ -89,6 +89,8 @@ class Search:
         # The seed depends on the trials so far: a killed search must not draw its first trials again.
         if sweep.sampler == "tpe" and search.asked:
             study.sampler = optuna.samplers.TPESampler(seed=seed + search.asked)
+        with as_written(journal, remedy="; give another --out", also=(Exception,)):
+            search._draw_what_is_missing()
         return search
 
     @staticmethod
@@ -156,6 +158,12 @@ class Search:
     def _names(self) -> set[str]:
         return {parameter.name for parameter in self.sweep.parameters}
 
+    def _draw_what_is_missing(self) -> None:
+        """Complete a trial that a kill left between its number and its last parameter."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state.name == "RUNNING" and {*trial.params} < self._names:
+                self._draw(self._open(trial.number))
+
     def ask(self) -> int | None:
         """Return the number of a new trial; None if a grid has none left."""
         if self.sweep.sampler == "grid" and not self._waiting():
@@ -165,6 +173,10 @@ class Search:
                 return None
             self.study.enqueue_trial(left)
         trial = self.study.ask()
+        self._draw(trial)
+        return int(trial.number)
+
+    def _draw(self, trial: Any) -> None:
         for parameter in self.sweep.parameters:
             name, low, high = parameter.name, parameter.low, parameter.high
             if parameter.values:
@@ -173,7 +185,6 @@ class Search:
                 trial.suggest_int(name, int(low), int(high), log=parameter.log)
             else:
                 trial.suggest_float(name, low, high, log=parameter.log)
-        return int(trial.number)
 
     def drawn(self, number: int) -> dict[str, Any]:
         """Return what a trial drew: a place in a list, or a number, for each parameter."""
