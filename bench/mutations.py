@@ -69,7 +69,7 @@ LINES = [
              "        self.model.eval()\n", "tests/learn/test_trainer.py -k beyond_all_numbers"),
     Mutation("learn/trainer.py", "\"surgery_random\": self.surgery_random.get_state()",
              "\"surgery_random\": torch.Generator().get_state()",
-             "tests/learn/test_trainer.py -k goes_on_drawing"),
+             "tests/learn/test_trainer_resume.py -k goes_on_drawing"),
     Mutation("learn/ema.py", "1 - self.decay", "self.decay", "tests/learn/test_ema.py"),
     Mutation("learn/gradients.py", "return dense.index_add_(0, table.rows, values)", "return dense",
              "tests/learn/test_gradients.py"),

@@ -1,74 +1,18 @@
-"""The loop by itself: what it yields and when, rates of tasks, exact resume, and when it must stop."""
+"""The loop by itself: what it yields and when, rates of tasks, and when it must stop."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from networks import TinyRows, randomize, tiny_model
+from networks import TinyRows
 from polytask.core.errors import Diverged
-from polytask.core.settings import from_table
-from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
-from polytask.learn.surgery.pcgrad import PCGrad
-from polytask.learn.train_settings import Train
-from polytask.learn.trainer import Score, Trainer
-from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
-
-ROWS = {"sst": 20, "quora": 12, "sts": 8}
-
-
-def network() -> MultiTask:
-    torch.manual_seed(1)
-    model = tiny_model(dropout=0.1)
-    randomize(model.task_heads)
-    return model
-
-
-class Bench:
-    """A trainer over tiny rows, with evaluations from a list and a record of what was kept."""
-
-    def __init__(self, table: dict[str, Any], scores: list[float] | None = None,
-                 rows: TinyRows | None = None, model: MultiTask | None = None,
-                 own: Callable[[], dict[str, float]] = dict) -> None:
-        train = from_table(Train, {"batch_size": 4, "optimizer": {"lr": 1e-3, "warmup": 0.0}} | table, "")
-        self.model, self.kept, self.given = model or network(), [], list(scores or [])
-        self.evaluated_in: list[bool] = []
-        self.own = own
-        self.trainer = Trainer(self.model, rows or TinyRows(ROWS), train, 7, self.evaluate,
-                               self.kept.append)
-
-    def evaluate(self) -> Score:
-        self.evaluated_in.append(self.model.training)
-        value = self.given.pop(0) if self.given else 0.5
-        return Score(value, self.own() or {"sst": value}, {"overall": value})
-
-    def run(self, steps: int | None = None) -> list[dict[str, Any]]:
-        """Run to the end, or until `steps` updates are done."""
-        events = []
-        for event in self.trainer.run():
-            events.append(event)
-            if steps is not None and self.trainer.at.total >= steps and event["event"] == "step":
-                break
-        return events
-
-    def saved(self) -> list[dict[str, Any]]:
-        """Run to the end, and save whenever it is asked for."""
-        return [self.trainer.state() for event in self.trainer.run() if event["event"] == "save"]
-
-    def weights(self) -> dict[str, Tensor]:
-        return {name: p.detach().clone() for name, p in self.model.named_parameters()}
-
-
-def named(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [event for event in events if event["event"] == name]
-
+from trainer_bench import ROWS, Bench, alpha_beta, named
 
 # ---- the loop
 
@@ -184,13 +128,6 @@ def moved(rates: dict[str, Any], steps: int = 1, optimizer: dict[str, Any] | Non
             if name.startswith("encoder.layers.")}
 
 
-def alpha_beta(alpha: float, beta: float) -> dict[str, Any]:
-    """Layer 0 is sst's best and layer 1 sts's; all else has alpha (triple-threat §4.5)."""
-    return {"sst": {"other": alpha, "embeddings": 1.0, "0": beta},
-            "quora": {"other": alpha, "embeddings": 1.0},
-            "sts": {"other": alpha, "embeddings": 1.0, "1": beta}}
-
-
 @pytest.mark.technique("T-27", "T-28")
 def test_twice_the_rates_move_adam_twice_as_far() -> None:
     """The rows "alpha 0.5 beta 1" and "alpha 1 beta 2" of Table 11 are two models, not one."""
@@ -241,94 +178,6 @@ def test_a_layer_that_no_task_trains_stays_weight_decay_and_all() -> None:
     held = moved({task: {"0": 0.0} for task in ROWS}, steps=5, optimizer={**ADAM, "weight_decay": 0.5})
     assert all(not distance.any() for name, distance in held.items() if ".layers.0." in name)
     assert all(distance.any() for name, distance in held.items() if ".layers.1." in name)
-
-
-# ---- exact resume
-
-RESUMED: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "learned weights, average, clip": {"weighting": "automatic", "ema": 0.9, "accumulate": 2,
-                                       "optimizer": {"lr": 1e-3, "clip": 0.5}},
-    "rates of tasks": {"optimizer": {"lr": 1e-3, "layer_rates": alpha_beta(1, 2)}},
-    "merged": {"schedule": "merged", "epochs": 4},
-    "surgery": {"surgery": "pcgrad", "schedule": {"type": "batch_round_robin", "joint": True}},
-    "smart": {"regularizers": [{"type": "smart", "tasks": ["sst"], "bregman": 0.5}]},
-    "phases": {"phases": [{"epochs": 1, "tasks": ["sst", "sts"]},
-                          {"epochs": 1, "keep_optimizer": True, "tasks": ["sst", "sts"]}],
-               "weighting": "kendall"},
-}
-
-
-@pytest.mark.parametrize("table", RESUMED.values(), ids=list(RESUMED))
-@pytest.mark.parametrize("stop", [1, 5, 6])
-def test_a_resumed_training_is_one_that_never_stopped(
-    table: dict[str, Any], stop: int, tmp_path: Path
-) -> None:
-    _resumes(table, stop, tmp_path)
-
-
-def test_surgery_goes_on_drawing_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """PCGrad's order shows in the weights only where gradients conflict; these draws always do."""
-    draws = []
-
-    def drawn(_: PCGrad, gramian: Tensor, generator: torch.Generator) -> Tensor:
-        draws.append(len(gramian))
-        return torch.rand(len(gramian), generator=generator)
-
-    monkeypatch.setattr(PCGrad, "weights", drawn)
-    _resumes(RESUMED["surgery"], 5, tmp_path)
-    assert len(draws) > 10 and set(draws) == {3}
-
-
-def _resumes(table: dict[str, Any], stop: int, tmp_path: Path) -> None:
-    whole = Bench({"epochs": 2, **table})
-    torch.manual_seed(5)
-    events = whole.run()
-    first = Bench({"epochs": 2, **table})
-    torch.manual_seed(5)
-    done = first.run(stop)
-    save_checkpoint(tmp_path / "checkpoint", first.trainer.state())
-    second = Bench({"epochs": 2, **table})
-    torch.manual_seed(99)
-    second.trainer.load(load_checkpoint(tmp_path / "checkpoint"))
-    rest = second.run()
-    timed = ("seconds", "best")
-    told = [{key: value for key, value in event.items() if key not in timed}
-            for event in [*done, *rest] if event["event"] == "step"]
-    assert told == [{key: value for key, value in event.items() if key not in timed}
-                    for event in named(events, "step")]
-    for name, value in whole.weights().items():
-        assert torch.equal(second.weights()[name], value), name
-
-
-ENDS: dict[str, dict[str, Any]] = {
-    "with its epochs": {"epochs": 2, "evaluate_every": 4},
-    "at max_steps, with an epoch": {"epochs": 3, "max_steps": 10, "evaluate_every": 4},
-    "at max_steps, within an epoch": {"epochs": 3, "max_steps": 7},
-    "by early stopping": {"epochs": 4, "early_stopping": 1},
-    "with each phase": {"phases": [{"max_steps": 5}, {"max_steps": 5}], "weighting": "kendall",
-                        "evaluate_every": 3},
-}
-
-
-@pytest.mark.parametrize("table", ENDS.values(), ids=list(ENDS))
-def test_a_training_ends_the_same_from_a_checkpoint_after_any_update(table: dict[str, Any]) -> None:
-    """Its epochs, evaluations and position too: the last update of an epoch is not the epoch's end."""
-    def told(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in event.items() if key != "seconds"}
-                for event in events if event["event"] in ("step", "evaluation")]
-
-    def ended(bench: Bench) -> dict[str, Any]:
-        return {**bench.trainer.state()["position"], "seconds": None}
-
-    whole = Bench(table)
-    events = told(whole.run())
-    for stop in range(1, whole.trainer.at.total + 1):
-        first, second = Bench(table), Bench(table)
-        done = first.run(stop)
-        second.trainer.load(first.trainer.state())
-        assert told([*done, *second.run()]) == events, stop
-        assert ended(second) == ended(whole), stop
 
 
 # ---- what must not be saved

@@ -174,9 +174,7 @@ def standing(path: str | Path) -> Path:
     """Return where a folder of `write_folder` can be read: `path`, or between renames its predecessor."""
     path = Path(path)
     old = standing_aside(path)
-    if path.exists() or not old.exists():  # in the second case the new folder may stand there by now
-        return path
-    return old
+    return old if not path.exists() and old.exists() else path
 
 
 def read_folder(path: str | Path, read: Callable[[Path], T]) -> T:

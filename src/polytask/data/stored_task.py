@@ -15,11 +15,12 @@ _LONGEST = 1 << 20
 
 def stored_task_problem(text: Any, labels: Labels, layout: InputLayout, threshold: Any) -> str | None:
     """Return what is wrong with a task, its key first, or None."""
-    return (_layout_problem(layout) or _text_problem(text, layout.texts) or _labels_problem(labels)
+    return (layout_problem(layout) or _text_problem(text, layout.texts) or _labels_problem(labels)
             or _threshold_problem(threshold, labels))
 
 
-def _layout_problem(layout: InputLayout) -> str | None:
+def layout_problem(layout: InputLayout) -> str | None:
+    """Return what is wrong with a layout, or None."""
     if not all(map(_is_whole, (layout.texts, layout.sequences, layout.max_length))):
         return f"layout: found {_short(layout)}, expected whole numbers"
     if (layout.texts, layout.sequences) not in _SHAPES:

@@ -16,13 +16,12 @@ from polytask.data.collate import InputLayout
 from polytask.data.decisions import Decision, Threshold, above, chosen, clipped
 from polytask.data.file_format import FileFormat
 from polytask.data.labels import Labels
-from polytask.data.stored_task import stored_task_problem
+from polytask.data.stored_task import layout_problem, stored_task_problem
 
 SCHEMA = 1
 METADATA = "polytask"
 EMBEDDING = "sentence_embedding"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_LENGTHS = range(1, 1 << 20)
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class GraphInfo:
         if not self.tasks:
             return "no task"
         embedding = self.embedding
-        if (embedding.texts, embedding.sequences) != (1, 1) or embedding.max_length not in _LENGTHS:
+        if (embedding.texts, embedding.sequences) != (1, 1) or layout_problem(embedding) is not None:
             return "an embedding that is not of single texts"
         for name, task in self.tasks.items():
             if not isinstance(task.activated, str) or not isinstance(task.logits, str | None):

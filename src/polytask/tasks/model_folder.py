@@ -39,6 +39,7 @@ from polytask.tasks.resolved_task import ResolvedTask
 from polytask.tasks.st_modules import pooling_problem, write_modules
 
 SCHEMA = 1
+_IN_TRAINING = "has no model yet: it is being trained, and its first evaluation saves one"
 
 
 @dataclass
@@ -79,8 +80,7 @@ def required_model_folder(path: str | Path) -> Path:
     if (folder := model_folder_of(path)) is None:
         require_folder(path, "a run or a model folder")
         if RunFolder(path).busy:
-            raise RunError(f"{path}: has no model yet: it is being trained, and its first evaluation "
-                           "saves one")
+            raise RunError(f"{path}: {_IN_TRAINING}")
         raise RunError(f"{path}: has no model; expected a run that has been evaluated once, "
                        "or a model folder")
     return folder
@@ -148,8 +148,7 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     refuse_special(Path(folder), CheckpointError)
     model_path = model_folder_of(folder)
     if model_path is None and RunFolder(folder).busy:
-        raise CheckpointError(f"{folder}: the run has no model yet: it is being trained, and its first "
-                              "evaluation saves one")
+        raise CheckpointError(f"{folder}: {_IN_TRAINING}")
     if model_path is None and RunPaths(folder).config.is_file():
         raise CheckpointError(f"{folder}: the run has no model yet because it was stopped before its "
                               f"first evaluation; resume it with polytask train CONFIG --out {folder} "
