@@ -13,7 +13,6 @@ from polytask.data.tables import Integers
 from polytask.data.tokenization import SpecialTokens
 
 # Tokens of a pass, per thread: what a layer writes for them (6 kB each in MiniLM) should stay in its cache.
-# With 2,048 tokens on one thread an fp32 graph ran at 0.7 of the speed, and an int8 graph at 0.8.
 TOKENS_PER_THREAD, MOST_TOKENS = 256, 2048
 # The graph pads attention, and nothing else, to the longest sequence L of S. A batch has at most this many
 # S · L² scores per head, so that one long text among hundreds of short ones does not fill the memory.
