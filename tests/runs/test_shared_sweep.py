@@ -25,6 +25,7 @@ from polytask.core.errors import ConfigError, PolytaskError
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
 from polytask.studies import shared_search
+from polytask.studies.search import Search
 from polytask.studies.shared_search import SharedSearch, shown
 from polytask.studies.sweep import read_sweep
 
@@ -73,6 +74,26 @@ def test_two_searches_share_a_grid_and_retry_what_is_dead(
     here.fail(2)
     assert not here.others_at_work and here.asked == 3 and here.ask() is None
     assert [(trial.number, trial.values) for trial in here.finished()] == [(0, (0.5,)), (again, (0.6,))]
+
+
+def test_a_trial_whose_drawing_was_killed_is_tried_again(
+        base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_search, "STALE_SECONDS", 1)
+    monkeypatch.setattr(shared_search, "_LOOK_SECONDS", 0.0)
+    storage = f"sqlite:///{base}/search.db"
+    here, there = opened(base, storage), opened(base, storage)
+
+    def killed(search: SharedSearch, trial: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Search, "_draw", killed)
+        with pytest.raises(KeyboardInterrupt):
+            here.ask()
+    time.sleep(2.5)
+    number = there.ask()
+    assert number is not None and there.folder_number(number) == 0
+    assert there.drawn(number) and there.asked == 1
 
 
 def test_a_stopped_trial_is_given_back(base: Path) -> None:

@@ -88,7 +88,6 @@ class SharedSearch(Search):
             twice = self.sweep.sampler == "grid" and any(
                 trial.params == trials[number].params for trial in before)
             if len(before) < self.sweep.trials and not twice:
-                self.beat(number)
                 return number
             # Another process was quicker: this one is a trial too many, or the same point of a grid.
             self._close(number, "surplus")
@@ -100,6 +99,10 @@ class SharedSearch(Search):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # beating is meant for Optuna's own loop; ours beats itself
             return super().ask()
+
+    def _draw(self, trial: Any) -> None:
+        self.beat(trial.number)  # first, so that a trial whose drawing is killed is queued again
+        super()._draw(trial)
 
     def close(self) -> None:
         self._database.remove_session()
