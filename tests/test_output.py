@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from polytask.core.errors import ConfigError, Interrupted
@@ -17,6 +19,9 @@ def raising(error: BaseException) -> None:
     (Interrupted("stopped"), 130, "stopped\n"),
     (KeyboardInterrupt(), 130, ""),
     (SystemExit(3), 3, ""),
+    (OSError(errno.ENOSPC, "No space left"), 2, "polytask: a file: could not be written (No space left)\n"),
+    (OSError(errno.ENOSPC, "No space left", "x.csv"), 2,
+     "polytask: x.csv: could not be written (No space left)\n"),
 ])
 def test_what_is_raised_decides_the_status(
     error: BaseException, status: int, says: str, capsys: pytest.CaptureFixture[str]

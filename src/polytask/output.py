@@ -58,10 +58,22 @@ def _status(command: Callable[[], Any]) -> str | int | None:
         discard_output()
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
-        return output_refused(error)
+        if error.filename is None and _output_refuses():
+            return output_refused(error)
+        tell(f"polytask: {error.filename or 'a file'}: could not be written ({error.strerror})")
+        return 2
     return 0
+
+
+def _output_refuses() -> bool:
+    """Return whether standard output is what could not be written: it has kept what it did not take."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def write_any_text() -> None:

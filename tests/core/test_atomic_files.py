@@ -188,3 +188,26 @@ def test_a_reader_beside_a_writer_in_a_loop_sees_whole_folders_and_disturbs_noth
         writer.kill()
         writer.wait()
         writer.stderr.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("intruder", ["folder", "file"])
+def test_what_another_puts_in_the_place_of_a_folder_between_its_renames_goes_as_the_old_one(
+        intruder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    plain = Path.rename
+
+    def beaten(self: Path, target: Path) -> Path:
+        if target == path:
+            monkeypatch.undo()
+            if intruder == "folder":
+                (path / "page").mkdir(parents=True)
+            else:
+                path.touch()
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "rename", beaten)
+    with atomic_files.write_folder(path) as aside:
+        (aside / "weights").touch()
+    assert [each.name for each in path.iterdir()] == ["weights"]
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]

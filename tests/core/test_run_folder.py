@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from polytask.core.errors import RunError
-from polytask.core.run_folder import RunFolder, claim_folder, first_difference
+from polytask.core.run_folder import RunFolder, claim_folder, first_difference, refuse_run_part
 
 CONFIG = 'seed = 1\n[tasks.sst]\ntrain = "a.csv"\n'
 
@@ -110,6 +110,24 @@ def test_the_config_of_a_strangers_run_is_judged_when_it_is_read(
     folder.config.write_text(config)
     with pytest.raises(RunError, match=said):
         folder.settings()
+
+
+def test_parts_of_a_run_are_no_place_for_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                     ) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.config.touch()
+    refuse_run_part(run.model / "page.html")  # a folder with a config.toml, no run
+    run.events.touch()
+    for part in (run.config, run.model / "page.html", run.checkpoint / "a" / "b", run.best, run.lock,
+                 run.artifacts / "x.csv"):
+        with pytest.raises(RunError, match=r"belongs to the run .*give another --out"):
+            refuse_run_part(part)
+    monkeypatch.chdir(run.path)
+    with pytest.raises(RunError, match=r"results\.json: results\.json belongs to the run"):
+        refuse_run_part(Path("results.json"))
+    for own in (run.report, run.plots, run.predictions / "mine.csv", run.path / "answers", tmp_path / "a"):
+        refuse_run_part(own)
 
 
 def test_a_study_claims_a_free_folder_or_its_own(tmp_path: Path) -> None:

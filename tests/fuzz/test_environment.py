@@ -163,19 +163,21 @@ def _forked(action: Callable[[], Any]) -> int:
     return child
 
 
-def test_readers_beside_a_training_disturb_nothing(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("into", ["elsewhere", "the run"])
+def test_readers_beside_a_training_disturb_nothing(into: str, world: World, tmp_path: Path) -> None:
     def training(folder: Path) -> None:
         table = world.table(max_steps=12, epochs=12, save_every=1, evaluate_every=1)
         train(Run.from_table(table), folder / "run", resume=True, quiet=True)
 
     assert start(Scenario("alone", training), tmp_path / "alone") == 0
     run = tmp_path / "beside" / "run"
+    page, answers = (None, run / "m.csv") if into == "the run" else (tmp_path / "page.html",
+                                                                     tmp_path / "m.csv")
     child = _forked(lambda: training(tmp_path / "beside"))
     readers: list[Callable[[], Any]] = [
-        lambda: [*show_run(run)], lambda: report([run], tmp_path / "page.html", plots=False),
+        lambda: [*show_run(run)], lambda: report([run], page, plots=page is None),
         lambda: evaluate_run(run),
-        lambda: predict_file(str(run), ["moods"], world.folder / "moods.csv", tmp_path / "m.csv", "csv",
-                             True)]
+        lambda: predict_file(str(run), ["moods"], world.folder / "moods.csv", answers, "csv", True)]
     ends, status = [], 0
     done = 0
     while not done:
@@ -185,6 +187,9 @@ def test_readers_beside_a_training_disturb_nothing(world: World, tmp_path: Path)
         done, status = os.waitpid(child, os.WNOHANG)
     assert os.waitstatus_to_exitcode(status) == 0
     assert any(each.kind == RIGHT for each in ends)
+    if page is None:
+        shutil.rmtree(run / "plots")
+        answers.unlink()
     assert differences(snapshot(tmp_path / "alone"), snapshot(tmp_path / "beside")) == []
     assert leftovers(tmp_path / "beside") == []
     shutil.rmtree(tmp_path / "beside")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polytask.core.atomic_files import storing
 from polytask.core.errors import ConfigError, RunError, nearest
 from polytask.core.run_folder import RunFolder
 from polytask.core.safe_paths import refuse_link
@@ -37,12 +38,13 @@ def log(run: str | Path, to: str, out: str | Path | None = None, follow: bool = 
     if out is None:  # a stranger's run does not say where we write
         refuse_link(place.parent)
         refuse_link(place)
-    tracker = _tracker(to, place, dict(_flat(folder.settings())), project, folder.path)
-    try:
-        with stop_signals() as stopped:
-            count = replay(folder.events, tracker, follow, stopped.is_set)
-    finally:
-        tracker.close()
+    with storing(place):
+        tracker = _tracker(to, place, dict(_flat(folder.settings())), project, folder.path)
+        try:
+            with stop_signals() as stopped:
+                count = replay(folder.events, tracker, follow, stopped.is_set)
+        finally:
+            tracker.close()
     return f"{count:,} points sent to {to}: {place}"
 
 

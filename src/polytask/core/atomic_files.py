@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from polytask.core.errors import RunError, StorageError
-from polytask.core.leftovers import ENDING, remove, standing_aside, tidy
+from polytask.core.leftovers import ENDING, meant, remove, standing_aside, tidy
 
 try:
     import fcntl
@@ -29,18 +29,23 @@ T = TypeVar("T")
 # How long a reader retries while a writer keeps replacing the folder that it reads.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.01
 _ABSENCES = 3
+_MOST_INTRUSIONS = 10
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn errors of the disk while writing `path` into a `StorageError`."""
+    """Turn errors of the disk while writing `path` into a `StorageError`.
+
+    What is written aside is named by the place that it is for.
+    """
     try:
         yield
     except OSError as error:
         why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
                errno.EROFS: "the disk is read-only", errno.EACCES: "writing is not permitted"}
         reason = why.get(error.errno or 0, str(error))
-        raise StorageError(f"{path}: could not be written, {reason}; what was there is intact") from None
+        raise StorageError(f"{meant(path)}: could not be written, {reason}; what was there is intact"
+                           ) from None
 
 
 def write_file(path: str | Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -113,8 +118,20 @@ def write_folder(path: str | Path) -> Iterator[Path]:
             if path.exists() or path.is_symlink():
                 remove(old)
                 path.rename(old)
-            aside.rename(path)
+            _into_place(aside, path)
             remove(old)
+
+
+def _into_place(aside: Path, path: Path) -> None:
+    """Rename a folder; what another program puts at `path` between the two renames goes as the old one."""
+    for patience in reversed(range(_MOST_INTRUSIONS)):
+        try:
+            aside.rename(path)
+            return
+        except OSError as error:
+            if not patience or error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            remove(path)
 
 
 @contextmanager
@@ -123,8 +140,8 @@ def aside_folder(path: Path) -> Iterator[Path]:
 
     It is locked meanwhile, so that no other process takes it for what a killed one left.
     """
-    with _locked_aside(lambda: Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=ENDING,
-                                                     dir=path.parent))) as aside:
+    with storing(path), _locked_aside(lambda: Path(tempfile.mkdtemp(
+            prefix=f".{path.name}.", suffix=ENDING, dir=path.parent))) as aside:
         yield aside
 
 

@@ -33,6 +33,11 @@ def standing_aside(path: Path) -> Path:
     return path.parent / f".{path.name}{_OLD}"
 
 
+def meant(path: Path) -> Path:
+    """Return a path with the names of what stands aside replaced by the names that it will have."""
+    return Path(*(match["name"] if (match := _ASIDE.fullmatch(part)) else part for part in path.parts))
+
+
 def recover(path: str | Path) -> None:
     """Finish what a kill inside `write_folder` left: put `.NAME.old` back if `path` is gone.
 

@@ -156,6 +156,19 @@ class RunFolder(RunPaths):
                 tidy(folder)
 
 
+def refuse_run_part(file: Path) -> None:
+    """Raise `RunError` for a file that would replace a part of a run, or stand in one that is replaced."""
+    place = file.absolute()
+    for folder in place.parents:
+        run = RunPaths(folder)
+        if run.config.is_file() and run.events.is_file():
+            part = folder / place.relative_to(folder).parts[0]
+            if part in (run.config, run.events, run.lock, run.model, run.best, run.checkpoints, run.results,
+                        run.data, run.artifacts):
+                raise RunError(f"{file}: {part.name} belongs to the run {folder}, whose training writes "
+                               "it; give another --out")
+
+
 def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> None:
     """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
 

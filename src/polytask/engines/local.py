@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from polytask.core.atomic_files import storing
 from polytask.core.user_modules import trusted, worker_environment
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
@@ -52,7 +53,7 @@ class LocalEngine(Engine):
                    *(["--trust"] if trusted() else [])]
         environment = (os.environ | worker_environment() | module_path()
                        | {"OMP_NUM_THREADS": str(self.threads)})
-        with job.log.open("ab") as log:
+        with storing(job.log), job.log.open("ab") as log:
             return LocalProcess(job, subprocess.Popen(command, stdout=log, stderr=log, env=environment,
                                                       start_new_session=True))
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core import errors
+from polytask.core.atomic_files import storing
 from polytask.core.errors import PolytaskError
 from polytask.core.safe_paths import refuse_link
 from polytask.core.user_modules import worker_environment
@@ -67,7 +68,7 @@ class _WorkerProcess:
                  heard: Callable[[_WorkerProcess, dict[str, Any] | None], None]) -> None:
         self.number: int | None = None
         self.log = log
-        with log.open("wb") as file:
+        with storing(log), log.open("wb") as file:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=file, env=environment)
         self.listener = threading.Thread(target=self._listen, args=[heard], daemon=True)
@@ -131,7 +132,8 @@ class LocalShards(ShardEngine):
         if idle is None:
             index = next(index for index in range(self.workers) if index not in self._processes)
             log = self._log(index)
-            log.parent.mkdir(parents=True, exist_ok=True)
+            with storing(log):
+                log.parent.mkdir(parents=True, exist_ok=True)
             refuse_link(log)
             idle = _WorkerProcess([*self._command, "--index", str(index)], log, self._environment,
                                   lambda worker, message: self._heard.put((worker, message)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from polytask.core.atomic_files import storing
 from polytask.core.errors import ConfigError, DataError, nearest
 from polytask.data.delimiter import refuse_saying
 from polytask.data.file_format import DELIMITERS, FileFormat
@@ -23,6 +23,7 @@ from polytask.data.text_lines import MAX_LINE
 
 KINDS = ("text", "csv", "jsonl")
 NAME = "standard input"
+_PART = 1 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # The first line of JSON: an object (of Python too), an array of them, or a bracket by itself.
 _JSON = re.compile(r'\s*(\{\s*["\']|\[\s*\{|[\[{]\s*\Z)')
@@ -56,8 +57,9 @@ def piped_source(kind: str, settings: FileFormat) -> Iterator[RecordSource]:
     """Give the records of CSV or JSON lines on standard input, which is kept on disk meanwhile."""
     with tempfile.TemporaryDirectory(prefix="polytask-") as folder:
         path = Path(folder) / f"{NAME}.{kind}"
-        with path.open("wb") as file:
-            shutil.copyfileobj(_bytes(), file)
+        with storing(path), path.open("wb") as file:
+            for part in iter(lambda: _bytes().read(_PART), b""):
+                file.write(part)
         try:
             actual = kind_of(path, settings.encoding)
             if (kind == "jsonl") is not actual.startswith("JSON"):

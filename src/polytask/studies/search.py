@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from polytask.core.errors import MissingExtra, RunError
 from polytask.core.json_files import as_written
-from polytask.core.paths import LOCK
+from polytask.studies.journal import Journal
 from polytask.studies.statistics import less_is_better
 from polytask.studies.sweep import Sweep, grid
 
@@ -48,20 +46,6 @@ def pruner_of(sweep: Sweep) -> Any:
             "none": optuna.pruners.NopPruner}[sweep.pruner]()
 
 
-class _JournalLock:
-    """The lock of a journal. Optuna's own is a file, which a killed process leaves for 30 seconds."""
-
-    def __init__(self, file: Path) -> None:
-        self._lock = FileLock(file)
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
 class Search:
     """A search in a journal file. Trials are numbered from 0."""
 
@@ -73,16 +57,13 @@ class Search:
         """Return the search of a journal; a new one if there is none."""
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
 
-        journal.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sampler = optuna.samplers.TPESampler(seed=seed)  # a grid's trials are given, not drawn
-            backend = JournalFileBackend(str(journal), _JournalLock(journal.with_name(LOCK)))
             # Whatever a damaged journal makes the library raise.
             with as_written(journal, remedy="; give another --out", also=(Exception,)):
-                study = cls._study(sweep, JournalStorage(backend), "sweep", sampler)
+                study = cls._study(sweep, JournalStorage(Journal(journal)), "sweep", sampler)
         search = cls(sweep, study)
         if problem := search._problem():
             raise RunError(f"{journal}: {problem}; give another --out")
