@@ -40,7 +40,7 @@ class Journal:
         self.path, self._lock = path, JournalLock(path.with_name(LOCK))
         with storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: Any = JournalFileBackend(str(path), self._lock)  # type: ignore[arg-type]
+            self._file: Any = JournalFileBackend(str(path), self._lock)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the entries from a number on."""
