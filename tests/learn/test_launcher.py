@@ -19,7 +19,10 @@ def test_the_place_is_rank_world_and_local_rank() -> None:
 @pytest.mark.parametrize(("changes", "text"), [
     ({"RANK": "4"}, "RANK: found 4, expected 0 to 3, as WORLD_SIZE is 4"),
     ({"WORLD_SIZE": "four"}, 'WORLD_SIZE: found "four" in the environment, expected a number'),
+    ({"WORLD_SIZE": "9" * 30}, "expected a number up to 100,000"),
+    ({"LOCAL_RANK": "9" * 5_000}, f'LOCAL_RANK: found "{"9" * 40}" in the environment'),
     ({"MASTER_PORT": "x"}, 'MASTER_PORT: found "x"'),
+    ({"MASTER_PORT": "65536"}, "expected a number up to 65,535"),
 ])
 def test_what_is_not_a_place_is_refused(changes: dict[str, str], text: str) -> None:
     with pytest.raises(RunError) as refusal:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from polytask.core.errors import RunError
 
+MOST_PROCESSES = 100_000
+
 
 def place_of(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
     """Return rank, world and local rank, or None for one process.
@@ -21,15 +23,18 @@ def place_of(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
                            f"processes with torchrun --standalone --nproc-per-node {world} -m polytask "
                            "train …, or unset WORLD_SIZE for one")
     rank = _number(environment, "RANK")
-    _number(environment, "MASTER_PORT")
+    _number(environment, "MASTER_PORT", most=65535)
     if not 0 <= rank < world:
         raise RunError(f"RANK: found {rank}, expected 0 to {world - 1}, as WORLD_SIZE is {world}")
     return rank, world, _number(environment, "LOCAL_RANK") if "LOCAL_RANK" in environment else rank
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
+def _number(environment: Mapping[str, str], name: str, most: int = MOST_PROCESSES) -> int:
     try:
-        return int(environment[name])
+        number = int(environment[name])
     except ValueError:
-        raise RunError(f'{name}: found "{environment[name]}" in the environment, expected a number; '
-                       "torchrun sets it") from None
+        number = most + 1
+    if number > most:
+        raise RunError(f'{name}: found "{environment[name][:40]}" in the environment, expected a number up '
+                       f"to {most:,}; torchrun sets it")
+    return number
