@@ -52,10 +52,11 @@ class Subject:
     classes: int
     warm: int  # updates that are not timed: until then every activation is freshly allocated
     steps: int
+    batch: int = BATCH
 
     @property
     def rows(self) -> int:
-        return BATCH * (self.warm + self.steps)
+        return self.batch * (self.warm + self.steps)
 
 
 def subjects(data: Path, folder: Path, sizes: Sequence[str], tasks: Sequence[str]) -> Iterator[Subject]:
@@ -75,13 +76,13 @@ def subjects(data: Path, folder: Path, sizes: Sequence[str], tasks: Sequence[str
 
 
 def random_base(minilm: Path, folder: Path, shape: tuple[int, int, int]) -> Path:
-    """Write random weights of BERT-base's shape, beside MiniLM's tokenizer."""
+    """Write random weights of a BERT of some shape, beside MiniLM's tokenizer."""
     from transformers import AutoTokenizer, BertConfig, BertModel
 
     layers, width, inner = shape
     torch.manual_seed(0)
     BertModel(BertConfig(num_hidden_layers=layers, hidden_size=width, intermediate_size=inner,
-                         num_attention_heads=12)).save_pretrained(folder)
+                         num_attention_heads=max(12, width // 64))).save_pretrained(folder)
     AutoTokenizer.from_pretrained(minilm).save_pretrained(folder)
     return folder
 
@@ -102,15 +103,17 @@ def long_texts(data: Path, folder: Path) -> Path:
     return folder / "long.csv"
 
 
-def ours(subject: Subject, seed: int) -> tuple[float, list[int]]:
+def ours(subject: Subject, seed: int, dropout: float | None = None,
+         compiled: bool = False) -> tuple[float, list[int]]:
     """Return seconds and sequence lengths of one pass over the rows, excluding the warm-up steps."""
     rows, classes, train = subject.rows, subject.classes, str(subject.train)
     run = pk.Run(
-        seed=seed, data=pk.Data(max_length=LONGEST), encoder=pk.Encoder(checkpoint=str(subject.checkpoint)),
+        seed=seed, data=pk.Data(max_length=LONGEST), encoder=pk.Encoder(
+            checkpoint=str(subject.checkpoint), dropout=dropout),
         tasks={subject.task: pk.Task(train=train, dev=train, text=subject.text, label=subject.label,
                              limit=rows, dev_limit=16,
                              loss=("cross_entropy",), kind="classes" if classes > 2 else None)},
-        train=pk.Train(epochs=1, batch_size=BATCH, optimizer=pk.Optimizer(
+        train=pk.Train(epochs=1, batch_size=subject.batch, compile=compiled, optimizer=pk.Optimizer(
             lr=5e-5, weight_decay=0.01, warmup=0.0, clip=1.0)),
     )
     built = build(run, quiet=True)
@@ -132,12 +135,12 @@ def ours(subject: Subject, seed: int) -> tuple[float, list[int]]:
             if seen == subject.warm:
                 lengths.clear()
                 began = time.perf_counter()
-            if seen == rows // BATCH:
+            if seen == rows // subject.batch:
                 break
     return time.perf_counter() - began, list(lengths)
 
 
-def theirs(subject: Subject, seed: int, grouped: bool) -> tuple[float, int]:
+def theirs(subject: Subject, seed: int, grouped: bool, **arguments: Any) -> tuple[float, int]:
     """Return seconds and real tokens of the same pass with transformers.Trainer."""
     from transformers import (
         AutoModelForSequenceClassification,
@@ -180,9 +183,9 @@ def theirs(subject: Subject, seed: int, grouped: bool) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as out:
         sampling = {"train_sampling_strategy": "group_by_length"} if grouped else {}
         settings = TrainingArguments(
-            out, per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=5e-5,
+            out, per_device_train_batch_size=subject.batch, num_train_epochs=1, learning_rate=5e-5,
             weight_decay=0.01, report_to=[], save_strategy="no", logging_strategy="no", seed=seed,
-            disable_tqdm=True, use_cpu=not torch.cuda.is_available(), **sampling)
+            disable_tqdm=True, use_cpu=not torch.cuda.is_available(), **sampling, **arguments)
         with redirect_stdout(sys.stderr):  # it prints its own summary
             Peer(model, settings, data_collator=Counting(tokenizer), train_dataset=items,
                  callbacks=[Clock()]).train()

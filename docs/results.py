@@ -1,21 +1,23 @@
 """The pages of results: run the recipes' studies, and write docs/results/ from their folders.
 
-    python docs/results.py run STUDIES --data DATA [--scale pilot] [--seeds 1] [--only mfrr/table-2]
+    python docs/results.py run STUDIES --data DATA [--seeds 2] [--workers 2] [--only mfrr/table-2]
     python docs/results.py write STUDIES
 
-`run` goes through every study and sweep of recipes/ into STUDIES/<paper>/<table>; what is finished
-there is not repeated, so it can be stopped and started again. `write` turns these folders into
-docs/results/<paper>.md and judges the claims of docs/results/claims.toml (docs/results/claims.md). No
-number is typed by hand: what a person adds is prose, docs/results/findings/<paper>/<table>.md, put under
-the table.
+`run` goes through every study and sweep of recipes/ into STUDIES/<paper>/<table>, `--workers` trainings at
+a time; what is finished there is not repeated, so it can be stopped and started again. `write` turns these
+folders into docs/results/<paper>.md and judges the claims of docs/results/claims.toml
+(docs/results/claims.md). No number is typed by hand: what a person adds is prose,
+docs/results/findings/<paper>/<table>.md, put under the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,19 +47,44 @@ def recipes(only: list[str] | None = None) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def run(studies: Path, data: str, scale: str, seeds: int, only: list[str] | None) -> int:
-    """Run what is not finished, one process at a time; a study that fails does not stop the others."""
-    failed = []
-    for name, path in recipes(only):
-        verb = "sweep" if path.stem.startswith("sweep") else "compare"
-        command = [sys.executable, "-m", "polytask", verb, str(path.relative_to(ROOT)), "--scale", scale,
-                   "--out", str(studies / name), "--set", f"data.root={data}"]
-        command += ["--seeds", str(seeds)] if verb == "compare" else []
-        print(f"== {name}", flush=True)
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            failed.append(name)
+def run(studies: Path, data: str, scale: str, seeds: int, only: list[str] | None, workers: int) -> int:
+    """Run what is not finished; a study that fails does not stop the others.
+
+    A study of many rows gets several workers, and several studies run at once while workers are left.
+    """
+    waiting = list(recipes(only))
+    if workers > 1:  # the longest first, so that none is left alone at the end
+        waiting.sort(key=lambda each: (each[1].stem.startswith("sweep"), -_trainings(each[1], seeds)))
+    running: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+    failed, free = [], workers
+    while waiting or running:
+        while waiting and (share := min(workers, max(1, _trainings(waiting[0][1], seeds) // 8))) <= free:
+            name, path = waiting.pop(0)
+            verb = "sweep" if path.stem.startswith("sweep") else "compare"
+            command = [sys.executable, "-m", "polytask", verb, str(path.relative_to(ROOT)),
+                       "--scale", scale, "--out", str(studies / name), "--set", f"data.root={data}",
+                       "--workers", str(share)]
+            command += ["--seeds", str(seeds)] if verb == "compare" else []
+            print(f"== {name}", flush=True)
+            threads = {"OMP_NUM_THREADS": str(max(share, (os.cpu_count() or 1) * share // workers))}
+            quiet = {} if workers == 1 else {"stdout": subprocess.DEVNULL}
+            running[name] = subprocess.Popen(command, cwd=ROOT, env=os.environ | threads, **quiet), share
+            free -= share
+        time.sleep(0.2)
+        for name, (process, share) in [*running.items()]:
+            if process.poll() is not None:
+                del running[name]
+                free += share
+                failed += [name] if process.returncode else []
+                print(f"   {name} ended with {process.returncode}", flush=True)
     print(f"failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
+
+
+def _trainings(path: Path, seeds: int) -> int:
+    """Return how many trainings a recipe is."""
+    recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    return int(recipe["trials"]) if "trials" in recipe else len(recipe["rows"]) * seeds
 
 
 def finished(folder: Path, recipe: Path) -> Comparison | None:
@@ -177,10 +204,12 @@ def main() -> int:
     parser.add_argument("--data", default="data")
     parser.add_argument("--scale", default="pilot")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time")
     parser.add_argument("--only", nargs="*")
     given = parser.parse_args()
     if given.verb == "run":
-        return run(given.studies.resolve(), given.data, given.scale, given.seeds, given.only)
+        return run(given.studies.resolve(), given.data, given.scale, given.seeds, given.only,
+                   given.workers)
     write(given.studies.resolve())
     return 0
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the host on a device, without waiting for the copy."""
-    if device.type == "cuda":
+    """Return a tensor on a device, without waiting for the copy."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
@@ -109,7 +109,7 @@ class TokenBatch:
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """Return the batch on a device."""
-        lower = self.lower and LowerStates(
-            self.lower.depth, self.lower.states.to(device, non_blocking=True))
-        return TokenBatch(self.ids.to(device, non_blocking=True),
-                          self.segments.to(device, non_blocking=True), self.lengths, self.spans, lower)
+        device = torch.device(device)
+        lower = self.lower and LowerStates(self.lower.depth, on_device(self.lower.states, device))
+        return TokenBatch(on_device(self.ids, device), on_device(self.segments, device), self.lengths,
+                          self.spans, lower)

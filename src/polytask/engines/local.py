@@ -39,11 +39,12 @@ class LocalProcess(Execution):
 
 
 class LocalEngine(Engine):
-    """Processes of this machine; each has its share of the processor's threads."""
+    """Processes of this machine; each has its share of OMP_NUM_THREADS, or else of the processor's threads."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
-        self.threads = max(1, (os.cpu_count() or 1) // workers)
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        self.threads = max(1, (int(given) if given.isdecimal() else os.cpu_count() or 1) // workers)
 
     def start(self, job: Job) -> LocalProcess:
         job.write_config()

@@ -80,14 +80,16 @@ class Gradients:
         processes.sum_([squared])
         return (norm.double().square() + squared).sqrt()
 
-    def clip(self, limit: float, norm: float) -> None:
+    def clip(self, limit: float, norm: Tensor) -> None:
         """Scale all gradients, whose norm is `norm`, to a norm of at most `limit`.
 
         Formula: the factor limit / (norm + 1e-6), as torch's clipping has it, unless that is 1 or more.
         """
         gradients = [gradient for p in self.parameters for gradient in self.of(p)]
-        factor = limit / (norm + 1e-6)
-        if gradients and factor < 1:
+        if norm.device.type != "cpu":  # to look at the factor would wait for the device
+            factors = (limit / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, factors)
+        elif gradients and (factor := limit / (float(norm) + 1e-6)) < 1:
             torch._foreach_mul_(gradients, factor)
 
     def settle(self) -> None:

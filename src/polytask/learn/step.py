@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.core.processes import ALONE, Processes
+from polytask.data.batch import on_device
 from polytask.data.tables import Integers
 from polytask.learn.checkpoint import random_state
 from polytask.learn.gradient_combiner import GradientCombiner
@@ -52,6 +53,21 @@ class StepRecord:
     tokens: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     raw: dict[str, Tensor] = field(default_factory=dict)
+    unread: dict[str, Tensor] = field(default_factory=dict)
+    """The penalties, on the device."""
+
+    def penalize(self, name: str, penalty: Tensor, share: float = 1.0) -> None:
+        """Add a penalty's value, without waiting for the device."""
+        value = penalty.detach().double() * share
+        self.unread[name] = self.unread[name] + value if name in self.unread else value
+
+    def read(self, norm: Tensor) -> None:
+        """Read the losses, the penalties and the gradient's norm: an update's one wait for the device."""
+        values = [*(loss.float() for loss in self.raw.values()), *self.unread.values()]
+        numbers = torch.stack([norm.double().to(values[0].device), *(v.double() for v in values)]).tolist()
+        self.norm, read = numbers[0], iter(numbers[1:])
+        self.losses = dict(zip(self.raw, read, strict=False))
+        self.penalties = dict(zip(self.unread, read, strict=True))
 
 
 class Step:
@@ -108,10 +124,11 @@ class Step:
             for each in self.step_penalties:  # once an update, and no task of the surgery
                 penalty = each.weight * each.module.penalty(RegularizerContext(model=self.model))
                 _backward(penalty)
-                record.penalties[each.name] = float(penalty.detach())
-            record.norm = float(self.gradients.norm(self.processes))
+                record.penalize(each.name, penalty)
+            norm = self.gradients.norm(self.processes)
             if self.clip is not None:
-                self.gradients.clip(self.clip, record.norm)
+                self.gradients.clip(self.clip, norm)
+            record.read(norm)
         finally:
             self.gradients.settle()
         return record
@@ -143,7 +160,6 @@ class Step:
             weighted = self.weighting(scaled)
             _backward(_summed(weighted) / len(work))
         self.processes.sum_(self.model_gradients.unsummed())
-        self._note(record)
 
     # ---- a pass for each task
 
@@ -162,7 +178,6 @@ class Step:
             gradients.append([self.gradients.take(p) for p in self.shared])
         whole = [[g for g, p in zip(row, self.shared, strict=True) if not is_shard(p)] for row in gradients]
         self.processes.sum_([*values_of(whole), *self.model_gradients.unsummed()])
-        self._note(record)
         combined = self.combiner(gradients, self._factors(record), operate, list(private.values()))
         record.cosines = _pairs(tasks, cosines(combined.inner))
         for p, gradient in zip(self.shared, combined.gradients, strict=True):
@@ -204,16 +219,14 @@ class Step:
         losses = []
         for number, (task_rows, output, whole, target) in enumerate(zip(
                 group, outputs, self._whole(outputs, group), microbatch.targets, strict=True)):
-            task, target = task_rows.task, target.to(self.device)
+            task, target = task_rows.task, on_device(target, self.device)
             loss = self.training_set.loss(task, whole, target)
             for each in self.task_penalties:
                 if each.acts_on(task):
                     context = self._context(microbatch, number, embeddings, output, target, before)
                     own = each.weight * each.module.penalty(context)
                     penalty = self.processes.total(own * microbatch.parts[number])
-                    key = f"{each.name}/{task}"
-                    value = task_rows.share * float(penalty.detach())
-                    record.penalties[key] = record.penalties.get(key, 0.0) + value
+                    record.penalize(f"{each.name}/{task}", penalty, task_rows.share)
                     loss = loss + penalty
             losses.append((task, loss if task_rows.share == 1.0 else loss * task_rows.share))
         return losses
@@ -265,10 +278,6 @@ class Step:
             model=self.model, share=task_rows.share * (part or 1.0))
 
     # ---- details
-
-    def _note(self, record: StepRecord) -> None:
-        values = torch.stack([loss.float() for loss in record.raw.values()]).tolist()
-        record.losses = dict(zip(record.raw, values, strict=True))
 
     def _scale(self, task: str, tasks: Sequence[str]) -> None:
         """Scale a task's gradients by its own layer rates, relative to those of the step's other tasks."""

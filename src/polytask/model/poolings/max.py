@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polytask.data.batch import TokenBatch
+from polytask.data.batch import TokenBatch, on_device
 from polytask.model.poolings.contract import Pooling, pooling
 
 
@@ -23,8 +23,9 @@ class Max(Pooling):
     """
 
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
-        lengths = torch.tensor(batch.lengths, device=hidden.device)
-        return torch.segment_reduce(hidden, "max", lengths=lengths, axis=0)
+        lengths = on_device(torch.tensor(batch.lengths), hidden.device)
+        # unsafe: checking the lengths would wait for the device.
+        return torch.segment_reduce(hidden, "max", lengths=lengths, axis=0, unsafe=True)
 
     def pool_padded(self, hidden: Tensor, mask: Tensor, encoder: Any) -> Tensor:
         return hidden.masked_fill(~mask[:, :, None], -3e38).amax(1)

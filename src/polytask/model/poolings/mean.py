@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polytask.data.batch import TokenBatch
+from polytask.data.batch import TokenBatch, on_device
 from polytask.model.poolings.contract import Pooling, pooling
 
 
@@ -24,7 +24,7 @@ class Mean(Pooling):
     """
 
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
-        lengths = torch.tensor(batch.lengths, device=hidden.device)
+        lengths = on_device(torch.tensor(batch.lengths), hidden.device)
         # Sums of many bf16 numbers would lose their last digits.
         wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         if hidden.device.type == "cpu":
@@ -33,7 +33,8 @@ class Mean(Pooling):
             sums = wide.new_zeros(len(batch.lengths), wide.shape[1]).index_add(0, batch.owner, wide)
             return (sums / lengths[:, None]).to(hidden.dtype)
         # On a GPU index_add is atomic, so that two runs would differ; segment_reduce is not.
-        return torch.segment_reduce(wide, "mean", lengths=lengths, axis=0).to(hidden.dtype)
+        # unsafe: checking the lengths would wait for the device.
+        return torch.segment_reduce(wide, "mean", lengths=lengths, axis=0, unsafe=True).to(hidden.dtype)
 
     def pool_padded(self, hidden: Tensor, mask: Tensor, encoder: Any) -> Tensor:
         # A product a sequence, whose sum has the same order whatever else is in the batch.
