@@ -39,7 +39,7 @@ class LocalProcess(Execution):
 
 
 class LocalEngine(Engine):
-    """Processes of this machine; each has its share of OMP_NUM_THREADS, or else of the processor's threads."""
+    """Processes of this machine; each has its share of OMP_NUM_THREADS, or of all threads."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
