@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,7 @@ def compared(subject: Subject, repeats: int) -> list[list[str]]:
         "transformers.Trainer": lambda seed: theirs(subject, seed, False)}
     if subject.task != "long":  # texts of one length have nothing to group
         peers["the same, grouped by length"] = lambda seed: theirs(subject, seed, True)
-    if (subject.size, subject.task) == ("minilm", "quora"):
+    if (subject.size, subject.task) == ("minilm", "quora") and find_spec("datasets"):
         peers["CrossEncoderTrainer"] = lambda seed: cross_encoder(subject, seed)
     rates: dict[str, list[float]] = {name: [] for name in ("polytask", *peers)}
     shares: list[float] = []

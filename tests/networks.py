@@ -107,8 +107,8 @@ class TinyRows:
     def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
         """Return the mean loss of some rows by their task's kind."""
         if self.labels[task].is_regression:
-            return functional.mse_loss(output.field("score"), target)
-        logits = output.field("logits")
+            return functional.mse_loss(output.field("score").float(), target)
+        logits = output.field("logits").float()
         if logits.ndim == 1:
             return functional.binary_cross_entropy_with_logits(logits, target.float())
         return functional.cross_entropy(logits, target)

@@ -52,7 +52,8 @@ def test_a_gpu_trains_as_the_cpu_does(table: dict[str, Any]) -> None:
         assert other["rows"] == one["rows"] and other["lr"] == one["lr"]
     moved = on_gpu.weights()
     for name, weight in on_cpu.weights().items():
-        torch.testing.assert_close(moved[name].cpu(), weight, rtol=1e-2, atol=1e-3)
+        if not name.endswith("key.bias"):  # its gradient is rounding alone
+            torch.testing.assert_close(moved[name].cpu(), weight, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16", "tf32", "fp32"])
@@ -70,14 +71,14 @@ def test_an_update_waits_for_the_device_once() -> None:
     steps = bench.trainer.run()
     for _ in range(2):  # the optimizer's state, plans of attention
         next(steps)
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as waits:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as waits:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
             assert next(steps)["event"] == "step"
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    places = [f"{w.filename}:{w.lineno}" for w in waits if "synchroniz" in str(w.message)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    places = [f"{w.filename}:{w.lineno}" for w in waits if "called a synchroniz" in str(w.message)]
     assert len(places) <= 1, places
 
 

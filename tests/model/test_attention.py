@@ -93,7 +93,6 @@ def test_a_plan_is_made_once_a_batch_and_window() -> None:
     plan = planned(LENGTHS, device, None)
     assert planned(LENGTHS, device, None) is plan
     assert planned(LENGTHS, device, 4) is not plan
-    assert plan.starts.tolist() == [0, 5, 36, 37, 53, 86, 102]
 
 
 def test_a_window_that_every_sequence_fits_into_needs_no_plan_of_its_own() -> None:
@@ -114,26 +113,47 @@ def test_sequences_of_like_length_go_together() -> None:
     assert groups_of_like_length((0, 3, 0)) == [[1]]
 
 
-def test_half_precision_without_dropout_is_left_to_the_kernel_of_any_length(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("dtype", "window"), [(torch.bfloat16, 4), (torch.float32, None)])
+def test_a_gpu_takes_the_flat_batch_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, window: int | None,
 ) -> None:
-    """Where a GPU takes it (here: said to), the flat batch goes to the kernel as it is."""
-    asked: dict[str, Any] = {}
+    """Where there is one (here: said to), one kernel for all lengths; biases are not the kernel's."""
+    asked: list[tuple[Any, ...]] = []
 
-    def kernel(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
-        asked.update(given, shape=q.shape)
-        return v
+    def kernel(q: Tensor, k: Tensor, v: Tensor, *given: Any, **named: Any) -> tuple[Tensor]:
+        asked.append((q.shape, *given, *named.values()))
+        return (v,)
 
-    import torch.nn.attention.varlen as varlen
-
-    monkeypatch.setattr(varlen, "varlen_attn", kernel)
-    monkeypatch.setattr(attention, "_has_varlen", lambda qkv, head_width: True)
-    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
-    assert torch.equal(attend(qkv, LENGTHS, HEADS, 0.0, Scoring(window=4)), qkv[:, 2 * WIDTH:])
-    assert asked["shape"] == (102, HEADS, 8) and asked["max_q"] == asked["max_k"] == 33
-    assert asked["cu_seq_q"].dtype == torch.int32 and asked["window_size"] == (4, 4)
-    assert asked["scale"] == pytest.approx(8**-0.5)
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", kernel)
+    monkeypatch.setattr(torch.ops.aten, "_efficient_attention_forward", kernel)
+    monkeypatch.setattr(attention, "has_varlen", lambda qkv, head_width, window: True)
+    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH, dtype=dtype)
+    assert torch.equal(attend(qkv, LENGTHS, HEADS, 0.1, Scoring(window=window)), qkv[:, 2 * WIDTH:])
+    (shape, *given), = asked
+    starts = next(each for each in given if isinstance(each, Tensor))
+    assert starts.dtype == torch.int32 and starts.tolist() == [0, *torch.tensor(LENGTHS).cumsum(0).tolist()]
+    numbers = [each for each in given if not isinstance(each, Tensor)]
+    assert shape[-3:] == (102, HEADS, 8) and 0.1 in numbers and numbers.count(33) == 2
+    assert numbers[-3:] == [8**-0.5, 4, 4] if window else numbers[-1] == 8**-0.5
     asked.clear()
-    attend(qkv, LENGTHS, HEADS, 0.1)
-    attend(qkv, LENGTHS, HEADS, 0.0, scorings(torch.float32)["a bias for all"][0])
-    assert not asked  # dropout and biases are not the kernel's
+    attend(qkv, LENGTHS, HEADS, 0.0, scorings(dtype)["a bias for all"][0])
+    assert not asked
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_a_gpus_kernels_give_what_the_blocks_give(dtype: torch.dtype, tolerance: float) -> None:
+    lengths = (33, 1, 7, 64, 20)
+    qkv = torch.randn(sum(lengths), 3 * 96, requires_grad=True)
+    weight = torch.randn(sum(lengths), 96)
+    mixed = attend(qkv, lengths, 12, 0.0)
+    (expected,) = torch.autograd.grad((mixed * weight).sum(), qkv)
+    moved = qkv.detach().to("cuda", dtype).requires_grad_()
+    assert attention.has_varlen(moved, 8, None)
+    result = attend(moved, lengths, 12, 0.0)
+    (gradient,) = torch.autograd.grad((result * weight.cuda()).sum(), moved)
+    assert (result.cpu() - mixed).abs().max() < tolerance
+    assert (gradient.cpu() - expected).abs().max() < 5 * tolerance
+    dropped = attend(moved.detach(), lengths, 12, 0.5)
+    assert not torch.equal(dropped, result) and (dropped.mean() - result.mean()).abs() < 0.2

@@ -7,6 +7,7 @@ order, and so whose bits, may differ from run to run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polytask.model.attention_plan import Block, Plan, planned, seen_mask
 from polytask.model.dropout import fused, kept
+from polytask.model.varlen_attention import attend_varlen, has_varlen
 
 QueriesAndKeys = Callable[[], tuple[Tensor, Tensor]]
 """Gives the queries and the keys of n sequences, (n, heads, L, d) each; called only by a bias that
@@ -51,11 +54,11 @@ def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float,
     longest = max(lengths, default=0)
     # A window that every sequence fits into is none, and its plan that of the other layers.
     window = scoring.window if scoring.window is not None and scoring.window < longest - 1 else None
-    plan = planned(lengths, qkv.device, window)
     head_width = qkv.shape[1] // (3 * heads)
     scale = scoring.scale_for(head_width)
-    if scoring.bias is None and p == 0 and _has_varlen(qkv, head_width):
-        return _varlen(qkv, plan, longest, heads, scale, window)
+    if scoring.bias is None and has_varlen(qkv, head_width, window):
+        return attend_varlen(qkv, lengths, heads, p, scale, window)
+    plan = planned(lengths, qkv.device, window)
     rows: Tensor | None = None
     biases: list[Tensor] = []
     if scoring.bias is not None:
@@ -79,30 +82,17 @@ def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float,
         bias = None if block.mask is None else block.mask.to(q.dtype)
         if biases:
             bias = biases[at].to(q.dtype) if bias is None else biases[at].to(q.dtype) + bias
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=p, scale=scale)
+        with _kernels(q):
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=p, scale=scale)
         results.append(mixed.transpose(1, 2).reshape(len(rows[block.rows]), -1))
     return torch.cat([qkv.new_empty(0, qkv.shape[1] // 3), *results]).index_select(0, plan.back)
 
 
-def _has_varlen(qkv: Tensor, head_width: int) -> bool:
-    """Tell whether flash attention over sequences of any length takes these numbers."""
-    if qkv.device.type != "cuda" or qkv.dtype not in (torch.float16, torch.bfloat16):
-        return False
-    # PyTorch's kernel: from Ampere on, heads of a multiple of 8 up to 256.
-    return (head_width % 8 == 0 and head_width <= 256
-            and torch.cuda.get_device_capability(qkv.device) >= (8, 0))
-
-
-def _varlen(qkv: Tensor, plan: Plan, longest: int, heads: int, scale: float,
-            window: int | None) -> Tensor:
-    """Attend without any padding: the flat batch is what the kernel takes."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)                    # (T, heads, d)
-    reach = -1 if window is None else window
-    mixed: Tensor = varlen_attn(q, k, v, cu_seq_q=plan.starts, cu_seq_k=plan.starts,  # type: ignore[assignment]
-                                max_q=longest, max_k=longest, scale=scale, window_size=(reach, reach))
-    return mixed.flatten(1)
+def _kernels(q: Tensor) -> AbstractContextManager[Any]:
+    """Leave out cuDNN's attention, which compiles a plan for every new shape of a block."""
+    if not q.is_cuda:
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
 def _by_head(rows: Tensor, block: Block, heads: int) -> Tensor:

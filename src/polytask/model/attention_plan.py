@@ -39,8 +39,6 @@ class Plan:
     """(tokens,) the place of each token."""
     padding: Tensor
     """The places that are padding."""
-    starts: Tensor
-    """(sequences + 1,) int32: where each sequence begins, and the number of tokens."""
 
     @property
     def places(self) -> int:
@@ -73,8 +71,7 @@ def planned(lengths: tuple[int, ...], device: torch.device, window: int | None =
         place = stop
     none = torch.empty(0, dtype=torch.long)
     return Plan(tuple(blocks), on_device(torch.cat([none, *into]), device), on_device(back, device),
-                on_device(torch.cat([none, *padding]), device),
-                on_device(torch.tensor(starts, dtype=torch.int32), device))
+                on_device(torch.cat([none, *padding]), device))
 
 
 def seen_mask(real: Tensor, window: int | None) -> Tensor | None:
