@@ -43,8 +43,7 @@ def bf16_peak(size: int = 8192, products: int = 20) -> float:
 def measured(subject: Subject, repeats: int, peak: float, compiled: bool) -> list[list[str]]:
     """Return one line per trainer, measured alternately."""
     trainers: dict[str, Callable[[int], tuple[float, list[int]]]] = {
-        "polytask": lambda seed: ours(subject, seed),
-        "polytask, encoder.dropout = 0": lambda seed: ours(subject, seed, dropout=0.0)}
+        "polytask": lambda seed: ours(subject, seed)}
     if compiled:
         trainers["polytask, train.compile"] = lambda seed: ours(subject, seed, compiled=True)
 

@@ -104,13 +104,11 @@ def long_texts(data: Path, folder: Path) -> Path:
     return folder / "long.csv"
 
 
-def ours(subject: Subject, seed: int, dropout: float | None = None,
-         compiled: bool = False) -> tuple[float, list[int]]:
+def ours(subject: Subject, seed: int, compiled: bool = False) -> tuple[float, list[int]]:
     """Return seconds and sequence lengths of one pass over the rows, excluding the warm-up steps."""
     rows, classes, train = subject.rows, subject.classes, str(subject.train)
     run = pk.Run(
-        seed=seed, data=pk.Data(max_length=LONGEST), encoder=pk.Encoder(
-            checkpoint=str(subject.checkpoint), dropout=dropout),
+        seed=seed, data=pk.Data(max_length=LONGEST), encoder=pk.Encoder(checkpoint=str(subject.checkpoint)),
         tasks={subject.task: pk.Task(train=train, dev=train, text=subject.text, label=subject.label,
                              limit=rows, dev_limit=16,
                              loss=("cross_entropy",), kind="classes" if classes > 2 else None)},
