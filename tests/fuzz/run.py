@@ -2,7 +2,8 @@
 
     python tests/fuzz/run.py --seconds 3600 --kills 1000 --write
 
-Another --seed draws others.
+Another --seed draws others. --seconds 0 draws no inputs and no requests, --kills 0 kills nothing: the page then
+keeps the figures of what was left out. A fault of a kill is told at once, and again at the end.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0,
                         help="how long inputs are drawn; requests a quarter as long")
     parser.add_argument("--kills", type=int, default=100, help="how many processes are killed")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="how long to kill at most")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--only", metavar="SCENARIO", help="kill this one alone, and draw no inputs")
     parser.add_argument("--at", type=int, nargs="+", metavar="N",
@@ -43,10 +45,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="polytask-fuzz-") as name:
         os.environ["POLYTASK_CACHE"] = str(Path(name) / "cache")
         tables, bad = _figures(Path(name), chosen)
-    sys.stdout.write("\n\n".join([*tables.values(), *bad, ""]))
+    sys.stdout.write("\n\n".join([*filter(None, tables.values()), *bad, ""]))
     if chosen.write:
         page = PAGE.read_text(encoding="utf-8")
         for part, table in tables.items():
+            if not table:
+                continue
             page = _between(page, part, f"{table}\n\n{_about(chosen)}")
         PAGE.write_text(page, encoding="utf-8")
     return bool(bad)
@@ -65,25 +69,29 @@ def _figures(folder: Path, chosen: argparse.Namespace) -> tuple[dict[str, str], 
     torch.set_num_threads(1)
     world = build(folder / "world")
     seed, wanted = chosen.seed, 0 if chosen.at else chosen.kills
-    fuzzed = {} if chosen.only else campaign(world, folder / "place", chosen.seconds, seed)
-    requests = None if chosen.only else request_campaign(chosen.seconds / 4, seed)
+    draws = not chosen.only and chosen.seconds > 0
+    fuzzed = campaign(world, folder / "place", chosen.seconds, seed) if draws else {}
+    requests = request_campaign(chosen.seconds / 4, seed) if draws else None
     killed = [Kills(scenario, folder / name) for name, scenario in scenarios(world).items()
-              if chosen.only in (None, name)]
+              if chosen.only in (None, name) and (wanted or chosen.at)]
+    until = time.monotonic() + 60 * chosen.minutes
     for each in killed if chosen.at else ():
         each.at(chosen.at, "as asked")
     share = math.ceil(wanted / max(1, len(killed)))
-    while wanting := [each for each in killed if each.wants(share)]:
+    while time.monotonic() < until and (wanting := [each for each in killed if each.wants(share)]):
         for each in wanting:
+            known = len(each.figures.bad)
             each.once(seed)
+            sys.stderr.write("".join(f"{fault}\n" for fault in each.figures.bad[known:]))
         seed += 1
     inputs = "\n".join([f"| inputs | tries | {' | '.join(KINDS)} | slowest |",
                         "|---|" + "--:|" * (len(KINDS) + 2),
-                        *(figures.row(name) for name, figures in fuzzed.items())])
+                        *(figures.row(name) for name, figures in fuzzed.items())]) if fuzzed else ""
     sent = "\n".join([f"| what is sent | tries | {' | '.join(ENDS)} |", "|---|" + "--:|" * (len(ENDS) + 1),
                       requests.row("requests")]) if requests else ""
     columns = ("operations", "kinds killed at", "kills", "ends equal", "differ", "left behind")
     kills = "\n".join([f"| what is killed | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns),
-                       *(each.figures.row(each.scenario.name) for each in killed)])
+                       *(each.figures.row(each.scenario.name) for each in killed)]) if killed else ""
     every = (*fuzzed.values(), *((requests,) if requests else ()), *(each.figures for each in killed))
     return ({"fuzz": inputs, "requests": sent, "kills": kills},
             [said for figures in every for said in figures.bad])
@@ -91,7 +99,9 @@ def _figures(folder: Path, chosen: argparse.Namespace) -> tuple[dict[str, str], 
 
 def _about(chosen: argparse.Namespace) -> str:
     command = shlex.join(["python", "tests/fuzz/run.py", "--seconds", f"{chosen.seconds:g}",
-                          "--kills", str(chosen.kills), "--seed", str(chosen.seed), "--write"])
+                          "--kills", str(chosen.kills), "--seed", str(chosen.seed),
+                          *(["--minutes", f"{chosen.minutes:g}"] if chosen.minutes < math.inf else []),
+                          "--write"])
     return (f"`{command}`, {time.strftime('%Y-%m-%d')}, {platform.machine()}, one process on "
             f"a busy machine of {os.cpu_count()} cores, Python {platform.python_version()}.")
 
