@@ -2,8 +2,8 @@
 
     python tests/fuzz/run.py --seconds 3600 --kills 1000 --write
 
-Another --seed draws others. --seconds 0 draws no inputs and no requests, --kills 0 kills nothing: the page then
-keeps the figures of what was left out. A fault of a kill is told at once, and again at the end.
+Another --seed draws others. --seconds 0 draws no inputs and no requests, --kills 0 kills nothing: the page
+then keeps the figures of what was left out. A fault of a kill is told at once, and again at the end.
 """
 
 from __future__ import annotations
