@@ -55,6 +55,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another parameter": (_in_journal("train.optimizer.lr", "train.loss"), REFUSED),
     "a place beyond the list": (_in_journal('"param_value_internal":', '"param_value_internal":9'),
                                 REFUSED),
+    "a score that is text": (_in_journal('"values":[0', '"values":["0"],"was":[0'), REFUSED),
     "trials led out": (_link("trials"), REFUSED), "configs led out": (_link("configs"), REFUSED),
     "a journal led out": (_link("journal.log"), REFUSED),
 }

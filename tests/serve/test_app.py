@@ -7,6 +7,7 @@ import gzip
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -294,3 +295,17 @@ def test_the_server_never_imports_learning() -> None:
             "print([name for name in sys.modules if name.startswith('polytask.learn')])")
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_under_a_path_of_a_proxy_the_routes_answer_with_and_without_it(engine: TorchEngine) -> None:
+    service = Service([engine], ServeSettings(root_path="/models/v1", log="none"))
+    with warnings.catch_warnings(), TestClient(create_app(service, [b"key"])) as client:
+        warnings.simplefilter("error")
+        for prefix in ("", "/models/v1"):
+            assert client.get(f"{prefix}/health").status_code == 200
+            assert client.get(f"{prefix}/tasks").status_code == 401
+            allowed = client.get(f"{prefix}/tasks", headers={"authorization": "Bearer key"})
+            assert allowed.status_code == 200
+        for path in ("/models/v1/models/v1/health", "/models/v1x/tasks", "/models/v1/tasks/../tasks"):
+            assert client.get(path).status_code in (401, 404)
+        assert client.get("/openapi.json").json()["servers"] == [{"url": "/models/v1"}]

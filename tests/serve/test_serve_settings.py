@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import asdict, fields
@@ -12,7 +13,7 @@ import pytest
 import tomli_w
 
 from polytask.cli import main
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.serve import server
 from polytask.serve.settings import ServeSettings, api_keys, read_settings
 
@@ -95,3 +96,44 @@ def test_a_file_of_keys_from_windows_has_the_keys_that_it_shows(tmp_path: Path) 
     file = tmp_path / "keys.txt"
     file.write_bytes("\ufefffirst\r\n\r\nsecond \r\n".encode())
     assert api_keys(ServeSettings(api_keys_file=str(file)), {}) == (b"first", b"second")
+
+
+@pytest.mark.parametrize(("environment", "said"), [
+    ({"POLYTASK_HOST": ""}, "host found '', expected an address such as 127.0.0.1; 0.0.0.0 is every"),
+    ({"POLYTASK_HOST": "a b"}, "host found 'a b'"), ({"POLYTASK_HOST": "a\0"}, "host found 'a"),
+    ({"POLYTASK_ROOT_PATH": "../.."}, "root_path found '../..', expected a path such as /models"),
+    ({"POLYTASK_ROOT_PATH": "/"}, "root_path found '/'"), ({"POLYTASK_ROOT_PATH": "/a?b"}, "root_path"),
+    ({"POLYTASK_ROOT_PATH": "/a/../b"}, "root_path"),
+])
+def test_no_empty_address_listens_on_every_interface_and_paths_are_paths(
+        environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings(None, {}, environment)
+    assert said in str(refused.value)
+    for path in ("", "/a", "/a/v1.2", "/~me/b-c_d"):
+        assert read_settings(None, {"root_path": path}, {}).root_path == path
+
+
+def test_keys_that_were_not_filled_in_open_no_server(tmp_path: Path) -> None:
+    for text in ("", " ", ",", " , "):
+        with pytest.raises(ConfigError, match="POLYTASK_API_KEYS: holds no API key; unset it"):
+            api_keys(ServeSettings(), {"POLYTASK_API_KEYS": text})
+    assert api_keys(ServeSettings(), {}) == ()
+
+
+def test_a_file_of_keys_that_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "huge").write_bytes(b"a" * ((1 << 20) + 1))
+    for name, said in (("/dev/zero", "is a device or a pipe"), (tmp_path / "pipe", "is a device or a pipe"),
+                       (tmp_path / "huge", "is longer than"), (tmp_path, "cannot be read"),
+                       ("~nobody-here/keys", "names a home folder that cannot be found")):
+        with pytest.raises(PolytaskError, match=said):
+            api_keys(ServeSettings(api_keys_file=str(name)), {})
+
+
+def test_names_that_can_be_no_folder_and_hosts_that_are_not_found_are_a_sentence() -> None:
+    for name in ("a\0b", "x" * 5000):
+        with pytest.raises(RunError, match="cannot be read"):
+            server.named_folders([name], "torch")
+    with pytest.raises(RunError, match=r"cannot listen there \((?!Unknown error)"):
+        server._bound(ServeSettings(host="no.such.host.invalid"))

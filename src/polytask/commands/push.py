@@ -10,12 +10,11 @@ import numpy as np
 
 from polytask.commands.evaluate import run_settings
 from polytask.core.encoder_paths import CARD
-from polytask.core.errors import ConfigError
 from polytask.core.json_files import as_written, read_json
 from polytask.core.paths import RunPaths, StudyPaths
 from polytask.core.results_file import read_results
 from polytask.core.user_modules import trusting
-from polytask.export.hub import push_files, uploads
+from polytask.export.hub import check_name, push_files, uploads
 from polytask.export.hub_card import MeasuredScore, Provenance, hub_card
 from polytask.studies.run_results import RunResults
 from polytask.studies.statistics import resampled_scores
@@ -42,8 +41,7 @@ def push(run: str | Path, name: str, private: bool = True, revision: str | None 
 
 def _pushed(run: str | Path, name: str, private: bool, revision: str | None, dry_run: bool,
             stated: Provenance) -> list[str]:
-    if len(name.split("/")) != 2 or not all(name.split("/")):
-        raise ConfigError(f'NAME: found "{name}", expected user/name')
+    check_name(name)
     folder = required_model_folder(run)
     tasks = read_tasks(folder)
     card = hub_card(name, folder, tasks, _origin(RunPaths(run), stated), _measured(RunPaths(run)))

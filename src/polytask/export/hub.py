@@ -28,6 +28,20 @@ def uploads(folder: Path) -> list[Path]:
     return files
 
 
+def check_name(name: str) -> None:
+    """Raise `ConfigError` for a name that the hub does not allow."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        if len(name.split("/")) != 2 or not all(name.split("/")):
+            raise HFValidationError
+        validate_repo_id(name)
+    except HFValidationError:
+        raise ConfigError(f'NAME: found "{name}", expected user/name in letters, digits, "-", "_" and "."'
+                          ) from None
+
+
 def push_files(name: str, folder: Path, files: Sequence[Path], card: str, private: bool,
                revision: str | None) -> str:
     """Upload files and a card in one commit; return the commit's address.

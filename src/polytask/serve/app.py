@@ -44,8 +44,8 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
     # FastAPI's own pages load their scripts from other hosts; ours is `/`.
     app = FastAPI(title="polytask", version=version("polytask"), docs_url=None, redoc_url=None,
-                  lifespan=lifespan, root_path=settings.root_path, default_response_class=AsciiJson,
-                  redirect_slashes=False)
+                  lifespan=lifespan, default_response_class=AsciiJson, redirect_slashes=False)
+    app.root_path = settings.root_path
     app.state.service = service
     app.add_middleware(Gate, settings=settings, keys=keys, counters=service.counters,
                        check_room=service.check_room)

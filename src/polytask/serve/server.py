@@ -18,6 +18,7 @@ import uvicorn
 
 from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.core.paths import ModelPaths, RunPaths
+from polytask.core.safe_paths import refuse_special
 from polytask.core.terminal import tell
 from polytask.model.hub import fetched_model, is_address, parsed
 from polytask.serve.app import create_app
@@ -66,7 +67,11 @@ def named_folders(runs: Sequence[str | Path], engine: str) -> dict[str, Path]:
     """
     folders: dict[str, Path] = {}
     for run in runs:
-        name = parsed(str(run))[0].split("/")[1] if is_address(run) else Path(run).resolve().name
+        if is_address(run):
+            name = parsed(str(run))[0].split("/")[1]
+        else:
+            refuse_special(Path(run))
+            name = Path(run).resolve().name
         if name in folders:
             raise ConfigError(f'{run}: another model is called "{name}" too; expected folders with '
                               "different names")
@@ -156,7 +161,9 @@ def _listen(listening: socket.socket, settings: ServeSettings) -> None:
 
 
 def _cannot_listen(settings: ServeSettings, error: OSError | UnicodeError) -> RunError:
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    reason = str(error)
+    if isinstance(error, OSError) and error.errno:  # of a name that is not found, not the system's number
+        reason = str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno)
     return RunError(f"{settings.host}:{settings.port}: cannot listen there ({reason}); choose another "
                     "with --host and --port")
 

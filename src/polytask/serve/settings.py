@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,10 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from polytask.core.errors import ConfigError
+from polytask.core.safe_paths import expanded, refuse_special
 from polytask.core.settings import from_table, settings
 from polytask.core.toml import read_toml
 
 PREFIX = "POLYTASK_"
+_HOST, _ROOT_PATH = re.compile(r"[^\s\0]+"), re.compile(r"(/[\w.~-]*[\w~-])*")
+_MOST_KEY_BYTES = 1 << 20
 
 
 @settings
@@ -83,7 +87,19 @@ def read_settings(config: Path | None, options: Mapping[str, Any],
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             table[field.name] = _typed(field.name, text, str(field.type))
     table |= {key: value for key, value in options.items() if value is not None}
-    return from_table(ServeSettings, table, "serve")
+    chosen = from_table(ServeSettings, table, "serve")
+    if problems := [*_problems(chosen)]:
+        raise ConfigError(problems)
+    return chosen
+
+
+def _problems(chosen: ServeSettings) -> Iterator[str]:
+    # The system takes an empty name for every interface.
+    if not _HOST.fullmatch(chosen.host):
+        yield (f"serve: host found {chosen.host!r}, expected an address such as 127.0.0.1; 0.0.0.0 is "
+               "every interface")
+    if not _ROOT_PATH.fullmatch(chosen.root_path):
+        yield f"serve: root_path found {chosen.root_path!r}, expected a path such as /models"
 
 
 def _typed(name: str, text: str, annotation: str) -> Any:
@@ -105,12 +121,25 @@ def _typed(name: str, text: str, annotation: str) -> Any:
 def api_keys(chosen: ServeSettings, environment: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
     """Return the API keys, one of which a client must send; if there are none, everybody may ask."""
     environment = os.environ if environment is None else environment
-    text = environment.get(PREFIX + "API_KEYS", "").replace(",", "\n")
+    name = PREFIX + "API_KEYS"
+    text = environment.get(name, "").replace(",", "\n")
     if chosen.api_keys_file is not None:
-        try:
-            text = Path(chosen.api_keys_file).expanduser().read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{chosen.api_keys_file}: the API keys cannot be read ({error})") from None
-        if not text.strip():
-            raise ConfigError(f"{chosen.api_keys_file}: holds no API key, expected one per line")
+        text = _key_file(expanded(chosen.api_keys_file, "serve: api_keys_file"))
+    elif name in environment and not text.strip():  # a secret that was not filled in opens no server
+        raise ConfigError(f"{name}: holds no API key; unset it to let everybody ask")
     return tuple(line.strip().encode() for line in text.splitlines() if line.strip())
+
+
+def _key_file(path: Path) -> str:
+    refuse_special(path, ConfigError)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_KEY_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the API keys cannot be read ({error})") from None
+    if len(content) > _MOST_KEY_BYTES:
+        raise ConfigError(f"{path}: is longer than {_MOST_KEY_BYTES:,} bytes, expected an API key per line")
+    if not text.strip():
+        raise ConfigError(f"{path}: holds no API key, expected one per line")
+    return text

@@ -112,10 +112,16 @@ class Search:
             if trial.state.name in ("COMPLETE", "PRUNED") and {*trial.params} != self._names:
                 return f"trial {trial.number} drew {', '.join(trial.params) or 'nothing'}"
             for name, value in trial.params.items():
-                if name in choices and not (isinstance(value, int) and 0 <= value < choices[name]):
+                if not (isinstance(value, int) and 0 <= value < choices[name] if name in choices
+                        else isinstance(value, int | float)):
                     return f"trial {trial.number} drew {str(value)[:40]} of {name}"
             if trial.values and len(trial.values) != len(self.sweep.metrics):
                 return f"trial {trial.number} has {len(trial.values)} values"
+            reported = trial.intermediate_values
+            for value in (*(trial.values or ()), *reported, *reported.values(),
+                          trial.user_attrs.get(_SECONDS, 0)):
+                if not isinstance(value, int | float):
+                    return f"trial {trial.number} has {str(value)[:40]!r} where a number belongs"
         return None
 
     @property
