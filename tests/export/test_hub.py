@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import yaml
 from hub_server import Hub, Repository, commit_of
 
 import polytask as pk
-from polytask.core.errors import CheckpointError, ConfigError
+from polytask.core.errors import CheckpointError, ConfigError, PolytaskError, RunError
 from polytask.export.hub_card import Provenance, hub_card
 from polytask.model.hub import parsed
-from polytask.tasks.model_folder import read_tasks
+from polytask.tasks.model_folder import load_model
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_base_model_is_a_name_of_the_hub_or_nothing(
     run: Path, checkpoint: str | None, base: str | None
 ) -> None:
     origin = Provenance(checkpoint, "0" * 40, {"sst": "hf://stanfordnlp/sst2:train"})
-    card = hub_card("me/reviews", run / "model", read_tasks(run / "model"), origin, [])
+    card = hub_card("me/reviews", run / "model", load_model(run / "model").tasks, origin, [])
     data = yaml.safe_load(card.split("---\n")[1])
     assert data.get("base_model") == base and data["datasets"] == ["stanfordnlp/sst2"]
     assert (f"`{base}` at commit `{'0' * 40}`" in card) == (base is not None)
@@ -251,5 +251,32 @@ def test_names_are_checked_before_anything_is_asked() -> None:
     assert parsed("hf://me/a@v1") == ("me/a", "v1") and parsed("hf://me/a") == ("me/a", None)
     with pytest.raises(CheckpointError, match="is not the address of a model"):
         parsed("hf://me/a/b")
-    with pytest.raises(ConfigError, match='NAME: found "a", expected user/name'):
-        pk.push("runs/none", "a")
+    for address in ("hf://me/a@", "hf://me/a@\n"):
+        with pytest.raises(CheckpointError, match="is not the address of a model"):
+            parsed(address)
+    for name in ("a", "a/b c", "a/..", "a/b--c", "é/ü", "a/" + "b" * 100):
+        with pytest.raises(ConfigError, match=r"NAME: found .* expected user/name in letters"):
+            pk.push("runs/none", name, dry_run=True)
+    with pytest.raises(RunError, match="File name too long"):
+        pk.push("x" * 5_000, "me/a", dry_run=True)
+
+
+def _card_of_another(model: Path, outside: Path) -> None:
+    outside.write_text("a secret")
+    (model / "README.md").unlink()
+    (model / "README.md").symlink_to(outside)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (_card_of_another, r"README\.md: is a link to .*, outside the folder"),
+    (lambda model, _: (model / "README.md").write_bytes(b"\xff"), r"README\.md: cannot be read"),
+    (lambda model, _: shutil.rmtree(model / "heads"), r"heads/sst/config\.json: is missing"),
+    (lambda model, _: (model / "model.safetensors").write_bytes(b""), "is not a whole safetensors file"),
+    (lambda model, _: (model / "tokenizer.json").unlink(), "there is neither tokenizer.json")])
+def test_a_card_of_another_file_or_a_model_that_nobody_could_load_is_not_pushed(
+        change: Callable[[Path, Path], Any], said: str, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "model", tmp_path / "model")
+    (tmp_path / "model" / "vocab.txt").unlink(missing_ok=True)
+    change(tmp_path / "model", tmp_path / "outside")
+    with pytest.raises(PolytaskError, match=said):
+        pk.push(tmp_path / "model", "me/reviews", dry_run=True)

@@ -18,7 +18,7 @@ from polytask.export.hub import check_name, push_files, uploads
 from polytask.export.hub_card import MeasuredScore, Provenance, hub_card
 from polytask.studies.run_results import RunResults
 from polytask.studies.statistics import resampled_scores
-from polytask.tasks.model_folder import read_tasks, required_model_folder
+from polytask.tasks.model_folder import load_model, required_model_folder
 
 
 def push(run: str | Path, name: str, private: bool = True, revision: str | None = None,
@@ -43,7 +43,7 @@ def _pushed(run: str | Path, name: str, private: bool, revision: str | None, dry
             stated: Provenance) -> list[str]:
     check_name(name)
     folder = required_model_folder(run)
-    tasks = read_tasks(folder)
+    tasks = load_model(folder).tasks  # what cannot be loaded here, nobody could load from there
     card = hub_card(name, folder, tasks, _origin(RunPaths(run), stated), _measured(RunPaths(run)))
     files = uploads(folder)
     if dry_run:

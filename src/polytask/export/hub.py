@@ -31,7 +31,7 @@ def uploads(folder: Path) -> list[Path]:
 def check_name(name: str) -> None:
     """Raise `ConfigError` for a name that the hub does not allow."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         if len(name.split("/")) != 2 or not all(name.split("/")):

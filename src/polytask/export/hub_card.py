@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polytask.core.errors import RunError
 from polytask.core.paths import ModelPaths
+from polytask.core.safe_paths import leads_outside, refuse_special
 from polytask.model.hub import HUB
 from polytask.model.packaged import PACKAGED
 from polytask.tasks.resolved_task import ResolvedTask
@@ -47,14 +49,31 @@ class Provenance:
     datasets: Sequence[str] = ()
 
 
+def read_card(folder: Path) -> str:
+    """Return the text of a model's card, "" where it has none.
+
+    Raises `RunError` for what is no text, and for a link that leads out of the folder, whose file would be
+    published.
+    """
+    card = ModelPaths(folder).card
+    refuse_special(card)
+    if not card.is_file():
+        return ""
+    if leads_outside(card, folder):
+        raise RunError(f"{card}: is a link to {card.resolve()}, outside the folder, and would become the "
+                       "model's card; replace it by a copy if you mean that")
+    try:
+        return card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{card}: cannot be read ({error}); remove it, a model needs none") from None
+
+
 def hub_card(name: str, folder: Path, tasks: Mapping[str, ResolvedTask], origin: Provenance,
              scores: Sequence[MeasuredScore]) -> str:
     """Return the card of a model on the hub: its own card, with the hub's metadata and how to use it."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    path = ModelPaths(folder).card
-    body = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8") if path.is_file() else "",
-                  flags=re.DOTALL).strip()
+    body = re.sub(r"\A---\n.*?\n---\n", "", read_card(folder), flags=re.DOTALL).strip()
     tags = ["polytask", "multi-task", *sorted({_tag(task) for task in tasks.values()})]
     if ModelPaths(folder).graph().is_file():
         tags.append("onnx")

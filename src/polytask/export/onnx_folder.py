@@ -17,6 +17,7 @@ from polytask.core.leftovers import tidy
 from polytask.core.paths import ModelPaths
 from polytask.data.dataset import Split
 from polytask.export.check import TOLERANCE, GraphCheck, check_graph
+from polytask.export.hub_card import read_card
 from polytask.export.int8 import quantized
 from polytask.export.onnx import export_graph, graph_info, save_graph
 from polytask.inference.graph_info import EMBEDDING
@@ -38,7 +39,7 @@ def export_onnx(loaded: ModelFolder, source: Path, out: Path | None, int8: bool,
     refuse_taken(out)
     model = Model(loaded, source)
     card = ModelPaths(source).card
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    text = read_card(source)
     with _filled(source, out) as place:
         proto = export_graph(loaded.model, loaded.tasks, loaded.pooling, graph_info(loaded))
         protos = {"onnx": proto} | ({"int8": quantized(proto)} if int8 else {})

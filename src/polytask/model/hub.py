@@ -37,8 +37,8 @@ def is_address(place: str | Path) -> bool:
 
 def parsed(address: str) -> tuple[str, str | None]:
     """Return the repository and revision of an address. Raises `CheckpointError` for any other text."""
-    name, _, revision = address.removeprefix(HUB).partition("@")
-    if len(name.split("/")) != 2 or not all(name.split("/")):
+    name, at, revision = address.removeprefix(HUB).partition("@")
+    if len(name.split("/")) != 2 or not all(name.split("/")) or (at and not revision.strip()):
         raise CheckpointError(f"{address}: is not the address of a model; expected hf://user/name, or "
                               "hf://user/name@revision")
     return name, revision or None

@@ -77,6 +77,7 @@ def model_folder_of(path: str | Path) -> Path | None:
 
 def required_model_folder(path: str | Path) -> Path:
     """Return the model folder that a run or model folder has; raise `RunError` if there is none."""
+    refuse_special(Path(path))
     if (folder := model_folder_of(path)) is None:
         require_folder(path, "a run or a model folder")
         if RunFolder(path).busy:
@@ -159,18 +160,6 @@ def load_model(folder: str | Path, dropout: float | None = None) -> ModelFolder:
     if model.tokenizer.parent == standing_aside(model_path):  # which is gone by now
         model.tokenizer = model_path / model.tokenizer.name
     return model
-
-
-def read_tasks(folder: str | Path) -> dict[str, ResolvedTask]:
-    """Read the tasks of a model folder, and nothing of its weights.
-
-    Raises `CheckpointError` for what is not a model's, and `UntrustedCode` for a component of someone's own
-    (outside `trusting`).
-    """
-    paths = ModelPaths(folder)
-    whole = _whole(paths)
-    with untrusted(paths.path, {paths.tasks.name: whole}):
-        return _tasks(paths.tasks, whole.get("tasks"))
 
 
 def _whole(paths: ModelPaths) -> dict[str, Any]:
