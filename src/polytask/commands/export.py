@@ -9,7 +9,7 @@ from polytask.commands.evaluate import run_settings
 from polytask.core.errors import ConfigError, nearest
 from polytask.core.paths import RunPaths
 from polytask.core.progress import progress
-from polytask.core.run_folder import refuse_run_part
+from polytask.core.run_folder import refuse_as_output
 from polytask.core.user_modules import trusting
 from polytask.data.cache import Cache
 from polytask.data.dataset import DatasetStore, Split
@@ -46,9 +46,9 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
     if rows < 1:
         raise ConfigError(f"--rows: found {rows}, expected 1 or more")
     place = None if out is None else Path(out)
-    refuse_taken(place)
     if place is not None:
-        refuse_run_part(place)
+        refuse_as_output(place)
+    refuse_taken(place)
     if is_address(run):
         if place is None:
             raise ConfigError(f"--out: is missing; {run} is a download, which is read-only")

@@ -16,7 +16,7 @@ from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError, listed
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
-from polytask.core.run_folder import refuse_run_part
+from polytask.core.run_folder import refuse_as_output
 from polytask.core.terminal import TerminalOutput, tell
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision
@@ -60,7 +60,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
     check_format(format)
     check_kind(input_format)
     if out is not None:
-        refuse_run_part(out)
+        refuse_as_output(out)
     if file is not None and input_format is not None:
         raise ConfigError("--input-format: applies to standard input; the format of a file is recognized")
     model = load(run, engine, trust)

@@ -19,7 +19,7 @@ from polytask.core.json_files import as_written, read_json
 from polytask.core.leftovers import leftovers, tidy
 from polytask.core.paths import ModelPaths, PredictionPaths
 from polytask.core.progress import progress
-from polytask.core.run_folder import first_difference, refuse_run_part
+from polytask.core.run_folder import first_difference, refuse_as_output
 from polytask.core.safe_paths import refuse_link
 from polytask.core.terminal import tell
 from polytask.core.user_modules import trusting
@@ -116,7 +116,7 @@ def _held(paths: PredictionPaths) -> Iterator[None]:
     if paths.path.is_file():
         raise RunError(f"{paths.path}: is a file; predictions of several files, or by several workers, go "
                        "into a folder")
-    refuse_run_part(paths.path)
+    refuse_as_output(paths.path)
     own = {paths.lock, *leftovers(paths.path)}
     if paths.path.is_dir() and not paths.plan.is_file() and any(
             path not in own for path in paths.path.iterdir()):

@@ -11,7 +11,7 @@ from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunEr
 from polytask.core.json_files import as_written, read_json
 from polytask.core.leftovers import tidy
 from polytask.core.paths import RunPaths, StudyPaths, is_study
-from polytask.core.run_folder import refuse_run_part
+from polytask.core.run_folder import refuse_as_output
 from polytask.core.terminal import tell
 from polytask.report.multi_run import MOST, chosen_runs, compared, overlaid, study_figures, study_parts
 from polytask.report.page import page, run_page
@@ -34,7 +34,7 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
     """
     folders = [Path(path) for path in paths]
     page_file = Path(out) if out else RunPaths(folders[0]).report
-    refuse_run_part(page_file)
+    refuse_as_output(page_file)
     tidy(page_file.parent, [page_file.name])
     if len(folders) > 1:
         if out is None:

@@ -156,8 +156,12 @@ class RunFolder(RunPaths):
                 tidy(folder)
 
 
-def refuse_run_part(file: Path) -> None:
-    """Raise `RunError` for a file that would replace a part of a run, or stand in one that is replaced."""
+def refuse_as_output(file: Path) -> None:
+    """Raise `RunError` for what no output may replace: a device, and what a run's training writes itself.
+
+    A file in a folder that a training replaces, such as `model/`, would go with it.
+    """
+    refuse_special(file)
     place = file.absolute()
     for folder in place.parents:
         run = RunPaths(folder)
