@@ -43,8 +43,8 @@ class LocalEngine(Engine):
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
-        given = os.environ.get("OMP_NUM_THREADS", "")
-        self.threads = max(1, (int(given) if given.isdecimal() else os.cpu_count() or 1) // workers)
+        allowed = os.environ.get("OMP_NUM_THREADS", "")
+        self.threads = max(1, (int(allowed) if allowed.isdecimal() else os.cpu_count() or 1) // workers)
 
     def start(self, job: Job) -> LocalProcess:
         job.write_config()
