@@ -176,8 +176,10 @@ def test_a_reader_beside_a_writer_in_a_loop_sees_whole_folders_and_disturbs_noth
         deadline = time.monotonic() + 30
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        seen = set()
-        for _ in range(200):
+        seen: set[str] = set()
+        reads = 0
+        while reads < 200 or (len(seen) < 2 and time.monotonic() < deadline):
+            reads += 1
             versions = {*atomic_files.read_folder(
                 path, lambda place: [(place / name).read_text() for name in "abcdef"])}
             assert len(versions) == 1
