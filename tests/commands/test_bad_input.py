@@ -106,6 +106,29 @@ MISSING = {  # a command → what its sentence holds besides the path
 }
 
 
+# LONG is a name that no file system takes, HOMELESS one in the home of nobody.
+NO_PATHS = [
+    "init LONG", "init HOMELESS", "check LONG", "train LONG --out runs/a", "train reviews.toml --out LONG",
+    "train reviews.toml --out LONG/a", "compare study.toml --out LONG", "compare LONG --out studies/a",
+    "sweep sweep.toml --out LONG/a", "sweep LONG --out sweeps/a", "evaluate LONG", "show LONG",
+    "export LONG",
+    "export RUN --to transformers --task stars --out LONG", "push LONG me/reviews --dry-run", "serve LONG",
+    "predict LONG", "predict RUN LONG --task stars", "predict RUN HOMELESS --task stars",
+    "predict RUN reviews-train.csv --text sentence --task stars --out LONG",
+    "predict RUN reviews-train.csv --text sentence --task stars --out LONG --workers 1",
+    "predict RUN reviews-train.csv --text sentence --task stars --out /dev/null", "report RUN --out LONG",
+    "report RUN --out /dev/null", "log LONG --to tensorboard", "log RUN --to tensorboard --out LONG"]
+
+
+@pytest.mark.parametrize("words", NO_PATHS)
+def test_what_can_be_no_path_is_one_sentence(words: str, folder: Path, served_run: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    named = words.replace("LONG", "x" * 300).replace("HOMELESS", "~nobody-here/rows.csv")
+    said = refused(named, folder, served_run, capsys)
+    assert re.search(r"File name too long|home folder that cannot be found|is a device or a pipe",
+                     said), said
+
+
 @pytest.mark.parametrize("words", MISSING)
 def test_a_missing_file_is_one_sentence(words: str, folder: Path, served_run: Path,
                                         capsys: pytest.CaptureFixture[str]) -> None:

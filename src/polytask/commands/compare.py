@@ -24,6 +24,7 @@ from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
+from polytask.core.safe_paths import refuse_special
 from polytask.core.user_modules import trusting
 from polytask.engines.choice import engine_for
 from polytask.engines.contract import Engine
@@ -83,6 +84,7 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     another study's folder, and `Interrupted` after a signal; finished runs are kept.
     """
     path, out, assignments = Path(study), Path(out), list(assignments)
+    refuse_special(out)
     if scale not in SCALES:
         raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
     read_place(on, resources)

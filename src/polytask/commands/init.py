@@ -21,6 +21,7 @@ from polytask.commands.schema import schema_text
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, DataError, PolytaskError
 from polytask.core.paths import SCHEMA
+from polytask.core.safe_paths import expanded, refuse_special
 from polytask.core.terminal import tell
 from polytask.data.cache import Cache
 from polytask.data.column_profile import count_words
@@ -64,8 +65,9 @@ def scaffold(paths: Sequence[str | Path], checkpoint: str = "minilm",
     if not paths:
         raise DataError("no data files given; expected at least one")
     cache = cache or Cache()
-    files_named = [Path(path).expanduser() for path in paths]
+    files_named = [expanded(path, "FILE") for path in paths]
     for path in files_named:
+        refuse_special(path, DataError)
         if path.suffix.lower() == ".toml":
             raise DataError(f"{path}: is called a config, expected data (CSV, TSV, JSON lines, Parquet); "
                             f"to see what a config does: polytask check {path}")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from polytask.core.atomic_files import write_streams
-from polytask.core.errors import ConfigError, listed
+from polytask.core.errors import ConfigError, DataError, listed
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
 from polytask.core.run_folder import refuse_as_output
+from polytask.core.safe_paths import expanded, refuse_special
 from polytask.core.terminal import TerminalOutput, tell
 from polytask.data.dataset import Split
 from polytask.data.decisions import Decision
@@ -100,8 +101,12 @@ def in_shards(files: Sequence[str], out: Path | None, input_format: str | None, 
 
     asked: whether an option says so; several files, a pattern and a folder do, too.
     """
+    places = [expanded(file, "FILE") for file in files]
+    for place in places:
+        if not glob.has_magic(str(place)):
+            refuse_special(place, DataError)
     one = len(files) == 1 and (Path(files[0]).is_file() or not (
-        Path(files[0]).expanduser().is_dir() or glob.has_magic(files[0])))
+        places[0].is_dir() or glob.has_magic(files[0])))
     if (not files and not asked) or (one and not asked):
         return False
     if not files or input_format is not None:

@@ -113,10 +113,10 @@ def predict_shards(run: str | Path, tasks: Sequence[str], files: Sequence[str | 
 @contextmanager
 def _held(paths: PredictionPaths) -> Iterator[None]:
     """Hold the folder of predictions; raise `RunError` if it is none or another process writes it."""
+    refuse_as_output(paths.path)
     if paths.path.is_file():
         raise RunError(f"{paths.path}: is a file; predictions of several files, or by several workers, go "
                        "into a folder")
-    refuse_as_output(paths.path)
     own = {paths.lock, *leftovers(paths.path)}
     if paths.path.is_dir() and not paths.plan.is_file() and any(
             path not in own for path in paths.path.iterdir()):

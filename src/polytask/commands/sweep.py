@@ -25,6 +25,7 @@ from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.paths import SweepPaths
 from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder, claim_folder
+from polytask.core.safe_paths import refuse_special
 from polytask.core.toml import write_toml
 from polytask.core.user_modules import trusting
 from polytask.engines.choice import engine_for
@@ -96,6 +97,7 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
     if storage is not None:
         check_address(storage)
     out, assignments = Path(out), list(assignments)
+    refuse_special(out)
     loaded = read_sweep(path, cast(Literal["pilot", "full"], scale), assignments, trials)
     search.available()
     _check(loaded, quiet)
