@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -17,9 +18,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 import polytask as pk
+from polytask.core.errors import RunError
 from polytask.serve.app import create_app
 from polytask.serve.engine import TaskInfo
 from polytask.serve.limits import ServeError
+from polytask.serve.server import FolderWatch
 from polytask.serve.service import Service, counted_labels
 from polytask.serve.settings import ServeSettings
 from polytask.serve.torch_engine import TorchEngine
@@ -309,3 +312,22 @@ def test_under_a_path_of_a_proxy_the_routes_answer_with_and_without_it(engine: T
         for path in ("/models/v1/models/v1/health", "/models/v1x/tasks", "/models/v1/tasks/../tasks"):
             assert client.get(path).status_code in (401, 404)
         assert client.get("/openapi.json").json()["servers"] == [{"url": "/models/v1"}]
+
+
+def test_a_folder_that_cannot_be_looked_at_for_a_moment_is_looked_at_again(
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tasks.json").touch()
+    loads: list[Path] = []
+
+    def load(folder: Path, name: str) -> Any:
+        loads.append(folder)
+        raise RunError("not yet")
+
+    watch = FolderWatch(service, {"run": tmp_path}, load)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", lambda self: os.scandir(self / "not" / "there"))
+        watch.look()
+    (tmp_path / "tasks.json").write_text("{}")
+    watch.look()
+    watch.look()
+    assert loads == [tmp_path]

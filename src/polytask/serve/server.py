@@ -202,9 +202,10 @@ class FolderWatch:
 
 def _mark(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Return what tells a model folder's files from their replacements; () while there is no model."""
-    for place in (RunPaths(folder).model, folder):
-        if ModelPaths(place).tasks.is_file():
-            return tuple(sorted(_files(place)))
+    with contextlib.suppress(OSError):  # a disk that is away for a moment, a folder that is closed to us
+        for place in (RunPaths(folder).model, folder):
+            if ModelPaths(place).tasks.is_file():
+                return tuple(sorted(_files(place)))
     return ()
 
 
