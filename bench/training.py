@@ -104,17 +104,22 @@ def long_texts(data: Path, folder: Path) -> Path:
     return folder / "long.csv"
 
 
-def ours(subject: Subject, seed: int, compiled: bool = False) -> tuple[float, list[int]]:
-    """Return seconds and sequence lengths of one pass over the rows, excluding the warm-up steps."""
-    rows, classes, train = subject.rows, subject.classes, str(subject.train)
-    run = pk.Run(
+def our_run(subject: Subject, seed: int, compiled: bool = False) -> pk.Run:
+    """Return the settings of our training on a subject."""
+    classes, train = subject.classes, str(subject.train)
+    return pk.Run(
         seed=seed, data=pk.Data(max_length=LONGEST), encoder=pk.Encoder(checkpoint=str(subject.checkpoint)),
         tasks={subject.task: pk.Task(train=train, dev=train, text=subject.text, label=subject.label,
-                             limit=rows, dev_limit=16,
+                             limit=subject.rows, dev_limit=16,
                              loss=("cross_entropy",), kind="classes" if classes > 2 else None)},
         train=pk.Train(epochs=1, batch_size=subject.batch, compile=compiled, optimizer=pk.Optimizer(
             lr=5e-5, weight_decay=0.01, warmup=0.0, clip=1.0)),
     )
+
+
+def ours(subject: Subject, seed: int, compiled: bool = False) -> tuple[float, list[int]]:
+    """Return seconds and sequence lengths of one pass over the rows, excluding the warm-up steps."""
+    run, rows = our_run(subject, seed, compiled), subject.rows
     built = build(run, quiet=True)
     trainer = Trainer(built.model, built.training_set, run.train, seed, lambda: Score(0.0, {}),
                       lambda where: None)
