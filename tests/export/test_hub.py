@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hub_server import Hub, Repository, commit_of
+from hub_server import Hub, Repository, _Requests, commit_of
 
 import polytask as pk
 from polytask.core.errors import CheckpointError, ConfigError, PolytaskError, RunError
@@ -240,6 +240,48 @@ def test_what_is_not_there_is_reported_in_a_sentence(hub: Hub, pushed: Repositor
                                                  words: list[str], said: str) -> None:
     done = polytask(hub, tmp_path, *words)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def _file_outside(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def listing(self: Any, value: Any, *more: Any) -> Any:
+        if isinstance(value, list):
+            value = [*value, {"type": "file", "path": "heads/../../../evil.json", "size": 2, "oid": "0" * 40}]
+        return plain(self, value, *more)
+    return listing
+
+
+def _commit_outside(plain: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, name, value: plain(self, name, "../../evil" if name == "X-Repo-Commit" else value)
+
+
+def _cut_short(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def header(self: Any, name: str, value: str) -> None:
+        if name == "Content-Length" and "/resolve/" in self.path:
+            value, self.close_connection = str(int(value) + 1), True
+        plain(self, name, value)
+    return header
+
+
+def _no_hub(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def answer(self: Any) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"[[[[[")
+    return answer
+
+
+@pytest.mark.parametrize(("method", "change", "said"), [
+    ("_json", _file_outside, "path segment"), ("send_header", _commit_outside, "Invalid pointer path"),
+    ("send_header", _cut_short, "could not be downloaded"), ("do_GET", _no_hub, "could not be downloaded")])
+def test_an_answer_that_no_hub_gives_is_a_sentence_and_writes_nowhere_else(
+        method: str, change: Callable[[Any], Any], said: str, hub: Hub, pushed: Repository, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Requests, method, change(getattr(_Requests, method)))
+    home = tmp_path / "a" / "b" / "c"
+    done = polytask(hub, home, "predict", "hf://me/reviews", "--task", "sst")
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert not [*tmp_path.rglob("*evil*")]
 
 
 def test_a_push_without_a_login_says_how_to_log_in(hub: Hub, run: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from polytask.core.encoder_paths import CARD, GRAPH_FILES, MODEL_FILES
-from polytask.core.errors import CheckpointError, ConfigError, RunError
+from polytask.core.errors import ConfigError, RunError
 from polytask.core.safe_paths import leads_outside
 from polytask.model.hub import HUB
 
@@ -75,7 +75,7 @@ def push_files(name: str, folder: Path, files: Sequence[Path], card: str, privat
         status = error.response.status_code if error.response is not None else 0
         remedy = "; log in with hf auth login, or set HF_TOKEN" if status in (401, 403) else ""
         raise RunError(f"{HUB}{name}: the hub refused the upload (status {status}){remedy}") from None
-    except (OSError, CheckpointError) as error:
+    except Exception as error:  # of the network, or of an answer that is no hub's
         raise RunError(f"{HUB}{name}: the hub cannot be reached "
                        f"({' '.join(str(error).split())[:200]})") from None
     return str(commit.commit_url)

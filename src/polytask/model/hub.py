@@ -104,6 +104,9 @@ def downloaded(name: str, revision: str | None, patterns: Sequence[str], place: 
         reason = f"has a damaged entry in the hub's cache ({error}); remove it there (hf cache rm)"
     except OSError as error:
         reason = f"could not be downloaded: {error}".splitlines()[0]
+    except Exception as error:  # an answer that is cut short, no hub's, or leads out of the cache
+        first = f"{error}".strip().splitlines()
+        reason = f"could not be downloaded: {type(error).__name__}: {''.join(first[:1])[:300]}"
     raise CheckpointError(f"{place} {reason}") from None
 
 
