@@ -245,7 +245,7 @@ def test_what_is_not_there_is_reported_in_a_sentence(hub: Hub, pushed: Repositor
 def _file_outside(plain: Callable[..., Any]) -> Callable[..., Any]:
     def listing(self: Any, value: Any, *more: Any) -> Any:
         if isinstance(value, list):
-            value = [*value, {"type": "file", "path": "heads/../../../evil.json", "size": 2, "oid": "0" * 40}]
+            value = [*value, value[0] | {"path": "heads/../../../evil.json"}]
         return plain(self, value, *more)
     return listing
 
