@@ -132,7 +132,7 @@ def write(studies: Path) -> None:
 
 def _typable(text: str, studies: Path) -> str:
     """Put names that a reader has in place of this machine's folders of studies and data."""
-    text = text.replace(str(studies), "studies")
+    text = re.sub(r"--out \S+/(\S+/\S+?)`", r"--out studies/\1`", text.replace(str(studies), "studies"))
     return re.sub(r"'data\.root=[^']*'|data\.root=[^`\s]*", "data.root=DATA", text)
 
 
