@@ -4,7 +4,8 @@
 
 A script's output goes between the lines `<!-- NAME -->` and `<!-- end NAME -->` of the page; the
 text around them is written by hand. Without --data the benchmarks use the sample that ships with the
-package and skip the comparison with `transformers.Trainer`, which needs real rows.
+package and skip the comparisons with `transformers.Trainer`, which need real rows; without a CUDA device
+they skip the GPU's.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 SCRIPTS = {"training": ["--data"], "encoder": ["--data"], "steps": ["--data"],
-           "prediction": ["--data"], "startup": ["--data"], "growth": ["--plot"]}
+           "prediction": ["--data"], "startup": ["--data"], "growth": ["--plot"], "gpu": ["--data"]}
 
 
 def placed(page: str, name: str, text: str) -> str:
@@ -37,8 +40,11 @@ def main() -> None:
     words.add_argument("--only", default=",".join(SCRIPTS), help="names of scripts: A,B")
     given = words.parse_args()
     for name in given.only.split(","):
-        if name == "training" and given.data is None:
-            print("training: left out, it needs --data")
+        if name in ("training", "gpu") and given.data is None:
+            print(f"{name}: left out, it needs --data")
+            continue
+        if name == "gpu" and not torch.cuda.is_available():
+            print("gpu: left out, torch sees no CUDA device")
             continue
         command = [sys.executable, str(HERE / f"{name}.py")]
         if "--data" in SCRIPTS[name] and given.data is not None:
