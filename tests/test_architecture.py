@@ -60,7 +60,7 @@ CONFINED = {
     "tensorboard": ("trackers/tensorboard",),
     "mlflow": ("trackers/mlflow",),
     "wandb": ("trackers/wandb",),
-    "trackio": ("trackers/wandb",),
+    "trackio": ("trackers/trackio",),
     "sqlalchemy": ("studies/shared_search",),
     "pandas": ("core/frames",),
     "IPython": ("core/progress",),

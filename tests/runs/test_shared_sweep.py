@@ -203,7 +203,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-LONG = ["train.max_steps=200", "train.epochs=100", "train.evaluate_every=200"]
+LONG = ["train.max_steps=60", "train.epochs=100", "train.evaluate_every=60"]
 # The command itself, but for how soon it gives up a trial whose process is gone.
 SWEEP = """
 from polytask.cli import main
@@ -221,27 +221,32 @@ def swept(base: Path, name: str, storage: str) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+def begun(base: Path, name: str, storage: str) -> subprocess.Popen[str]:
+    """Start a sweep and wait until its first trial makes updates."""
+    process = swept(base, name, storage)
+    wait_for(lambda: at_work(base / name) or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[0]
+    return process
+
+
 def at_work(out: Path) -> bool:
     """Return whether a trial of a sweep makes updates."""
     return any('"step"' in log.read_text() for log in out.glob("trials/*/events.jsonl"))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not os.environ.get("POLYTASK_POSTGRESQL") or SERVER is None,
                     reason="POLYTASK_POSTGRESQL is not set, or PostgreSQL is not installed")
 def test_two_processes_share_postgresql_and_one_is_killed(base: Path) -> None:
     """Both are at work on the same grid when one is killed; the other one does all that is left."""
     with postgresql() as storage:
-        processes = {name: swept(base, name, storage) for name in ("left", "killed")}
-        left, killed = processes.values()
-        wait_for(lambda: all(at_work(base / name) for name in processes)
-                 or any(process.poll() is not None for process in processes.values()))
-        for process in processes.values():
-            assert process.poll() is None, process.communicate()[0]
+        # One after the other: it is killed as soon as it is at work, and that is short of its trial's end.
+        left, killed = begun(base, "left", storage), begun(base, "killed", storage)
         os.killpg(killed.pid, signal.SIGKILL)
         end_orphans(base / "killed")
         killed.communicate()
-        said, _ = left.communicate(timeout=300)
+        assert left.poll() is None, left.communicate()[0]
+        said, _ = left.communicate(timeout=480)
         assert left.returncode == 0, said
         search = SharedSearch.open_shared(read_sweep(base / "sweep.toml", assignments=LONG), storage, 0)
         # Where both drew the same point at the same moment, one gave it back.

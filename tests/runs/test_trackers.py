@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sqlite3
+import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from shutil import copytree
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from polytask.commands.log import log
-from polytask.core.errors import ConfigError, MissingExtra, RunError
+from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
 from polytask.core.run_folder import RunFolder
 from polytask.trackers.contract import Point, Tracker
 from polytask.trackers.replay import replay
@@ -73,6 +77,10 @@ class Memory(Tracker):
     def send(self, points: Any) -> None:
         self.points += points
 
+    @property
+    def place(self) -> str:
+        return "memory"
+
     def close(self) -> None: ...
 
 
@@ -121,6 +129,7 @@ def test_tensorboard_has_each_step_once(run: Path) -> None:
     assert [event.step for event in losses] == [1, 2, 3, 4, 5, 6]
     assert losses[1].value == 0.5 and losses[1].wall_time - losses[0].wall_time == 0.5
     assert [event.step for event in board.Scalars("sst/accuracy")] == [2, 4]
+    assert log(run, "tensorboard").endswith(str(run / "trackers" / "tensorboard"))
     assert json.loads(board.Tensors("config")[0].tensor_proto.string_val[0]) == {"seed": 1,
                                                                                  "tasks.sst.train": "a.csv"}
 
@@ -141,15 +150,44 @@ def test_mlflow_has_each_step_once(run: Path) -> None:
     assert found.data.params["tasks.sst.train"] == "a.csv" and found.info.run_name == "run"
 
 
+@needs("mlflow")
+def test_a_server_of_mlflow_that_does_not_answer_is_one_sentence(
+        run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with pytest.raises(PolytaskError, match=r"--to mlflow: API request to http://127.0.0.1:9.* failed .*; "
+                                            r"nothing is lost, and the same command sends what is missing$"):
+        log(run, "mlflow")
+
+
+@needs("wandb")
+def test_a_project_that_wandb_refuses_is_one_sentence(run: Path) -> None:
+    with pytest.raises(PolytaskError, match=r"--to wandb: Invalid project name 'a/b'.*the same command"):
+        log(run, "wandb", project="a/b")
+
+
 @needs("wandb")
 def test_wandb_is_written_offline(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert log(run, "wandb").startswith("5 points")
     place = run / "trackers" / "wandb"
     assert list(place.glob("wandb/offline-run-*/*.wandb"))
-    assert json.loads((place / "sent.json").read_text()) == {"step": 4, "evaluation": 2}
+    (file,) = place.glob("sent-*.json")
+    assert json.loads(file.read_text()) == {"step": 4, "evaluation": 2}
     resumed(run)
     assert log(run, "wandb").startswith("3 points")
+
+
+@needs("tensorboard")
+def test_a_folder_of_tensorboard_belongs_to_one_run(run: Path, tmp_path: Path) -> None:
+    assert log(run, "tensorboard", tmp_path / "board").startswith("5 points")
+    other = copytree(run, tmp_path / "other")
+    with pytest.raises(PolytaskError, match=rf"--out: .*board has the points of {run}; give every run a "
+                                            r"folder of its own, such as .*board/other"):
+        log(other, "tensorboard", tmp_path / "board")
+    log(run, "tensorboard")
+    moved = run.rename(tmp_path / "moved")
+    assert log(moved, "tensorboard").startswith("0 points")
 
 
 @pytest.fixture
@@ -162,11 +200,40 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     return kept
 
 
-def test_trackio_gets_the_same_calls(run: Path, calls: list[tuple[str, Any]]) -> None:
-    assert log(run, "trackio").startswith("5 points")
+def test_trackio_has_finished_each_batch_before_it_counts_as_sent(
+        run: Path, tmp_path: Path, calls: list[tuple[str, Any]]) -> None:
+    assert log(run, "trackio").startswith("5 points sent to trackio: run run-")
     assert [name for name, _ in calls] == ["init", *["log"] * 5, "finish"]
     assert calls[0][1]["project"] == "polytask" and calls[0][1]["config"]["seed"] == 1
-    assert log(run, "trackio").startswith("0 points")
+    assert log(run, "trackio").startswith("0 points") and len(calls) == 7
+    other = copytree(run, tmp_path / "elsewhere" / run.name, ignore=lambda *_: ["trackers"])
+    shared = run / "trackers" / "trackio"
+    assert log(other, "trackio", shared).startswith("5 points"), "runs that share --out are told apart"
+    assert calls[7][1]["name"] != calls[0][1]["name"], "trackio knows a run by its name"
+
+
+@needs("trackio")
+def test_trackio_has_each_step_once(run: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "store")}
+
+    def sent(*options: str) -> str:
+        command = [sys.executable, "-m", "polytask", "log", str(run), "--to", "trackio", *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else done.stderr
+
+    assert sent().startswith("5 points sent to trackio: run run-")
+    resumed(run)
+    assert sent().startswith("3 points") and sent().startswith("0 points")
+    with closing(sqlite3.connect(tmp_path / "store" / "polytask.db")) as store:
+        found = store.execute(
+            "select step, json_extract(metrics, '$.\"sst/loss\"') from metrics").fetchall()
+        (config,) = store.execute("select config from configs").fetchone()
+        assert store.execute("select count(*) from system_metrics").fetchone() == (0,)
+    assert [step for step, loss in found if loss] == [1, 2, 3, 4, 5, 6] and len(found) == 8
+    assert json.loads(config)["tasks.sst.train"] == "a.csv"
+    environment["TRACKIO_SERVER_URL"] = "http://127.0.0.1:9"
+    resumed(run)
+    assert sent("--project", "other").startswith("polytask: --to trackio: Self-hosted logging requires")
 
 
 def test_what_cannot_be_logged(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

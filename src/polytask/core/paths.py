@@ -118,9 +118,12 @@ class TrackerPaths:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.sent = path / "sent.json"
         self.mlflow_store = path / "mlflow.db"
         self.mlflow_artifacts = path / "mlflow-artifacts"
+
+    def sent(self, run: str) -> Path:
+        """Return the record of what a run, known by its id, has sent."""
+        return inside(self.path, f"sent-{run}.json")
 
 
 # ---- studies, sweeps and their jobs

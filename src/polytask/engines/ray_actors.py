@@ -12,13 +12,15 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from polytask.core.atomic_files import write_folder
+from polytask.core.atomic_files import aside_folder, write_folder
 from polytask.core.errors import RunError
+from polytask.core.leftovers import tidy
 from polytask.core.paths import JobPaths
 from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import add_search_path, trusting, worker_environment
@@ -49,8 +51,8 @@ class RunActor:
         """
         if mark is not None and Path(mark).is_file():
             return {"complaint": self._run(Path(config), Path(folder), Path(log)), "folder": None}
-        with tempfile.TemporaryDirectory(prefix="polytask-run-") as scratch:
-            own = JobPaths(Path(scratch))
+        with _scratch() as scratch:
+            own = JobPaths(scratch)
             own.config.write_text(settings, encoding="utf-8")
             complaint = self._run(own.config, own.run, own.log)
             done = RunFolder(own.run).results.is_file()
@@ -109,6 +111,15 @@ def _refuse_other_version(version: str) -> None:
     if installed_version() != version:
         raise RunError(f"{socket.gethostname()}: has polytask {installed_version()}, and the command was "
                        f"started with {version}; install the same version on all nodes")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder of this node, and remove those of actors that were killed here."""
+    place = Path(tempfile.gettempdir()) / "polytask-run"
+    tidy(place.parent, [place.name])
+    with aside_folder(place) as scratch:
+        yield scratch
 
 
 def _die_with_parent() -> None:

@@ -32,6 +32,11 @@ class Tracker(ABC):
     def send(self, points: Sequence[Point]) -> None:
         """Store points in order; return once they are safe."""
 
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the points are, for the user to look."""
+
     @abstractmethod
     def close(self) -> None:
         """Release what the tracker holds."""

@@ -25,6 +25,8 @@ class MLflow(Tracker):
         # Set before mlflow is imported, which otherwise sends usage statistics.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
+        # A server that does not answer is given up after half a minute, not after four.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
         try:
             self._mlflow = importlib.import_module("mlflow")
         except ImportError:
@@ -33,6 +35,7 @@ class MLflow(Tracker):
         if uri is None:
             folder.mkdir(parents=True, exist_ok=True)
             uri = f"sqlite:///{TrackerPaths(folder).mlflow_store.absolute()}"
+        self._uri = uri
         self._entities = importlib.import_module("mlflow.entities")
         self._client = self._mlflow.MlflowClient(tracking_uri=uri)
         experiment = self._client.get_experiment_by_name(project)
@@ -49,6 +52,10 @@ class MLflow(Tracker):
                   for key, value in settings.items()]
         for start in range(0, len(params), 100):
             self._client.log_batch(self._run, params=params[start:start + 100])
+
+    @property
+    def place(self) -> str:
+        return self._uri
 
     def sent(self) -> dict[str, int]:
         sent = {}

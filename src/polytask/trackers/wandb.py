@@ -1,4 +1,4 @@
-"""Weights & Biases, and trackio, which has the same API; local unless the environment says otherwise."""
+"""Weights & Biases: a run that stays on this machine unless WANDB_MODE says otherwise."""
 
 from __future__ import annotations
 
@@ -8,53 +8,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polytask.core.atomic_files import write_json
 from polytask.core.errors import MissingExtra
-from polytask.core.json_files import read_json
-from polytask.core.paths import TrackerPaths
 from polytask.trackers.contract import Point, Tracker
+from polytask.trackers.sent import SentFile, identity
 
 
 class WandB(Tracker):
-    """A run of W&B, offline unless WANDB_MODE says otherwise, or of trackio, which is always local.
+    """A run of W&B. It cannot tell what it has, so a file beside it does.
 
-    Neither can tell what it has, so a file beside it does. A kill between sending points and writing that
-    file sends them twice; W&B drops the second copy because its steps are past.
+    A kill between sending points and writing that file sends them twice; W&B drops the second copy because
+    its steps are past.
     """
 
-    def __init__(self, module: str, folder: Path, settings: dict[str, Any], project: str, run: Path
-                 ) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], project: str, run: Path) -> None:
+        os.environ.setdefault("WANDB_MODE", "offline")
+        os.environ.setdefault("WANDB_SILENT", "true")
         try:
-            self._module = importlib.import_module(module)
+            self._wandb = importlib.import_module("wandb")
         except ImportError:
-            raise MissingExtra(f"--to {module}", module) from None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._state = TrackerPaths(folder).sent
-        options: dict[str, Any] = {"project": project, "name": run.name, "config": settings}
-        if module == "wandb":
-            os.environ.setdefault("WANDB_MODE", "offline")
-            os.environ.setdefault("WANDB_SILENT", "true")
-            options |= {"dir": str(folder), "id": _identity(run), "resume": "allow"}
-        else:
-            options |= {"resume": "allow"}
-        self._run = self._module.init(**options)
+            raise MissingExtra("--to wandb", "wandb") from None
+        number = identity(run, project)
+        self._folder, self._file = folder, SentFile(folder, number)
+        self._wandb.init(project=project, name=run.name, config=settings, dir=str(folder),
+                         id=number, resume="allow")
+
+    @property
+    def place(self) -> str:
+        return str(self._folder)
 
     def sent(self) -> dict[str, int]:
-        return dict(read_json(self._state)) if self._state.is_file() else {}
+        return self._file.read()
 
     def send(self, points: Sequence[Point]) -> None:
         sent = self.sent()
         for point in points:
-            self._module.log(dict(point.values), step=point.step)
+            self._wandb.log(dict(point.values), step=point.step)
             sent[point.kind] = point.step
-        write_json(self._state, sent)
+        self._file.write(sent)
 
     def close(self) -> None:
-        self._module.finish()
-
-
-def _identity(run: Path) -> str:
-    """Return an id that depends on the folder alone."""
-    import hashlib
-
-    return hashlib.blake2b(str(run.absolute()).encode(), digest_size=8).hexdigest()
+        self._wandb.finish()
