@@ -22,7 +22,7 @@ from polytask.core.errors import RunError
 from polytask.core.processes import ALONE
 from polytask.learn.checkpoint import load_checkpoint
 from polytask.learn.schedules import schedule
-from polytask.learn.torch_processes import joined
+from polytask.learn.torch_processes import TorchProcesses, joined
 from polytask.learn.weightings import weighting
 from several import Group, same
 
@@ -199,6 +199,19 @@ def test_a_process_that_dies_is_seen_at_once(tmp_path: Path) -> None:
 def test_an_environment_that_is_not_complete_is_refused(environment: dict[str, str], text: str) -> None:
     with pytest.raises(RunError, match=re.escape(text)), joined(environment):
         pass
+
+
+def test_one_process_on_each_machine_says_why_all_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at the log of one machine must not find a launcher's traceback alone."""
+    processes = TorchProcesses.__new__(TorchProcesses)
+    processes._store = torch.distributed.HashStore()
+    said = []
+    for machine in ("0", "1", "0", "1", None):  # what torchrun sets, and a launcher that sets nothing
+        monkeypatch.delenv("GROUP_RANK", raising=False)
+        if machine is not None:
+            monkeypatch.setenv("GROUP_RANK", machine)
+        said.append(processes.claim_error())
+    assert said == [True, True, False, False, True] and not processes.claim_error()
 
 
 def test_alone_nothing_is_joined() -> None:

@@ -130,6 +130,8 @@ def test_addresses_that_cannot_work(base: Path) -> None:
         sweep(base / "sweep.toml", base / "out", storage="mysql://me:secret@host/x", quiet=True)
     with pytest.raises(ConfigError, match=r'found "s\.db", expected .*; did you mean "sqlite:///s\.db"\?'):
         sweep(base / "sweep.toml", base / "out", storage="s.db", quiet=True)
+    with pytest.raises(ConfigError, match=r'; did you mean "postgresql://me@db/x"\?'):
+        sweep(base / "sweep.toml", base / "out", storage="postgres://me:secret@db/x", quiet=True)
     assert not (base / "out").exists()
     with pytest.raises(PolytaskError, match=r"postgresql://me@127\.0\.0\.1:1/x does not answer") as error:
         opened(base, "postgresql://me:secret@127.0.0.1:1/x")

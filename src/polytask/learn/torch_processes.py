@@ -181,11 +181,15 @@ class TorchProcesses(Processes):
         os._exit(2)
 
     def claim_error(self) -> bool:
-        """Return whether it is this process that tells the user why all of them stop: the first to ask."""
+        """Return whether it is this process that tells the user why all of them stop.
+
+        The first to ask on each machine does, for each launcher shows and logs its own processes.
+        """
         if self._store is None:
             return self.writes
+        machine = os.environ.get("GROUP_RANK") or socket.gethostname()
         with suppress(RuntimeError):
-            return int(self._store.add("why all stop", 1)) == 1
+            return int(self._store.add(f"why machine {machine} stops", 1)) == 1
         return True  # the store's owner is gone: better said twice than never
 
 
@@ -194,7 +198,8 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     """Give this process's place among those that a launcher started; alone, `ALONE`.
 
     Raises `RunError` for an environment that is not complete, an address that cannot be had and a GPU
-    that is not there. Of errors that end the training, one process's is told; the others' are `silent`.
+    that is not there. Of errors that end the training, one process's on each machine is told; the others'
+    are `silent`.
     """
     if dist.is_available() and dist.is_initialized():  # by whoever called us
         yield TorchProcesses()

@@ -211,7 +211,9 @@ def _closed_elsewhere() -> Iterator[None]:
 def check_address(storage: str) -> None:
     """Raise `ConfigError` for what is no address of a database that is known."""
     if not storage.startswith(_KINDS):
-        hint = "" if "://" in storage else f'; did you mean "sqlite:///{storage}"?'
+        kind, _, rest = storage.rpartition("://")
+        meant = {"": f"sqlite:///{storage}", "postgres": f"postgresql://{rest}"}.get(kind)
+        hint = "" if meant is None else f'; did you mean "{shown(meant)}"?'
         raise ConfigError(f'--storage: found "{shown(storage)}", expected sqlite:///FILE or '
                           f"postgresql://USER@HOST/NAME{hint}")
 
