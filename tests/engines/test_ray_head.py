@@ -8,7 +8,7 @@ import time
 import pytest
 
 from polytask.engines import ray_head
-from polytask.engines.ray_head import HeadWatch
+from polytask.engines.ray_head import HeadWatch, connecting
 
 
 @pytest.fixture
@@ -48,3 +48,20 @@ def test_between_calls_and_without_an_address_nothing_ends() -> None:
         time.sleep(0.3)
     assert said == []
     assert watch._calls == {}
+
+
+def test_a_cluster_that_is_not_there_is_known_before_ray_asks_for_minutes(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with connecting(f"ray://127.0.0.1:{port}", str, said.append):
+            pass
+        monkeypatch.setattr(ray_head, "CONNECT_SECONDS", 0.02)
+        with connecting(f"127.0.0.1:{port}", lambda reason: f"no answer ({reason})", said.append):
+            time.sleep(0.3)
+    assert said == ["no answer (what listens there is no head of Ray's)"]
+    with pytest.raises(ConnectionError, match="refused"), connecting(f"127.0.0.1:{port}", str, said.append):
+        raise AssertionError("Ray is asked all the same")
+    with connecting("auto", str, said.append):
+        pass

@@ -23,7 +23,7 @@ from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
 from polytask.engines.place import Place
 from polytask.engines.ray_actors import RunActor, ShardActor, installed_version, unpacked
-from polytask.engines.ray_head import HeadWatch
+from polytask.engines.ray_head import HeadWatch, connecting
 from polytask.engines.shards import Report, ShardEngine, worker_error
 
 # A run whose nodes are lost so often is not started again: it may be what kills them.
@@ -48,13 +48,16 @@ class Cluster:
         self.name = "the Ray cluster" if address == "auto" else f"the Ray cluster at {address}"
         if not self.ray.is_initialized():
             try:
-                self.ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+                with connecting(address, self._unanswered):
+                    self.ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                reason = " ".join(str(error).split())[:160]
-                raise PolytaskError(f"--on: {self.name} does not answer ({reason}); start one with ray "
-                                    "start --head, and ray start --address=HEAD:6379 elsewhere") from None
+                raise PolytaskError(self._unanswered(" ".join(str(error).split())[:160])) from None
         self._head = HeadWatch(getattr(self.ray.get_runtime_context(), "gcs_address", ""), self._gone)
         self.capacity()
+
+    def _unanswered(self, reason: str) -> str:
+        return (f"--on: {self.name} does not answer ({reason}); start one with ray start --head, and ray "
+                "start --address=HEAD:6379 elsewhere")
 
     def capacity(self) -> int:
         """Return how many runs the nodes have room for; raise `PolytaskError` if no node has for one."""

@@ -17,12 +17,37 @@ from polytask.core.terminal import tell
 
 # Seconds between two looks, and of silence after which the head is gone.
 LOOK_SECONDS, SILENT_SECONDS = 2.0, 15.0
+# How long connecting may take; Ray's own client gives up after half a minute.
+CONNECT_SECONDS = 90.0
 
 
 def end_process(sentence: str) -> None:
     """Say why and end with status 2: nothing can be raised in a thread that Ray's own code holds."""
     tell(f"polytask: {sentence}")
     os._exit(2)
+
+
+@contextmanager
+def connecting(address: str, sentence: Callable[[str], str],
+               gone: Callable[[str], None] = end_process) -> Iterator[None]:
+    """Bound the time that Ray takes to connect, for it asks a head that is not there for minutes.
+
+    Raises `ConnectionError` where nothing listens; `gone` is called where what listens is no head.
+    """
+    place = _place(address.removeprefix("ray://"))
+    if place is not None:
+        try:
+            socket.create_connection(place, timeout=SILENT_SECONDS).close()
+        except OSError as error:
+            raise ConnectionError(error.strerror or str(error)) from None
+    reason = "what listens there is no head of Ray's"
+    timer = threading.Timer(CONNECT_SECONDS, lambda: gone(sentence(reason)))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class HeadWatch:
