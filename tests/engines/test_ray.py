@@ -218,7 +218,7 @@ def test_shards_on_actors_equal_plain_prediction(cluster: Any, study: Path, tmp_
 def test_what_no_node_has_is_reported_at_once(cluster: Any, study: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(PolytaskError, match=r"--each: no living node of the Ray cluster has cpus=64,gpus=1;"
-                                            r" the most that .* offer is cpus=1, gpus=0"):
+                                            r" the most that .* offers is cpus=1, gpus=0"):
         compare(study, tmp_path / "out", on="ray", resources="cpus=64,gpus=1", quiet=True)
     assert time.monotonic() - began < 30
     with pytest.raises(PolytaskError, match=r'memroy=1; .* is cpus=1, memroy=0; did you mean "memory"'):

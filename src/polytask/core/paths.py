@@ -24,6 +24,8 @@ from polytask.core.safe_paths import inside
 
 LOCK = ".lock"
 CONFIG, RESULTS, REPORT, PLOTS = "config.toml", "results.json", "report.html", "plots"
+# Of a run on a node that does not see its folder, among the node's temporary files.
+NODE_RUN = "polytask-run"
 RUNS, TRIALS, JOURNAL = "runs", "trials", "journal.log"
 # Beside configs that `polytask init` wrote.
 SCHEMA = "polytask.schema.json"

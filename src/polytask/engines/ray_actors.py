@@ -21,7 +21,7 @@ from typing import Any
 from polytask.core.atomic_files import aside_folder, write_folder
 from polytask.core.errors import RunError
 from polytask.core.leftovers import tidy
-from polytask.core.paths import JobPaths
+from polytask.core.paths import NODE_RUN, JobPaths
 from polytask.core.run_folder import RunFolder
 from polytask.core.user_modules import add_search_path, trusting, worker_environment
 from polytask.engines.local import module_path
@@ -116,7 +116,7 @@ def _refuse_other_version(version: str) -> None:
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """Give a folder of this node, and remove those of actors that were killed here."""
-    place = Path(tempfile.gettempdir()) / "polytask-run"
+    place = Path(tempfile.gettempdir()) / NODE_RUN
     tidy(place.parent, [place.name])
     with aside_folder(place) as scratch:
         yield scratch

@@ -72,7 +72,7 @@ class Cluster:
         known = {name for resources in nodes for name in resources}
         hint = next((found for name in needs if name not in known and (found := nearest(name, known))), "")
         raise PolytaskError(f"--each: no living node of {self.name} has {self.place.needs()}; the most "
-                            f"that its {len(nodes)} node{'s' * (len(nodes) != 1)} offer is "
+                            f"that one of its nodes ({len(nodes)}) offers is "
                             f"{', '.join(f'{name}={count:g}' for name, count in most.items())}{hint}")
 
     def _of(self, resources: dict[str, float]) -> dict[str, float]:
