@@ -162,7 +162,23 @@ def _exported(text: str) -> Known:
     return attempt
 
 
+def _model(name: str, change: Callable[[Any], Any]) -> Known:
+    def attempt(world: World, folder: Path) -> None:
+        shutil.copytree(world.run / "model", folder / "model")
+        file = folder / "model" / name
+        table = json.loads(file.read_text())
+        change(table)
+        file.write_text(json.dumps(table))
+        pk.load(folder / "model")
+    return attempt
+
+
 KNOWN: dict[str, Known] = {
+    "outputs in words": _model("tasks.json", lambda table: table["tasks"]["pairs"].update(outputs="x")),
+    "10^12 outputs": _model("tasks.json", lambda table: table["tasks"]["pairs"].update(outputs=10**12)),
+    "a word at place 2^32 - 1": _model(
+        "tokenizer.json", lambda table: table["model"]["vocab"].update({"##3": 2**32 - 1})),
+    "an activation in numbers": _encoder(hidden_act=2**53 + 1),
     "a commit in the hub's cache that is a link to /dev/zero": _hub_ref,
     "an export of a tokenizer's settings nested without end": _exported("[" * 50_000),
     "tables nested 5,000 deep": _config("a = " + "[" * 5000),

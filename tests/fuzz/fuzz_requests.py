@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 
 from serve.echo import Echo, Live, live
 
+# What an answer begins with; a refusal may quote "HTTP/1.1" from a path.
+_ANSWER = re.compile(rb"HTTP/1\.1 (?=\d{3} )")
 # Besides 200: with a body, each of them is a sentence.
 STATUSES = {200, 204, 307, 400, 404, 405, 408, 413, 429, 431}
 BODIES: dict[str, Any] = {
@@ -127,7 +130,7 @@ def end_of(received: bytes | None, statuses: Counter[int]) -> str:
     if b"Traceback" in received:
         return TRACEBACK
     end = CLOSED
-    for number, answer in enumerate(received.split(b"HTTP/1.1 ")):
+    for number, answer in enumerate(_ANSWER.split(received)):
         head, _, body = answer.partition(b"\r\n\r\n")
         if not number:
             if answer:

@@ -16,6 +16,7 @@ from polytask.core.json_files import MOST_BYTES, read_json
 from polytask.core.safe_paths import refuse_special
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_MOST_PLACES = 1 << 24
 
 
 def tokenizer_file(folder: Path, vocab_size: int) -> Path:
@@ -33,6 +34,10 @@ def tokenizer_file(folder: Path, vocab_size: int) -> Path:
     if tokenizer.get_vocab_size() > vocab_size:
         raise CheckpointError(f"{path}: has {tokenizer.get_vocab_size()} words, but config.json "
                               f"says vocab_size {vocab_size}")
+    word, place = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", 0))
+    if place >= _MOST_PLACES:  # libraries make room for all words before it, and end the process
+        raise CheckpointError(f"{path}: has {word[:40]!r} as word {place:,}, expected one below "
+                              f"{_MOST_PLACES:,}")
     return path
 
 

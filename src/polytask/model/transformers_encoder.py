@@ -166,8 +166,8 @@ def load_backbone(name: str | Path, dropout: float | None = None) -> tuple[Backb
             network, loading = transformers.AutoModel.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
                 trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever a model's own code makes of settings that are none of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder}: transformers cannot read it ({reason})") from None
     backbone = wrap(network, not any("pooler" in key for key in loading["missing_keys"]))
     if backbone.pooler is None:

@@ -25,6 +25,7 @@ from polytask.model.poolings.contract import Pooling, pooling
 from polytask.tasks.task import Task, default_loss, wanted_outputs
 
 USUAL_FILES = FileFormat()
+MOST_OUTPUTS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class ResolvedTask:
 
         A custom loss that cannot be imported is left out: nothing here needs it.
         """
+        outputs = table["outputs"]
+        if type(outputs) is not int or not 1 <= outputs <= MOST_OUTPUTS:
+            raise ValueError(f"{name}: outputs: found {str(outputs)[:40]!r}, expected 1 to "
+                             f"{MOST_OUTPUTS:,}")
         losses = []
         for entry in table["loss"]:
             with suppress(PydanticCustomError):
@@ -82,7 +87,7 @@ class ResolvedTask:
             pooling=pooling.read(table["pooling"]) if table.get("pooling") else None,
             head=head.read(table["head"]),
             losses=tuple(losses),
-            outputs=table["outputs"], metrics=tuple(table["metrics"]),
+            outputs=outputs, metrics=tuple(table["metrics"]),
             max_length=table["max_length"], id=table.get("id"),
             file_format=FileFormat.from_json(table.get("files", {})), where=table.get("where"),
             threshold=table.get("threshold"),
