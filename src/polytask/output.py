@@ -68,7 +68,12 @@ def _status(command: Callable[[], Any]) -> str | int | None:
 
 
 def _output_refuses() -> bool:
-    """Return whether standard output is what could not be written: it has kept what it did not take."""
+    """Return whether standard output is what could not be written: it has kept what it did not take.
+
+    Unbuffered (PYTHONUNBUFFERED) it keeps nothing, and is taken for what failed.
+    """
+    if not isinstance(getattr(sys.stdout, "buffer", None), io.BufferedWriter):
+        return True
     try:
         sys.stdout.flush()
     except OSError:

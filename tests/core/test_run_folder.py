@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from polytask.core.errors import RunError
-from polytask.core.run_folder import RunFolder, claim_folder, first_difference, refuse_as_output
+from polytask.core.run_folder import RunFolder, claim_folder, first_difference
 
 CONFIG = 'seed = 1\n[tasks.sst]\ntrain = "a.csv"\n'
 
@@ -110,27 +110,6 @@ def test_the_config_of_a_strangers_run_is_judged_when_it_is_read(
     folder.config.write_text(config)
     with pytest.raises(RunError, match=said):
         folder.settings()
-
-
-def test_parts_of_a_run_are_no_place_for_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                                     ) -> None:
-    run = RunFolder(tmp_path / "run")
-    run.path.mkdir()
-    run.config.touch()
-    refuse_as_output(run.model / "page.html")  # a folder with a config.toml, no run
-    run.events.touch()
-    for part in (run.config, run.model / "page.html", run.checkpoint / "a" / "b", run.best, run.lock,
-                 run.artifacts / "x.csv"):
-        with pytest.raises(RunError, match=r"belongs to the run .*give another --out"):
-            refuse_as_output(part)
-    monkeypatch.chdir(run.path)
-    with pytest.raises(RunError, match=r"results\.json: results\.json belongs to the run"):
-        refuse_as_output(Path("results.json"))
-    for no_file in (Path("/dev/null"), tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "a", Path("a\0b")):
-        with pytest.raises(RunError, match=r"is a device|cannot be read \((File name too|embedded null)"):
-            refuse_as_output(no_file)
-    for own in (run.report, run.plots, run.predictions / "mine.csv", run.path / "answers", tmp_path / "a"):
-        refuse_as_output(own)
 
 
 def test_a_study_claims_a_free_folder_or_its_own(tmp_path: Path) -> None:

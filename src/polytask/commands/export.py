@@ -7,9 +7,9 @@ from pathlib import Path
 
 from polytask.commands.evaluate import run_settings
 from polytask.core.errors import ConfigError, nearest
+from polytask.core.output_files import refuse_as_output
 from polytask.core.paths import RunPaths
 from polytask.core.progress import progress
-from polytask.core.run_folder import refuse_as_output
 from polytask.core.user_modules import trusting
 from polytask.data.cache import Cache
 from polytask.data.dataset import DatasetStore, Split

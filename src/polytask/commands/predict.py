@@ -14,9 +14,9 @@ from typing import IO, Any, cast
 
 from polytask.core.atomic_files import write_streams
 from polytask.core.errors import ConfigError, DataError, listed
+from polytask.core.output_files import refuse_as_output
 from polytask.core.prefetch import prefetch
 from polytask.core.progress import progress
-from polytask.core.run_folder import refuse_as_output
 from polytask.core.safe_paths import expanded, refuse_special
 from polytask.core.terminal import TerminalOutput, tell
 from polytask.data.dataset import Split

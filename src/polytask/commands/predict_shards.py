@@ -17,9 +17,10 @@ from polytask.core.atomic_files import storing, write_file
 from polytask.core.errors import ConfigError, DataError, Interrupted, PolytaskError, RunError
 from polytask.core.json_files import as_written, read_json
 from polytask.core.leftovers import leftovers, tidy
+from polytask.core.output_files import refuse_as_output
 from polytask.core.paths import ModelPaths, PredictionPaths
 from polytask.core.progress import progress
-from polytask.core.run_folder import first_difference, refuse_as_output
+from polytask.core.run_folder import first_difference
 from polytask.core.safe_paths import refuse_link
 from polytask.core.terminal import tell
 from polytask.core.user_modules import trusting

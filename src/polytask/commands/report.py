@@ -10,8 +10,8 @@ from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, MissingExtra, PolytaskError, RunError
 from polytask.core.json_files import as_written, read_json
 from polytask.core.leftovers import tidy
+from polytask.core.output_files import refuse_as_output
 from polytask.core.paths import RunPaths, StudyPaths, is_study
-from polytask.core.run_folder import refuse_as_output
 from polytask.core.terminal import tell
 from polytask.report.multi_run import MOST, chosen_runs, compared, overlaid, study_figures, study_parts
 from polytask.report.page import page, run_page

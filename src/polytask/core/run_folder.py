@@ -156,23 +156,6 @@ class RunFolder(RunPaths):
                 tidy(folder)
 
 
-def refuse_as_output(file: Path) -> None:
-    """Raise `RunError` for what no output may replace: a device, and what a run's training writes itself.
-
-    A file in a folder that a training replaces, such as `model/`, would go with it.
-    """
-    refuse_special(file)
-    place = file.absolute()
-    for folder in place.parents:
-        run = RunPaths(folder)
-        if run.config.is_file() and run.events.is_file():
-            part = folder / place.relative_to(folder).parts[0]
-            if part in (run.config, run.events, run.lock, run.model, run.best, run.checkpoints, run.results,
-                        run.data, run.artifacts):
-                raise RunError(f"{file}: {part.name} belongs to the run {folder}, whose training writes "
-                               "it; give another --out")
-
-
 def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> None:
     """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
 
