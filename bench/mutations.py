@@ -73,7 +73,7 @@ LINES = [
     Mutation("learn/ema.py", "1 - self.decay", "self.decay", "tests/learn/test_ema.py"),
     Mutation("learn/gradients.py", "return dense.index_add_(0, table.rows, values)", "return dense",
              "tests/learn/test_gradients.py"),
-    Mutation("learn/gradients.py", "factor = limit / (norm + 1e-6)", "factor = limit",
+    Mutation("learn/gradients.py", "(factor := limit / (float(norm) + 1e-6))", "(factor := limit)",
              "tests/learn/test_gradients.py"),
     Mutation("learn/gramian.py", "if j <= i]", "if j < i]", "tests/learn/test_gramian.py"),
     Mutation("learn/microbatch.py", "len(piece) / len(task_rows.rows)", "1.0",

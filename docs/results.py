@@ -7,7 +7,7 @@
 a time; what is finished there is not repeated, so it can be stopped and started again. `write` turns these
 folders into docs/results/<paper>.md and judges the claims of docs/results/claims.toml
 (docs/results/claims.md). No number is typed by hand: what a person adds is prose,
-docs/results/findings/<paper>/<table>.md, put under the table.
+recipes/findings/<paper>/<table>.md, put under the table.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from polytask.studies.study import read_study
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = HERE / "results"
+FINDINGS = ROOT / "recipes" / "findings"
 PAPERS = ("mfrr", "surgery", "triple-threat", "practices", "swissbert")
 CAVEAT = ("MiniLM saw Quora pairs in its own training, so its paraphrase scores are not comparable with a "
           "report's.")
@@ -118,7 +119,7 @@ def write(studies: Path) -> None:
                 parts += [text for heading, text in kept.items() if heading.startswith(f"## {title} (")]
                 continue
             parts.append(_nested(_typable(table.read_text(encoding="utf-8"), studies)))
-            findings = PAGES / "findings" / f"{name}.md"
+            findings = FINDINGS / f"{name}.md"
             if findings.is_file():
                 parts.append("### Findings\n\n" + findings.read_text(encoding="utf-8").strip())
             if not recipe.stem.startswith("sweep") and (result := finished(studies / name, recipe)):

@@ -73,6 +73,7 @@ def test_a_comparison_holds_beyond_two_standard_errors(
 def test_a_study_that_was_not_run_again_keeps_its_section(
         pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGES", tmp_path)
+    monkeypatch.setattr(pages, "FINDINGS", tmp_path / "findings")
     monkeypatch.setattr(pages, "finished", lambda folder, recipe: None)
     (tmp_path / "claims.toml").write_text("claims = []", encoding="utf-8")
     title = tomllib.loads((ROOT / "recipes/surgery/figure-4.toml").read_text(encoding="utf-8"))["title"]
