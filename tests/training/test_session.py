@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -157,3 +159,17 @@ def test_damaged_results_are_reported_by_show(short: dict[str, Any], tmp_path: P
         (run / "results.json").write_text(wrong)
         with pytest.raises(RunError, match=r"results\.json: "):
             list(show_run(run))
+
+
+@pytest.mark.parametrize(("pooling", "said"), [
+    ({"type": "mean", "": None}, "pooling"), ({"type": "maen"}, 'did you mean "mean"'),
+    ({}, "expected the name"), (None, "expected the name"),
+])
+def test_a_model_folder_whose_pooling_is_none_is_refused(
+        served_run: Path, tmp_path: Path, pooling: object, said: str) -> None:
+    folder = shutil.copytree(served_run / "model", tmp_path / "model")
+    about = folder / "heads" / "stars" / "config.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"pooling": pooling}))
+    with pytest.raises(CheckpointError, match=said) as refused:
+        load_model(folder)
+    assert str(about) in str(refused.value) and "\n" not in str(refused.value)

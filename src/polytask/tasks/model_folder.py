@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -242,6 +242,8 @@ def _pooling_of(part: PartPaths) -> Pooling:
         read: Pooling = pooling.read(about["pooling"])
     except PydanticCustomError as error:
         raise CheckpointError(f"{part.config}: {error.message()}") from None
+    except ValidationError as error:
+        raise CheckpointError(f"{part.config}: pooling: {error.errors()[0]['msg'].strip()}") from None
     except (TypeError, KeyError):
         raise CheckpointError(f"{part.config}: does not name a pooling") from None
     return read
