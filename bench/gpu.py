@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,16 @@ def bf16_peak(size: int = 8192, products: int = 20) -> float:
 
 def measured(subject: Subject, repeats: int, peak: float, compiled: bool) -> list[list[str]]:
     """Return one line per trainer, measured alternately."""
-    trainers: dict[str, Callable[[int], tuple[float, list[int]]]] = {
+    trainers: dict[str, Callable[[int], tuple[float, Sequence[float]]]] = {
         "polytask": lambda seed: ours(subject, seed)}
     if compiled:
         trainers["polytask, train.compile"] = lambda seed: ours(subject, seed, compiled=True)
 
-    def peer(**arguments: bool) -> Callable[[int], tuple[float, list[int]]]:
-        def timed(seed: int) -> tuple[float, list[int]]:
+    def peer(**arguments: bool) -> Callable[[int], tuple[float, Sequence[float]]]:
+        def timed(seed: int) -> tuple[float, Sequence[float]]:
             seconds, tokens = theirs(subject, seed, False, **arguments)
             rows = subject.batch * subject.steps
-            return seconds, [round(tokens / rows)] * rows
+            return seconds, [tokens / rows] * rows  # it tells no lengths: their mean
 
         return timed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
-def useful_flops(lengths: list[int], layers: int, width: int, inner: int) -> float:
+def useful_flops(lengths: Sequence[float], layers: int, width: int, inner: int) -> float:
     """Return the operations of forward and backward passes over sequences, matrix products only.
 
     Six per linear-layer weight and token (two forward, four backward), plus the two

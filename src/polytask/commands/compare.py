@@ -152,7 +152,7 @@ def _refuse(problems: Mapping[str, list[str]]) -> None:
         raise ConfigError(sentences)
 
 
-def machine() -> str:
+def _machine() -> str:
     """Return what this machine computes with."""
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return f"{gpu}{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
@@ -160,7 +160,7 @@ def machine() -> str:
 
 def _write(result: Comparison, out: Path, command: str, seeds: Sequence[int]) -> Compared:
     about = {"command": f"`{command}`", "seeds": ", ".join(map(str, seeds)),
-             "machine": machine(),
+             "machine": _machine(),
              "date": time.strftime("%Y-%m-%d")}
     compared, paths = Compared(result, out, about), StudyPaths(out)
     write_file(paths.table("md"), str(compared))
