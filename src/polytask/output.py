@@ -72,7 +72,7 @@ def _output_refuses() -> bool:
 
     Unbuffered (PYTHONUNBUFFERED) it keeps nothing, and is taken for what failed.
     """
-    if not isinstance(getattr(sys.stdout, "buffer", None), io.BufferedWriter):
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
         return True
     try:
         sys.stdout.flush()
