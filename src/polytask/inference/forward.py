@@ -153,7 +153,6 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
     # Every process makes the same number of passes: one without a batch in the last round repeats the
     # first batch, for the shapes of what it gives.
     spare = -(-len(places_by_batch) // processes.world) - len(mine)
-    progress.total(sum(len(places_by_batch[number]) for number in mine))
     batches = (places_by_batch[number] for number in [*mine, *[0] * spare])
     collated: Iterable[tuple[Integers, TokenBatch]] = ((places, batch_of(places)) for places in batches)
     for turn, (places, batch) in enumerate(collated if len(places_by_batch) == 1 else prefetch(collated)):
@@ -165,7 +164,7 @@ def _pooled(model: MultiTask, tasks: Sequence[ResolvedTask], split: Split, rows:
         if turn >= len(mine):
             places, pooled = places[:0], {name: vectors[:0] for name, vectors in pooled.items()}
         yield places, pooled
-        progress.advance(len(places))
+        progress.advance(len(places) * processes.world)  # the others are about as far
     if was:
         model.train()
 

@@ -70,6 +70,7 @@ class KeptStates:
         Raises `ConfigError` where a state is too large for half precision.
         """
         if (id(split), layout) in self._kept:
+            bar.skip(len(split))
             return
         counts = split.lengths(layout).kept.sum(axis=1)
         shape = (int(counts.sum()), self.model.encoder.width)
@@ -77,6 +78,7 @@ class KeptStates:
         states = self._allocated(shape, size) if 0 < size <= self.room - self.used else None
         if states is None:
             self.left_out.append(f"{name} {split.name} ({size / 1e9:.1f} GB)")
+            bar.skip(len(split))
             return
         begins = np.cumsum(counts) - counts
         self._fill(split, layout, counts, begins, states, bar)
@@ -132,7 +134,6 @@ class KeptStates:
         device = next(encoder.parameters()).device
         was = encoder.training
         encoder.eval()
-        bar.total(len(split))
         for rows in by_length(counts, BATCH_TOKENS):
             batch = collate([split.select("", layout, rows)], split.special_tokens).to(device)
             with np.errstate(over="ignore"):  # what does not fit is refused below

@@ -140,6 +140,7 @@ class Session:
         """Encode every text once if the encoder is frozen."""
         if self.run.encoder.trainable != "frozen":
             return None
+        bar.total(sum(len(data.train) for data in self.built.data.values()))
         return {name: encode_once(self.built.model, self.built.tasks[name],
                                   self.built.data[name].train, bar, self.processes)
                 for name in self.built.tasks}
@@ -152,10 +153,11 @@ class Session:
             return None
         kept = KeptStates(built.model, depth, settings.keep_frozen, settings.keep_frozen_gb,
                           run_cache(self.run).folder)
-        for part in ("train", "dev"):
-            for name, layout in built.layouts().items():
-                if (split := built.data[name].splits.get(part)) is not None:
-                    kept.keep(name, split, layout, bar)
+        splits = [(name, layout, split) for part in ("train", "dev") for name, layout in built.layouts().items()
+                  if (split := built.data[name].splits.get(part)) is not None]
+        bar.total(sum(len(split) for _, _, split in splits))
+        for name, layout, split in splits:
+            kept.keep(name, split, layout, bar)
         built.model.kept = built.training_set.kept = kept
         return kept
 
