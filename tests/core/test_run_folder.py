@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.core.errors import RunError
+from polytask.core.errors import ConfigError, RunError
 from polytask.core.run_folder import RunFolder, claim_folder, first_difference
 
 CONFIG = 'seed = 1\n[tasks.sst]\ntrain = "a.csv"\n'
@@ -63,6 +63,20 @@ def test_a_run_killed_before_its_config_was_written_can_be_started(tmp_path: Pat
     with RunFolder.claimed(path, CONFIG, resume) as folder:
         assert folder.config.read_text() == CONFIG
     assert listing(path) == [".lock", "config.toml"]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_config_refused_before_training_begins_is_not_kept(tmp_path: Path, trained: bool) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(ConfigError), RunFolder.claimed(path, CONFIG, resume=False) as folder:
+        folder.data.write_text("{}")
+        if trained:
+            folder.events.write_text("")
+        raise ConfigError("too large")
+    kept = ["config.toml", "data.json", "events.jsonl"] if trained else []
+    assert listing(path) == [".lock", *kept]
+    if not trained:
+        RunFolder.admits(path, CONFIG.replace("1", "2"), resume=False)
 
 
 def test_the_next_writer_mends_what_a_kill_left(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from polytask.core.atomic_files import storing, write_file, write_json
-from polytask.core.errors import RunError
+from polytask.core.errors import ConfigError, RunError
 from polytask.core.json_files import read_json
 from polytask.core.leftovers import leftovers, recover_all, tidy
 from polytask.core.paths import ManyRunsPaths, RunPaths
@@ -77,6 +77,7 @@ class RunFolder(RunPaths):
         """Hold a run for writing, made if it is not there.
 
         Raises `RunError` where another process trains in it, or where it may not be started or resumed.
+        A config that is refused before training begins is not kept.
         """
         folder = cls(path)
         with storing(folder.path):
@@ -85,7 +86,13 @@ class RunFolder(RunPaths):
             cls.admits(path, config, resume)  # checked again: another process may have been first
             if not folder.config.is_file():
                 write_file(folder.config, config)
-            yield folder
+            try:
+                yield folder
+            except ConfigError:
+                if not folder.events.is_file():  # nothing was trained: the corrected config may start here
+                    folder.config.unlink(missing_ok=True)
+                    folder.data.unlink(missing_ok=True)
+                raise
 
     def settings(self) -> dict[str, Any]:
         """Return the resolved settings as a table; raise `RunError` for what is not a config of a run."""

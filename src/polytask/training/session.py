@@ -153,7 +153,8 @@ class Session:
             return None
         kept = KeptStates(built.model, depth, settings.keep_frozen, settings.keep_frozen_gb,
                           run_cache(self.run).folder)
-        splits = [(name, layout, split) for part in ("train", "dev") for name, layout in built.layouts().items()
+        splits = [(name, layout, split) for part in ("train", "dev")
+                  for name, layout in built.layouts().items()
                   if (split := built.data[name].splits.get(part)) is not None]
         bar.total(sum(len(split) for _, _, split in splits))
         for name, layout, split in splits:
