@@ -68,11 +68,16 @@ def test_a_run_killed_before_its_config_was_written_can_be_started(tmp_path: Pat
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_config_refused_before_training_begins_is_not_kept(tmp_path: Path, trained: bool) -> None:
     path = tmp_path / "run"
-    with pytest.raises(ConfigError), RunFolder.claimed(path, CONFIG, resume=False) as folder:
-        folder.data.write_text("{}")
-        if trained:
-            folder.events.write_text("")
-        raise ConfigError("too large")
+
+    def refused() -> None:
+        with RunFolder.claimed(path, CONFIG, resume=False) as folder:
+            folder.data.write_text("{}")
+            if trained:
+                folder.events.write_text("")
+            raise ConfigError("too large")
+
+    with pytest.raises(ConfigError):
+        refused()
     kept = ["config.toml", "data.json", "events.jsonl"] if trained else []
     assert listing(path) == [".lock", *kept]
     if not trained:
