@@ -15,7 +15,7 @@ import tomli_w
 from polytask.cli import main
 from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.serve import server
-from polytask.serve.settings import ServeSettings, api_keys, read_settings
+from polytask.serve.settings import ServeSettings, api_keys, read_settings, variable
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 # A value of each that is not the default, and how an environment variable writes it.
@@ -38,8 +38,21 @@ def test_every_setting_has_a_value_here_that_is_not_its_default() -> None:
 
 
 def test_every_setting_is_an_environment_variable() -> None:
-    environment = {f"POLYTASK_{name.upper()}": text for name, (_, text) in CHOSEN.items()}
+    environment = {variable(name): text for name, (_, text) in CHOSEN.items()}
+    assert {name for name in CHOSEN if variable(name) != f"POLYTASK_{name.upper()}"} == {"log"}
     assert asdict(read_settings(None, {}, environment)) == ALL
+
+
+def test_how_much_all_commands_log_is_another_variable_than_the_format_of_the_servers_log() -> None:
+    assert read_settings(None, {}, {"POLYTASK_LOG": "info"}).log == "json"
+
+
+def test_a_variable_that_a_flag_overrides_is_not_read() -> None:
+    # Kubernetes sets it in every pod beside a service called polytask.
+    environment = {"POLYTASK_PORT": "tcp://10.0.0.1:8000"}
+    assert read_settings(None, {"port": 8000}, environment).port == 8000
+    with pytest.raises(ConfigError, match="POLYTASK_PORT: found 'tcp://10.0.0.1:8000', expected a number"):
+        read_settings(None, {}, environment)
 
 
 def test_every_setting_is_a_key_of_a_toml_file(tmp_path: Path) -> None:
@@ -90,6 +103,9 @@ def test_a_mistake_is_named_where_it_was_made(tmp_path: Path) -> None:
     (tmp_path / "serve.toml").write_text("serve = 3\n")
     with pytest.raises(ConfigError, match="serve: found 3, expected a table"):
         read_settings(tmp_path / "serve.toml", {}, {})
+    (tmp_path / "serve.toml").write_text("prot = 3\n")
+    with pytest.raises(ConfigError, match=r'serve\.toml: serve: prot .*did you mean "port"'):
+        read_settings(tmp_path / "serve.toml", {"port": 1}, {})
 
 
 def test_a_file_of_keys_from_windows_has_the_keys_that_it_shows(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, tas
     Raises `ConfigError`, and writes nothing, where the result would not answer as the model does.
     """
     if to not in FORMATS:
-        raise ConfigError(f'--to: found "{to}", expected {", ".join(FORMATS)}{nearest(to, FORMATS)}')
+        raise ConfigError(f'--to: found "{to}", expected {", ".join(FORMATS[:-1])} or {FORMATS[-1]}'
+                          f"{nearest(to, FORMATS)}")
     if int8 and to != "onnx":
         raise ConfigError("--int8: belongs to --to onnx; other formats are in float32")
     if rows < 1:

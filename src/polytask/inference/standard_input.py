@@ -47,8 +47,8 @@ def typed_rows(text: Sequence[str], labelled: bool) -> Iterator[StreamedRow]:
             _refuse_a_table(line, text)
         texts = tuple(line.split("\t")) if len(text) > 1 else (line,)
         if len(texts) != len(text):
-            raise DataError(f"{NAME}:{number}: found {len(texts)} fields, expected {len(text)} separated "
-                            f"by tabs ({', '.join(text)})")
+            raise DataError(f"{NAME}:{number}: found {len(texts)} field{'s' * (len(texts) != 1)}, "
+                            f"expected {len(text)} separated by tabs ({', '.join(text)})")
         yield str(number), texts
 
 

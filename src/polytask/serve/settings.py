@@ -17,6 +17,8 @@ from polytask.core.settings import from_table, settings
 from polytask.core.toml import read_toml
 
 PREFIX = "POLYTASK_"
+# POLYTASK_LOG is how much every command logs.
+_VARIABLES = {"log": f"{PREFIX}SERVE_LOG"}
 _HOST, _ROOT_PATH = re.compile(r"[^\s\0]+"), re.compile(r"(/[\w.~-]*[\w~-])*")
 _MOST_KEY_BYTES = 1 << 20
 
@@ -81,16 +83,23 @@ def read_settings(config: Path | None, options: Mapping[str, Any],
         inner = whole.get("serve", whole)
         if not isinstance(inner, dict):
             raise ConfigError(f"{config}: serve: found {inner!r}, expected a table")
+        from_table(ServeSettings, inner, f"{config}: serve")  # its mistakes are told with its name
         table |= inner
+    options = {key: value for key, value in options.items() if value is not None}
     environment = os.environ if environment is None else environment
     for field in fields(ServeSettings):
-        if (text := environment.get(PREFIX + field.name.upper())) is not None:
+        text = environment.get(variable(field.name))
+        if text is not None and field.name not in options:
             table[field.name] = _typed(field.name, text, str(field.type))
-    table |= {key: value for key, value in options.items() if value is not None}
-    chosen = from_table(ServeSettings, table, "serve")
+    chosen = from_table(ServeSettings, table | options, "serve")
     if problems := [*_problems(chosen)]:
         raise ConfigError(problems)
     return chosen
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return _VARIABLES.get(name, PREFIX + name.upper())
 
 
 def _problems(chosen: ServeSettings) -> Iterator[str]:
@@ -104,7 +113,7 @@ def _problems(chosen: ServeSettings) -> Iterator[str]:
 
 def _typed(name: str, text: str, annotation: str) -> Any:
     """Return the text of an environment variable as the type of its setting."""
-    where = f"{PREFIX}{name.upper()}"
+    where = variable(name)
     if annotation == "bool":
         if text.casefold() not in ("0", "1", "true", "false", "yes", "no"):
             raise ConfigError(f"{where}: found {text!r}, expected true or false")

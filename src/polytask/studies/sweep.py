@@ -179,8 +179,10 @@ def _metric_problems(path: Path, metrics: Sequence[str], tasks: Mapping[str, Any
         task, _, metric = key.partition(".")
         if key == OVERALL:
             continue
-        if task not in tasks:
-            yield f'{path}: metrics: "{task}" is not a task{nearest(task, [*tasks, OVERALL])}'
+        if not metric:
+            yield f'{path}: metrics: found "{key}", expected {OVERALL} or TASK.METRIC{nearest(key, [OVERALL])}'
+        elif task not in tasks:
+            yield f'{path}: metrics: "{task}" is not a task{nearest(task, tasks)}'
         elif metric not in METRICS or not METRICS[metric].scalar:
             known = [name for name, definition in METRICS.items() if definition.scalar]
             yield f'{path}: metrics: "{metric}" is not a metric with a single value{nearest(metric, known)}'

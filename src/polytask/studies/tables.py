@@ -123,7 +123,7 @@ def _order(order: Order) -> str:
     facts = [] if order.correlation is None else [f"rank correlation {order.correlation:+.2f}"]
     contradict = len(order.contradictions)
     if order.agree or order.tie or contradict:
-        facts.append(f"of the pairs that the paper orders {order.agree} agree, {order.tie} tie, "
+        facts.append(f"of the pairs that the paper orders, {order.agree} agree, {order.tie} tie, "
                      f"{contradict} contradict it")
     else:
         facts.append("the pairs are not judged, because these scores have no standard error")
