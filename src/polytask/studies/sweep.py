@@ -180,7 +180,8 @@ def _metric_problems(path: Path, metrics: Sequence[str], tasks: Mapping[str, Any
         if key == OVERALL:
             continue
         if not metric:
-            yield f'{path}: metrics: found "{key}", expected {OVERALL} or TASK.METRIC{nearest(key, [OVERALL])}'
+            yield (f'{path}: metrics: found "{key}", expected {OVERALL} or TASK.METRIC'
+                   f"{nearest(key, [OVERALL])}")
         elif task not in tasks:
             yield f'{path}: metrics: "{task}" is not a task{nearest(task, tasks)}'
         elif metric not in METRICS or not METRICS[metric].scalar:
