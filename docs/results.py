@@ -161,8 +161,8 @@ def claims_page(compared: dict[str, Comparison]) -> str:
     lines = ["# The reports' claims", "",
              "Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
              "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few "
-             "seeds), else *not decided*; with one seed the error covers the dev rows alone. *Not run*: not "
-             "with the present pilot; the report's page may have rows of an earlier one. " + CAVEAT, "",
+             "seeds), else *not decided*; with one seed the error covers the dev rows alone. *Not run*: "
+             "not with the present pilot; the report's page may have rows of an earlier one. " + CAVEAT, "",
              "| report | place | claim | verdict | measured |", "|---|---|---|---|---|"]
     for claim in claims:
         verdict, evidence = judged(claim, compared)

@@ -51,7 +51,7 @@ def test_a_variable_that_a_flag_overrides_is_not_read() -> None:
     # Kubernetes sets it in every pod beside a service called polytask.
     environment = {"POLYTASK_PORT": "tcp://10.0.0.1:8000"}
     assert read_settings(None, {"port": 8000}, environment).port == 8000
-    with pytest.raises(ConfigError, match="POLYTASK_PORT: found 'tcp:.*', expected a number"):
+    with pytest.raises(ConfigError, match=r"POLYTASK_PORT: found 'tcp:.*', expected a number"):
         read_settings(None, {}, environment)
 
 
