@@ -133,7 +133,8 @@ def test_init_writes_the_schema_beside_and_says_what_it_guessed(
     data.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
     code, out, err = run_cli("init", str(data), "--out", str(tmp_path / "mail.toml"), capsys=capsys)
     assert code == 0, err
-    assert out.startswith("mail: text -> label (binary: spam (40), ham (20); positive: spam)\n")
+    assert out.startswith("mail: text -> label (binary: spam (40), ham (20); positive: spam; "
+                          "no other column can be a label); text: the only column of sentences\n")
     assert out.endswith(f"then run: polytask check {tmp_path / 'mail.toml'}\n")
     text = (tmp_path / "mail.toml").read_text(encoding="utf-8")
     assert text.startswith("#:schema ./polytask.schema.json\n")

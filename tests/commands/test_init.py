@@ -124,12 +124,30 @@ def test_texts_that_contradict_themselves_are_the_half_of_a_pair(tmp_path: Path)
     assert run.tasks["claims"].text == ("passage", "claim")
 
 
+@pytest.mark.parametrize(("columns", "why_text", "why_label"), [
+    ("one,two,three", "the first of 2 columns of sentences", "no other column can be a label"),
+    ("sentence1,sentence2,three", "a pair by their names", "no other column can be a label"),
+    ("new question,known question,three", "a pair by their alike names", "no other column can be a label"),
+    ("one,two,three,stars", "the first of 2 columns of sentences", "named like a label"),
+    ("one,two,three,four", "the first of 2 columns of sentences",
+     "of 2 columns that can be labels, this one has numbers or the most values"),
+])
+def test_every_guess_has_its_reason(tmp_path: Path, columns: str, why_text: str, why_label: str) -> None:
+    extra = ",{}" * (columns.count(",") - 2)
+    path = write(tmp_path / "file.csv", columns, *(
+        f"{each},a remark about number {n},{n % 3}{extra.format(n % 2)}"
+        for n, each in enumerate(SENTENCES)))
+    text, _, _ = loaded(tmp_path, path)
+    assert guesses(text)[0].endswith(f"; {why_label}); text: {why_text}")
+
+
 def test_a_text_that_is_not_read_is_mentioned(tmp_path: Path) -> None:
     path = write(tmp_path / "posts.csv", "review,the remark,#stars", *(
         f"{each},a remark about number {n},{n % 3}" for n, each in enumerate(SENTENCES)))
     text, run, _ = loaded(tmp_path, path)
     assert run.tasks["posts"].text == ("review",)
-    assert guesses(text) == ["posts: review -> #stars (classes: 0 (20), 1 (20), 2 (20))"]
+    assert guesses(text) == ["posts: review -> #stars (classes: 0 (20), 1 (20), 2 (20); no other column "
+                             "can be a label); text: named like a text, of 2 columns of sentences"]
     assert ('# note: column "the remark" holds sentences as well; both as a pair: '
             'text = ["review", "the remark"]') in text.splitlines()
 

@@ -145,10 +145,12 @@ def write_config(out: Path, text: str) -> Iterator[str]:
 
 
 def guesses(text: str) -> list[str]:
-    """Return a line per task of a config that `scaffold` wrote: texts, label, what it was taken for."""
-    return [f"{name}: {_shown(task['text'])} -> {_shown(task['label'])} ({why or 'columns of 0 and 1'})"
-            for (name, task), why in zip(tomllib.loads(text)["tasks"].items(), _comments(text, "label"),
-                                         strict=True)]
+    """Return a line per task of a config that `scaffold` wrote: texts, label, what for, and why."""
+    return [f"{name}: {_shown(task['text'])} -> {_shown(task['label'])} "
+            f"({label or 'columns of 0 and 1'}); text: {why}"
+            for (name, task), why, label in zip(tomllib.loads(text)["tasks"].items(),
+                                                _comments(text, "text"), _comments(text, "label"),
+                                                strict=True)]
 
 
 def _comments(text: str, key: str) -> list[str]:

@@ -71,7 +71,8 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
                          + f"# leaves out {blank:,} rows without a split")
     lines += format_lines(form)
     text = [quoted(name) for name in guessed.text]
-    lines.append("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"))
+    lines.append(with_comment("text = " + (text[0] if len(text) == 1 else f"[{', '.join(text)}]"),
+                              guessed.why_text))
     lines += [f"{NOTE}column {quoted(name)} holds sentences as well"
               + f"; both as a pair: text = [{text[0]}, {quoted(name)}]" * (len(text) == 1)
               for name in guessed.more_texts]
@@ -126,7 +127,7 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines += [f"# or label = {quoted(other.name)}: {_about(other)}" for other in guessed.others]
         return lines
     label = guessed.label
-    lines = [with_comment(f"label = {quoted(label.name)}", _about(label))]
+    lines = [with_comment(f"label = {quoted(label.name)}", f"{_about(label)}; {guessed.why_label}")]
     labels, notes = inferred.labels, inferred.notes
     if _needs_kind(inferred):
         lines.append('kind = "classes"')

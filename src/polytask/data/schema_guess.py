@@ -29,7 +29,7 @@ class Guess:
     """What a file's columns were taken for. `others` could be the label as well.
 
     `flags`: 0/1 columns that are the labels of one task, in place of `label`; empty if there are none.
-    `more_texts`: columns of sentences that are not read.
+    `more_texts`: columns of sentences that are not read. `why_text`, `why_label`: the reasons.
     """
 
     text: tuple[str, ...]
@@ -39,6 +39,8 @@ class Guess:
     split: Profile | None
     flags: list[Profile] = field(default_factory=list)
     more_texts: list[str] = field(default_factory=list)
+    why_text: str = ""
+    why_label: str = ""
 
     @property
     def label_names(self) -> list[str]:
@@ -88,7 +90,28 @@ def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str) -> Gues
     return Guess(text, labels[0], ids[0] if ids else None,
                  labels[1:] if not several else [column for column in labels if not column.is_flag],
                  next((column for column in every if column.is_split), None), several,
-                 [column.name for column in every if column.is_text and column.name not in text])
+                 [column.name for column in every if column.is_text and column.name not in text],
+                 _why_text(text, len(texts)), _why_label(labels))
+
+
+def _why_text(text: Sequence[str], sentences: int) -> str:
+    """Return what made these columns the texts, of so many that hold sentences."""
+    if len(text) == 2:
+        if _makes_pair(*text) or _makes_pair(*reversed(text)):
+            return "a pair by their names"
+        return "a pair by their alike names" if _are_alike(*text) else "a pair: both hold sentences"
+    if sentences < 2:
+        return "the only column of sentences"
+    return f"named like a text, of {sentences} columns of sentences" if NAMED_TEXT.search(text[0]) else (
+        f"the first of {sentences} columns of sentences")
+
+
+def _why_label(labels: Sequence[Profile]) -> str:
+    """Return what put the first of these columns before the others."""
+    if len(labels) == 1:
+        return "no other column can be a label"
+    return "named like a label" if labels[0].named_label else (
+        f"of {len(labels)} columns that can be labels, this one has numbers or the most values")
 
 
 def _why_no_label(every: Sequence[Profile], text: Sequence[str]) -> str:
