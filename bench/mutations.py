@@ -4,7 +4,7 @@
     python bench/mutations.py source [WORD]  the lines in LINES (file or test contains WORD), a test each
     python bench/mutations.py                both; the exit status is 1 if anything survives
 
-A change to a recipe's number counts as noticed if `recipe_settings.faults` reports it. Left out are
+A change to a recipe's number counts as noticed if `recipe_settings.differs` says so. Left out are
 numbers that the reports do not give (pilot scale, number of seeds) and numbers that other tests compare
 digit for digit (claimed results, against the published tables; the trials of a grid).
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from recipe_settings import RECIPES, faults, files
+from recipe_settings import RECIPES, differs, files
 
 ROOT = RECIPES.parent
 # A number outside strings and comments, which are matched first and left alone.
@@ -170,7 +170,7 @@ def recipe_survivors() -> Iterator[str]:
                     continue
                 count += 1
                 place.write_text(changed, encoding="utf-8")
-                if not any(faults(copy, [each]) for each in uses):
+                if not any(map(differs, uses)):
                     survived += 1
                     yield f"survives: {said}"
             shutil.copyfile(path, place)

@@ -11,11 +11,12 @@ name as its `type`. Every setting of a row must match a line, and every line mus
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -37,6 +38,7 @@ class Line(NamedTuple):
     value: Any
 
 
+@functools.cache
 def lines(table: Path) -> list[Line]:
     """Return the lines of the table."""
     with table.open(encoding="utf-8", newline="") as file:
@@ -63,9 +65,15 @@ def settings_of(table: Any, at: str = "") -> Iterator[tuple[str, Any]]:
         yield at, table
 
 
-def row_config(path: Path, study: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+@functools.cache
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern with wildcards: the same ones are asked for in every row."""
+    return fnmatchcase(name, pattern)
+
+
+def row_config(base: Mapping[str, Any], study: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row's full-scale config, built as recipes/README.md describes."""
-    table = read_toml(path.parent / study["base"])
+    table = deepcopy(dict(base))
     for change in (study.get("set", {}), row.get("set", {})):
         for key, value in change.items():
             place(table, key, deepcopy(value))
@@ -77,12 +85,13 @@ def row_config(path: Path, study: Mapping[str, Any], row: Mapping[str, Any]) -> 
 def compared(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, settings) of each row of a study, or of a sweep with its `parameters`."""
     study = read_toml(path)
+    base = read_toml(path.parent / study["base"])
     if "parameters" in study:
-        own = dict(settings_of(row_config(path, study, {})))
+        own = dict(settings_of(row_config(base, study, {})))
         yield path.stem, own | dict(settings_of(study["parameters"], "parameters"))
         return
     for row in study["rows"]:
-        yield f"{path.stem}/{row['name']}", dict(settings_of(row_config(path, study, row)))
+        yield f"{path.stem}/{row['name']}", dict(settings_of(row_config(base, study, row)))
 
 
 def files(recipes: Path) -> list[Path]:
@@ -94,11 +103,11 @@ def differences(path: Path, said: list[tuple[int, Line]], used: set[int]) -> Ite
     """Yield where a study or sweep differs from its report's lines; record the lines used."""
     for name, found in compared(path):
         at = f"{path.parent.name}/{name}"
-        here = [(number, line) for number, line in said if fnmatchcase(name, line.rows)]
+        here = [(number, line) for number, line in said if matches(name, line.rows)]
         for key, value in found.items():
             if FREE.fullmatch(key):
                 continue
-            fitting = [(number, line) for number, line in here if fnmatchcase(key, line.key)]
+            fitting = [(number, line) for number, line in here if matches(key, line.key)]
             used |= {number for number, _ in fitting}
             if not fitting:
                 yield f"{at}: {key} = {value!r} is in no line"
@@ -109,18 +118,23 @@ def differences(path: Path, said: list[tuple[int, Line]], used: set[int]) -> Ite
             yield f"{at}: {key} is not set"
 
 
-def faults(recipes: Path = RECIPES, only: Iterable[Path] | None = None) -> list[str]:
-    """Return the differences between the recipes (or `only` some) and the table, one sentence each."""
-    said = list(enumerate(lines(RECIPES / "settings.tsv")))
+def faults(recipes: Path = RECIPES) -> list[str]:
+    """Return the differences between the recipes and the table, one sentence each."""
     used: set[int] = set()
-    found = []
-    for path in files(recipes) if only is None else only:
-        own = [(number, line) for number, line in said if line.paper == path.parent.name]
-        found += list(differences(path, own, used))
-    if only is None:
-        found += [f"settings.tsv: no row has {line.paper} {line.rows} {line.key}"
-                  for number, line in said if number not in used]
-    return found
+    found = [fault for path in files(recipes)
+             for fault in differences(path, _of_paper(path.parent.name), used)]
+    return found + [f"settings.tsv: no row has {line.paper} {line.rows} {line.key}"
+                    for number, line in enumerate(lines(RECIPES / "settings.tsv")) if number not in used]
+
+
+def differs(path: Path) -> bool:
+    """Whether a study or sweep differs anywhere from its report's lines."""
+    return any(True for _ in differences(path, _of_paper(path.parent.name), set()))
+
+
+def _of_paper(paper: str) -> list[tuple[int, Line]]:
+    return [(number, line) for number, line in enumerate(lines(RECIPES / "settings.tsv"))
+            if line.paper == paper]
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,25 +15,56 @@ import hypothesis
 import pytest
 import torch
 
+from warm_processes import Zygote, warm
+
 # A busy machine is not a failure.
 hypothesis.settings.register_profile("polytask", deadline=None)
 hypothesis.settings.load_profile("polytask")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Each of the processes that tests start would compile the whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=0.0,
                      help="How long tests/fuzz draws inputs; absent: a fixed number of each kind.")
-    parser.addoption("--kills", type=int, default=100, help="How many processes tests/fuzz kills.")
+    parser.addoption("--kills", type=int, default=40, help="How many processes tests/fuzz kills.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of all tests and fixtures, which is not the user's."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("POLYTASK_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
-def _settled(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _settled(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    cache = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("POLYTASK_CACHE", str(cache))
+    monkeypatch.setenv("POLYTASK_CACHE", str(shared_cache))
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    begun = Zygote.begin()
+    yield begun
+    begun.end()
+
+
+@pytest.fixture
+def forked_commands(zygote: Zygote) -> Iterator[None]:
+    """Start the test's commands, and the workers of these, as forks of a process that has imported torch.
+
+    For tests of what a command does; tests of how an interpreter starts do not ask for it.
+    """
+    with warm(zygote):
+        yield
 
 
 @pytest.fixture
@@ -70,8 +103,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_table(tiny_checkpoint: Path) -> dict[str, Any]:
+def small_table(constant_table: dict[str, Any]) -> dict[str, Any]:
     """The table of a run on a part of the sample: three tasks, a tiny encoder, seconds."""
+    return copy.deepcopy(constant_table)
+
+
+@pytest.fixture(scope="session")
+def constant_table(tiny_checkpoint: Path) -> dict[str, Any]:
+    """The same, for fixtures of a module, which change nothing in it."""
     pair = {"text": ["sentence1", "sentence2"], "limit": 48, "dev_limit": 24}
     return {
         "seed": 3,

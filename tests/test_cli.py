@@ -76,6 +76,7 @@ def test_the_whole_path_from_check_to_predictions(
     assert code == 0 and "150" in out
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_predict_reads_standard_input(config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(Run.from_toml(config), folder, quiet=True)

@@ -141,6 +141,7 @@ def type_pages(names: Sequence[str], folder: Path, encoder: Path) -> None:
 
 
 @pytest.mark.skipif(os.environ.get("POLYTASK_PAGES") != "1", reason="takes minutes: POLYTASK_PAGES=1")
+@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.timeout(900)
 def test_the_commands_of_longer_pages_work_as_typed(encoder: Path, tmp_path: Path) -> None:
     type_pages(TYPED_IF_ASKED, tmp_path, encoder)
@@ -148,6 +149,7 @@ def test_the_commands_of_longer_pages_work_as_typed(encoder: Path, tmp_path: Pat
     assert (tmp_path / "quora" / "config.json").is_file() and (tmp_path / "vectors").is_dir()
 
 
+@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.timeout(600)
 def test_the_commands_work_as_typed(encoder: Path, tmp_path: Path) -> None:
     type_pages(TYPED, tmp_path, encoder)

@@ -156,6 +156,7 @@ def test_every_number_of_the_guide_is_in_a_table_that_it_cites() -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("forked_commands")
 def test_the_blocks_of_the_readme_work_as_typed(tiny_checkpoint: Path, tmp_path: Path) -> None:
     for name, count in (("reviews-train", 60), ("reviews-dev", 20), ("new", 3)):
         with (tmp_path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:

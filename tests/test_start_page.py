@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "start.md"
 
 
+@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_page_work_as_typed(tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = typed([block for block in blocks(PAGE) if block.language in ("sh", "python")],

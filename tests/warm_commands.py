@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-IMPORTED = ("polytask.cli", "polytask.commands.init", "polytask.commands.train", "polytask.commands.check",
-            "polytask.commands.evaluate", "polytask.commands.predict", "polytask.commands.serve",
-            "polytask.serve.app", "polytask.report.page", "sklearn.linear_model",
-            "sklearn.feature_extraction.text", "scipy.sparse", "polytask.losses", "polytask.metrics")
+from warm_processes import IMPORTED, STARTERS, branch, ended
+
 # Sends its own arguments and streams, forwards signals, and ends as the command ends.
 PROGRAM = """\
 #!{python} -SEs
@@ -67,6 +62,7 @@ def warm_commands(folder: Path) -> Iterator[Path]:
 def serve(place: Path, tools: Path) -> None:
     for name in IMPORTED:
         import_module(name)
+    del sys.path[0]  # this file's folder
     tools.mkdir()
     for name in ("polytask", "python"):
         program = tools / name
@@ -112,44 +108,13 @@ def run(streams: list[int], name: str, words: list[str], folder: str, environmen
     for own, given in enumerate(streams):
         os.dup2(given, own)
         os.close(given)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", 1)  # noqa: SIM115
+    if name == "polytask" and words and words[0] in STARTERS:
+        branch(environment)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    status: Any = 0
-    try:
-        _run(name, words)
-    except SystemExit as end:
-        status = end.code
-    except BaseException:
-        traceback.print_exc()
-        status = 1
-    if isinstance(status, str):
-        sys.stderr.write(f"{status}\n")
-        status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return status or 0
-
-
-def _run(name: str, words: list[str]) -> None:
-    if name == "polytask":
-        from polytask.cli import main
-
-        sys.argv = [name, *words]
-        main()
-    elif words[0] == "-m":
-        sys.argv = words[1:]
-        sys.path[0] = os.getcwd()
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    elif words[0] == "-c":
-        sys.argv = ["-c", *words[2:]]
-        sys.path[0] = ""
-        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
-    else:
-        sys.argv = words
-        sys.path[0] = str(Path(words[0]).parent.resolve())
-        runpy.run_path(words[0], run_name="__main__")
+    return ended([name, *words] if name == "polytask" else words)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+
+from warm_processes import Zygote, warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,6 +166,15 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert not (folder / "polytask" / name).exists()
         (folder / "polytask" / name).write_text(text.lstrip(), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def processes_with_the_copy(copied: Path) -> Iterator[None]:
+    """Let the tests' processes be forks of one that has imported the copy."""
+    zygote = Zygote.begin(str(copied))
+    with warm(zygote):
+        yield
+    zygote.end()
 
 
 def with_copy(copied: Path, *words: str, cwd: Path = ROOT) -> str:

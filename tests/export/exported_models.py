@@ -81,11 +81,11 @@ class Exported:
 
 
 def saved(folder: Path, tokenizer: Path, tasks: list[ResolvedTask], default: Any, adapter: Any = None,
-          thresholds: dict[str, float] | None = None) -> ModelFolder:
+          thresholds: dict[str, float] | None = None, layers: int = 2) -> ModelFolder:
     """Write a model folder of a random narrow encoder and read it back."""
     torch.manual_seed(7)
-    sizes = BertConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
-                       max_position_embeddings=64, initializer_range=0.08)
+    sizes = BertConfig(hidden_size=64, num_hidden_layers=layers, num_attention_heads=4,
+                       intermediate_size=128, max_position_embeddings=64, initializer_range=0.08)
     model = new_model(Bert(sizes), {each.name: each for each in tasks}, default)
     if adapter is not None:
         adapter.attach(model, [each.name for each in tasks])

@@ -24,6 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "int8"])
+@pytest.mark.usefixtures("forked_commands")
 def test_one_worker_and_two_write_the_same_parts(every: Exported, data: Path, tmp_path: Path, engine: str,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -22,6 +22,9 @@ from polytask.core.errors import CheckpointError, ConfigError, PolytaskError, Ru
 from polytask.export.hub_card import Provenance, hub_card
 from polytask.model.hub import parsed
 from polytask.tasks.model_folder import load_model
+from warm_processes import Zygote, warm
+
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +62,9 @@ def polytask(hub: Hub, home: Path, *words: str, token: str = "secret") -> subpro
 
 
 @pytest.fixture(scope="module")
-def pushed(hub: Hub, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    done = polytask(hub, tmp_path_factory.mktemp("home"), "push", str(run), "me/reviews")
+def pushed(hub: Hub, run: Path, zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    with warm(zygote):
+        done = polytask(hub, tmp_path_factory.mktemp("home"), "push", str(run), "me/reviews")
     assert done.returncode == 0, done.stderr
     assert f"pushed: {hub.address}/me/reviews/commit/" in done.stdout
     return hub.repositories["me/reviews"]

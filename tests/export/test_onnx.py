@@ -185,7 +185,7 @@ def test_the_file_alone_says_what_it_is_for(every: Exported) -> None:
 def test_pal_has_a_pass_a_task(tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [task("one", Labels("classes", ("a", "b", "c")), Single(), Mean(), Linear()),
              task("two", Labels("binary", ("no", "yes")), Single(), Mean(), Linear())]
-    held = saved(tmp_path / "model", tokenizer, tasks, Mean(), PAL(size=12, heads=3))
+    held = saved(tmp_path / "model", tokenizer, tasks, Mean(), PAL(size=12, heads=3), layers=1)
     made = exported(held, tmp_path / "model")
     network, through = ExportedNetwork(held.model, held.tasks, held.pooling), []
     hidden = network.hidden

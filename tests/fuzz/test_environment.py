@@ -27,10 +27,10 @@ from polytask.commands.train import train
 from polytask.config import Run
 
 
-@pytest.fixture
-def kills(world: World, tmp_path: Path) -> Kills:
-    """The training scenario, run once undisturbed."""
-    return Kills(scenarios(world)["train"], tmp_path / "place")
+@pytest.fixture(scope="module")
+def kills(world: World, tmp_path_factory: pytest.TempPathFactory) -> Kills:
+    """The training scenario, run once undisturbed; each test begins with a fresh folder."""
+    return Kills(scenarios(world)["train"], tmp_path_factory.mktemp("kills") / "place")
 
 
 def refuse_writes(number: int, code: int, under: Path | None = None) -> None:
@@ -119,7 +119,7 @@ def test_a_clock_that_was_set_back_changes_nothing(kills: Kills) -> None:
 def test_a_run_is_resumed_where_it_was_moved_to_and_through_a_link(way: str, kills: Kills) -> None:
     kills.fresh()
     assert start(kills.scenario, kills.place, last=kills.figures.operations // 2) == KILLED
-    other = kills.place.with_name("other")
+    other = kills.place.with_name(f"other, {way}")
     if way == "moved":
         other.mkdir()
         (kills.place / "run").rename(other / "run")

@@ -138,6 +138,7 @@ def test_a_tracker_that_finds_no_room_says_so(full: Path, world: World) -> None:
     lambda world, full: ["train", world / "base.toml", "--out", full / "run"],
     lambda world, full: ["export", world / "run", "--to", "transformers", "--task", "moods", "--out",
                          full / "exported"]])
+@pytest.mark.usefixtures("forked_commands")
 def test_the_command_line_ends_with_one_sentence_and_status_2(
         command: Callable[[Path, Path], list[Path | str]], full: Path, world: World) -> None:
     asked = [sys.executable, "-m", "polytask", *map(str, command(world.folder, full))]

@@ -66,7 +66,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "ema, in parts, clipped": {"ema": 0.9, "accumulate": 3, "optimizer": OPTIMIZER | {"clip": 0.1}},
     "rates by task": {"optimizer": OPTIMIZER | {"layer_rates": {"sst": {"0": 0.5}, "sts": {"1": 2.0}}}},
     "cosines, phases": {"gradient_cosines": 2, "phases": [
-        {"max_steps": 8}, {"tasks": ["sst"], "max_steps": 12, "keep_optimizer": True}]},
+        {"max_steps": 6}, {"tasks": ["sst"], "max_steps": 6, "keep_optimizer": True}]},
     "pcgrad of heads, now and then": {"surgery": {"type": "pcgrad", "heads": True, "every": 2,
                                                   "layers": [1]}},
 }
@@ -135,7 +135,7 @@ def test_a_training_continues_with_another_number_of_processes(two: Group, tmp_p
 
 
 def test_with_as_many_processes_it_continues_exactly_masks_and_all(two: Group, tmp_path: Path) -> None:
-    two.run(several_cases.until, {}, 20, str(tmp_path / "whole"), 0.2)
+    two.run(several_cases.until, {}, 12, str(tmp_path / "whole"), 0.2)
     two.run(several_cases.until, {}, 7, str(tmp_path / "part"), 0.2)
     resumed = two.run(several_cases.resumed, {}, str(tmp_path / "part"), 0.2)[0]
     whole = load_checkpoint(tmp_path / "whole")["model"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from warm_commands import warm_commands
+from warm_processes import Zygote, warm
 
 CONFIG = """\
 [data]
@@ -33,8 +34,8 @@ SAYS = "train.csv: has changed since this run began; give another --out"
 
 
 @pytest.fixture(scope="module")
-def tools() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder, warm_commands(Path(folder)) as programs:
+def tools(zygote: Zygote) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder, warm(zygote), warm_commands(Path(folder)) as programs:
         yield programs
 
 

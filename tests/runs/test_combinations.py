@@ -32,10 +32,16 @@ WEIGHTINGS: dict[str, Any] = {name: name for name in weighting.members
 WEIGHTINGS["fixed"] = {"type": "fixed", "weights": {"sst": 0.1, "quora": 1.0, "sts": 0.2}}
 
 
+@pytest.fixture(scope="module")
+def built_once(constant_table: dict[str, Any]) -> Built:
+    table = constant_table | {"encoder": constant_table["encoder"] | {"dropout": 0.1}}
+    return build(Run.from_table(table), quiet=True)
+
+
 @pytest.fixture
-def built(small_table: dict[str, Any]) -> Built:
-    small_table["encoder"]["dropout"] = 0.1
-    return build(Run.from_table(small_table), quiet=True)
+def built(built_once: Built) -> Built:
+    """The data of three tasks, which nobody changes, and a network of the test's own."""
+    return dataclasses.replace(built_once, model=copy.deepcopy(built_once.model))
 
 
 def trainer_of(built: Built, train: Train) -> Trainer:

@@ -27,6 +27,7 @@ def small(tiny_checkpoint: Path) -> list[str]:
     return [word for each in given for word in ("--set", each)]
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_a_run_with_own_parts_is_used_by_later_processes(small: list[str], tmp_path: Path) -> None:
     run = str(tmp_path / "run")
     # Beside the config, wherever one is.
@@ -46,6 +47,7 @@ def test_a_run_with_own_parts_is_used_by_later_processes(small: list[str], tmp_p
     assert "no module 'own_parts' in the folder you are in, beside the config, or installed" in lost.stderr
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_the_workers_of_a_study_find_own_parts(small: list[str], tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(
         f'base = "{os.path.relpath(EXAMPLES / "own_parts.toml", tmp_path)}"\nseeds = 1\n'

@@ -103,6 +103,7 @@ def here(run: Path, files: list[Path], out: Path, lose: tuple[int, ...] = (), **
                           shard_engine=lambda folder: InProcess(folder, lose), **options)
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_a_killed_worker_costs_no_row(run: Path, data: Path, plain: Path, tmp_path: Path) -> None:
     out, killed = tmp_path / "out", list[int]()
 
@@ -129,6 +130,7 @@ def test_a_killed_worker_costs_no_row(run: Path, data: Path, plain: Path, tmp_pa
     assert not list(out.rglob("*.aside")) and not list(out.rglob("*.log"))
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_a_killed_call_resumes_by_shard(run: Path, data: Path, plain: Path, tmp_path: Path) -> None:
     """The parent and its workers are killed together; the same command does what is left."""
     out = tmp_path / "out"

@@ -87,6 +87,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_kill_in_the_middle_of_an_epoch_with_two_threads(
     small_table: dict[str, Any], tmp_path: Path
 ) -> None:

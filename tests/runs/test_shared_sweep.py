@@ -35,6 +35,8 @@ FREE = ('base = "base.toml"\ntrials = 6\npruner = "{pruner}"\n[parameters]\n'
         '"train.optimizer.lr" = {{ low = 1e-5, high = 1e-2, log = true }}\n')
 SERVER = shutil.which("pg_ctl") or next(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), None)
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 
 @pytest.fixture
 def base(small_table: dict[str, Any], tmp_path: Path) -> Path:

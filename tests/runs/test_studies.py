@@ -26,10 +26,13 @@ from polytask.core.run_folder import claim_folder
 from polytask.studies.single_task import single_rows
 from polytask.studies.study import StudyRow
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 
 @pytest.fixture
 def study(small_table: dict[str, Any], tmp_path: Path) -> Path:
     small_table["train"]["epochs"] = 1
+    small_table["data"]["baselines"] = False
     (tmp_path / "base.toml").write_text(tomli_w.dumps(small_table))
     path = tmp_path / "study.toml"
     path.write_text('''

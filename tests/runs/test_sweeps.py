@@ -22,6 +22,8 @@ from polytask.studies.sweep import grid, read_sweep
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 TIED = '''
 title = "Two rates"
 base = "base.toml"
@@ -38,6 +40,7 @@ values = [0.0, 0.4]
 @pytest.fixture
 def base(small_table: dict[str, Any], tmp_path: Path) -> Path:
     small_table["train"] = {"max_steps": 2, "batch_size": 8}
+    small_table["data"]["baselines"] = False
     for task in ("sst", "quora"):
         small_table["tasks"][task]["head"] = {"type": "linear", "dropout": 0.1}
     (tmp_path / "base.toml").write_text(tomli_w.dumps(small_table))

@@ -178,6 +178,7 @@ def test_a_metric_that_a_model_names_is_imported_by_nobody(hostile: tuple[Path, 
     assert not mark.exists()
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_a_strangers_study_or_sweep_is_gone_on_with_by_ones_own_files_alone(
     hostile: tuple[Path, Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,9 @@ import polytask as pk
 from polytask.commands.serve import serve_runs
 from polytask.core.errors import ConfigError, PolytaskError, RunError
 from polytask.serve.settings import ServeSettings, api_keys, read_settings
+from warm_processes import Zygote, warm
+
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 
 def start(run: Path, *flags: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
@@ -46,8 +49,9 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 
 @pytest.fixture(scope="module")
-def address(served_run: Path) -> Iterator[str]:
-    process, address = start(served_run, "--set", "max_queue=64")
+def address(served_run: Path, zygote: Zygote) -> Iterator[str]:
+    with warm(zygote):
+        process, address = start(served_run, "--set", "max_queue=64")
     yield address
     assert ended(process) == 0
 

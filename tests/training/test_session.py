@@ -77,6 +77,7 @@ def small_model(folder: Path) -> None:
     save_model(model, tasks, tokenizer, folder, {}, "card")
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_models_are_opened_while_another_process_saves_them_in_a_loop(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     small_model(folder)
@@ -87,7 +88,7 @@ def test_models_are_opened_while_another_process_saves_them_in_a_loop(tmp_path: 
         while folder.exists() and folder.stat().st_ino == first and time.monotonic() < deadline:
             time.sleep(0.05)
         versions = set()
-        for _ in range(200):
+        for _ in range(60):
             held = load_model(folder)
             assert list(held.tasks) == ["sst"] and held.tokenizer == folder / "tokenizer.json"
             versions.add(folder.stat().st_mtime_ns if folder.exists() else 0)
@@ -98,6 +99,7 @@ def test_models_are_opened_while_another_process_saves_them_in_a_loop(tmp_path: 
         writer.wait()
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_nothing_is_left_behind_after_a_kill_and_a_resume(short: dict[str, Any], tmp_path: Path) -> None:
     """Killed at the rename of a checkpoint, with the files of other kills beside it."""
     config, run = tmp_path / "config.toml", tmp_path / "run"
