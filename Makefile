@@ -15,7 +15,7 @@ test: $(VENV)/developed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 data-test: $(VENV)/developed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m data
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m data $$(grep -rl --include='*.py' 'pytest\.mark\.data' tests)
 
 check: $(VENV)/developed
 	$(BIN)/ruff check .

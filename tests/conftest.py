@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import gc
 import logging
 import os
 import sys
@@ -32,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=0.0,
                      help="How long tests/fuzz draws inputs; absent: a fixed number of each kind.")
     parser.addoption("--kills", type=int, default=40, help="How many processes tests/fuzz kills.")
+
+
+def pytest_collection_finish() -> None:
+    """Let Python's collector pass over what is imported and collected by now, in forks too."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

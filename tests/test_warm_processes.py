@@ -20,6 +20,7 @@ print(os.getppid(), os.getpid(), os.getcwd(), os.environ.get("ASKED"), os.getsid
       *sys.argv[1:], sys.stdin.read())
 print("aside", file=sys.stderr)
 print("torch" in sys.modules)
+sys.stdout.reconfigure(errors="backslashreplace")
 raise SystemExit(3)
 """
 

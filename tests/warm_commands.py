@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-from warm_processes import IMPORTED, STARTERS, branch, ended
+from warm_processes import IMPORTED, STARTERS, branch, ended, reopen
 
 # Sends its own arguments and streams, forwards signals, and ends as the command ends.
 PROGRAM = """\
@@ -110,7 +110,7 @@ def run(streams: list[int], name: str, words: list[str], folder: str, environmen
         os.close(given)
     if name == "polytask" and words and words[0] in STARTERS:
         branch(environment)
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
+    reopen()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -201,13 +201,21 @@ def become(streams: list[int], words: list[str], folder: str, environment: dict[
     if words[:2] == ["-m", "polytask"] and words[2:3] and words[2] in STARTERS:
         branch(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
+    reopen()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     user_modules._folders[:] = json.loads(environment.get(user_modules._VARIABLE, "[]"))
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     return ended(words)
+
+
+def reopen() -> None:
+    """Open the standard streams anew: the zygote's own remember where they were in a file."""
+    read, written, aside = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin = sys.__stdin__ = open(0, encoding=read.encoding, errors=read.errors)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding=written.encoding, errors=written.errors)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", 1, encoding=aside.encoding, errors=aside.errors)  # noqa: SIM115
 
 
 def branch(environment: Mapping[str, str]) -> None:

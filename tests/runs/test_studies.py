@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,12 +227,16 @@ def test_a_disk_that_fills_loses_nothing_that_is_finished(
     first = compare(study, out, seeds=1, scale="pilot", rows=["sum"], quiet=True)
     finished = {run: run.read_bytes() for run in (out / "runs").glob("*/*/results.json")}
 
-    def full() -> None:  # no file of the run may grow beyond 64 KiB
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    start = subprocess.Popen
+
+    def limited(*given: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*given, **options)
+        # No file of the run may grow beyond 64 KiB; it has written none so early.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+        return process
 
     with monkeypatch.context() as patched:
-        patched.setattr("polytask.engines.local.subprocess.Popen",
-                        partial(subprocess.Popen, preexec_fn=full))
+        patched.setattr("polytask.engines.local.subprocess.Popen", limited)
         failed = compare(study, out, seeds=1, scale="pilot", quiet=True)
     (line,) = failed.comparison.failed
     assert line.row.name == "surgery or not"
