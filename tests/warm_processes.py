@@ -81,8 +81,14 @@ class Zygote:
                      if self.environment.get(name) != environment.get(name)}
         if environment.get("PYTHONPATH", "") in ("", self.source):
             differing.discard("PYTHONPATH")
-        return (os.getpid() == self.owner and words[0] == sys.executable and len(words) > 1
-                and (words[1] in ("-P", "-m", "-c") or words[1].endswith(".py"))
+        match [word for word in words[:4] if word != "-P"]:
+            case [sys.executable, "-m", module, *_]:
+                ours = module.startswith("polytask")
+            case [sys.executable, option, *_]:
+                ours = option == "-c" or option.endswith(".py")
+            case _:
+                ours = False
+        return (ours and os.getpid() == self.owner
                 and not any(name.startswith(_AT_IMPORT) for name in differing))
 
     def start(self, words: Sequence[str], folder: str, environment: Mapping[str, str],
