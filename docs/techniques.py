@@ -14,6 +14,7 @@ import ast
 import csv
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +53,7 @@ def marked(path: Path) -> Iterator[tuple[str, str, int]]:
                     yield ast.literal_eval(argument), node.name, node.lineno
 
 
+@cache
 def tests() -> dict[str, list[tuple[str, str]]]:
     """Return id → (file, test function) of each test that is marked with it."""
     made: dict[str, list[tuple[str, str]]] = {}

@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,11 +80,16 @@ COVERED_BY = {
 }
 
 
-def imports(path: Path, for_types: bool = False) -> Iterator[tuple[str, bool]]:
-    """Yield the modules that a file imports, each with whether the import stands at its top level.
+@cache
+def imports(path: Path, for_types: bool = False) -> tuple[tuple[str, bool], ...]:
+    """Return the modules that a file imports, each with whether the import stands at its top level.
 
     for_types: whether imports under TYPE_CHECKING count, which are for annotations alone.
     """
+    return tuple(_imports(path, for_types))
+
+
+def _imports(path: Path, for_types: bool) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in ast.iter_child_nodes(tree)}
     typing_only = {id(inner) for node in ast.walk(tree)
@@ -296,11 +302,10 @@ def test_variables_say_what_they_hold() -> None:
     names: list[tuple[str, str]] = []
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            where = f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.append((node.id, where))
+                names.append((node.id, f"{path}:{node.lineno}"))
             elif isinstance(node, ast.arg):
-                names.append((node.arg, where))
+                names.append((node.arg, f"{path}:{node.lineno}"))
     assert [where for name, where in names if name in EMPTY_NAMES] == []
     sparing = [where for name, where in names if name in SPARING_NAMES]
     assert len(sparing) <= 0.004 * len(names), f"{len(sparing)} of {len(names)}: {sorted(sparing)[:20]}"

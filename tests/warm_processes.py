@@ -218,10 +218,11 @@ def become(streams: list[int], words: list[str], folder: str, environment: dict[
 
 def reopen() -> None:
     """Open the standard streams anew: the zygote's own remember where they were in a file."""
-    read, written, aside = sys.stdin, sys.stdout, sys.stderr
-    sys.stdin = sys.__stdin__ = open(0, encoding=read.encoding, errors=read.errors)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding=written.encoding, errors=written.errors)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, encoding=aside.encoding, errors=aside.errors)  # noqa: SIM115
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        old = getattr(sys, name)
+        new = open(number, mode, 1 if name == "stderr" else -1, old.encoding, old.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
 
 
 def branch(environment: Mapping[str, str]) -> None:
