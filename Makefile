@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test check fmt docs docs-site bench clean data-test
+.PHONY: demo test lint check fmt docs docs-site bench clean data-test
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -17,10 +17,12 @@ test: $(VENV)/developed
 data-test: $(VENV)/developed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m data $$(grep -rl --include='*.py' 'pytest\.mark\.data' tests)
 
-check: $(VENV)/developed
+lint: $(VENV)/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/vulture
+
+check: lint
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 fmt: $(VENV)/developed
