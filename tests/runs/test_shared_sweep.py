@@ -113,7 +113,7 @@ def test_halving_prunes_the_worse_of_many(base: Path, pruner: str) -> None:
     (base / "sweep.toml").write_text(FREE.format(pruner=pruner).replace("trials = 6", "trials = 40"))
     search = opened(base, f"sqlite:///{base}/search.db")
     pruned = []
-    for score in [0.9, 0.8, 0.7, 0.6] + [0.1, 0.9] * 12:
+    for score in [0.9, 0.8, 0.7, 0.6] + [0.1, 0.9] * 6:
         number = search.ask()
         assert number is not None
         for step in range(25, 101, 25):
