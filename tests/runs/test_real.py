@@ -31,9 +31,11 @@ def test_check_tells_the_rows_of_the_course_and_what_is_wrong_with_them(real_dat
 
 
 @pytest.mark.data
-def test_two_tasks_that_nobody_planned_for_train(real_data: Path, tmp_path: Path) -> None:
+def test_two_tasks_that_nobody_planned_for_train(real_data: Path, tiny_checkpoint: Path, tmp_path: Path
+                                                 ) -> None:
     run = Run.from_toml(EXAMPLES / "mrpc-sick.toml", [
-        f"data.root={real_data}/extra", "data.baselines=false", "train.max_steps=3",
+        f"data.root={real_data}/extra", f"encoder.checkpoint={tiny_checkpoint}",
+        "data.max_length=64", "data.baselines=false", "train.max_steps=3",
         "tasks.msr_para.dev_limit=40", "tasks.sick2014.dev_limit=40"])
     result = train(run, tmp_path / "run", quiet=True)
     assert set(result.evaluation.scores) == {"msr_para", "sick2014"}
