@@ -57,7 +57,8 @@ def test_it_starts_its_own_and_an_error_is_a_traceback() -> None:
 
 @pytest.mark.parametrize("more", [
     {"env": {"PATH": "", "PYTHONHASHSEED": "1"}},
-    {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))}], ids=str)
+    {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))},
+], ids=["hash seed", "preexec_fn"])
 def test_what_a_fork_cannot_show_is_started_anew(more: dict[str, object]) -> None:
     code = "import sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
