@@ -86,7 +86,7 @@ def test_predict_reads_standard_input(config: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 3
     wrong = subprocess.run(command, input="A?\tB?\nalone\n", capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert "standard input:2: found 1 fields, expected 2" in wrong.stderr
+    assert "standard input:2: found 1 field, expected 2" in wrong.stderr
 
 
 # What is wrong, and what the one sentence must hold.
