@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import platform
 import shlex
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
-
-import torch
 
 from polytask.commands.check import refusals
 from polytask.commands.report import report_quietly
@@ -22,8 +17,10 @@ from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.frames import data_frame, html_lines, html_table
+from polytask.core.machine import together
 from polytask.core.paths import StudyPaths
-from polytask.core.run_folder import claim_folder
+from polytask.core.results_file import read_results
+from polytask.core.run_folder import RunFolder, claim_folder
 from polytask.core.safe_paths import refuse_special
 from polytask.core.user_modules import trusting
 from polytask.engines.choice import engine_for
@@ -109,7 +106,9 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     finished = {key: job.folder for key, job in jobs.items() if job.finished}
     failed = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
     result = comparison.compare(loaded, wanted, finished, failed)
-    return _write(result, out, command, sorted({seed for _, seed in jobs}))
+    about = {"command": f"`{command}`", "seeds": ", ".join(map(str, sorted({seed for _, seed in jobs}))),
+             **_where_and_when(finished.values())}
+    return _write(result, out, about)
 
 
 def _job(row: StudyRow, seed: int, out: Path) -> Job:
@@ -152,16 +151,16 @@ def _refuse(problems: Mapping[str, list[str]]) -> None:
         raise ConfigError(sentences)
 
 
-def _machine() -> str:
-    """Return what this machine computes with."""
-    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    return f"{gpu}{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+def _where_and_when(folders: Iterable[Path]) -> dict[str, str]:
+    """Return the machines that the runs were trained on, and the day of the last."""
+    runs = [read_results(RunFolder(folder).results) for folder in folders]
+    if not runs:
+        return {}
+    return {"machine": together(each.get("machine", "not noted") for each in runs),
+            "date": max(each["finished"] for each in runs)[:10]}
 
 
-def _write(result: Comparison, out: Path, command: str, seeds: Sequence[int]) -> Compared:
-    about = {"command": f"`{command}`", "seeds": ", ".join(map(str, seeds)),
-             "machine": _machine(),
-             "date": time.strftime("%Y-%m-%d")}
+def _write(result: Comparison, out: Path, about: dict[str, str]) -> Compared:
     compared, paths = Compared(result, out, about), StudyPaths(out)
     write_file(paths.table("md"), str(compared))
     write_file(paths.table("csv"), as_csv(result))

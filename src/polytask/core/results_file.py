@@ -30,6 +30,7 @@ class _RunScores(TypedDict):
     dev: NotRequired[_ScoredSplit]
     test: NotRequired[_ScoredSplit]
     notes: NotRequired[list[str]]
+    machine: NotRequired[str]
     seconds: float
     tokens: float
     finished: str

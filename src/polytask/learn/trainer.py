@@ -40,7 +40,7 @@ from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.multitask import MultiTask
-from polytask.model.precision import set_matrix_products, training_autocast
+from polytask.model.precision import rounded_products, set_matrix_products, training_autocast
 from polytask.model.trainable import mixed_rate
 
 # Seconds between checkpoints where the config does not count steps.
@@ -87,6 +87,7 @@ class Trainer:
         self.samplers = phase.samplers()
         kinds = {task: self.training_set.labels[task].kind for task in tasks}
         device = next(self.model.parameters()).device
+        self.device = device.type
         self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
         self.model.precision = settings.precision  # of its evaluations as well
         set_matrix_products(settings.precision)
@@ -189,7 +190,8 @@ class Trainer:
         step_rows: list[TaskRows] = [TaskRows(task, self.samplers[task].draw(size))
                         for task, sizes in step.items() for size in sizes]
         every = self.settings.gradient_cosines
-        record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
+        with rounded_products(self.device, self.settings.precision):
+            record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
         check_update(record, self.at.total + 1)
         scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)
         for group in self.optimizer.param_groups:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -12,9 +13,27 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 def training_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
     """Return what a pass of the training runs under: bf16 where it is asked for, or a GPU has it."""
-    if precision == "bf16" or (precision == "auto" and _has_bf16(device)):
+    if device != "cpu" and (precision == "bf16" or (precision == "auto" and _has_bf16(device))):
         return torch.autocast(device, torch.bfloat16)
     return nullcontext()
+
+
+@contextmanager
+def rounded_products(device: str, precision: Precision) -> Iterator[None]:
+    """Let a CPU that multiplies bf16 matrices round the factors of its fp32 matrix products to bf16."""
+    settings = torch.backends.mkldnn.matmul
+    before = settings.fp32_precision
+    if device == "cpu" and precision == "bf16" and multiplies_bf16():
+        settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+def multiplies_bf16() -> bool:
+    """Tell whether this CPU has instructions for products of bf16 matrices: AMX, or those of AVX-512."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def inference_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:

@@ -13,6 +13,7 @@ import torch
 from polytask.config import Run
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.events import read_events
+from polytask.core.machine import machine
 from polytask.core.processes import ALONE, Processes
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
@@ -69,8 +70,9 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
         results["baselines"] = {name: [asdict(each) for each in several]
                                 for name, several in baselines.items()}
     results |= cost | {"processes": processes.world}
-    results |= {"seed": run.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    device = next(built.model.parameters()).device.type
+    results |= {"seed": run.seed, "machine": machine(device), "torch": torch.__version__,
+                "threads": torch.get_num_threads(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)
     return evaluations["dev"]
 

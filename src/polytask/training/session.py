@@ -33,6 +33,7 @@ from polytask.learn.layer_shards import gathered, shard
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import keep_freed_memory
 from polytask.model.multitask import MultiTask
+from polytask.model.precision import rounded_products
 from polytask.tasks.model_folder import save_model
 from polytask.training.build import Built, run_cache
 from polytask.training.finalize import finish
@@ -157,8 +158,10 @@ class Session:
                   for name, layout in built.layouts().items()
                   if (split := built.data[name].splits.get(part)) is not None]
         bar.total(sum(len(split) for _, _, split in splits))
-        for name, layout, split in splits:
-            kept.keep(name, split, layout, bar)
+        device = next(built.model.parameters()).device.type
+        with rounded_products(device, self.run.train.precision):
+            for name, layout, split in splits:
+                kept.keep(name, split, layout, bar)
         built.model.kept = built.training_set.kept = kept
         return kept
 
