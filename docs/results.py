@@ -31,6 +31,7 @@ from polytask.studies.study import read_study
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+HEADLINES = ROOT / "examples" / "studies" / "headlines"
 PAGES = HERE / "results"
 FINDINGS = ROOT / "recipes" / "findings"
 PAPERS = ("mfrr", "surgery", "triple-threat", "practices", "swissbert")
@@ -129,6 +130,23 @@ def write(studies: Path) -> None:
                 f"numbers are the report's, at full size. {CAVEAT}")
         page.write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
     (PAGES / "claims.md").write_text(claims_page(compared), encoding="utf-8")
+    write_headlines(studies / "headlines", studies)
+
+
+def write_headlines(folder: Path, studies: Path) -> None:
+    """Write the page of the rows that were trained on all the data, where STUDIES has any."""
+    tables = [folder / paper / "results.md" for paper in PAPERS]
+    if not any(table.is_file() for table in tables):
+        return
+    findings = FINDINGS / "headlines.md"
+    parts = ["# Baselines and best configurations on all the data\n\nMade by `python docs/results.py "
+             "write` from the folders of examples/studies/headlines, one a report: baseline and best "
+             "configuration, with MiniLM, on all of SST, STS and Quora (61,394 pairs), scored on the whole "
+             f"dev files. The claimed numbers are the report's, with BERT-base. {CAVEAT}"]
+    parts += [findings.read_text(encoding="utf-8").strip()] if findings.is_file() else []
+    parts += [_nested(_typable(table.read_text(encoding="utf-8"), studies))
+              for table in tables if table.is_file()]
+    (PAGES / "headlines.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _typable(text: str, studies: Path) -> str:

@@ -18,6 +18,7 @@ from polytask.evaluation.baseline import baseline
 from polytask.evaluation.linear_baseline import baselines
 from polytask.learn.phase_plan import PhasePlan
 from polytask.learn.trainer import Score, Trainer
+from polytask.model.precision import multiplies_bf16
 from polytask.training.build import Built, Start, build, dataset_store, read_data, run_cache, starting_point
 from polytask.validate import Known, validate
 
@@ -93,6 +94,9 @@ def _estimate(built: Built, trainer: Trainer, time_steps: int) -> Iterator[str]:
            f"{duration(total)} for {trainer.num_steps:,} steps"
            f"{' of all phases, at the speed of the first' if len(trainer.phases) > 1 else ''}, "
            "without evaluations")
+    if trainer.device == "cpu" and trainer.settings.precision == "auto" and multiplies_bf16():
+        yield ('note: this processor multiplies bf16 matrices; train.precision = "bf16" trains faster, '
+               "the more the larger the encoder (docs/performance.md)")
 
 
 def refusals(runs: Mapping[str, Run], quiet: bool = False) -> dict[str, list[str]]:

@@ -23,7 +23,8 @@ def machine(device: str = "cpu") -> str:
 def processor(info: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name and the best of its vector instructions, as far as they are told."""
     said = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    fields = dict(map(str.strip, line.split(":", 1)) for line in reversed(said.splitlines()) if ":" in line)
+    fields = {key.strip(): value.strip() for key, _, value in
+              (line.partition(":") for line in reversed(said.splitlines()))}
     name = fields.get("model name") or platform.processor() or platform.machine()
     flags = fields.get("flags", "").split()
     found = [word for word, flag in _INSTRUCTIONS.items() if flag in flags]

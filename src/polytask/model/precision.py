@@ -1,4 +1,4 @@
-"""The precision that a network computes in: float32, or bfloat16 under autocast."""
+"""The precision that a network computes in: float32, or bfloat16 where a processor gains by it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 
 def training_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
-    """Return what a pass of the training runs under: bf16 where it is asked for, or a GPU has it."""
+    """Return what a pass of the training runs under: on a GPU bf16, if it is asked for or the GPU has it.
+
+    A CPU gets `rounded_products` instead: everything but its matrix products is slower in bf16.
+    """
     if device != "cpu" and (precision == "bf16" or (precision == "auto" and _has_bf16(device))):
         return torch.autocast(device, torch.bfloat16)
     return nullcontext()
@@ -20,8 +23,12 @@ def training_autocast(device: str, precision: Precision) -> AbstractContextManag
 
 @contextmanager
 def rounded_products(device: str, precision: Precision) -> Iterator[None]:
-    """Let a CPU that multiplies bf16 matrices round the factors of its fp32 matrix products to bf16."""
-    settings = torch.backends.mkldnn.matmul
+    """Let a CPU that multiplies bf16 matrices round the factors of its fp32 matrix products to bf16.
+
+    Sums, weights and states stay fp32. It is a switch of the process, put back at the end; on any other
+    CPU nothing changes.
+    """
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     if device == "cpu" and precision == "bf16" and multiplies_bf16():
         settings.fp32_precision = "bf16"
@@ -39,7 +46,7 @@ def multiplies_bf16() -> bool:
 def inference_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
     """Return what an evaluation or a prediction runs under: bf16 on a GPU, unless fp32 is asked for.
 
-    On a CPU it is float32 always: there bf16 saves memory, of which inference needs little.
+    On a CPU it is float32 always, so that a prediction does not depend on the processor.
     """
     if precision not in ("fp32", "tf32") and _has_bf16(device):
         return torch.autocast(device, torch.bfloat16)

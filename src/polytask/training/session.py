@@ -31,7 +31,7 @@ from polytask.inference.kept_states import KeptStates, kept_depth
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
 from polytask.learn.layer_shards import gathered, shard
 from polytask.learn.trainer import Score, Trainer
-from polytask.model.memory import keep_freed_memory
+from polytask.model.memory import give_back_memory, keep_freed_memory
 from polytask.model.multitask import MultiTask
 from polytask.model.precision import rounded_products
 from polytask.tasks.model_folder import save_model
@@ -40,6 +40,8 @@ from polytask.training.finalize import finish
 
 # Training rows that an evaluation of the training split looks at, at most.
 TRAIN_ROWS = 2000
+# Memory that an update freed is looked at this often; to give it back costs the next one a second.
+_UPDATES_BETWEEN_TRIMS = 50
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ class Session:
                 losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
                 bar.total(trainer.num_steps)
                 bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
+                if event["step"] % _UPDATES_BETWEEN_TRIMS == 0:
+                    give_back_memory()
                 if self.processes.any(self.stopped.is_set()):  # all stop after the same update
                     self._save(trainer, log)
                     raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
