@@ -54,15 +54,20 @@ def values_of(tasks: Sequence[GradientList]) -> list[Tensor]:
 def gramian(tasks: Sequence[GradientList]) -> Tensor:
     """Return the inner products of the tasks' gradients: (T, T) float64 on the CPU.
 
-    Dots are float32, their sum over pieces and parameters is float64.
+    Dots are float32, their sum over pieces and parameters is float64. A GPU is waited for once, when the
+    dots of all parameters are read.
     """
     size = len(tasks)
     total = torch.zeros(size, size, dtype=torch.float64)
+    found: list[tuple[list[tuple[int, int]], Tensor]] = []
     for parameter in zip(*tasks, strict=True):
         here = [i for i, gradient in enumerate(parameter) if gradient is not None]
         pairs = [(i, j) for i in here for j in here if j <= i]
         if pairs:
-            dots = _dots(parameter, pairs).to("cpu")
+            found.append((pairs, _dots(parameter, pairs)))
+    if found:
+        read = torch.cat([dots for _, dots in found]).to("cpu").split([len(pairs) for pairs, _ in found])
+        for (pairs, _), dots in zip(found, read, strict=True):
             lower = torch.tensor(pairs)
             total[lower[:, 0], lower[:, 1]] += dots
     return total.tril() + total.tril(-1).T
