@@ -65,7 +65,8 @@ def test_every_precision_trains(table: dict[str, Any], precision: str) -> None:
 
 
 # With surgery: the dots of all parameters, a factor and a loss for each task, whatever the encoder's size.
-@pytest.mark.parametrize(("table", "most"), [({}, 1), ({"surgery": "pcgrad"}, 12)], ids=["plain", "surgery"])
+@pytest.mark.parametrize(("table", "most"), [({}, 1), ({"surgery": "pcgrad"}, 12)],
+                         ids=["plain", "surgery"])
 def test_an_update_waits_for_the_device_once(table: dict[str, Any], most: int) -> None:
     joint = {"schedule": {"type": "batch_round_robin", "joint": True}, "weighting": "sum",
              "optimizer": {"lr": 1e-3, "clip": 1.0}, "epochs": 2, **table}
