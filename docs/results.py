@@ -129,7 +129,9 @@ def write(studies: Path) -> None:
                 "studies. What a pilot changes: [recipes/README.md](../../recipes/README.md). The claimed "
                 f"numbers are the report's, at full size. {CAVEAT}")
         page.write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
-    (PAGES / "claims.md").write_text(claims_page(compared), encoding="utf-8")
+    claims = PAGES / "claims.md"
+    known = claims.read_text(encoding="utf-8") if claims.is_file() else ""
+    claims.write_text(claims_page(compared, known), encoding="utf-8")
     write_headlines(studies / "headlines", studies)
 
 
@@ -173,8 +175,12 @@ def _nested(text: str) -> str:
     return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.strip().splitlines())
 
 
-def claims_page(compared: dict[str, Comparison]) -> str:
-    """Return the page of claims, each with its verdict and the differences that it rests on."""
+def claims_page(compared: dict[str, Comparison], known: str = "") -> str:
+    """Return the page of claims, each with its verdict and the differences that it rests on.
+
+    A claim on a study that has no folder keeps the line that it has in `known`, the page so far.
+    """
+    lines_so_far = {tuple(line.split(" | ")[:3]): line for line in known.splitlines()}
     claims = tomllib.loads((PAGES / "claims.toml").read_text(encoding="utf-8"))["claims"]
     lines = ["# The reports' claims", "",
              "Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
@@ -184,8 +190,10 @@ def claims_page(compared: dict[str, Comparison]) -> str:
              "| report | place | claim | verdict | measured |", "|---|---|---|---|---|"]
     for claim in claims:
         verdict, evidence = judged(claim, compared)
-        lines.append(f"| {claim['paper']} | {claim['place']} | {claim['text']} | **{verdict}** | "
-                     f"{evidence} |")
+        line = f"| {claim['paper']} | {claim['place']} | {claim['text']} | **{verdict}** | {evidence} |"
+        if any(test["study"] not in compared for test in claim["tests"]):
+            line = lines_so_far.get(tuple(line.split(" | ")[:3]), line)
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 

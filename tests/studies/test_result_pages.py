@@ -92,3 +92,27 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
         new = "## surgery Figure 3\n\n### Notes\n\n### Findings\n\nnew prose"
         assert f"{new}\n\n## surgery Figure 4" in page
         assert page.endswith(f"{old}\n\n### Findings\n\nold prose\n")
+
+
+def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_line(pages: ModuleType) -> None:
+    first, second = CLAIMS[0], CLAIMS[1]
+    line = f"| {first['paper']} | {first['place']} | {first['text']} | **confirmed** | as measured |"
+    page = pages.claims_page({}, f"# head\n\n{line}\n").splitlines()
+    assert line in page
+    assert any(second["text"] in each and "**not run**" in each for each in page)
+
+
+def test_the_page_of_headlines_has_the_reports_that_were_run(
+        pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGES", tmp_path)
+    monkeypatch.setattr(pages, "FINDINGS", tmp_path)
+    pages.write_headlines(tmp_path / "studies" / "headlines", tmp_path / "studies")
+    assert not (tmp_path / "headlines.md").exists()
+    for paper in ("swissbert", "mfrr"):
+        table = tmp_path / "studies" / "headlines" / paper / "results.md"
+        table.parent.mkdir(parents=True)
+        table.write_text(f"# {paper} on all the data\n", encoding="utf-8")
+    pages.write_headlines(tmp_path / "studies" / "headlines", tmp_path / "studies")
+    page = (tmp_path / "headlines.md").read_text(encoding="utf-8")
+    assert page.index("## mfrr on all the data") < page.index("## swissbert on all the data")
+    assert "surgery on all" not in page

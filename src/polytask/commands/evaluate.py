@@ -9,6 +9,7 @@ from typing import Any
 
 from polytask.config import Run
 from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.progress import progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import override, read_toml
 from polytask.core.user_modules import trusted, trusting, untrusted
@@ -29,18 +30,18 @@ SPLITS = ("train", "dev", "test")
 
 
 def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | None = None,
-                 assignments: Iterable[str] = (), trust: bool = False) -> Evaluation:
+                 assignments: Iterable[str] = (), trust: bool = False, quiet: bool = False) -> Evaluation:
     """Score a run's best model on a split of its data, or on the rows of another labelled file.
 
     data: a file, or rows from Python as `pk.Task(train=…)` takes them. trust: import the modules that the
-    run names for custom components.
+    run names for custom components. quiet: show no progress.
     """
     with trusting(trust):
-        return _evaluated(path, split, data, task, assignments)
+        return _evaluated(path, split, data, task, assignments, quiet)
 
 
 def _evaluated(path: Path, split: str, data: Any, task: str | None,
-               assignments: Iterable[str]) -> Evaluation:
+               assignments: Iterable[str], quiet: bool) -> Evaluation:
     run = run_settings(RunFolder.open(path).config, assignments)
     if split not in SPLITS:
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
@@ -61,7 +62,11 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
         raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
-    result = evaluate(model, tasks, data_by_task, split, formula, thresholds=loaded.thresholds)
+    scored = sum(len(part.splits[split]) for part in data_by_task.values()
+                 if split in part.splits and part.splits[split].targets is not None)
+    with progress(f"scoring {split}" if data is None else "scoring", scored, quiet) as bar:
+        result = evaluate(model, tasks, data_by_task, split, formula, thresholds=loaded.thresholds,
+                          progress=bar)
     return replace(result, notes=(*_left_out(data_by_task, split), *result.notes))
 
 

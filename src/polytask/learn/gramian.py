@@ -66,7 +66,7 @@ def gramian(tasks: Sequence[GradientList]) -> Tensor:
         if pairs:
             found.append((pairs, _dots(parameter, pairs)))
     if found:
-        read = torch.cat([dots for _, dots in found]).to("cpu").split([len(pairs) for pairs, _ in found])
+        read = torch.split(torch.cat([dots for _, dots in found]).cpu(), [len(pairs) for pairs, _ in found])
         for (pairs, _), dots in zip(found, read, strict=True):
             lower = torch.tensor(pairs)
             total[lower[:, 0], lower[:, 1]] += dots

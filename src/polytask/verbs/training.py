@@ -107,10 +107,11 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     assignments: Set = None,
+    quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
     """Score a run on one of its splits, or on another file."""
     from polytask.commands.evaluate import evaluate_run
 
-    result = evaluate_run(run, split, data, task, assignments or (), trust)
+    result = evaluate_run(run, split, data, task, assignments or (), trust, quiet)
     print(result.to_json() if as_json else terminal_text(result))
