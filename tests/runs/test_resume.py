@@ -43,6 +43,7 @@ def assert_same(a: Path, b: Path) -> None:
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "bf16 products": {"precision": "bf16"},
     "plain": {},
     "pcgrad-automatic": {"surgery": "pcgrad", "weighting": {"type": "automatic", "lr": 1e-2}},
     "smart-ema-accumulate": {
