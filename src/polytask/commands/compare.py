@@ -17,7 +17,6 @@ from polytask.config import Run
 from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.frames import data_frame, html_lines, html_table
-from polytask.core.machine import together
 from polytask.core.paths import StudyPaths
 from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder, claim_folder
@@ -34,6 +33,7 @@ from polytask.studies.comparison import Comparison
 from polytask.studies.single_task import single_rows
 from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study
 from polytask.studies.tables import as_csv, as_json, markdown, remarks, sections, terminal
+from polytask.training.machine import together
 from polytask.training.session import stop_signals
 
 

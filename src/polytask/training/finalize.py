@@ -13,7 +13,6 @@ import torch
 from polytask.config import Run
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.events import read_events
-from polytask.core.machine import machine
 from polytask.core.processes import ALONE, Processes
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
@@ -28,6 +27,7 @@ from polytask.tasks.model_folder import load_model
 from polytask.tasks.resolved_task import ResolvedTask
 from polytask.training.artifacts import keep_quietly
 from polytask.training.build import Built
+from polytask.training.machine import machine
 
 
 def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],

@@ -22,9 +22,9 @@ def machine(device: str = "cpu") -> str:
 
 def processor(info: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name and the best of its vector instructions, as far as they are told."""
-    said = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
     fields = {key.strip(): value.strip() for key, _, value in
-              (line.partition(":") for line in reversed(said.splitlines()))}
+              (line.partition(":") for line in reversed(text.splitlines()))}
     name = fields.get("model name") or platform.processor() or platform.machine()
     flags = fields.get("flags", "").split()
     found = [word for word, flag in _INSTRUCTIONS.items() if flag in flags]
