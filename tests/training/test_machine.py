@@ -15,7 +15,7 @@ INFO = ("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu {}\n\n"
 @pytest.mark.parametrize(("flags", "said"), [
     ("avx2", "Some CPU @ 2 GHz (AVX2)"), ("avx2 avx512f", "Some CPU @ 2 GHz (AVX-512)"),
     ("avx2 avx512f amx_bf16", "Some CPU @ 2 GHz (AVX-512, AMX)"), ("sse2", "Some CPU @ 2 GHz")])
-def test_a_processor_is_named_with_the_best_of_its_instructions(flags: str, said: str, tmp_path: Path) -> None:
+def test_a_processor_is_named_with_its_best_instructions(flags: str, said: str, tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text(INFO.format(flags, flags), encoding="utf-8")
     assert processor(info) == said
