@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Sequence
@@ -11,16 +10,12 @@ from pathlib import Path
 
 import torch
 
+from polytask.training import machine
+
 
 def processor() -> str:
-    """Return the processor's name and the number of threads."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
-                 if line.startswith("model name")]
-        name = names[0] if names else name
-    return f"{name}, {torch.get_num_threads()} threads"
+    """Return the processor's name, its instructions and the number of threads."""
+    return f"{machine.processor()}, {torch.get_num_threads()} threads"
 
 
 def instructions() -> str:

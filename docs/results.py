@@ -31,7 +31,6 @@ from polytask.studies.study import read_study
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-HEADLINES = ROOT / "examples" / "studies" / "headlines"
 PAGES = HERE / "results"
 FINDINGS = ROOT / "recipes" / "findings"
 PAPERS = ("mfrr", "surgery", "triple-threat", "practices", "swissbert")
@@ -132,13 +131,14 @@ def write(studies: Path) -> None:
     claims = PAGES / "claims.md"
     known = claims.read_text(encoding="utf-8") if claims.is_file() else ""
     claims.write_text(claims_page(compared, known), encoding="utf-8")
-    write_headlines(studies / "headlines", studies)
+    write_headlines(studies)
 
 
-def write_headlines(folder: Path, studies: Path) -> None:
+def write_headlines(studies: Path) -> None:
     """Write the page of the rows that were trained on all the data, where STUDIES has any."""
-    tables = [folder / paper / "results.md" for paper in PAPERS]
-    if not any(table.is_file() for table in tables):
+    places = [studies / "headlines" / paper / "results.md" for paper in PAPERS]
+    tables = [place.read_text(encoding="utf-8") for place in places if place.is_file()]
+    if not tables:
         return
     findings = FINDINGS / "headlines.md"
     parts = ["# Baselines and best configurations on all the data\n\nMade by `python docs/results.py "
@@ -146,8 +146,7 @@ def write_headlines(folder: Path, studies: Path) -> None:
              "configuration, with MiniLM, on all of SST, STS and Quora (61,394 pairs), scored on the whole "
              f"dev files. The claimed numbers are the report's, with BERT-base. {CAVEAT}"]
     parts += [findings.read_text(encoding="utf-8").strip()] if findings.is_file() else []
-    parts += [_nested(_typable(table.read_text(encoding="utf-8"), studies))
-              for table in tables if table.is_file()]
+    parts += [_nested(_typable(table, studies)) for table in tables]
     (PAGES / "headlines.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -106,13 +106,13 @@ def test_the_page_of_headlines_has_the_reports_that_were_run(
         pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGES", tmp_path)
     monkeypatch.setattr(pages, "FINDINGS", tmp_path)
-    pages.write_headlines(tmp_path / "studies" / "headlines", tmp_path / "studies")
+    pages.write_headlines(tmp_path / "studies")
     assert not (tmp_path / "headlines.md").exists()
     for paper in ("swissbert", "mfrr"):
         table = tmp_path / "studies" / "headlines" / paper / "results.md"
         table.parent.mkdir(parents=True)
         table.write_text(f"# {paper} on all the data\n", encoding="utf-8")
-    pages.write_headlines(tmp_path / "studies" / "headlines", tmp_path / "studies")
+    pages.write_headlines(tmp_path / "studies")
     page = (tmp_path / "headlines.md").read_text(encoding="utf-8")
     assert page.index("## mfrr on all the data") < page.index("## swissbert on all the data")
     assert "surgery on all" not in page

@@ -94,7 +94,7 @@ def _estimate(built: Built, trainer: Trainer, time_steps: int) -> Iterator[str]:
            f"{duration(total)} for {trainer.num_steps:,} steps"
            f"{' of all phases, at the speed of the first' if len(trainer.phases) > 1 else ''}, "
            "without evaluations")
-    if trainer.device == "cpu" and trainer.settings.precision == "auto" and multiplies_bf16():
+    if trainer.compute.device.type == "cpu" and trainer.settings.precision == "auto" and multiplies_bf16():
         yield ('note: this processor multiplies bf16 matrices; train.precision = "bf16" trains faster, '
                "the more the larger the encoder (docs/performance.md)")
 

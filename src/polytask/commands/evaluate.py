@@ -57,14 +57,13 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
     else:
         data_by_task = read_data(run, loaded.tokenizer, only=tasks,
                           known={name: each.labels for name, each in tasks.items()})
-    if not any(split in part.splits and part.splits[split].targets is not None
-               for part in data_by_task.values()):
+    labelled = [part.splits[split] for part in data_by_task.values()
+                if split in part.splits and part.splits[split].targets is not None]
+    if not labelled:
         raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
-    scored = sum(len(part.splits[split]) for part in data_by_task.values()
-                 if split in part.splits and part.splits[split].targets is not None)
-    with progress(f"scoring {split}" if data is None else "scoring", scored, quiet) as bar:
+    with progress(f"scoring {split}" if data is None else "scoring", sum(map(len, labelled)), quiet) as bar:
         result = evaluate(model, tasks, data_by_task, split, formula, thresholds=loaded.thresholds,
                           progress=bar)
     return replace(result, notes=(*_left_out(data_by_task, split), *result.notes))

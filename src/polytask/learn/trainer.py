@@ -87,7 +87,6 @@ class Trainer:
         self.samplers = phase.samplers()
         kinds = {task: self.training_set.labels[task].kind for task in tasks}
         device = next(self.model.parameters()).device
-        self.device = device.type
         self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
         self.model.precision = settings.precision  # of its evaluations as well
         set_matrix_products(settings.precision)
@@ -190,7 +189,7 @@ class Trainer:
         step_rows: list[TaskRows] = [TaskRows(task, self.samplers[task].draw(size))
                         for task, sizes in step.items() for size in sizes]
         every = self.settings.gradient_cosines
-        with rounded_products(self.device, self.settings.precision):
+        with rounded_products(self.compute.device.type, self.settings.precision):
             record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
         check_update(record, self.at.total + 1)
         scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)

@@ -14,7 +14,7 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 def training_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
     """Return what a pass of the training runs under: on a GPU bf16, if it is asked for or the GPU has it.
 
-    A CPU gets `rounded_products` instead: everything but its matrix products is slower in bf16.
+    A CPU gets `rounded_products` instead.
     """
     if device != "cpu" and (precision == "bf16" or (precision == "auto" and _has_bf16(device))):
         return torch.autocast(device, torch.bfloat16)

@@ -45,7 +45,8 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
     untrained = untrained_notes(built, folder)
     results: dict[str, Any] = {"notes": [*built.training_notes, *untrained]}
     best = load_model(folder.model)
-    model = best.model.to(next(built.model.parameters()).device)
+    device = next(built.model.parameters()).device
+    model = best.model.to(device)
     evaluations = {"dev": known} if known else {}
     for split in ("dev", "test"):
         if not any(split in each.splits for each in built.data.values()):
@@ -70,8 +71,7 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
         results["baselines"] = {name: [asdict(each) for each in several]
                                 for name, several in baselines.items()}
     results |= cost | {"processes": processes.world}
-    device = next(built.model.parameters()).device.type
-    results |= {"seed": run.seed, "machine": machine(device), "torch": torch.__version__,
+    results |= {"seed": run.seed, "machine": machine(device.type), "torch": torch.__version__,
                 "threads": torch.get_num_threads(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S")}
     write_json(folder.results, results)
     return evaluations["dev"]

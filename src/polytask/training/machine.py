@@ -28,8 +28,7 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> str:
     name = fields.get("model name") or platform.processor() or platform.machine()
     flags = fields.get("flags", "").split()
     found = [word for word, flag in _INSTRUCTIONS.items() if flag in flags]
-    if "AVX-512" in found:
-        found.remove("AVX2")
+    found = [word for word in found if word != "AVX2" or "AVX-512" not in found]
     return f"{name} ({', '.join(found)})" if found else name
 
 

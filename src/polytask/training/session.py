@@ -40,7 +40,7 @@ from polytask.training.finalize import finish
 
 # Training rows that an evaluation of the training split looks at, at most.
 TRAIN_ROWS = 2000
-# Memory that an update freed is looked at this often; to give it back costs the next one a second.
+# Freed memory is looked at this often: an update after it was given back touches all its pages anew.
 _UPDATES_BETWEEN_TRIMS = 50
 
 
