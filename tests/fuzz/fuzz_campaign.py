@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fuzz_child import REFUSED, RIGHT, Outcome, in_child
+from fuzz_child import HANG, REFUSED, RIGHT, Outcome, in_child
 from fuzz_mutations import EVIL
 from fuzz_shipped import cached, exported, graph, hub, predicted, several, shards
 from fuzz_targets import (
@@ -95,6 +95,8 @@ def campaign(world: World, place: Path, seconds: float, first_seed: int = 0,
     while time.monotonic() < until and (most is None or seed < first_seed + most):
         for name, counted in figures.items():
             change, outcome = attempt(name, seed, world, place)
+            if outcome.kind == HANG:  # see in_children
+                change, outcome = attempt(name, seed, world, place)
             counted.tries += 1
             counted.ends[outcome.kind] += 1
             if outcome.seconds > counted.slowest:

@@ -23,6 +23,9 @@ MEMORY = 1 << 30
 # With so many seconds of drawing and so many kills, no test comes near pytest's usual time limit.
 USUAL_SECONDS, USUAL_KILLS = 60.0, 100
 
+# What a child that does not end is asked first: where it is.
+WHERE = signal.SIGUSR2
+
 RIGHT, REFUSED, TRACEBACK, HANG, CRASH = "right", "refused", "traceback", "hang", "crash"
 
 
@@ -52,26 +55,42 @@ def in_child(action: Callable[[], None], seconds: float = SECONDS, memory: int |
     memory: bytes that it may have beyond what this process has; None: any.
     """
     began = time.monotonic()
+    stack = os.memfd_create("stack")
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ours)
-        _attempt(action, theirs, memory, seconds)
+        _attempt(action, theirs, memory, seconds, stack)
     os.close(theirs)
     try:
         said = _all_of(ours, began + 3 * seconds)
         if said is None:
+            os.kill(child, WHERE)
+            time.sleep(0.2)
             os.kill(child, signal.SIGKILL)
     finally:
         os.close(ours)
         _, status, usage = os.wait4(child, 0)
+        where = os.pread(stack, 4000, 0).decode(errors="replace")
+        os.close(stack)
     took = usage.ru_utime + usage.ru_stime
     if said is None or os.waitstatus_to_exitcode(status) == -signal.SIGXCPU:
-        return Outcome(HANG, f"no end after {seconds:.0f} s", took)
+        return Outcome(HANG, f"no end after {took:.1f} s of the processor, "
+                             f"{time.monotonic() - began:.1f} s by the clock\n{where}", took)
     if not said:
         return Outcome(CRASH, f"ended with status {os.waitstatus_to_exitcode(status)} and no word", took)
     kind, detail = json.loads(said)
     return Outcome(kind, detail, took)
+
+
+def in_children(attempt: Callable[[int], Outcome]) -> Outcome:
+    """Return how the first try ends, or, if it hangs, the second; `attempt` gets the try's number.
+
+    A fork has only the thread that forked: it can inherit a lock that another thread held, and waits for it
+    for ever. What the input makes hang hangs again.
+    """
+    outcome = attempt(0)
+    return attempt(1) if outcome.kind == HANG else outcome
 
 
 def _all_of(pipe: int, deadline: float) -> bytes | None:
@@ -86,11 +105,13 @@ def _all_of(pipe: int, deadline: float) -> bytes | None:
         parts.append(part)
 
 
-def _attempt(action: Callable[[], None], pipe: int, memory: int | None, seconds: float) -> None:
+def _attempt(action: Callable[[], None], pipe: int, memory: int | None, seconds: float, stack: int) -> None:
     """Be the child: never return."""
     said = [CRASH, ""]
     try:
         silence()
+        for number in (WHERE, signal.SIGXCPU):  # written whatever the thread waits for
+            faulthandler.register(number, stack, chain=number != WHERE)
         whole = max(1, math.ceil(seconds))
         resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
         warnings.resetwarnings()

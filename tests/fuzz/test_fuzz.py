@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 from fuzz_campaign import TARGETS, campaign
-from fuzz_child import CRASH, HANG, REFUSED, RIGHT, TRACEBACK, in_child, time_limit
+from fuzz_child import (
+    CRASH,
+    HANG,
+    REFUSED,
+    RIGHT,
+    TRACEBACK,
+    Outcome,
+    in_child,
+    in_children,
+    time_limit,
+)
 from fuzz_known import KNOWN
 from fuzz_world import World
 
@@ -32,7 +42,12 @@ def test_every_drawn_input_is_handled(target: str, world: World, place: Path,
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_what_once_broke_it_is_refused(name: str, world: World, tmp_path: Path) -> None:
-    outcome = in_child(lambda: KNOWN[name](world, tmp_path))
+    def attempt(number: int) -> Outcome:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        return in_child(lambda: KNOWN[name](world, folder))
+
+    outcome = in_children(attempt)
     assert outcome.kind == REFUSED, (outcome.kind, outcome.detail)
 
 
@@ -47,8 +62,28 @@ def test_the_five_ends_are_distinguished() -> None:
     assert in_child(refuses).kind == REFUSED
     assert in_child(lambda: [][0]).kind == TRACEBACK
     assert "MemoryError" in in_child(takes, memory=1 << 28).detail
-    assert in_child(lambda: time.sleep(30), seconds=0.2).kind == HANG
+    hang = in_child(lambda: time.sleep(30), seconds=0.2)
+    assert hang.kind == HANG and Path(__file__).name in hang.detail, hang.detail  # where it hung
+    busy = in_child(_without_end, seconds=1)
+    assert busy.kind == HANG and "_without_end" in busy.detail, busy.detail
     assert in_child(lambda: os.kill(os.getpid(), signal.SIGSEGV)).kind == CRASH
+
+
+def test_only_what_hangs_twice_hangs() -> None:
+    tries: list[int] = []
+
+    def attempt(hangs: int) -> Outcome:
+        tries.clear()
+        return in_children(lambda n: tries.append(n) or Outcome(HANG if n < hangs else RIGHT))
+
+    assert attempt(0).kind == RIGHT and tries == [0]
+    assert attempt(1).kind == RIGHT and tries == [0, 1]
+    assert attempt(2).kind == HANG and tries == [0, 1]
+
+
+def _without_end() -> None:
+    while True:
+        pass
 
 
 def test_the_time_limit_follows_the_flags(request: pytest.FixtureRequest) -> None:
