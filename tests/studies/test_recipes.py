@@ -166,12 +166,12 @@ def test_the_pilot_is_small_and_keeps_what_makes_a_row_different(path: Path) -> 
 
 @pytest.mark.parametrize("path", STUDIES, ids=name_of)
 def test_a_row_of_the_pilot_takes_minutes(path: Path) -> None:
-    """At most five for each pass, as planned, at MiniLM's thousand tokens a second on two slow cores."""
+    """At most six for each pass, as planned, at MiniLM's thousand tokens a second on two slow cores."""
     study = read_toml(path)
     for row in study["rows"]:
         run = Run.from_table(config(path, study, row, True))
         passes = 3 if any(each.perturbs for each in run.train.regularizers) else 1
-        assert 0 < planned_seconds(run) < 300 * passes, row["name"]
+        assert 0 < planned_seconds(run) < 360 * passes, row["name"]
 
 
 def planned_seconds(run: Run) -> float:
