@@ -21,18 +21,20 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from claims import write_claims
 
 from polytask.core.paths import StudyPaths
 from polytask.engines.job import Job
 from polytask.studies import comparison
-from polytask.studies.comparison import ComparedRow, Comparison
+from polytask.studies.comparison import Comparison
 from polytask.studies.study import read_study
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = HERE / "results"
 FINDINGS = ROOT / "recipes" / "findings"
+HEADLINES = ROOT / "examples" / "studies" / "headlines"
 PAPERS = ("mfrr", "surgery", "triple-threat", "practices", "swissbert")
 CAVEAT = ("MiniLM saw Quora pairs in its own training, so its paraphrase scores are not comparable with a "
           "report's.")
@@ -88,9 +90,9 @@ def _trainings(path: Path, seeds: int) -> int:
     return int(recipe["trials"]) if "trials" in recipe else len(recipe["rows"]) * seeds
 
 
-def finished(folder: Path, recipe: Path) -> Comparison | None:
+def finished(folder: Path, recipe: Path, scale: str = "pilot") -> Comparison | None:
     """Compare the finished runs of a study's folder; None where there are none."""
-    study = read_study(recipe, "pilot", [])
+    study = read_study(recipe, scale, [])
     jobs = {}
     for row in study.rows:
         for place in sorted((folder / "runs").glob(f"{row.slug}/*")):
@@ -128,9 +130,11 @@ def write(studies: Path) -> None:
                 "studies. What a pilot changes: [recipes/README.md](../../recipes/README.md). The claimed "
                 f"numbers are the report's, at full size. {CAVEAT}")
         page.write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
-    claims = PAGES / "claims.md"
-    known = claims.read_text(encoding="utf-8") if claims.is_file() else ""
-    claims.write_text(claims_page(compared, known), encoding="utf-8")
+    for paper in PAPERS:
+        place = studies / "headlines" / paper
+        if place.is_dir() and (result := finished(place, HEADLINES / f"{paper}.toml", "full")):
+            compared[f"headlines/{paper}"] = result
+    write_claims(compared)
     write_headlines(studies)
 
 
@@ -172,55 +176,6 @@ def _reading_order(recipe: Path) -> tuple[bool, str, int]:
 def _nested(text: str) -> str:
     """Put every heading one level lower."""
     return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.strip().splitlines())
-
-
-def claims_page(compared: dict[str, Comparison], known: str = "") -> str:
-    """Return the page of claims, each with its verdict and the differences that it rests on.
-
-    A claim on a study that has no folder keeps the line that it has in `known`, the page so far.
-    """
-    lines_so_far = {tuple(line.split(" | ")[:3]): line for line in known.splitlines()}
-    claims = tomllib.loads((PAGES / "claims.toml").read_text(encoding="utf-8"))["claims"]
-    lines = ["# The reports' claims", "",
-             "Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
-             "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few "
-             "seeds), else *not decided*; with one seed the error covers the dev rows alone. *Not run*: "
-             "not with the present pilot; the report's page may have rows of an earlier one. " + CAVEAT, "",
-             "| report | place | claim | verdict | measured |", "|---|---|---|---|---|"]
-    for claim in claims:
-        verdict, evidence = judged(claim, compared)
-        line = f"| {claim['paper']} | {claim['place']} | {claim['text']} | **{verdict}** | {evidence} |"
-        if any(test["study"] not in compared for test in claim["tests"]):
-            line = lines_so_far.get(tuple(line.split(" | ")[:3]), line)
-        lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def judged(claim: dict[str, Any], compared: dict[str, Comparison]) -> tuple[str, str]:
-    """Return a claim's verdict and its evidence."""
-    found, evidence = [], []
-    for test in claim["tests"]:
-        known = compared.get(test["study"])
-        rows = {line.row.name: line for line in known.lines} if known else {}
-        better, than = rows.get(test["better"]), rows.get(test["than"])
-        for key in test["scores"]:
-            outcome, said = _outcome(better, than, key, test.get("tie", False))
-            found.append(outcome)
-            evidence.append(f"{test['better']} − {test['than']}, {key}: {said}")
-    verdict = ("not run" if "not run" in found else "contradicted" if "fails" in found
-               else "confirmed" if set(found) == {"holds"} else "not decided")
-    return verdict, "; ".join(evidence)
-
-
-def _outcome(better: ComparedRow | None, than: ComparedRow | None, key: str, tie: bool) -> tuple[str, str]:
-    """Return whether one comparison holds; with `tie` a draw is what is claimed, and less than it fails."""
-    if better is None or than is None or key not in better.cells or key not in than.cells:
-        return "not run", "not run"
-    difference = better.scored.minus(than.scored, key)
-    said = f"{difference.mean:+.3f} ± {difference.error:.3f}"
-    if difference.verdict == "worse":
-        return "fails", said
-    return ("holds" if difference.verdict == "better" or tie else "open"), said
 
 
 def main() -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,8 +19,22 @@ ROOT = Path(__file__).parents[2]
 CLAIMS = tomllib.loads((ROOT / "docs" / "results" / "claims.toml").read_text(encoding="utf-8"))["claims"]
 
 
+SCORES = {"study": "a/table-1", "better": "x", "than": "y", "score": "overall.mean"}
+
+
 @pytest.fixture(scope="module")
-def pages() -> ModuleType:
+def pages() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        yield _loaded()
+
+
+@pytest.fixture(scope="module")
+def claims(pages: ModuleType) -> ModuleType:
+    return sys.modules["claims"]
+
+
+def _loaded() -> ModuleType:
     spec = importlib.util.spec_from_file_location("result_pages", ROOT / "docs" / "results.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -28,8 +44,9 @@ def pages() -> ModuleType:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim['paper']}-{claim['text'][:30]}")
 def test_a_claim_names_rows_and_tasks_of_a_study(claim: dict[str, Any]) -> None:
-    for test in claim["tests"]:
-        study = read_study(ROOT / "recipes" / f"{test['study']}.toml", "full", [])
+    for test in [*claim["tests"], *claim.get("full", [])]:
+        folder = ROOT / ("examples/studies" if test["study"].startswith("headlines/") else "recipes")
+        study = read_study(folder / f"{test['study']}.toml", "full", [])
         rows = {row.name: row for row in study.rows}
         assert {test["better"], test["than"]} <= rows.keys()
         for key in test["scores"]:
@@ -55,19 +72,40 @@ def test_a_command_on_a_page_has_no_folder_of_this_machine(pages: ModuleType) ->
         typed + "--seeds 1 --out studies/mfrr/table-2`\n- seeds: 1, data.root=DATA")
 
 
-def _line(mean: float, error: float) -> Any:
-    return SimpleNamespace(cells={"a.accuracy": 0},
-                           scored=SimpleNamespace(minus=lambda other, key: Difference(mean, error)))
+def _compared(mean: float, error: float) -> Any:
+    def line(name: str) -> Any:
+        return SimpleNamespace(row=SimpleNamespace(name=name), cells={"overall.mean": 0},
+                               scored=SimpleNamespace(minus=lambda other, key: Difference(mean, error)))
+    return {"a/table-1": SimpleNamespace(lines=[line("x"), line("y")])}
 
 
 @pytest.mark.parametrize(("mean", "error", "tie", "outcome"), [
     (0.1, 0.01, False, "holds"), (-0.1, 0.01, False, "fails"), (0.01, 0.01, False, "open"),
-    (0.01, 0.01, True, "holds"), (-0.1, 0.01, True, "fails"),
+    (0.0, 0.014, True, "holds"), (-0.1, 0.01, True, "fails"),
+    (0.0, 0.016, True, "open"),  # so wide an error does not show that they are level
+    (-0.02, 0.004, True, "holds"),  # less, but by less than counts
+    (-0.025, 0.01, True, "fails"), (0.1, 0.07, True, "open"), (0.2, 0.07, True, "holds"),
 ])
 def test_a_comparison_holds_beyond_two_standard_errors(
-        pages: ModuleType, mean: float, error: float, tie: bool, outcome: str) -> None:
-    assert pages._outcome(_line(mean, error), _line(0, 1), "a.accuracy", tie)[0] == outcome
-    assert pages._outcome(None, _line(0, 1), "a.accuracy", tie)[0] == "not run"
+        claims: ModuleType, mean: float, error: float, tie: bool, outcome: str) -> None:
+    measured = claims.measure(SCORES, _compared(mean, error))
+    assert claims.outcome(measured, tie) == outcome
+    assert claims.outcome(claims.measure(SCORES | {"than": "z"}, _compared(mean, error)), tie) == "not run"
+
+
+def test_the_lowest_is_two_errors_below_and_more_with_few_seeds(claims: ModuleType) -> None:
+    assert claims.lowest(Difference(0.1, 0.02)) == pytest.approx(0.06, abs=1e-4)
+    assert claims.lowest(Difference(0.1, 0.02, freedom=2)) == pytest.approx(0.1 - 4.527 * 0.02, abs=1e-3)
+    assert claims.lowest(Difference(0.1, 0.0)) == pytest.approx(0.1, abs=1e-9)
+
+
+@pytest.mark.parametrize(("outcomes", "word"), [
+    (["holds", "holds"], "**confirmed**"), (["holds", "open"], "**not decided**"),
+    (["holds", "open", "fails"], "**contradicted**"), (["fails", "not run"], "**not run**"), ([], "–"),
+])
+def test_a_claim_is_as_good_as_its_worst_comparison(
+        claims: ModuleType, outcomes: list[str], word: str) -> None:
+    assert claims.verdict(outcomes) == word
 
 
 def test_a_study_that_was_not_run_again_keeps_its_section(
@@ -94,12 +132,30 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
         assert page.endswith(f"{old}\n\n### Findings\n\nold prose\n")
 
 
-def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_line(pages: ModuleType) -> None:
-    first, second = CLAIMS[0], CLAIMS[1]
-    line = f"| {first['paper']} | {first['place']} | {first['text']} | **confirmed** | as measured |"
-    page = pages.claims_page({}, f"# head\n\n{line}\n").splitlines()
-    assert line in page
-    assert any(second["text"] in each and "**not run**" in each for each in page)
+def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_difference(
+        claims: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "claims.toml").write_text("""
+        [[claims]]
+        paper = "surgery"
+        place = "§8"
+        text = "X is better than Y."
+        tests = [{ study = "a/table-1", better = "x", than = "y", scores = ["overall.mean"] }]
+        full = [{ study = "a/table-1", better = "y", than = "x", scores = ["overall.mean"] }]
+        """, encoding="utf-8")
+    for compared in (_compared(0.1, 0.01), {}):
+        claims.write_claims(compared, tmp_path)
+        line = (tmp_path / "claims.md").read_text(encoding="utf-8").splitlines()[-1]
+        assert line.startswith("| surgery | §8 | X is better than Y. | **confirmed** | **confirmed** |")
+        assert "x − y, overall.mean: +0.100 ± 0.010; on all the data y − x, overall.mean: +0.100" in line
+    (tmp_path / "differences.tsv").unlink()
+    claims.write_claims({}, tmp_path)
+    assert "| **not run** | **not run** |" in (tmp_path / "claims.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_claims_is_what_the_kept_differences_say(claims: ModuleType) -> None:
+    kept = claims.read_kept(ROOT / "docs/results/differences.tsv")
+    page = (ROOT / "docs/results/claims.md").read_text(encoding="utf-8")
+    assert page == claims.claims_page(CLAIMS, kept)
 
 
 def test_the_page_of_headlines_has_the_reports_that_were_run(

@@ -1,0 +1,151 @@
+"""The page of claims: what the reports say, judged by measured differences.
+
+docs/results/claims.toml names, for each claim, the comparisons that decide it, with pilots (`tests`) and
+on all the data (`full`). Their differences are kept in docs/results/differences.tsv, so that a claim on a
+study whose folder is gone can still be judged; `docs/results.py write` renews those of the folders it has.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from polytask.studies.comparison import Comparison
+from polytask.studies.statistics import Difference
+
+PAGES = Path(__file__).parent / "results"
+HEAD = ("Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
+        "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few "
+        "seeds), else *not decided*. Where a tie is claimed, the difference less two standard errors "
+        "must be above -{margin:g}. With one seed the error covers the dev rows alone. *Pilots* are "
+        "small; *all the data* means MiniLM on all of SST, STS and Quora ([headlines](headlines.md)); a "
+        "dash: no such comparison. MiniLM saw Quora pairs in its own training, so its paraphrase scores "
+        "are not comparable with a report's.")
+MARGIN = 0.03
+"""How much worse counts as a tie, in points of a score from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A difference of two rows of a study, in one score."""
+
+    study: str
+    better: str
+    than: str
+    score: str
+    mean: str
+    error: str
+    verdict: str
+    lowest: str
+    """The mean less two standard errors, or what Student's t makes of them."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What was compared."""
+        return self.study, self.better, self.than, self.score
+
+    def text(self) -> str:
+        """Return it for the page."""
+        return (f"{self.better} − {self.than}, {self.score}: "
+                f"{float(self.mean):+.3f} ± {float(self.error):.3f}")
+
+
+def comparisons(claim: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the scale and each comparison of a claim, one a score."""
+    for scale in ("tests", "full"):
+        for test in claim.get(scale, []):
+            for score in test["scores"]:
+                yield scale, test | {"score": score}
+
+
+def measure(test: Mapping[str, Any], compared: Mapping[str, Comparison]) -> Measured | None:
+    """Return a comparison's difference, if its study's folder has both rows."""
+    known = compared.get(test["study"])
+    rows = {line.row.name: line for line in known.lines} if known else {}
+    better, than, key = rows.get(test["better"]), rows.get(test["than"]), test["score"]
+    if better is None or than is None or key not in better.cells or key not in than.cells:
+        return None
+    difference = better.scored.minus(than.scored, key)
+    return Measured(test["study"], test["better"], test["than"], key, f"{difference.mean:.5f}",
+                    f"{difference.error:.5f}", difference.verdict, f"{lowest(difference):.5f}")
+
+
+def lowest(difference: Difference) -> float:
+    """Return the smallest margin's negative: shifted by more than it, the difference would be better."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        shifted = replace(difference, mean=middle)
+        low, high = (low, middle) if shifted.verdict == "better" else (middle, high)
+    return difference.mean - high
+
+
+def outcome(measured: Measured | None, tie: bool) -> str:
+    """Return whether a comparison holds; with `tie` a draw is claimed, and less than it fails."""
+    if measured is None:
+        return "not run"
+    if measured.verdict == "better" or (tie and float(measured.lowest) >= -MARGIN):
+        return "holds"
+    return "fails" if measured.verdict == "worse" else "open"
+
+
+def verdict(outcomes: list[str]) -> str:
+    """Return what the outcomes of a claim's comparisons say together."""
+    if not outcomes:
+        return "–"
+    word = ("not run" if "not run" in outcomes else "contradicted" if "fails" in outcomes
+            else "confirmed" if set(outcomes) == {"holds"} else "not decided")
+    return f"**{word}**"
+
+
+def claims_page(claims: list[dict[str, Any]], kept: Mapping[tuple[str, str, str, str], Measured]) -> str:
+    """Return the page, each claim with its verdicts and the differences that they rest on."""
+    lines = ["# The reports' claims", "", HEAD.format(margin=MARGIN), "",
+             "| report | place | claim | pilots | all the data | measured |", "|---|---|---|---|---|---|"]
+    for claim in claims:
+        outcomes: dict[str, list[str]] = {"tests": [], "full": []}
+        evidence: dict[str, list[str]] = {"tests": [], "full": []}
+        for scale, test in comparisons(claim):
+            found = kept.get((test["study"], test["better"], test["than"], test["score"]))
+            outcomes[scale].append(outcome(found, test.get("tie", False)))
+            evidence[scale].append(found.text() if found else
+                                   f"{test['better']} − {test['than']}, {test['score']}: not run")
+        measured = "; ".join(evidence["tests"])
+        if evidence["full"]:
+            measured += "; on all the data " + "; ".join(evidence["full"])
+        cells = [claim["paper"], claim["place"], claim["text"], verdict(outcomes["tests"]),
+                 verdict(outcomes["full"]), measured]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_kept(path: Path) -> dict[tuple[str, str, str, str], Measured]:
+    """Return the differences that are kept, by what was compared."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [Measured(**row) for row in csv.DictReader(file, delimiter="\t")]
+    return {line.key: line for line in lines}
+
+
+def write_claims(compared: Mapping[str, Comparison], pages: Path = PAGES) -> None:
+    """Renew the kept differences of the studies in `compared`, and write the page."""
+    claims = tomllib.loads((pages / "claims.toml").read_text(encoding="utf-8"))["claims"]
+    path = pages / "differences.tsv"
+    kept = read_kept(path)
+    wanted: dict[tuple[str, str, str, str], Measured] = {}
+    for claim in claims:
+        for _, test in comparisons(claim):
+            key = (test["study"], test["better"], test["than"], test["score"])
+            found = measure(test, compared) or kept.get(key)
+            if found:
+                wanted[key] = found
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow([field.name for field in fields(Measured)])
+        writer.writerows(map(astuple, wanted.values()))
+    (pages / "claims.md").write_text(claims_page(claims, wanted), encoding="utf-8")
