@@ -15,7 +15,8 @@ from polytask.training import machine
 
 def processor() -> str:
     """Return the processor's name, its instructions and the number of threads."""
-    return f"{machine.processor()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{machine.processor()}, {threads} thread{'s' * (threads != 1)}"
 
 
 def instructions() -> str:

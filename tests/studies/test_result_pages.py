@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -129,7 +130,8 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
         page = (tmp_path / "surgery.md").read_text(encoding="utf-8")
         new = "## surgery Figure 3\n\n### Notes\n\n### Findings\n\nnew prose"
         assert f"{new}\n\n## surgery Figure 4" in page
-        assert page.endswith(f"{old}\n\n### Findings\n\nold prose\n")
+        assert f"{old}\n\n### Findings\n\nold prose\n\n## surgery Figure 5" in page
+        assert re.search(r"^## surgery Figure 5: .* \(not run\)\n\n- The model is the row", page, re.MULTILINE)
 
 
 def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_difference(

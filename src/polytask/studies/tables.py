@@ -123,8 +123,8 @@ def _order(order: Order) -> str:
     facts = [] if order.correlation is None else [f"rank correlation {order.correlation:+.2f}"]
     contradict = len(order.contradictions)
     if order.agree or order.tie or contradict:
-        facts.append(f"of the pairs that the paper orders, {order.agree} agree, {order.tie} tie, "
-                     f"{contradict} contradict it")
+        facts.append(f"of the pairs that the paper orders: agreeing {order.agree}, tied {order.tie}, "
+                     f"contradicting {contradict}")
     else:
         facts.append("the pairs are not judged, because these scores have no standard error")
     sentence = f"Order of the {order.rows} rows by {order.key}: {', '.join(facts)}"
@@ -137,7 +137,7 @@ def _order(order: Order) -> str:
 def _notes(comparison: Comparison) -> Iterator[str]:
     yield from comparison.study.notes
     for line in comparison.lines:
-        yield from (f"{line.row.name}: ours: {choice}" for choice in line.row.ours)
+        yield from (f"{line.row.name} (ours): {choice}" for choice in line.row.ours)
 
 
 def as_csv(comparison: Comparison) -> str:
