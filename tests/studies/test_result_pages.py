@@ -131,7 +131,7 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
         new = "## surgery Figure 3\n\n### Notes\n\n### Findings\n\nnew prose"
         assert f"{new}\n\n## surgery Figure 4" in page
         assert f"{old}\n\n### Findings\n\nold prose\n\n## surgery Figure 5" in page
-        assert re.search(r"^## surgery Figure 5: .* \(not run\)\n\n- The model is the row", page, re.MULTILINE)
+        assert re.search(r"^## surgery Figure 5: .* \(not run\)\n\n- The model is", page, re.MULTILINE)
 
 
 def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_difference(
