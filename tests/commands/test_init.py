@@ -286,6 +286,15 @@ def test_graded_similarity_is_the_cosine_of_a_sentence_encoder(tmp_path: Path) -
     assert 'pairing = "cross_encoder"' in plain and "cosine" not in plain
 
 
+def test_the_rates_of_mpnet_are_those_of_the_best_model(tmp_path: Path) -> None:
+    rows = [f"{each},{n % 2}" for n, each in enumerate(SENTENCES)]
+    path = write(tmp_path / "t.csv", "text,label", *rows)
+    run = Run.from_table(tomllib.loads(scaffold([path], "mpnet", Cache(tmp_path / "cache"))))
+    best = Run.from_toml(Path(__file__).parents[2] / "examples" / "best.toml")
+    for name in ("lr", "head_lr", "layer_decay", "weight_decay"):
+        assert getattr(run.train.optimizer, name) == getattr(best.train.optimizer, name), name
+
+
 def test_a_mark_of_no_label_comes_with_the_condition_that_leaves_it_out(tmp_path: Path) -> None:
     rows = [f"{each},{('yes', 'no', '-')[n % 3]}" for n, each in enumerate(SENTENCES)]
     text, _, _ = loaded(tmp_path, write(tmp_path / "snli.csv", "text,gold label", *rows))

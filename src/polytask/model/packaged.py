@@ -129,7 +129,7 @@ PACKAGED = {
         "of models that did not."),
     "mpnet": Packaged(
         "MPNet", "sentence-transformers/all-mpnet-base-v2", _mpnet, ("quora", "paraphrase", "duplicate"),
-        DEFAULT_RATES,
+        "lr = 4e-5, head_lr = 5e-4, layer_decay = 0.95",
         "MPNet saw Quora pairs in its own training: its paraphrase scores are not comparable with those "
         "of models that did not."),
 }
