@@ -113,11 +113,13 @@ def test_a_process_is_asked_to_stop_and_its_signal_is_named(tmp_path: Path) -> N
 def test_the_progress_of_a_job_is_read_from_its_folder(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     assert (job.progress(), job.planned, job.last_line()) == ("starting", 0, "ended without a message")
+    assert job.rest() is None
     events = [{"event": "start", "steps": 40}, {"event": "step", "step": 3, "tokens": 500, "seconds": 0.5},
               {"event": "evaluation", "step": 3, "summary": "dev sst accuracy 0.5"}]
     job.folder.mkdir()
     RunFolder(job.folder).events.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert job.progress() == "update 3 of 40, 1,000 tokens/s, dev sst accuracy 0.5"
+    assert job.rest() == 37 * 0.5
 
 
 def test_a_pipe_gets_a_line_a_minute_of_what_runs(
@@ -134,6 +136,12 @@ def test_a_pipe_gets_a_line_a_minute_of_what_runs(
     watch.show(queue, [Immediate(jobs[1])])
     assert capsys.readouterr().err[9:] == (
         "A study: 1 of 3 done, 0 failed, about 4 min left; b: starting\n")
+    jobs[1].folder.mkdir(exist_ok=True)
+    events = [{"event": "start", "steps": 900}, {"event": "step", "step": 300, "tokens": 5, "seconds": 2.0}]
+    RunFolder(jobs[1].folder).events.write_text("".join(json.dumps(event) + "\n" for event in events))
+    now[0] += 61
+    watch.show(queue, [Immediate(jobs[1])])  # 20 minutes of its own and, of another, half of 20 and 2
+    assert "about 31 min left" in capsys.readouterr().err
     quiet = Watch("A study", quiet=True)
     now[0] += 61
     quiet.show(queue, [Immediate(jobs[1])])

@@ -95,3 +95,11 @@ class Job:
         rate = sum(event["tokens"] for event in recent) / max(1e-9, seconds)
         shown = f"update {steps[-1]['step']:,} of {self.planned:,}, {rate:,.0f} tokens/s"
         return f"{shown}, {evaluations[-1]['summary']}" if evaluations else shown
+
+    def rest(self) -> float | None:
+        """Return the seconds that its other updates take at the rate of the last ones; None: unknown."""
+        steps = [event for event in self.last_events() if event.get("event") == "step"][-20:]
+        if not steps:
+            return None
+        seconds = sum(float(event["seconds"]) for event in steps) / len(steps)
+        return seconds * (self.planned - int(steps[-1]["step"]))

@@ -62,8 +62,7 @@ class Watch:
         done = [job for job in queue.jobs if job.finished]
         left = queue.total - len(done) - len(queue.failures)
         summary = f"{self.title}: {len(done)} of {queue.total} done, {len(queue.failures)} failed"
-        if done and running and left > 0:
-            seconds = left * sum(job.seconds for job in done) / len(done) / len(running)
+        if running and left > 0 and (seconds := _seconds_left(done, running, left)) is not None:
             summary += f", about {duration(seconds)} left"
         return summary
 
@@ -82,6 +81,23 @@ class Watch:
         for name, complaint in queue.failures.items():
             table.add_row(shown(name), "[red]failed", shown(complaint))
         return table
+
+
+def _seconds_left(done: Sequence[Job], running: Sequence[Execution], left: int) -> float | None:
+    """Return how long the runs that are left take: one under way by its own rate, others as those before.
+
+    A finished run may have been made on another machine, or have had less to do.
+    """
+    rests = [execution.job.rest() for execution in running]
+    whole = [job.seconds for job in done]
+    whole += [execution.seconds + rest for execution, rest in zip(running, rests, strict=True)
+              if rest is not None]
+    if not whole:
+        return None
+    usual = sum(whole) / len(whole)
+    under_way = sum(max(0.0, usual - execution.seconds) if rest is None else rest
+                    for execution, rest in zip(running, rests, strict=True))
+    return (under_way + max(0, left - len(running)) * usual) / len(running)
 
 
 @contextmanager
