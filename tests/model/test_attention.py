@@ -157,3 +157,26 @@ def test_a_gpus_kernels_give_what_the_blocks_give(dtype: torch.dtype, tolerance:
     assert (gradient.cpu() - expected).abs().max() < 5 * tolerance
     dropped = attend(moved.detach(), lengths, 12, 0.5)
     assert not torch.equal(dropped, result) and (dropped.mean() - result.mean()).abs() < 0.2
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[
+    pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")])])
+def test_the_gradient_is_that_of_the_weights_that_were_dropped(device: str) -> None:
+    """A forward pass from the same random state drops the same weights, so differences can be taken."""
+    lengths = (5, 130, 1, 40, 70)
+    qkv = torch.randn(sum(lengths), 3 * 32, device=device, requires_grad=True)
+    weight, direction = torch.randn(2, *qkv.shape, device=device)
+    weight = weight[:, :32]
+
+    def loss(at: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return (attend(at, lengths, 2, 0.4) * weight).sum()
+
+    (gradient,) = torch.autograd.grad(loss(qkv), qkv)
+    for part in range(3):  # queries, keys, values
+        along = torch.zeros_like(qkv)
+        along[:, part * 32:part * 32 + 32] = direction[:, part * 32:part * 32 + 32]
+        # With gradients on: without them a CPU takes another kernel, and that drops other weights.
+        found = (loss(qkv + 0.01 * along) - loss(qkv - 0.01 * along)).detach() / 0.02
+        expected = float((gradient * along).sum())
+        assert float(found) == pytest.approx(expected, rel=0.02, abs=0.02 * float(gradient.norm()))
