@@ -241,8 +241,12 @@ def published() -> Iterator[tuple[str, str, str, str, str]]:
         pytest.skip("needs the reports' numbers beside the folder that POLYTASK_DATA names")
     with beside.open(encoding="utf-8", newline="") as lines:
         for line in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if (line["paper"], line["table"]) not in NO_RESULTS:
-                yield line["paper"], line["table"], line["row_label"], key_of(line), line["value"]
+            if (line["paper"], line["table"]) in NO_RESULTS:
+                continue
+            where = line["paper"], line["table"], line["row_label"]
+            yield *where, key_of(line), line["value"]
+            if epoch := re.search(r" at (\d+) epochs$", line["row_label"]):
+                yield *where, "run.best_epoch", epoch[1]
 
 
 def key_of(line: Mapping[str, str]) -> str:
