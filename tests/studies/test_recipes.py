@@ -299,31 +299,6 @@ def test_every_printed_number_is_claimed_and_no_other() -> None:
     assert not unclaimed
 
 
-@pytest.mark.data
-def test_mfrr_rows_have_the_settings_of_table_3() -> None:
-    next(published())
-    reference = Path(os.environ["POLYTASK_DATA"]).parent / "reference" / "settings.tsv"
-    printed: dict[str, dict[str, float]] = {}
-    with reference.open(encoding="utf-8", newline="") as lines:
-        for line in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if (line["paper"], line["table"]) == ("mfrr", "Table 3"):
-                printed.setdefault(line["row_label"], {})[line["metric"]] = float(line["value"])
-    path = RECIPES / "mfrr" / "table-2.toml"
-    study = read_toml(path)
-    rows = [row for row in study["rows"] if row["name"].startswith("E")]
-    assert len(rows) == len(printed) == 8
-    for row, said in zip(rows, printed.values(), strict=True):
-        run = Run.from_table(config(path, study, row, False))
-        made = {
-            "hp_batch_size": run.train.batch_size, "hp_learning_rate": run.train.optimizer.lr,
-            "hp_weight_decay": run.train.optimizer.weight_decay,
-            "hp_dropout": run.tasks["sst"].head.dropout,
-        }
-        for each in run.train.regularizers:
-            made["hp_lambda"] = each.weight
-        assert made == said, row["name"]
-
-
 @pytest.mark.parametrize("path", SWEEPS, ids=name_of)
 @pytest.mark.parametrize("pilot", [False, True], ids=["full", "pilot"])
 def test_a_sweep_moves_settings_that_exist(path: Path, pilot: bool) -> None:
