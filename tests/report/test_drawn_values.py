@@ -196,6 +196,20 @@ def test_the_page_holds_the_attention_of_every_layer_and_head() -> None:
     assert page.count("<option") == 12 + 2
 
 
+@pytest.mark.technique("S-29")
+def test_the_page_says_where_the_words_of_a_pair_look_in_each_layer() -> None:
+    maps = np.zeros((2, 1, 6, 6), np.uint8)
+    maps[0, 0, 1, 2] = maps[0, 0, 2, 1] = maps[1, 0, 4, 1] = 255
+    kept = {"task": "sts", "texts": ["one two", "one"],
+            "tokens": ["[CLS]", "one", "two", "[SEP]", "one", "[SEP]"]}
+    run = RunRecord(Path("run"), {}, [], {}, {}, {}, {"attention": [kept]}, {"attention/0": maps})
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", attention(run))
+    assert re.findall(r">([^<]+)<", head) == [
+        "layer", "to the other text", "to neighbours", "to the same word in the other text"]
+    assert [re.findall(r">([^<]+)<", row) for row in rows] == [
+        ["1", "0.000", "0.667", "0.000"], ["2", "0.333", "0.000", "0.333"]]
+
+
 def results(scores: dict[str, tuple[float, float]]) -> dict[str, Any]:
     """Results of a study: row → its accuracy and its correlation."""
     keys = ("sst.accuracy", "sts.pearson")
