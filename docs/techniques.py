@@ -20,7 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, TABLE = ROOT / "docs" / "coverage.md", ROOT / "docs" / "techniques.tsv"
 PLACES = ("src/**/*.py", "recipes/**/*.toml", "examples/**/*.toml", "examples/*.py")
-ID = re.compile(r"\b([MGTPS]-\d+)\b")
+# A docstring that names ids as examples of ids.
+EXAMPLES_ONLY = ROOT / "src" / "polytask" / "commands" / "list.py"
+ID = re.compile(r"\b([MGTPS])-(\d+)(?: to \1-(\d+))?\b")
 REPORTS = {"M": "mfrr", "G": "surgery", "T": "triple-threat", "P": "practices", "S": "swissbert"}
 KINDS = ("fact", "prose", "not built")
 
@@ -36,10 +38,16 @@ def places() -> dict[str, list[str]]:
     """Return id → the files that stand for it, source first."""
     made: dict[str, list[str]] = {}
     for pattern in PLACES:
-        for path in sorted(ROOT.glob(pattern)):
-            for found in dict.fromkeys(ID.findall(path.read_text(encoding="utf-8"))):
+        for path in sorted({*ROOT.glob(pattern)} - {EXAMPLES_ONLY}):
+            for found in dict.fromkeys(ids(path.read_text(encoding="utf-8"))):
                 made.setdefault(found, []).append(path.relative_to(ROOT).as_posix())
     return made
+
+
+def ids(text: str) -> Iterator[str]:
+    """Yield the ids that a text names; "T-1 to T-4" names four."""
+    for letter, first, last in ID.findall(text):
+        yield from (f"{letter}-{number}" for number in range(int(first), int(last or first) + 1))
 
 
 def marked(path: Path) -> Iterator[tuple[str, str, int]]:

@@ -178,6 +178,7 @@ def test_repeats_compare_labels_with_the_first_occurrence(tmp_path: Path) -> Non
     assert several.conflicting.tolist() == [False, True]
 
 
+@pytest.mark.technique("M-34")
 @pytest.mark.data
 def test_the_real_data_are_reported_as_they_are(real_data: Path, tmp_path: Path) -> None:
     pair = ("sentence1", "sentence2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,10 +101,12 @@ def test_at_step_scope_it_covers_the_model_or_the_encoder(over: Any, inside: Any
 
 
 @pytest.mark.technique("G-8", "G-9")
-def test_at_task_scope_it_is_the_formula_of_surgery() -> None:
-    """loss = mse + 0.05 · ‖weights of the STS head‖₁"""
+@pytest.mark.parametrize(("p", "of"), [(1, lambda flat: flat.abs().sum()),
+                                       (math.inf, lambda flat: flat.abs().max())])
+def test_at_task_scope_it_is_the_formula_of_surgery(p: float, of: Callable[[Tensor], Tensor]) -> None:
+    """loss = mse + 0.05 · ‖weights of the STS head‖ₚ"""
     model = tiny_model()
-    made = attach(Norm(p=1, over="head", tasks=("sts",), weight=0.05), model)
+    made = attach(Norm(p=p, over="head", tasks=("sts",), weight=0.05), model)
     assert made.scope == "task"
     assert made.acts_on("sts")
     assert not made.acts_on("sst")
@@ -112,10 +115,25 @@ def test_at_task_scope_it_is_the_formula_of_surgery() -> None:
     mse = (context.output.score - target).square().mean()
     loss = mse + made.weight * made.module.penalty(context)
     head = list(model.task_heads["sts"].parameters())
-    by_hand = mse + 0.05 * sum(p.abs().sum() for p in head)
+    by_hand = mse + 0.05 * of(torch.cat([weight.flatten() for weight in head]))
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-6)
     ours = torch.autograd.grad(loss, head, retain_graph=True)
     torch.testing.assert_close(ours, torch.autograd.grad(by_hand, head))
+
+
+@pytest.mark.technique("M-21", "M-22")
+@pytest.mark.parametrize(("settings", "of"), [
+    (Norm(p=1), lambda flat: flat.abs().sum()), (Norm(p=2), lambda flat: flat.square().sum()),
+    (Norm(p=2, squared=False), lambda flat: flat.norm())])
+def test_over_the_model_it_is_the_formula_of_mfrr(
+    settings: Norm, of: Callable[[Tensor], Tensor],
+) -> None:
+    model = tiny_model()
+    made = attach(settings, model)
+    assert made.scope == "step"
+    flat = torch.cat([weight.flatten() for weight in model.parameters()])
+    assert made.module.penalty(RegularizerContext(model=model)).item() == pytest.approx(
+        of(flat.double()).item(), rel=1e-6)
 
 
 def test_every_task_has_its_own_head_when_none_is_named() -> None:

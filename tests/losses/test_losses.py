@@ -56,7 +56,7 @@ def smoothed(z: list[float], y: int, weights: list[float], s: float) -> tuple[fl
     return (1 - s) * -weights[y] * logs[y] + s * spread, weights[y]
 
 
-@pytest.mark.technique("M-3", "P-7", "S-22")
+@pytest.mark.technique("M-3", "T-2", "P-7", "S-22")
 @pytest.mark.parametrize("weights", [None, (0.5, 1, 2, 1, 3)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_equals_a_loop(weights: tuple[float, ...] | None, smoothing: float) -> None:
@@ -178,7 +178,7 @@ def test_two_logits_and_one_logit_say_the_same() -> None:
                                BinaryCrossEntropy()(Output(logits=z), y))
 
 
-@pytest.mark.technique("M-10", "P-4")
+@pytest.mark.technique("M-10", "T-4", "P-4")
 def test_a_cosine_is_compared_with_the_unit_label_whatever_the_scale_of_the_labels() -> None:
     output = Output(score=torch.tensor([0.2, 0.9]))
     losses = []

@@ -31,7 +31,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
     whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w") as archive:
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:  # as the real one is
         archive.writestr("../outside.txt", "must not be written")
         for path in sorted(folder.rglob("*")):
             archive.write(path, Path("all-mpnet-base-v2") / path.relative_to(folder))
@@ -95,9 +95,29 @@ def cut(site: Path) -> None:
 
 
 def flipped(site: Path) -> None:
+    """Flip bytes in the middle of a part: they unpack, to other weights."""
     part = next(site.rglob("*.zip.003"))
     content = bytearray(part.read_bytes())
-    content[len(content) // 2] ^= 1
+    middle = len(content) // 2
+    content[middle:middle + 64] = bytes(byte ^ 0xFF for byte in content[middle:middle + 64])
+    part.write_bytes(content)
+
+
+def garbled(site: Path) -> None:
+    """Flip bytes where the packed weights begin: they do not unpack."""
+    name = b"all-mpnet-base-v2/model.safetensors"
+    part = next(path for path in sorted(site.rglob("*.zip.00?")) if name in path.read_bytes())
+    content = bytearray(part.read_bytes())
+    start = content.index(name) + len(name)
+    content[start:start + 8] = b"\xff" * 8
+    part.write_bytes(content)
+
+
+def locked(site: Path) -> None:
+    """Flip the bit that calls the weights encrypted, in the directory at the end."""
+    part = next(site.rglob("*.zip.005"))
+    content = bytearray(part.read_bytes())
+    content[content.rindex(b"PK\1\2", 0, content.rindex(b"model.safetensors")) + 8] ^= 1
     part.write_bytes(content)
 
 
@@ -108,6 +128,8 @@ def flipped(site: Path) -> None:
               'again: pip install --force-reinstall "polytask[mpnet]"'),
     (cut, "are not a whole zip file"),
     (flipped, "are not a whole zip file (Bad CRC-32"),
+    (garbled, "are not a whole zip file (Error -3 while decompressing data"),
+    (locked, "is encrypted, password required"),
 ])
 def test_what_is_missing_or_broken_is_one_sentence_with_the_pip_command(
     wheels: Path, tmp_path: Path, harm, sentence: str,

@@ -16,7 +16,7 @@ from polytask.model.pairings.twin import Twin
 from polytask.model.poolings.mean import Mean
 
 
-@pytest.mark.technique("M-8", "T-15", "P-2", "S-4")
+@pytest.mark.technique("M-8", "M-12", "T-15", "P-2", "S-4")
 def test_separate_puts_the_features_side_by_side_in_the_order_given() -> None:
     u, v = torch.randn(5, 8), torch.randn(5, 8)
     pooled = torch.stack([u, v], 1).flatten(0, 1)  # u₀, v₀, u₁, v₁, …

@@ -32,6 +32,7 @@ def looped(hidden: Tensor, what: str) -> Tensor:
     return torch.stack([pick[what](part) for part in hidden.split(LENGTHS)])
 
 
+@pytest.mark.technique("P-3", "P-4")
 @pytest.mark.parametrize(("pooling", "what"), [(Cls(), "cls"), (Mean(), "mean"), (Max(), "max")])
 def test_equals_a_loop_forward_and_backward(pooling: Cls | Mean | Max, what: str) -> None:
     hidden = torch.randn(sum(LENGTHS), WIDTH, dtype=torch.float64, requires_grad=True)
@@ -42,6 +43,7 @@ def test_equals_a_loop_forward_and_backward(pooling: Cls | Mean | Max, what: str
                                torch.autograd.grad((theirs * weights).sum(), hidden))
 
 
+@pytest.mark.technique("T-2", "S-2")
 def test_pooler_is_the_encoders_own_layer_over_the_first_tokens() -> None:
     encoder = tiny()
     hidden = torch.randn(sum(LENGTHS), WIDTH)

@@ -70,6 +70,23 @@ def test_projection_agrees_with_scikit_learn_up_to_sign() -> None:
     np.testing.assert_allclose(shares, theirs.explained_variance_ratio_)
 
 
+@pytest.mark.technique("S-29")
+def test_attention_is_shared_out_between_the_texts_neighbours_and_the_same_words() -> None:
+    tokens = ["[CLS]", "a", "man", "[SEP]", "man", "eats", "[SEP]"]
+    maps = np.zeros((3, 2, 7, 7), np.uint8)
+    maps[0, :, :, 0] = 255                            # all look at [CLS]
+    for word, other in ((1, 2), (2, 1), (4, 5), (5, 4)):
+        maps[1, :, word, other] = 255                 # all look at the word beside them
+    maps[2, 0, 2, 4] = maps[2, 0, 4, 2] = 255         # one head finds the same word,
+    maps[2, 1, 1, 5] = maps[2, 1, 5, 2] = 255         # another any word of the other text
+    first, second, third = analysis.attended(tokens, maps)
+    assert (first.other_text, first.neighbours, first.same_word) == (0, 0, 0)
+    assert (second.other_text, second.neighbours, second.same_word) == (0, 1, 0)
+    assert (third.other_text, third.neighbours, third.same_word) == (0.5, 0, 0.25)
+    assert analysis.attended(["[CLS]", "a", "man", "[SEP]"], maps[:, :, :4, :4]) == []
+    assert analysis.attended(["<s>", "a", "</s>", "</s>", "b", "</s>"], maps[:, :, :6, :6]) != []
+
+
 def test_reliability_counts_every_row_once(drawn: tuple[Predictions, Labels]) -> None:
     found, labels = drawn
     points = analysis.reliability(found, labels)

@@ -62,7 +62,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
     return folder / "run"
 
 
-@pytest.mark.technique("G-30", "T-14", "T-33", "T-34", "P-27", "S-26", "S-25")
 def test_the_page_is_written_at_the_end_with_every_part(trained: Path) -> None:
     text = (trained / "report.html").read_text(encoding="utf-8")
     for each in SECTIONS.values():
@@ -104,7 +103,6 @@ def test_a_file_of_a_figure_holds_any_name(tmp_path: Path) -> None:
     assert len(write_figures([("odd", drawn)], tmp_path)) == 2
 
 
-@pytest.mark.technique("M-40", "G-34", "S-27")
 def test_the_drawing_of_the_model_is_a_file_of_its_own(trained: Path) -> None:
     drawn = dict(run_figures(read_run(trained)))["model"].file()
     assert "var(" not in drawn

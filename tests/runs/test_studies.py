@@ -76,7 +76,11 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
            for run in runs if "sum" in run.parts[-3]]
     assert by_name["sum"]["scores"]["sst.accuracy"]["mean"] == pytest.approx(np.mean(own))
     assert by_name["sum"]["claims"]["dev.sst.accuracy"]["measured"] == pytest.approx(np.mean(own))
-    difference = by_name["surgery or not"]["differences"][told["primary"]]
+    theirs = [json.loads(run.read_text())["dev"]["scores"]["sst"]["accuracy"]
+              for run in runs if "sum" not in run.parts[-3]]
+    differences = by_name["surgery or not"]["differences"]
+    assert differences["sst.accuracy"]["mean"] == pytest.approx(np.mean(theirs) - np.mean(own), abs=1e-9)
+    difference = differences[told["primary"]]
     assert difference["verdict"] in ("tie", "better", "worse")
 
     before = {run: run.stat().st_mtime_ns for run in runs}

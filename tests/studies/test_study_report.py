@@ -48,7 +48,6 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.technique("M-41", "T-14", "T-33")
 def test_a_study_shows_scores_gains_claims_and_curves(study: Path) -> None:
     (study / "results.json").write_text(json.dumps(told(12)))
     text = report([study]).read_text(encoding="utf-8")
@@ -61,7 +60,6 @@ def test_a_study_shows_scores_gains_claims_and_curves(study: Path) -> None:
     assert "<title>row 3</title>" in text and "<title>row 1</title>" not in text
 
 
-@pytest.mark.technique("M-41", "M-42")
 def test_the_base_row_and_the_best_ones_are_drawn() -> None:
     assert chosen_runs(told(12)) == [("row 3", 0), *((f"row {n}", 0) for n in range(11, 4, -1))]
     assert [name for name, _ in chosen_runs(told(3))] == ["row 2", "row 1", "row 0"]

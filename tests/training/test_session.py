@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import tokenizers
 import tomli_w
 
 from networks import tiny_bert
+from polytask import sample
 from polytask.commands.show import show_run
 from polytask.commands.train import train
 from polytask.config import Run
@@ -152,6 +154,20 @@ def test_a_strangers_folder_does_not_lead_outside(short: dict[str, Any], tmp_pat
                                                                                '[tasks."../../x"]'))
     with pytest.raises(RunError, match="is not made of letters"):
         read_run(run)
+
+
+@pytest.mark.technique("G-30")
+def test_scores_on_training_rows_are_of_the_training_rows(short: dict[str, Any], tmp_path: Path) -> None:
+    short["tasks"] = {"sst": short["tasks"]["sst"] | {"limit": 600, "metrics": ["accuracy"]}}
+    short["train"] |= {"epochs": 1, "max_steps": 12, "train_metrics": True, "score": "sst.accuracy"}
+    train(Run.from_table(short), tmp_path / "run", quiet=True)
+    (event,) = read_run(tmp_path / "run").evaluations
+    with (sample.root() / "sst-train.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    answers = load(tmp_path / "run").predict("sst", [row["sentence"] for row in rows])
+    right = sum(answer.label == row["sentiment"] for answer, row in zip(answers, rows, strict=True))
+    assert event["train"]["sst"]["accuracy"] == pytest.approx(right / len(rows), abs=2e-3)
+    assert event["train"]["sst"] != event["dev"]["sst"]
 
 
 def test_damaged_results_are_reported_by_show(short: dict[str, Any], tmp_path: Path) -> None:

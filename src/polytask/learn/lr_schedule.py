@@ -1,4 +1,4 @@
-"""The learning rate over the updates: up during the warmup, then constant or down to 0."""
+"""The learning rate over the updates: up during the warmup, then constant or down to 0 (S-16)."""
 
 from __future__ import annotations
 

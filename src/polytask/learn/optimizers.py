@@ -1,6 +1,7 @@
 """`train.optimizer`: which of torch's optimizers, with which rates, and how the rates run.
 
-Source: the reports' AdamW; surgery §7 names Adagrad, RMSProp and SGD as not tried (G-24).
+Source: the reports' AdamW, in surgery with decay (G-7); surgery §7 names Adagrad, RMSProp and SGD as not
+tried (G-24).
 """
 
 from __future__ import annotations

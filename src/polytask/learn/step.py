@@ -1,10 +1,10 @@
 """The gradients of one update: forward, losses, weighting, surgery, regularizers.
 
-Without surgery the tasks of a step share one forward and one backward. With it (or where a task's
-own gradient is asked for) each task has its own, which costs what the joint pass costs. The
-weighting acts on numbers: with losses l and weighted losses f(l), the gradient of task t is
-a_t g_t, where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not
-wait for the other tasks' losses.
+Without surgery the tasks of a step share one forward and one backward (G-2, G-23). With it (or where a
+task's own gradient is asked for) each task has its own, which costs what the joint pass costs. The
+weighting acts on numbers: with losses l and weighted losses f(l), the gradient of task t is a_t g_t,
+where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not wait for
+the other tasks' losses.
 
 Where several processes share an update, each computes its share of the rows of every microbatch. The heads'
 outputs are gathered, so a loss is that of the whole microbatch, whatever function of its rows it is (a

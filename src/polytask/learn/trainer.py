@@ -107,6 +107,7 @@ class Trainer:
 
     def _optimizer(self, settings: Optimizer, weighting_lr: float | None,
                    tasks: list[str]) -> torch.optim.Optimizer:
+        """Return the optimizer of a phase; learned weights of tasks can have their own rate (S-11)."""
         groups = settings.groups(self.model, tasks)
         if self.settings.parallel == "shard":
             groups = groups_apart(groups)
@@ -232,6 +233,7 @@ class Trainer:
         return self.processes.any(time.monotonic() - self.saved_at > SAVE_SECONDS)
 
     def _evaluation(self, due: bool) -> Iterator[Event]:
+        """Evaluate if it is `due`, and keep the model that has the best score on dev so far (M-36)."""
         if not due:
             return
         check_weights(self.model, self.processes, self.at.total)

@@ -1,4 +1,7 @@
-"""The metrics themselves: predicted and true labels, two arrays → one number."""
+"""The metrics themselves: predicted and true labels, two arrays → one number.
+
+The reports measure accuracy and Pearson's r (M-35, G-29, P-20, S-22), surgery each label's accuracy (G-37).
+"""
 
 from __future__ import annotations
 

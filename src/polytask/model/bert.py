@@ -1,8 +1,8 @@
 """BERT (Devlin et al. 2019) and its kin, read from top to bottom: sizes, embeddings, layer, encoder.
 
 RoBERTa, XLM-R, CamemBERT, DistilBERT, ELECTRA, MPNet, ALBERT and DeBERTa-v2 differ from BERT in what
-`BertConfig` says and in nothing else. Results and gradients equal those of `transformers` to
-rounding. Shapes: T tokens, W width.
+`BertConfig` says and in nothing else. BERT is the encoder of all five reports (M-2, G-1, T-1, P-1, S-1).
+Results and gradients equal those of `transformers` to rounding. Shapes: T tokens, W width.
 """
 
 from __future__ import annotations

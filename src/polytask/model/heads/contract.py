@@ -52,7 +52,7 @@ class Head:
         return False
 
     def decide(self, output: Output, labels: Labels, threshold: Threshold | None = None) -> Decision:
-        """Return labels and scores of some rows."""
+        """Return labels and scores of some rows: the largest logit, one logit at 1/2 (T-6) or a number."""
         if labels.is_regression:
             return clipped(labels.unscaled(_array(output.field("score"))), labels)
         return _choice(output.field("logits").detach().float(), labels, threshold)

@@ -90,7 +90,7 @@ def curves(run: RunRecord) -> str:
 
 @section("weights", "Weights of the tasks", 20)
 def weights(run: RunRecord) -> str:
-    """Show what the weighting did: each task's weight, and what else it learned (S-11)."""
+    """Show what the weighting did: each task's weight, and what else it learned."""
     kinds = learned(run.steps)
     if not kinds:
         return note("The run recorded no weights." if run.steps else "No update was made.")

@@ -11,10 +11,19 @@ import numpy as np
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions
 from polytask.report import svg
-from polytask.report.analysis import projected
+from polytask.report.analysis import attended, projected
 from polytask.report.charts import heat
 from polytask.report.record import RunRecord, TaskRecord
-from polytask.report.sections.contract import by_task, figure, framed, note, section, side_by_side, soft
+from polytask.report.sections.contract import (
+    by_task,
+    figure,
+    framed,
+    note,
+    section,
+    side_by_side,
+    soft,
+    table,
+)
 from polytask.report.sections.errors import embedded
 from polytask.report.svg import Figure
 
@@ -148,9 +157,17 @@ def attention_figures(run: RunRecord) -> Iterator[tuple[str, Figure]]:
             f"Attention of layer {layer + 1}, head 1")
 
 
+def _where(tokens: list[str], maps: Any) -> str:
+    """Return a table of where each layer's words look, folded; nothing for a single text."""
+    rows = [[layer, f"{each.other_text:.3f}", f"{each.neighbours:.3f}", f"{each.same_word:.3f}"]
+            for layer, each in enumerate(attended(tokens, maps), 1)]
+    head = ["layer", "to the other text", "to neighbours", "to the same word in the other text"]
+    return f"<details><summary>shares of each layer</summary>{table(head, rows)}</details>" if rows else ""
+
+
 @section("attention", "Attention", 96)
 def attention(run: RunRecord) -> str:
-    """Show what each token of a dev pair attends to, in any layer and head (S-25)."""
+    """Show what each token of a dev pair attends to, in any layer and head (S-25, S-29)."""
     parts = []
     for number, kept in enumerate(run.artifacts.get("attention", [])):
         maps = run.arrays.get(f"attention/{number}")
@@ -165,7 +182,8 @@ def attention(run: RunRecord) -> str:
         parts.append(framed(
             f"{kept['task']}: {' · '.join(kept['texts'])}",
             f'<div data-attention="attention-{number}"><div class=tools>{"".join(choose)}</div>'
-            "<div class=wide><svg role=img></svg></div></div>") + embedded(f"attention-{number}", data))
+            "<div class=wide><svg role=img></svg></div></div>" + _where(kept["tokens"], maps))
+            + embedded(f"attention-{number}", data))
     if parts:
         return side_by_side(parts)
     return note("No attention was kept: the encoder gives none, or no dev text is short enough."
