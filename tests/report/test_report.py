@@ -231,9 +231,15 @@ def test_plots_without_a_rasteriser_are_svg_and_say_how_to_have_png(
 
 def test_artifacts_that_cannot_be_read_are_reported(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
-    (tmp_path / "run" / "artifacts" / "artifacts.npz").write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(RunError, match=r"artifacts: cannot be read .* delete the folder"):
-        report([tmp_path / "run"])
+    file = tmp_path / "run" / "artifacts" / "artifacts.npz"
+    whole = bytearray(file.read_bytes())
+    for directory in (b"PK\x01\x02", b"PK\x03\x04"):  # the flag "encrypted", in both places
+        at = whole.index(directory)
+        whole[at + (8 if directory == b"PK\x01\x02" else 6)] |= 1
+    for damaged in (b"PK\x03\x04 cut short", bytes(whole)):
+        file.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"artifacts: cannot be read .* delete the folder"):
+            report([tmp_path / "run"])
 
 
 def test_a_run_is_not_lost_when_its_artifacts_cannot_be_kept(

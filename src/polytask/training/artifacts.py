@@ -93,7 +93,7 @@ def load_artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if not isinstance(notes, dict):
             raise ValueError(f"{place.notes.name} is not a JSON object")
         return notes, values
-    except (ValueError, OSError, EOFError, zlib.error, BadZipFile, NotImplementedError) as error:
+    except (ValueError, OSError, EOFError, zlib.error, BadZipFile, RuntimeError) as error:  # encrypted
         raise RunError(f"{place.artifacts}: cannot be read ({error}); delete the folder for a report "
                        "without embeddings and attention") from None
 
