@@ -138,6 +138,14 @@ def test_cosine_is_torchs_and_never_leaves_its_range() -> None:
     assert not list(module.parameters())
 
 
+def test_the_epsilon_of_a_cosine_bounds_its_norms() -> None:
+    u, v = torch.randn(20, 8) / 10, torch.randn(20, 8)
+    score = Cosine(epsilon=0.5).build(8, 1, nn.ModuleDict())(Output(u=u, v=v))
+    norms = u.norm(dim=1).clamp(min=0.5) * v.norm(dim=1).clamp(min=0.5)
+    assert (u.norm(dim=1) < 0.5).any()
+    torch.testing.assert_close(score, (u * v).sum(1) / norms)
+
+
 @pytest.mark.technique("M-10")
 def test_cosine_sees_the_unit_label_and_decides_in_the_labels_own_range() -> None:
     raw = Labels("regression", low=1, high=5, unit=False)
