@@ -4,6 +4,7 @@
     python bench/mutations.py source [WORD]  the lines of mutations.toml (file or test contains WORD)
     python bench/mutations.py                both; the exit status is 1 if anything survives
     python bench/mutations.py --write        the same (or a part), into docs/mutations.md
+    python bench/mutations.py source --missing --write   what the page lacks, or survives there
 
 A change to a recipe's number counts as noticed if `recipe_settings.differs` says so. Left out are
 numbers that the reports do not give (pilot scale, number of seeds) and numbers that other tests compare
@@ -155,14 +156,12 @@ def recipe_report() -> RecipeReport:
     return report
 
 
-def source_outcomes(word: str = "") -> Iterator[Outcome]:
-    """Change the lines in turn, in a copy of the source."""
+def source_outcomes(mutations: Sequence[Mutation]) -> Iterator[Outcome]:
+    """Change lines in turn, in a copy of the source."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "src"
         shutil.copytree(ROOT / "src", copy)
-        for each in LINES:
-            if word not in each.file and word not in each.tests:
-                continue
+        for each in mutations:
             path = copy / "polytask" / each.file
             text = path.read_text(encoding="utf-8")
             assert text.count(each.old) == 1, each
@@ -251,17 +250,17 @@ def recipes(write: bool) -> bool:
     return bool(report.survivors)
 
 
-def source(word: str, write: bool) -> bool:
+def source(mutations: Sequence[Mutation], write: bool) -> bool:
     """Change the source; return whether anything survives."""
-    count = survived = 0
-    for each in source_outcomes(word):
-        count, survived = count + 1, survived + each.survives
+    survived = 0
+    for each in source_outcomes(mutations):
+        survived += each.survives
         if each.survives:
             print(f"survives: {each.mutation.file}: {each.mutation.change} "
                   f"({each.noticed_by or each.mutation.tests})", flush=True)
         if write:
             keep(each)
-    print(f"source: {count} lines changed, {survived} survive")
+    print(f"source: {len(mutations)} lines changed, {survived} survive")
     if write:
         run = _pytest(sorted({each.noticed_by for each in kept()} - {""}), ROOT / "src")
         if run.returncode:
@@ -275,10 +274,14 @@ def main() -> None:
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("part", nargs="?", choices=["recipes", "source"])
     words.add_argument("word", nargs="?", default="")
+    words.add_argument("--missing", action="store_true")
     words.add_argument("--write", action="store_true")
     chosen = words.parse_args()
+    listed = {each.mutation for each in kept() if not each.survives} if chosen.missing else set()
+    lines = [each for each in LINES
+             if each not in listed and (chosen.word in each.file or chosen.word in each.tests)]
     survives = [recipes(chosen.write)] if chosen.part != "source" else []
-    survives += [source(chosen.word, chosen.write)] if chosen.part != "recipes" else []
+    survives += [source(lines, chosen.write)] if chosen.part != "recipes" else []
     sys.exit(any(survives))
 
 

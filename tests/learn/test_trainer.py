@@ -28,6 +28,17 @@ def test_an_epoch_is_its_steps_an_evaluation_and_a_save() -> None:
     assert named(events, "end")[0]["tokens"] == sum(event["tokens"] for event in named(events, "step"))
 
 
+@pytest.mark.parametrize(("schedule", "place"), [
+    ("balanced", (1, 0, 8)), ("batch_round_robin", (0, 1, 20))])
+def test_an_epoch_begins_a_pass_anew_where_the_schedule_wants_it(
+    schedule: str, place: tuple[int, int, int],
+) -> None:
+    bench = Bench({"epochs": 2, "schedule": schedule})
+    bench.run()
+    sampler = bench.trainer.samplers["sst"]
+    assert (sampler.epoch, sampler.turn, sampler.position) == place
+
+
 def test_max_steps_ends_in_the_middle_of_an_epoch_with_an_evaluation() -> None:
     events = Bench({"epochs": 2, "max_steps": 7}).run()
     assert [event["step"] for event in named(events, "step")] == list(range(1, 8))

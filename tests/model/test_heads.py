@@ -58,8 +58,10 @@ def test_each_of_two_layers_has_its_dropout(head: type, given_: float | None,
     assert [each.p for each in module.modules() if isinstance(each, Dropout)] == expected
 
 
-def test_dropout_acts_before_the_layer_and_in_training_only() -> None:
-    module = Linear(dropout=0.9).build(200, 1, nn.ModuleDict())
+@pytest.mark.parametrize("head", [Linear(dropout=0.9), MLP(dropout=0.9, hidden_dropout=0.0),
+                                  Shared(dropout=0.9, hidden_dropout=0.0)], ids=lambda o: o.name)
+def test_dropout_acts_before_the_layer_and_in_training_only(head: Linear | MLP | Shared) -> None:
+    module = head.build(200, 1, nn.ModuleDict())
     vector = torch.ones(1, 200)
     same = [module.train()(Output(vector=vector)).item() for _ in range(8)]
     assert len(set(same)) > 1
