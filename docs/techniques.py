@@ -77,7 +77,8 @@ def page() -> str:
     parts = ["# Coverage", "", "Made by `docs/techniques.py`. Every technique, option, figure and analysis "
              "of the five reports, where it is, and the test functions that fail when it is wrong (each is "
              "marked with the id), or why there is none: a *fact* is of the report's own machine, data or "
-             "curves, *prose* describes no method.", ""]
+             "curves, *prose* describes no method. What these tests notice is measured in "
+             "[mutations](mutations.md).", ""]
     missing = []
     for letter, report in REPORTS.items():
         rows = [row for row in techniques() if row[0].startswith(f"{letter}-")]

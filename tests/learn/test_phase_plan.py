@@ -25,6 +25,11 @@ def test_a_phase_counts_the_steps_that_it_plans_and_plans_them_again(kind: str) 
     (phase,) = phases(schedule=kind)
     planned = [list(phase.plan(epoch)) for epoch in range(phase.epochs)]
     assert phase.num_steps == sum(map(len, planned))
+    steps = [step for epoch in planned for step in epoch]
+    for task in ROWS:
+        draws = [sizes for step in steps for name, sizes in step.items() if name == task]
+        assert phase.counts.updates[task] == len(draws)
+        assert phase.counts.drawn[task] == sum(map(sum, draws))
     assert [list(phase.plan(epoch)) for epoch in range(phase.epochs)] == planned
     assert phase.preview().steps == len(planned[0])
 

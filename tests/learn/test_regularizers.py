@@ -64,6 +64,10 @@ def test_sums_of_millions_of_weights_are_exact(p: float) -> None:
     assert value == pytest.approx((long.double().abs() ** p).sum().item(), rel=1e-6)
 
 
+def test_a_large_weight_hides_none_of_a_thousand_small_tensors() -> None:
+    assert norm([torch.tensor([1e8]), *torch.ones(1000, 1)], 1).item() == 1e8 + 1000
+
+
 def test_the_largest_weight_alone_gets_the_gradient_of_the_largest_norm() -> None:
     values = weights()
     with torch.no_grad():

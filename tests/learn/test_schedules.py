@@ -149,6 +149,7 @@ def test_merged_stops_with_the_last_batch_of_the_first_task_used_up(
     for number, step in enumerate(plan):
         ((task, draws),) = step.items()
         assert all(drawn[each] < count for each, count in rows.items()), f"over before {number}"
+        assert draws == [min(size, rows[task] - drawn[task])], "only the last batch of a set is short"
         drawn[task] += sum(draws)
     (last,) = plan[-1]
     assert drawn[last] == rows[last]

@@ -289,10 +289,12 @@ def step(model: nn.Module, seed: int) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_proximal_half_is_nothing_before_the_first_update(task: str) -> None:
-    model = tiny_model(TASKS, dropout=0.5).train()
+@pytest.mark.parametrize("copied_in_training", [True, False])
+def test_the_proximal_half_is_nothing_before_the_first_update(task: str, copied_in_training: bool) -> None:
+    model = tiny_model(TASKS, dropout=0.5).train(copied_in_training)
     batch = flat_batch({task: (6, 9, 4)})
     module = proximal(model, batch)
+    model.train()
     assert module.penalty(observe(model, batch, KINDS[task][0])).item() == 0.0
     step(model, 1)
     assert module.penalty(observe(model, batch, KINDS[task][0])).item() > 0.0

@@ -222,6 +222,27 @@ def test_a_penalty_of_a_task_has_its_weight_however_the_step_is_cut(chunks: int)
     assert record.penalties == {"norm/sst": pytest.approx(0.5 * squares, rel=1e-4)}
 
 
+class _Shares(Penalty):
+    """A penalty of 0 that keeps the share of each context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def penalty(self, context: RegularizerContext) -> Tensor:
+        self.seen.append(context.share)
+        return torch.zeros(())
+
+
+@pytest.mark.parametrize(("chunks", "rows"), [(1, [7]), (3, [3, 2, 2])])
+def test_a_penalty_knows_what_part_of_a_tasks_rows_it_sees(chunks: int, rows: list[int]) -> None:
+    model, penalty = network(), _Shares()
+    own = Attached(Norm(over="head", tasks=("sst",)), penalty)
+    Step(model, TinyRows(dict.fromkeys(TASKS, 12)), built("sum"), None, [own], accumulate=chunks,
+         tasks=TASKS)(step_rows({"sst": 7, "sts": 3}), 0)
+    assert penalty.seen == pytest.approx([count / 7 for count in rows])
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_clipping_bounds_the_norm_of_everything_and_tells_the_norm_before(accumulate: int) -> None:
     counts = {"sst": 5, "quora": 4}

@@ -28,6 +28,17 @@ def test_an_epoch_is_its_steps_an_evaluation_and_a_save() -> None:
     assert named(events, "end")[0]["tokens"] == sum(event["tokens"] for event in named(events, "step"))
 
 
+@pytest.mark.parametrize(("schedule", "place"), [
+    ("balanced", (1, 0, 8)), ("batch_round_robin", (0, 1, 20))])
+def test_an_epoch_begins_a_pass_anew_where_the_schedule_wants_it(
+    schedule: str, place: tuple[int, int, int],
+) -> None:
+    bench = Bench({"epochs": 2, "schedule": schedule})
+    bench.run()
+    sampler = bench.trainer.samplers["sst"]
+    assert (sampler.epoch, sampler.turn, sampler.position) == place
+
+
 def test_max_steps_ends_in_the_middle_of_an_epoch_with_an_evaluation() -> None:
     events = Bench({"epochs": 2, "max_steps": 7}).run()
     assert [event["step"] for event in named(events, "step")] == list(range(1, 8))
@@ -60,6 +71,32 @@ def test_rates_rise_and_fall_over_all_updates_of_a_phase() -> None:
                          ).run(), "step")
     assert [round(event["lr"] * 1e3, 4) for event in events] == [
         0.3333, 0.6667, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+
+
+def test_the_rates_of_each_phase_run_their_own_course() -> None:
+    optimizer = {"lr": 1.0e-3, "warmup": 0.2, "lr_schedule": "linear"}
+    alone = [event["lr"] for event in named(Bench({"epochs": 1, "optimizer": optimizer}).run(), "step")]
+    both = named(Bench({"phases": [{"epochs": 1}, {"epochs": 1}], "optimizer": optimizer}).run(), "step")
+    assert [event["lr"] for event in both] == [*alone, *alone]
+
+
+def test_the_copy_of_a_penalty_follows_each_update() -> None:
+    bench = Bench({"max_steps": 1, "regularizers": [{"type": "smart", "bregman": 1.0, "momentum": 0.0}]})
+    teacher = bench.trainer.penalties[0].module.teacher
+    assert isinstance(teacher, torch.nn.Module)
+    before = bench.weights()
+    bench.run()
+    after = bench.weights()
+    for name, copied in teacher.named_parameters():
+        torch.testing.assert_close(copied, after[name])
+    assert not torch.equal(before["encoder.layers.0.up.weight"], after["encoder.layers.0.up.weight"])
+
+
+def test_a_weighting_is_told_of_the_end_of_each_epoch() -> None:
+    bench, ends = Bench({"epochs": 2}), list[int]()
+    bench.trainer.weighting.after_epoch = lambda: ends.append(bench.trainer.at.total)  # type: ignore[method-assign]
+    bench.run()
+    assert ends == [5, 10]
 
 
 @pytest.mark.technique("S-11")

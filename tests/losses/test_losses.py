@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +208,12 @@ def test_cosine_embedding_is_torchs(labels: Labels, margin: float) -> None:
 
 
 @pytest.mark.technique("M-11")
-def test_the_threshold_of_cosine_embedding_is_a_share_of_the_range() -> None:
-    output, target = vectors(2), torch.tensor([3.9, 4.0])
-    chosen = CosineEmbedding(threshold=0.8).prepared(RAW, None)
+@pytest.mark.parametrize(("low", "labels"), [(0, (3.9, 4.0)), (1, (4.1, 4.3)), (-5, (2.9, 3.0))])
+def test_the_threshold_of_cosine_embedding_is_a_share_of_the_range(
+    low: float, labels: tuple[float, float],
+) -> None:
+    output, target = vectors(2), torch.tensor(labels)
+    chosen = CosineEmbedding(threshold=0.8).prepared(replace(RAW, low=low), None)
     expected = nn.CosineEmbeddingLoss()(output.u, output.v, torch.tensor([-1.0, 1.0]))
     torch.testing.assert_close(chosen(output, target), expected)
 
@@ -261,11 +265,14 @@ def test_fewer_than_two_positives_cost_nothing_and_have_a_gradient(
 def test_positives_of_a_regression_are_the_high_labels_on_either_scale(
     chosen: MultipleNegatives | SimCSE,
 ) -> None:
-    output, values = vectors(5), torch.tensor([5.0, 3.9, 4.0, 4.5, 0.0])
+    output, values = vectors(5), torch.tensor([5.0, 3.9, 4.0, 4.5, 1.0])
     expected = chosen(output, torch.tensor([1, 0, 1, 1, 0]))
+    from_one = chosen(output, torch.tensor([1, 0, 0, 1, 0]))  # of 1 to 5 four fifths are at 4.2
     for labels in (STARS, RAW):
-        loss = chosen.prepared(labels, None)(output, labels.scaled(values))
-        torch.testing.assert_close(loss, expected)
+        for low, right in ((0, expected), (1, from_one)):
+            task = replace(labels, low=low)
+            loss = chosen.prepared(task, None)(output, task.scaled(values))
+            torch.testing.assert_close(loss, right)
 
 
 @pytest.mark.parametrize("chosen", [MultipleNegatives(), SimCSE()], ids=lambda o: o.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from foreign import FLAT, batch_for, checkpoint, network
 from networks import flat_batch, randomize, tiny_bert, tiny_model
 from polytask.core.errors import ConfigError
 from polytask.core.registry import describe
@@ -17,6 +19,7 @@ from polytask.model.adapters.lora import LoRA, merged
 from polytask.model.adapters.pal import PAL, ProjectedAttention
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.dropout import Dropout
+from polytask.model.encoders import load_any
 
 BATCH = {"sst": (4, 7, 3), "quora": (5, 5), "sts": (9, 2, 6)}
 
@@ -68,6 +71,36 @@ def test_pal_equals_a_loop_over_tasks_and_sequences() -> None:
     assert (slow - plain).abs().max() > 0.1
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-4)
+
+
+class Constant(torch.nn.Module):
+    """An adapter that adds the same to every token of every layer, and keeps what it sees."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain, self.seen = torch.randn(width), list[Tensor]()
+
+    def forward(self, k: int, x: Tensor, batch: Any) -> Tensor:
+        self.seen.append(x)
+        return self.gain.expand_as(x)
+
+
+@pytest.mark.technique("P-15")
+@pytest.mark.parametrize("kind", sorted(FLAT.keys() - {"modernbert"}))
+def test_an_adapter_sees_a_layers_input_and_joins_its_perceptron(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    encoder: Any = load_any(checkpoint(network(*FLAT[kind]), tmp_path), dropout=0.0)[0]
+    batch = batch_for(encoder)
+    encoder.adapter = adapter = Constant(encoder.width)
+    states = encoder.hidden_states(batch)
+    for state, seen in zip(states, adapter.seen, strict=False):
+        torch.testing.assert_close(seen, state)
+    assert len(adapter.seen) == encoder.num_layers
+    encoder.adapter = None
+    with torch.no_grad():
+        for layer in encoder.layers:
+            layer.down.bias += adapter.gain
+    torch.testing.assert_close(encoder.hidden_states(batch), states, rtol=1e-4, atol=1e-5)
 
 
 def test_pal_acts_on_a_tasks_own_span_only() -> None:

@@ -33,6 +33,7 @@ def scorings(dtype: torch.dtype) -> dict[str, tuple[Scoring, list[Tensor]]]:
         "a bias of content": (Scoring(bias=lambda n, qk: qk()[0] @ weight[:, :n]
                                       + (qk()[1] @ weight[:, :n]).transpose(-1, -2)), [weight]),
         "a window": (Scoring(window=4), []),
+        "a window one short of the longest": (Scoring(window=max(LENGTHS) - 2), []),
         "a window and a bias": (Scoring(window=3, bias=lambda n, _: table[None, :, :n, :n]), [table]),
     }
 

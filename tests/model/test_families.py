@@ -25,6 +25,9 @@ from polytask.model.transformers_encoder import Backbone
 
 transformers = pytest.importorskip("transformers")
 KINDS = sorted(FLAT)
+# What transformers' configs call the probabilities of dropout.
+DROPOUTS = {"hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout",
+            "embedding_dropout", "mlp_dropout"}
 Pair = tuple[Any, FlatEncoder]
 
 
@@ -202,6 +205,22 @@ def test_dropout_is_set_everywhere_and_saved(kind: str, tmp_path: Path) -> None:
     assert load_any(tmp_path / "ours")[0].config.hidden_dropout_prob == 0.5
     encoder.set_dropout(0.0)
     assert torch.equal(encoder(batch), encoder(batch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_acts_where_transformers_has_it(kind: str, tmp_path: Path) -> None:
+    # A probability of 1 leaves no chance: what dropout does not reach is all that the states are made of.
+    model, encoder = opened(kind, tmp_path)
+    for name in vars(model.config).keys() & DROPOUTS:
+        setattr(model.config, name, 1.0)
+    weights, model = model.state_dict(), type(model)(model.config).train()
+    model.load_state_dict(weights)
+    encoder.train().set_dropout(1.0)
+    batch = batch_for(encoder)
+    outputs = alone(model, batch, encoder.has_segments, output_hidden_states=True)
+    for k, state in enumerate(encoder.hidden_states(batch)):
+        torch.testing.assert_close(state, torch.cat([each.hidden_states[k][0] for each in outputs]),
+                                   rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

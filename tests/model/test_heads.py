@@ -58,8 +58,10 @@ def test_each_of_two_layers_has_its_dropout(head: type, given_: float | None,
     assert [each.p for each in module.modules() if isinstance(each, Dropout)] == expected
 
 
-def test_dropout_acts_before_the_layer_and_in_training_only() -> None:
-    module = Linear(dropout=0.9).build(200, 1, nn.ModuleDict())
+@pytest.mark.parametrize("head", [Linear(dropout=0.9), MLP(dropout=0.9, hidden_dropout=0.0),
+                                  Shared(dropout=0.9, hidden_dropout=0.0)], ids=lambda o: o.name)
+def test_dropout_acts_before_the_layer_and_in_training_only(head: Linear | MLP | Shared) -> None:
+    module = head.build(200, 1, nn.ModuleDict())
     vector = torch.ones(1, 200)
     same = [module.train()(Output(vector=vector)).item() for _ in range(8)]
     assert len(set(same)) > 1
@@ -136,6 +138,14 @@ def test_cosine_is_torchs_and_never_leaves_its_range() -> None:
     assert score[0] == score[1] == 0
     torch.testing.assert_close(score[2:4], torch.tensor([1.0, -1.0]))
     assert not list(module.parameters())
+
+
+def test_the_epsilon_of_a_cosine_bounds_its_norms() -> None:
+    u, v = torch.randn(20, 8) / 10, torch.randn(20, 8)
+    score = Cosine(epsilon=0.5).build(8, 1, nn.ModuleDict())(Output(u=u, v=v))
+    norms = u.norm(dim=1).clamp(min=0.5) * v.norm(dim=1).clamp(min=0.5)
+    assert (u.norm(dim=1) < 0.5).any()
+    torch.testing.assert_close(score, (u * v).sum(1) / norms)
 
 
 @pytest.mark.technique("M-10")

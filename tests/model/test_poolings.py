@@ -53,6 +53,19 @@ def test_pooler_is_the_encoders_own_layer_over_the_first_tokens() -> None:
     torch.testing.assert_close(Pooler().pool(hidden, batch_of(LENGTHS), encoder), expected)
 
 
+@pytest.mark.parametrize("pooling", [Cls(), Mean(), Max(), Pooler()], ids=lambda p: p.name)
+def test_a_padded_batch_is_pooled_as_a_flat_one_whatever_the_padding_holds(
+    pooling: Cls | Mean | Max | Pooler,
+) -> None:
+    encoder = tiny()
+    hidden = torch.randn(sum(LENGTHS), WIDTH) - 4  # below 0: zeros at padding would be the largest
+    padded = torch.full((len(LENGTHS), max(LENGTHS), WIDTH), 9.0)
+    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
+    padded[mask] = hidden
+    torch.testing.assert_close(pooling.pool_padded(padded, mask, encoder),
+                               pooling.pool(hidden, batch_of(LENGTHS), encoder))
+
+
 def test_pooler_of_an_encoder_without_one_is_refused_with_a_remedy() -> None:
     said = Pooler().problem(tiny(pooler=False))
     assert said == ('pooling "pooler" needs a pooler, which this encoder lacks; '

@@ -105,6 +105,9 @@ def test_an_id_that_was_not_announced_is_refused() -> None:
         words(torch.tensor([1, 3]))
     words.widen()
     assert words(torch.tensor([1, 3])).shape == (2, WIDTH)
+    words.narrow(torch.tensor([3]))
+    with pytest.raises(IndexError):  # announced for the step before
+        words(torch.tensor([1]))
 
 
 def test_a_step_without_gradient_and_a_frozen_table_change_nothing() -> None:

@@ -6,13 +6,11 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
-import mutations  # noqa: E402
 import recipe_settings  # noqa: E402
 
 PLACES = re.compile(r"(§[\d.]+|Table \d+|Figures? \d+|App\. [A-Z]|Abstract|ours|task|cited code|L-\d+)"
@@ -51,26 +49,3 @@ def test_another_setting_is_noticed(file: str, old: str, new: str, said: str, tm
     assert old in text
     (copy / file).write_text(text.replace(old, new), encoding="utf-8")
     assert any(said in fault for fault in recipe_settings.faults(copy)), recipe_settings.faults(copy)[:5]
-
-
-@pytest.mark.timeout(600)
-def test_no_number_that_a_report_states_can_be_changed_unnoticed() -> None:
-    *survivors, summary = mutations.recipe_survivors()
-    assert survivors == [], summary
-
-
-def test_the_mutations_of_the_source_name_lines_and_tests_that_are_there() -> None:
-    for each in mutations.LINES:
-        text = (ROOT / "src" / "polytask" / each.file).read_text(encoding="utf-8")
-        assert text.count(each.old) == 1, each
-        file, _, chosen = each.tests.partition(" -k ")
-        tests = (ROOT / file).read_text(encoding="utf-8")
-        for word in set(chosen.strip("'").split()) - {"and", "or", "not"}:
-            assert re.search(rf"def test_\w*{word}", tests), each
-
-
-def test_a_number_is_changed_outside_strings_and_comments_alone(tmp_path: Path) -> None:
-    path = mutations.RECIPES / "mfrr" / "table-2.toml"
-    texts: list[Any] = list(mutations.numbers(path))
-    assert all(keys for _, _, keys in texts), "each change changes the document"
-    assert not any(keys[-1] in ("name", "title", "notes", "ours") for _, _, keys in texts)
