@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from polytask.data.labels import Labels
 from polytask.losses.contract import Loss, LossContext, kind_problem, loss
-from polytask.losses.label_range import _UNIT, _seen, _unit
+from polytask.losses.label_range import _UNIT, _at_least, _seen
 from polytask.model.output import Output
 
 
@@ -51,7 +51,7 @@ class CosineEmbedding(Loss):
         return replace(self, range=_seen(labels))  # type: ignore[type-var]
 
     def __call__(self, output: Output, target: Tensor) -> Tensor:
-        similar = _unit(target, self.range) >= self.threshold
+        similar = _at_least(target, self.range, self.threshold)
         sign = torch.where(similar, 1.0, -1.0)
         u, v = output.field("u").float(), output.field("v").float()
         return functional.cosine_embedding_loss(u, v, sign, margin=self.margin)

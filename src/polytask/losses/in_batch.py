@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from polytask.data.labels import Labels
 from polytask.losses.contract import Loss, LossContext, kind_problem
-from polytask.losses.label_range import _seen, _unit
+from polytask.losses.label_range import _at_least, _seen
 from polytask.model.output import Output
 
 PositiveRows = Literal["positive", "all"]
@@ -66,7 +66,7 @@ class InBatch(Loss):
     def positives(self, target: Tensor) -> Tensor:
         """Return which rows' labels make them positive: (rows,) bool."""
         if target.is_floating_point():
-            return _unit(target, self.range) >= self.positive
+            return _at_least(target, self.range, self.positive)
         return target == 1
 
     def contrast(self, output: Output, target: Tensor, scale: float) -> Tensor:

@@ -14,5 +14,9 @@ def _seen(labels: Labels) -> tuple[float, float]:
     return (labels.low, labels.high) if labels.is_regression and not labels.unit else _UNIT
 
 
-def _unit(target: Tensor, seen: tuple[float, float]) -> Tensor:
-    return (target.float() - seen[0]) / (seen[1] - seen[0])
+def _at_least(target: Tensor, seen: tuple[float, float], share: float) -> Tensor:
+    """Return which labels lie at least that share of their range above its low end: bool.
+
+    (4.2 - 1) / 4 is below 0.8 in float32: its rounding does not decide.
+    """
+    return (target.float() - seen[0]) / (seen[1] - seen[0]) >= share - 1e-6
