@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,27 @@ def test_graded_similarity_is_the_cosine_of_a_sentence_encoder(tmp_path: Path) -
     path = write(tmp_path / "sts.csv", "sentence1,sentence2,similarity", *rows)
     _, run, _ = loaded(tmp_path, path)
     assert (run.tasks["sts"].chosen_pairing.name, run.tasks["sts"].head.name) == ("bi_encoder", "cosine")
+    plain = scaffold([path], "bert-base-uncased", Cache(tmp_path / "cache"))
+    assert 'pairing = "cross_encoder"' in plain and "cosine" not in plain
+
+
+@pytest.mark.parametrize(("name", "label", "classes", "cosine"), [
+    ("quora.csv", "label", "01", True), ("pairs.csv", "is_duplicate", "01", True),
+    ("pairs.csv", "label", ("no", "paraphrase"), False),  # neither name says it
+    ("mrpc.csv", "label", ("different", "equivalent"), True),
+    ("mrpc.csv", "label", ("equivalent", "not_equivalent"), True),
+    ("mrpc.csv", "label", ("alike", "unlike"), False),  # its positives are not alike
+    ("rte.csv", "label", "01", False), ("quora.csv", "label", "012", False),
+])
+def test_whether_two_texts_mean_the_same_is_the_cosine_of_a_sentence_encoder(
+    tmp_path: Path, name: str, label: str, classes: Sequence[str], cosine: bool,
+) -> None:
+    rows = [f"{each},{each} again,{classes[n % len(classes)]}" for n, each in enumerate(SENTENCES)]
+    path = write(tmp_path / name, f"sentence1,sentence2,{label}", *rows)
+    _, run, _ = loaded(tmp_path, path)
+    (task,) = run.tasks.values()
+    assert (task.head.name == "cosine") is cosine
+    assert task.chosen_pairing.name == ("bi_encoder" if cosine else "cross_encoder")
     plain = scaffold([path], "bert-base-uncased", Cache(tmp_path / "cache"))
     assert 'pairing = "cross_encoder"' in plain and "cosine" not in plain
 

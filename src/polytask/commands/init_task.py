@@ -31,6 +31,9 @@ _SENTENCE_ENCODER = re.compile(
 _SHOWN_CLASSES = 6
 NOTE = "# note: "
 _MEANT_ALIKE = re.compile(r"simil|score|related|sts|paraphras|gold|label", re.IGNORECASE)
+# Names of tasks and labels of two classes that say whether texts mean the same, and classes that deny it.
+_MEANT_THE_SAME = re.compile(r"paraphras|duplicate|mrpc|msr.?para|qqp|quora|paws|same", re.IGNORECASE)
+_DENIAL = re.compile(r"(not|non|no|un|diff)", re.IGNORECASE)
 
 
 @dataclass
@@ -83,7 +86,7 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
     if guessed.id is not None:
         lines.append(f"id = {quoted(guessed.id)}")
     if len(text) == 2:
-        lines += _pairing(guessed, inferred, checkpoint)
+        lines += _pairing(f"{group.name} {guessed.label.name}", inferred, checkpoint)
     return lines + [f"{NOTE}{printable(note)}" for path in group.files.values()
                     for note in reading_notes(tables[path], path.name)]
 
@@ -147,13 +150,21 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
     return lines + [f"# or label = {quoted(column.name)}: {_about(column)}" for column in guessed.others]
 
 
-def _pairing(guessed: Guess, inferred: Inferred, checkpoint: str) -> list[str]:
-    """Return the pairing: graded similarity is the cosine of two vectors of a sentence encoder."""
-    alike = inferred.labels.is_regression and _MEANT_ALIKE.search(guessed.label.name) is not None
-    folder = Path(checkpoint).expanduser()
-    if alike and (_SENTENCE_ENCODER.search(checkpoint) or EncoderPaths(folder).modules.is_file()):
+def _pairing(names: str, inferred: Inferred, checkpoint: str) -> list[str]:
+    """Return the pairing: similarity is the cosine of two vectors of a sentence encoder.
+
+    names: of the task and its label, which tell similarity from other relations of two texts.
+    """
+    labels, folder = inferred.labels, Path(checkpoint).expanduser()
+    if not (_SENTENCE_ENCODER.search(checkpoint) or EncoderPaths(folder).modules.is_file()):
+        return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']
+    if labels.is_regression and _MEANT_ALIKE.search(names.partition(" ")[2]):
         return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
                 '"cross_encoder" without the head', 'head = "cosine"']
+    if (labels.kind == "binary" and _MEANT_THE_SAME.search(names)
+            and not _DENIAL.match(labels.positive or "")):
+        return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
+                '"cross_encoder" without head and loss', 'head = "cosine"', 'loss = "mean_squared_error"']
     return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']
 
 
