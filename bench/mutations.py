@@ -69,7 +69,6 @@ class Mutation(NamedTuple):
         return f"{self.what}: `{old}` → `{new}`" if new else f"{self.what}: without `{old}`"
 
 
-
 LINES = [Mutation(**each) for each in tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["mutation"]]
 

@@ -18,10 +18,13 @@ from polytask.studies.comparison import Comparison
 from polytask.studies.statistics import Difference
 
 PAGES = Path(__file__).parent / "results"
+Key = tuple[str, str, str, str]
 HEAD = ("Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
         "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few "
         "seeds), else *not decided*. Where a tie is claimed, the difference less two standard errors "
-        "must be above -{margin:g}. With one seed the error covers the dev rows alone. *Pilots* are "
+        "must be above -{margin:g}. Of studies whose folders are gone, the differences of three digits in "
+        "`docs/results/differences.tsv` are those that their pages had, and two standard errors "
+        "decide. With one seed the error covers the dev rows alone. *Pilots* are "
         "small; *all the data* means MiniLM on all of SST, STS and Quora ([headlines](headlines.md)); a "
         "dash: no such comparison. MiniLM saw Quora pairs in its own training, so its paraphrase scores "
         "are not comparable with a report's.")
@@ -44,7 +47,7 @@ class Measured:
     """The mean less two standard errors, or what Student's t makes of them."""
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         """What was compared."""
         return self.study, self.better, self.than, self.score
 
@@ -52,6 +55,11 @@ class Measured:
         """Return it for the page."""
         return (f"{self.better} − {self.than}, {self.score}: "
                 f"{float(self.mean):+.3f} ± {float(self.error):.3f}")
+
+
+def key_of(test: Mapping[str, Any]) -> Key:
+    """Return what a comparison compares."""
+    return test["study"], test["better"], test["than"], test["score"]
 
 
 def comparisons(claim: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -70,8 +78,8 @@ def measure(test: Mapping[str, Any], compared: Mapping[str, Comparison]) -> Meas
     if better is None or than is None or key not in better.cells or key not in than.cells:
         return None
     difference = better.scored.minus(than.scored, key)
-    return Measured(test["study"], test["better"], test["than"], key, f"{difference.mean:.5f}",
-                    f"{difference.error:.5f}", difference.verdict, f"{lowest(difference):.5f}")
+    return Measured(*key_of(test), f"{difference.mean:.5f}", f"{difference.error:.5f}",
+                    difference.verdict, f"{lowest(difference):.5f}")
 
 
 def lowest(difference: Difference) -> float:
@@ -102,7 +110,7 @@ def verdict(outcomes: list[str]) -> str:
     return f"**{word}**"
 
 
-def claims_page(claims: list[dict[str, Any]], kept: Mapping[tuple[str, str, str, str], Measured]) -> str:
+def claims_page(claims: list[dict[str, Any]], kept: Mapping[Key, Measured]) -> str:
     """Return the page, each claim with its verdicts and the differences that they rest on."""
     lines = ["# The reports' claims", "", HEAD.format(margin=MARGIN), "",
              "| report | place | claim | pilots | all the data | measured |", "|---|---|---|---|---|---|"]
@@ -110,7 +118,7 @@ def claims_page(claims: list[dict[str, Any]], kept: Mapping[tuple[str, str, str,
         outcomes: dict[str, list[str]] = {"tests": [], "full": []}
         evidence: dict[str, list[str]] = {"tests": [], "full": []}
         for scale, test in comparisons(claim):
-            found = kept.get((test["study"], test["better"], test["than"], test["score"]))
+            found = kept.get(key_of(test))
             outcomes[scale].append(outcome(found, test.get("tie", False)))
             evidence[scale].append(found.text() if found else
                                    f"{test['better']} − {test['than']}, {test['score']}: not run")
@@ -123,7 +131,7 @@ def claims_page(claims: list[dict[str, Any]], kept: Mapping[tuple[str, str, str,
     return "\n".join(lines) + "\n"
 
 
-def read_kept(path: Path) -> dict[tuple[str, str, str, str], Measured]:
+def read_kept(path: Path) -> dict[Key, Measured]:
     """Return the differences that are kept, by what was compared."""
     if not path.is_file():
         return {}
@@ -137,13 +145,11 @@ def write_claims(compared: Mapping[str, Comparison], pages: Path = PAGES) -> Non
     claims = tomllib.loads((pages / "claims.toml").read_text(encoding="utf-8"))["claims"]
     path = pages / "differences.tsv"
     kept = read_kept(path)
-    wanted: dict[tuple[str, str, str, str], Measured] = {}
+    wanted: dict[Key, Measured] = {}
     for claim in claims:
         for _, test in comparisons(claim):
-            key = (test["study"], test["better"], test["than"], test["score"])
-            found = measure(test, compared) or kept.get(key)
-            if found:
-                wanted[key] = found
+            if found := measure(test, compared) or kept.get(key_of(test)):
+                wanted[found.key] = found
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow([field.name for field in fields(Measured)])

@@ -86,7 +86,7 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
     if guessed.id is not None:
         lines.append(f"id = {quoted(guessed.id)}")
     if len(text) == 2:
-        lines += _pairing(f"{group.name} {guessed.label.name}", inferred, checkpoint)
+        lines += _pairing(group.name, guessed.label.name, inferred, checkpoint)
     return lines + [f"{NOTE}{printable(note)}" for path in group.files.values()
                     for note in reading_notes(tables[path], path.name)]
 
@@ -150,22 +150,21 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
     return lines + [f"# or label = {quoted(column.name)}: {_about(column)}" for column in guessed.others]
 
 
-def _pairing(names: str, inferred: Inferred, checkpoint: str) -> list[str]:
+def _pairing(task: str, label: str, inferred: Inferred, checkpoint: str) -> list[str]:
     """Return the pairing: similarity is the cosine of two vectors of a sentence encoder.
 
-    names: of the task and its label, which tell similarity from other relations of two texts.
+    The names of the task and its label tell similarity from other relations of two texts.
     """
     labels, folder = inferred.labels, Path(checkpoint).expanduser()
-    if not (_SENTENCE_ENCODER.search(checkpoint) or EncoderPaths(folder).modules.is_file()):
+    graded = labels.is_regression and _MEANT_ALIKE.search(label) is not None
+    alike = graded or (labels.kind == "binary" and not _DENIAL.match(labels.positive or "")
+                       and _MEANT_THE_SAME.search(f"{task} {label}") is not None)
+    if not alike or not (_SENTENCE_ENCODER.search(checkpoint) or EncoderPaths(folder).modules.is_file()):
         return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']
-    if labels.is_regression and _MEANT_ALIKE.search(names.partition(" ")[2]):
-        return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
-                '"cross_encoder" without the head', 'head = "cosine"']
-    if (labels.kind == "binary" and _MEANT_THE_SAME.search(names)
-            and not _DENIAL.match(labels.positive or "")):
-        return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
-                '"cross_encoder" without head and loss', 'head = "cosine"', 'loss = "mean_squared_error"']
-    return ['pairing = "cross_encoder"'.ljust(39) + '# or "bi_encoder"']
+    left_out = "the head" if graded else "head and loss"
+    return ['pairing = "bi_encoder"'.ljust(39) + "# a sentence encoder already measures similarity; or "
+            f'"cross_encoder" without {left_out}', 'head = "cosine"',
+            *([] if graded else ['loss = "mean_squared_error"'])]
 
 
 def _about(label: Profile) -> str:

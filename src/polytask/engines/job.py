@@ -6,7 +6,7 @@ resumes where others stopped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,20 +86,24 @@ class Job:
     def progress(self) -> str:
         """Return how far the run is: its updates, its rate, its last scores."""
         events = self.last_events()
-        steps = [event for event in events if event.get("event") == "step"]
+        steps = _recent_steps(events)
         evaluations = [event for event in events if event.get("event") == "evaluation"]
         if not steps:
             return "starting"
-        recent = steps[-20:]
-        seconds = sum(event["seconds"] for event in recent)
-        rate = sum(event["tokens"] for event in recent) / max(1e-9, seconds)
+        seconds = sum(event["seconds"] for event in steps)
+        rate = sum(event["tokens"] for event in steps) / max(1e-9, seconds)
         shown = f"update {steps[-1]['step']:,} of {self.planned:,}, {rate:,.0f} tokens/s"
         return f"{shown}, {evaluations[-1]['summary']}" if evaluations else shown
 
     def rest(self) -> float | None:
         """Return the seconds that its other updates take at the rate of the last ones; None: unknown."""
-        steps = [event for event in self.last_events() if event.get("event") == "step"][-20:]
+        steps = _recent_steps(self.last_events())
         if not steps:
             return None
         seconds = sum(float(event["seconds"]) for event in steps) / len(steps)
         return seconds * (self.planned - int(steps[-1]["step"]))
+
+
+def _recent_steps(events: Sequence[Event]) -> list[Event]:
+    """Return the last updates, as many as a rate is taken over."""
+    return [event for event in events if event.get("event") == "step"][-20:]
