@@ -16,6 +16,7 @@ from polytask.data.labels import Labels
 from polytask.data.tables import Integers
 from polytask.learn.checkpoint import random_state
 from polytask.learn.gramian import PIECE, GradientList, RowGradient
+from polytask.learn.microbatch import TaskRows
 from polytask.learn.regularizers.context import RegularizerContext, repeat
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.heads.linear import Linear
@@ -104,14 +105,16 @@ class TinyRows:
         return (TokenBatch(ids, torch.zeros_like(ids), tuple(map(len, parts)), tuple(spans)),
                 [self.targets[task][torch.from_numpy(rows)] for task, rows in step_rows])
 
-    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-        """Return the mean loss of some rows by their task's kind."""
-        if self.labels[task].is_regression:
-            return functional.mse_loss(output.field("score").float(), target)
+    def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
+        """Return the mean loss of some rows by their task's kind, times their share of their draw."""
+        if self.labels[task_rows.task].is_regression:
+            return functional.mse_loss(output.field("score").float(), target) * task_rows.share
         logits = output.field("logits").float()
         if logits.ndim == 1:
-            return functional.binary_cross_entropy_with_logits(logits, target.float())
-        return functional.cross_entropy(logits, target)
+            value = functional.binary_cross_entropy_with_logits(logits, target.float())
+        else:
+            value = functional.cross_entropy(logits, target)
+        return value * task_rows.share
 
 
 def gradient_lists(seed: int, tasks: int = 3) -> tuple[list[GradientList], Tensor]:

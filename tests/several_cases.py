@@ -23,9 +23,10 @@ from polytask.data.tables import Integers
 from polytask.learn import heartbeat, torch_processes
 from polytask.learn.checkpoint import load_checkpoint, save_checkpoint
 from polytask.learn.layer_shards import gathered, local, shard
+from polytask.learn.microbatch import TaskRows
 from polytask.learn.train_settings import Train
 from polytask.learn.trainer import Score, Trainer
-from polytask.losses.contract import Loss
+from polytask.losses.contract import Loss, share_of
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.sim_cse import SimCSE
 from polytask.model.heads.linear import Linear
@@ -66,10 +67,11 @@ class Rows(TinyRows):
         return (TokenBatch(ids, torch.zeros_like(ids), tuple(map(len, parts)), tuple(spans)),
                 [self.targets[task][torch.from_numpy(rows)] for task, rows in step_rows])
 
-    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-        if task in self.losses:
-            return self.losses[task](output, target)
-        return super().loss(task, output, target)
+    def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
+        if (loss := self.losses.get(task_rows.task)) is None:
+            return super().loss(task_rows, output, target)
+        draw = task_rows.rows if task_rows.draw is None else task_rows.draw
+        return loss(output, target) * share_of(loss, target, self.targets[task_rows.task][draw])
 
 
 def network(pairs: Sequence[str] = (), dropout: float = 0.0) -> MultiTask:

@@ -17,10 +17,12 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import ConfigError
 from polytask.core.registry import Family
-from polytask.core.settings import to_table
+from polytask.core.settings import from_table, to_table
 from polytask.core.toml import place
+from polytask.learn.phase_plan import phases_of
+from polytask.learn.train_settings import Train
 from polytask.training.build import build, read_data, starting_point
-from polytask.validate import Known, problems, validate
+from polytask.validate import Known, _smallest_batch, problems, validate
 
 # What a component needs of the run around it to be at home there.
 HOME: dict[str, dict[str, Any]] = {
@@ -69,6 +71,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"train.batch_size": {"stss": 4}}, 'train: batch_size names "stss", which is not a task here'),
     ({"train.weighting": {"type": "fixed", "weights": {"x": 1.0}}}, 'train.weighting: weighting "fixed"'),
     ({"train.surgery": "pcgrad", "train.schedule": "proportional"}, 'train.surgery: "pcgrad" compares'),
+    ({"train.gradient_cosines": 5, "train.schedule": "proportional"}, "train.gradient_cosines: it comp"),
     ({"train.regularizers": [{"type": "smart", "tasks": ["stt"]}]}, "train.regularizers.0.tasks: found"),
     ({"train.optimizer.layer_rates": {"stt": {"0": 1.0}}}, "train.optimizer.layer_rates: found a table"),
     ({"train.score": "accuracy"}, 'train.score: "accuracy" is not a score'),
@@ -101,6 +104,9 @@ LATE: list[tuple[dict[str, Any], str]] = [
      "tasks.sst.loss: class_weights: found 2 weights"),
     ({"tasks.sts.loss": ["mean_squared_error", "multiple_negatives"], "train.batch_size": 1},
      "tasks.sts.loss: \"multiple_negatives\" uses the other rows of a batch"),
+    ({"tasks.sts.loss": ["mean_squared_error", "multiple_negatives"], "train.accumulate": 8},
+     "tasks.sts.loss: \"multiple_negatives\" uses the other rows of a batch as negatives, but the smallest "
+     "batch (batch_size, schedule, accumulate) has 1 row; use 2 or more"),
     ({"train.score": "sst.pearson"}, 'train.score: "sst.pearson": task "sst" has no metric'),
     ({"encoder.trainable": "frozen", "train.surgery": "pcgrad"}, "train.surgery: no weight there is"),
     ({"encoder.trainable": "frozen", "train.regularizers": [{"type": "norm", "over": "encoder"}]},
@@ -201,10 +207,25 @@ def refusals_of(table: dict[str, Any]) -> list[str]:
     return []
 
 
+@pytest.mark.parametrize("scale", ["unit", "raw"])
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_rows_that_are_positive_on_any_scale_are_found(
+        small_table: dict[str, Any], scale: str, head: str) -> None:
+    assert refusals_of(changed(small_table, **{
+        "tasks.sts.pairing": "bi_encoder", "tasks.sts.label_scale": scale, "tasks.sts.head": head,
+        "tasks.sts.loss": ["mean_squared_error", "multiple_negatives"]})) == []
+
+
+@pytest.mark.parametrize("schedule", ["full_data", "balanced"])
+def test_the_smallest_batch_is_what_the_schedule_makes_of_the_batch_size(schedule: str) -> None:
+    train = from_table(Train, {"schedule": schedule, "batch_size": {"a": 4, "b": 32}, "accumulate": 2}, "")
+    rows = {"a": 400, "b": 100 if schedule == "full_data" else 4000}
+    planned = [step["b"][0] for step in phases_of(train, rows, 1)[0].plan(0)]
+    assert _smallest_batch(train, "b", rows) == min(planned) // 2
+
+
 def test_a_set_with_fewer_rows_than_its_batch_size_is_drawn_whole(small_table: dict[str, Any]) -> None:
     built = build(Run.from_table(changed(small_table, **{"train.batch_size": 1000}), ""), quiet=True)
-    from polytask.learn.phase_plan import phases_of
-
     (phase,) = phases_of(built.run.train, built.training_set.rows, built.run.seed)
     assert phase.sizes == dict(built.training_set.rows)
     assert phase.num_steps == 2 and phase.counts.updates == {"sst": 2, "quora": 2, "sts": 2}

@@ -116,7 +116,7 @@ def _tasks(run: RunSettings, known: Known) -> Iterator[str]:
         data = known.data[name] if known.data else None
         mistakes = list(task.problems(data.labels if data else None))
         if data is not None and not mistakes:
-            mistakes = list(_rows(run, name, data))
+            mistakes = list(_rows(run, name, known.data or {}))
         if known.encoder is not None and task.pooling and (mistake := task.pooling.problem(known.encoder)):
             mistakes.append(f"pooling: {mistake}")
         if run.encoder.trainable == "frozen" and task.chosen_pairing.name == "twin":
@@ -125,20 +125,29 @@ def _tasks(run: RunSettings, known: Known) -> Iterator[str]:
         yield from (f"tasks.{name}.{mistake}" for mistake in mistakes)
 
 
-def _rows(run: RunSettings, name: str, data: TaskData) -> Iterator[str]:
+def _rows(run: RunSettings, name: str, known: Mapping[str, TaskData]) -> Iterator[str]:
     """Yield what a task's losses find wrong with its training rows, in the smallest batches they get."""
     try:
         phases = run.train.resolved()
     except ConfigError:
         return
-    targets = data.train.targets
-    sizes = [phase.batch_sizes([name])[name] for phase in phases if name in (phase.tasks or run.tasks)]
-    if targets is None or not sizes:
+    data, task = known[name], run.tasks[name]
+    sizes = [_smallest_batch(phase, name, {other: len(known[other].train) for other in
+                                           phase.tasks or run.tasks if other in known})
+             for phase in phases if name in (phase.tasks or run.tasks)]
+    if data.train.targets is None or not sizes:
         return
-    context = LossContext(data.labels, targets, min(*sizes, len(data.train)))
-    for loss in run.tasks[name].ready_losses(data.labels, data.counts):
+    labels = task.head.target_labels(data.labels)
+    context = LossContext(labels, labels.rescaled(data.train.targets, data.labels), min(sizes))
+    for loss in task.ready_losses(data.labels, data.counts):
         if mistake := loss.problem(context):
             yield f"loss: {mistake}"
+
+
+def _smallest_batch(phase: Train, task: str, rows: Mapping[str, int]) -> int:
+    """Return the rows of the smallest part that a task's whole batches are cut into; 0 if one has none."""
+    sizes = {name: min(size, rows[name]) for name, size in phase.batch_sizes(rows).items()}
+    return phase.schedule.batch_sizes(rows, sizes)[task] // phase.accumulate
 
 
 def _shared_layers(run: RunSettings, known: Known) -> Iterator[str]:
@@ -253,14 +262,16 @@ def _sharded(run: RunSettings, known: Known, at: str, phase: Train, tasks: Seque
 
 def _surgery(known: Known, at: str, phase: Train, tasks: Sequence[str]) -> Iterator[str]:
     surgery, encoder = phase.surgery, known.encoder
+    if len(tasks) > 1 and phase.schedule.max_tasks_per_step(tasks) < 2:
+        wanted = {} if phase.gradient_cosines is None else {"gradient_cosines": "it"}
+        wanted |= {} if surgery is None else {"surgery": f'"{surgery.name}"'}
+        yield from (f"{at}.{key}: {name} compares the gradients of several tasks, but schedule "
+                    f'"{phase.schedule.name}" has one task per step; use a joint schedule such as '
+                    '"batch_round_robin"' for key, name in wanted.items())
     if surgery is None:
         return
     if mistake := surgery.problem(tasks, phase.schedule.min_tasks_per_step(tasks)):
         yield f"{at}.surgery: {mistake}"
-    if len(tasks) > 1 and phase.schedule.max_tasks_per_step(tasks) < 2:
-        yield (f'{at}.surgery: "{surgery.name}" compares the gradients of several tasks, but '
-               f'schedule "{phase.schedule.name}" has one task per step; use a joint schedule such as '
-               '"batch_round_robin"')
     if encoder is None or not surgery.layers:
         return
     if apart_problem(encoder):

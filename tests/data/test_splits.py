@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from polytask.data.cache import Cache
 from polytask.data.reading import Columns, Rows
-from polytask.data.splits import carve, draw, mix, row_keys, shuffled
+from polytask.data.splits import carve, draw, mix, row_keys, shuffled, spread
 from small_data import read_rows, write
 
 
@@ -24,6 +24,12 @@ def test_draws_are_pinned() -> None:
     # A change of these numbers changes every user's rows: it needs a line in the change log.
     assert shuffled(8, 11711).tolist() == [6, 5, 1, 4, 2, 0, 3, 7]
     assert draw(1000, 5, 11711).tolist() == [190, 196, 275, 514, 650]
+
+
+def test_spread_rows_come_from_all_parts_of_a_file() -> None:
+    assert spread(10, 4).tolist() == [0, 3, 6, 9]
+    assert spread(5, None).tolist() == spread(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert np.diff(spread(61_394, 2000)).max() <= 31
 
 
 @given(st.integers(1, 300), st.integers(0, 2**40), st.data())

@@ -22,6 +22,7 @@ from polytask.core.errors import ConfigError, Interrupted
 from polytask.core.progress import Silent
 from polytask.inference.forward import forward_rows
 from polytask.inference.kept_states import KeptStates, kept_depth
+from polytask.learn.microbatch import TaskRows
 from polytask.model.adapters.pal import PAL
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.trainable import frozen_depth, set_trainable
@@ -118,8 +119,8 @@ def test_gradients_of_a_joint_step_are_those_without_kept_states(
         batch, targets = built.training_set.batch(draws)
         assert (batch.lower is not None) == (which == "kept")
         outputs = built.model(batch)
-        loss = sum(built.training_set.loss(name, output, target)
-                   for name, output, target in zip(built.tasks, outputs, targets, strict=True))
+        loss = sum(built.training_set.loss(TaskRows(*draw), output, target)
+                   for draw, output, target in zip(draws, outputs, targets, strict=True))
         built.model.zero_grad()
         torch.as_tensor(loss).backward()
         made[which] = {name: p.grad.clone() for name, p in built.model.named_parameters()

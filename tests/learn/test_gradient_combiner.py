@@ -14,6 +14,7 @@ from polytask.learn.gradient_combiner import CombinedGradients, GradientCombiner
 from polytask.learn.gradients import trained_by_several
 from polytask.learn.gramian import GradientList
 from polytask.learn.surgery.contract import GradientRule
+from polytask.learn.surgery.pcgrad import PCGrad
 from polytask.model.multitask import MultiTask
 
 TASKS = ("sst", "quora")
@@ -109,6 +110,15 @@ def test_a_surgery_of_the_whole_network_counts_the_heads_and_weighs_them(model: 
         0.25 * (plain.inner[0, 0] + 36), 4 * plain.inner[1, 1]], dtype=torch.float32)
     torch.testing.assert_close(whole.factors, expected)
     torch.testing.assert_close(whole.inner, plain.inner)
+
+
+def test_the_mean_of_pcgrad_leaves_a_tasks_own_weights_whole(model: MultiTask) -> None:
+    gradients = random_gradients(trained_by_several(model, TASKS))
+    own = ([torch.full((4,), 3.0)], [torch.full((4,), -1.0)])
+    whole, mean = (combined(model, PCGrad(reduction=reduction, heads=True), gradients, private=own)
+                   for reduction in ("sum", "mean"))
+    torch.testing.assert_close(mean.factors, whole.factors)
+    torch.testing.assert_close(flat(mean.gradients), flat(whole.gradients) / 2)
 
 
 @pytest.mark.parametrize("rule", [ByNorm(), Largest()])

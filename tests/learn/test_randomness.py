@@ -41,6 +41,21 @@ def test_noise_of_a_draw_is_that_of_one_process_and_masks_are_a_process_s_own() 
     assert torch.equal(masks[1], torch.rand(8, generator=torch.Generator().manual_seed(3 + 1)))
 
 
+def test_what_a_weighting_draws_is_the_same_in_every_process_and_another_in_each_update() -> None:
+    drawn = []
+    for rank in (0, 1):
+        random = begun(rank)
+        before = torch.get_rng_state()
+        for update in (0, 1):
+            with random.alike(update):
+                drawn.append(torch.randn(3))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3])
+    assert not torch.equal(drawn[0], drawn[1])
+    with Randomness(ALONE, 3, CPU).alike(0):
+        assert torch.equal(torch.randn(3), drawn[0])
+
+
 def test_a_state_is_returned_to_by_as_many_processes_and_by_another_number() -> None:
     like, everything = torch.empty(2, 3), torch.arange(2)
     random = begun(0)

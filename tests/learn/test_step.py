@@ -71,7 +71,7 @@ def plainly(table: Any, counts: Mapping[str, int]) -> tuple[dict[str, Tensor], d
     for task, count in counts.items():
         batch, (target,) = rows.batch([(task, np.arange(count))])
         (output,) = model(batch)
-        losses[task] = rows.loss(task, output, target)
+        losses[task] = rows.loss(TaskRows(task, np.arange(count)), output, target)
     torch.stack(list(module(losses).values())).sum().backward()
     return gradients_of(model, module), {task: loss.item() for task, loss in losses.items()}
 

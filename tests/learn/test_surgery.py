@@ -48,6 +48,21 @@ def test_pcgrad_is_the_textbook_loop(tasks: int, width: int, seed: int, mean: bo
                                rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.technique("G-3")
+@quick
+@given(tasks=st.integers(2, 5), seed=st.integers(0, 10_000))
+def test_of_the_whole_network_the_mean_is_of_what_tasks_share(tasks: int, seed: int) -> None:
+    """As in Tseng's Pytorch-PCGrad: projected with its head, a task's own entries are not divided."""
+    shared = torch.randn(tasks, 4, generator=seeded(seed), dtype=torch.float64)
+    heads = torch.block_diag(*torch.randn(tasks, 1, 2, generator=seeded(seed + 1), dtype=torch.float64))
+    whole = torch.cat([shared, heads], 1)
+    expected = textbook(whole, seeded(seed + 2), False)
+    rule = PCGrad(reduction="mean", heads=True)
+    weights = rule.weights(whole @ whole.T, seeded(seed + 2))
+    torch.testing.assert_close(weights @ shared, expected[:4] / tasks, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(rule.own_factors(weights) @ heads, expected[4:], rtol=1e-8, atol=1e-8)
+
+
 @quick
 @given(tasks=st.integers(2, 6), seed=st.integers(0, 10_000))
 def test_pcgrad_agrees_with_torchjd(tasks: int, seed: int) -> None:

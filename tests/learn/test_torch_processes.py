@@ -75,7 +75,8 @@ WEIGHTINGS = [{"type": "fixed", "weights": {"sst": 0.2}} if name == "fixed" else
               for name in sorted(weighting.members) if name not in ("torchjd", "sum", "automatic")
               ][::1 if WHOLE else 3]
 TORCHJD = [{"weighting": "torchjd:FAMO"}, {"weighting": "torchjd:GeometricMean", "accumulate": 2},
-           {"surgery": "torchjd:UPGrad"}, {"surgery": "torchjd:GradDrop"}][::1 if WHOLE else 2]
+           {"weighting": "torchjd:Random", "surgery": "pcgrad"}, {"surgery": "torchjd:UPGrad"},
+           {"surgery": "torchjd:GradDrop"}][::1 if WHOLE else 2]
 
 
 @pytest.mark.parametrize(("name", "weight", "operate"),

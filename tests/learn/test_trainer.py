@@ -11,6 +11,7 @@ from torch import Tensor
 
 from networks import TinyRows
 from polytask.core.errors import Diverged
+from polytask.learn.microbatch import TaskRows
 from polytask.model.output import Output
 from trainer_bench import ROWS, Bench, alpha_beta, named
 
@@ -217,6 +218,19 @@ def test_a_layer_that_no_task_trains_stays_weight_decay_and_all() -> None:
     assert all(distance.any() for name, distance in held.items() if ".layers.1." in name)
 
 
+def test_a_layer_at_rest_is_not_in_the_norm_and_trains_in_a_later_phase() -> None:
+    optimizer = {**ADAM, "clip": 1e-3, "layer_rates": {"0": 0, "embeddings": 0}}
+    bench = Bench({"phases": [{"epochs": 1, "optimizer": optimizer}, {"epochs": 1}], "optimizer": ADAM})
+    before = bench.weights()
+    bench.run(1)
+    first = bench.trainer.model.encoder.layers[0].up.weight
+    assert first.grad is None and not first.requires_grad
+    bench.run(5)
+    assert torch.equal(first, before["encoder.layers.0.up.weight"])
+    bench.run(6)
+    assert first.requires_grad and not torch.equal(first, before["encoder.layers.0.up.weight"])
+
+
 # ---- what must not be saved
 
 
@@ -227,9 +241,9 @@ class _Bad(TinyRows):
         super().__init__(ROWS)
         self.left = after
 
-    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-        value = super().loss(task, output, target)
-        if task == "sst":
+    def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
+        value = super().loss(task_rows, output, target)
+        if task_rows.task == "sst":
             self.left -= 1
             if self.left < 0:
                 return value + (output.field("logits") * 0).sum().sqrt()
@@ -263,9 +277,9 @@ def test_what_was_saved_before_stays_and_a_resumed_training_ends_at_the_same_ste
 
 def test_a_loss_that_is_not_a_number_is_reported_by_its_task() -> None:
     class Endless(TinyRows):
-        def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-            value = super().loss(task, output, target)
-            return value * math.inf if task == "sts" else value
+        def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
+            value = super().loss(task_rows, output, target)
+            return value * math.inf if task_rows.task == "sts" else value
 
     bench = Bench({}, rows=Endless(ROWS))
     with pytest.raises(Diverged, match=r'step 1: the loss of task "sts" is inf, so training stopped'):

@@ -18,6 +18,8 @@ RESUMED: dict[str, dict[str, Any]] = {
     "learned weights, average, clip": {"weighting": "automatic", "ema": 0.9, "accumulate": 2,
                                        "optimizer": {"lr": 1e-3, "clip": 0.5}},
     "rates of tasks": {"optimizer": {"lr": 1e-3, "layer_rates": alpha_beta(1, 2)}},
+    "a layer at rest, clip": {"surgery": "pcgrad", "schedule": "balanced", "optimizer": {
+        "lr": 1e-3, "clip": 0.5, "layer_rates": {"0": 0, "embeddings": 0}}},
     "merged": {"schedule": "merged", "epochs": 4},
     "surgery": {"surgery": "pcgrad", "schedule": {"type": "batch_round_robin", "joint": True}},
     "smart": {"regularizers": [{"type": "smart", "tasks": ["sst"], "bregman": 0.5}]},

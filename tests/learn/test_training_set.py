@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from polytask.data.cache import Cache
 from polytask.data.dataset import DatasetStore, TaskData, load_task_data
 from polytask.data.tokenization import Tokenizer
+from polytask.learn.microbatch import TaskRows
 from polytask.learn.training_set import TrainingSet
+from polytask.losses.contract import Loss
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.ordinal_log_loss import OrdinalLogLoss
 from polytask.model.output import Output
@@ -76,4 +79,18 @@ def test_a_loss_is_the_weighted_sum_of_the_tasks_losses(made: TrainingSet) -> No
     output = Output(logits=torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
     target = torch.tensor([0, 2, 1])
     expected = CrossEntropy()(output, target) + 0.5 * OrdinalLogLoss()(output, target)
-    torch.testing.assert_close(made.loss("sst", output, target), expected)
+    torch.testing.assert_close(made.loss(TaskRows("sst", np.arange(3)), output, target), expected)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(class_weights=(1.0, 9.0, 3.0)), CrossEntropy(),
+                                  OrdinalLogLoss()], ids=["weights", "plain", "ordinal"])
+def test_the_parts_of_a_draw_add_up_to_its_loss(made: TrainingSet, loss: Loss) -> None:
+    made.tasks["sst"] = replace(made.tasks["sst"], losses=(loss,))
+    draw = np.arange(4)
+    _, (target,) = made.batch([("sst", draw)])
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    whole = made.loss(TaskRows("sst", draw), Output(logits=logits), target)
+    for cuts in (2, 3, 4):
+        parts = [made.loss(TaskRows("sst", rows, draw), Output(logits=logits[rows]), target[rows])
+                 for rows in np.array_split(draw, cuts)]
+        torch.testing.assert_close(torch.stack(parts).sum(), whole)

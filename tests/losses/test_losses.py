@@ -334,15 +334,16 @@ def test_a_task_without_positive_rows_is_refused() -> None:
     assert chosen.problem(LossContext(TWO, np.zeros(10, np.int64), 2)) == (
         '"multiple_negatives" needs rows of class "yes" but of the training rows 0 are; use '
         '"binary_cross_entropy"')
-    assert "batch_size is 1; use 2 or more" in str(chosen.problem(LossContext(TWO, np.array([0, 1, 1]), 1)))
+    assert str(chosen.problem(LossContext(TWO, np.array([0, 1, 1]), 1))).endswith(
+        "the smallest batch (batch_size, schedule, accumulate) has 1 row; use 2 or more")
     assert SimCSE(rows="all").problem(LossContext(TWO, np.zeros(10, np.int64), 2)) is None
 
 
 def test_a_regression_without_positive_rows_is_refused() -> None:
     stars = Labels("regression", (), 0.0, 5.0)
     chosen = MultipleNegatives().prepared(stars, None)
-    assert chosen.problem(LossContext(stars, np.array([4.0, 4.5, 1.0], np.float32), 16)) is None
-    assert chosen.problem(LossContext(stars, np.array([3.9, 4.5, 1.0], np.float32), 16)) == (
+    assert chosen.problem(LossContext(stars, np.array([0.8, 0.9, 0.2], np.float32), 16)) is None
+    assert chosen.problem(LossContext(stars, np.array([0.78, 0.9, 0.2], np.float32), 16)) == (
         '"multiple_negatives" needs rows labelled 4 or more, but of the training rows 1 are; lower its '
         '"positive", or use "mean_squared_error"')
     raw = Labels("regression", (), 0.0, 5.0, unit=False)

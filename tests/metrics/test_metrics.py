@@ -249,6 +249,13 @@ def test_units_are_shares_and_the_right_answer_is_the_best(rows: list[tuple[int,
             assert METRICS[name].unit(value) <= METRICS[name].unit(best[name]) + 1e-12
 
 
+def test_a_grade_that_does_not_occur_still_lies_between_its_neighbours() -> None:
+    true, predicted = np.array([0, 0, 1, 1, 4, 4, 0, 1]), np.array([0, 1, 1, 4, 4, 1, 0, 1])
+    by_chance = np.mean([(a - b) ** 2 for a in true for b in predicted])
+    expected = 1 - np.mean((true - predicted) ** 2) / by_chance
+    assert METRICS["quadratic_kappa"].function(predicted, true) == pytest.approx(expected)
+
+
 def test_a_metric_of_ones_own_is_a_function() -> None:
     before = dict(METRICS)
 

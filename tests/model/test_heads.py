@@ -251,6 +251,7 @@ def test_rows_of_one_class_are_all_decided_so() -> None:
     ([0.4, 0.4, 0.1], [1, 0, 0], 0.25),
     ([0.4, 0.2], [0, 0], 0.5),
     ([0.2, 0.1], [1, 1], 0.05),
+    ([0.9, 0.2, -0.1, -0.4], [1, 1, 1, 1], -0.4),  # cosines
 ])
 def test_the_threshold_of_the_best_f1(scores: list[float], targets: list[int], cut: float) -> None:
     assert fit_f1_threshold(np.array(scores), np.array(targets)) == pytest.approx(cut)

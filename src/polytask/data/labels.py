@@ -67,6 +67,11 @@ class Labels:
         """Map what a regression head gave back to the labels' own range (not clipped)."""
         return self.low + value * (self.high - self.low) if self.unit else value
 
+    def rescaled(self, targets: Any, was: Labels) -> Any:
+        """Map targets that `was` scaled to what these labels' loss sees."""
+        same = not was.is_regression or self.unit == was.unit
+        return targets if same else self.scaled(was.unscaled(targets))
+
     @cached_property
     def index(self) -> Mapping[str, int]:
         """The place of each class."""

@@ -35,6 +35,11 @@ def mix(values: Hashes) -> Hashes:
     return x ^ (x >> np.uint64(31))
 
 
+def spread(rows: int, most: int | None) -> Integers:
+    """Return row numbers, at most `most`, evenly over all: files are often sorted by their labels."""
+    return np.unique(np.linspace(0, rows - 1, rows if most is None else min(rows, most)).astype(np.int64))
+
+
 def text_hashes(column: Column, rows: Integers) -> Hashes:
     """Return a 64-bit hash of each text; white space counts as one blank: (rows,)."""
     by_text: dict[str, bytes] = {}

@@ -14,6 +14,7 @@ from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, Threshold
+from polytask.data.splits import spread
 from polytask.inference.forward import forward_rows
 from polytask.metrics import METRICS, check_formula, measure, overall, shown_scores
 from polytask.metrics.registry import Array
@@ -127,7 +128,7 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
             fitted[name] = fitted_threshold
         if task.threshold == "tuned" and split == "dev":
             notes.append(f"{name}: its threshold was tuned on these rows, so scores on them flatter it")
-        chosen = np.arange(len(part))[:rows]
+        chosen = spread(len(part), rows)
         outputs = forward_rows(model, task, part, chosen, progress, processes)
         decision = outputs.decide(task, fitted.get(name))
         measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels,
@@ -180,6 +181,6 @@ def threshold(model: MultiTask, task: ResolvedTask, data: TaskData,
 
 def _fitted(model: MultiTask, task: ResolvedTask, train: Split, processes: Processes) -> float:
     assert train.targets is not None
-    rows = np.arange(len(train))[:THRESHOLD_ROWS]
+    rows = spread(len(train), THRESHOLD_ROWS)
     outputs = forward_rows(model, task, train, rows, processes=processes)
     return fit_threshold(outputs.output.field("score").double().numpy(), train.targets[rows])

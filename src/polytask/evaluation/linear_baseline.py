@@ -24,6 +24,7 @@ from polytask.data.cache import Cache
 from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, chosen, clipped
 from polytask.data.labels import Labels
+from polytask.data.splits import spread
 from polytask.evaluation.baseline import Baseline, baseline
 from polytask.evaluation.evaluate import shown, true_labels
 from polytask.metrics import METRICS, measure
@@ -152,7 +153,7 @@ def _chosen_rows(split: Split, most: int) -> NDArray[np.int64]:
     sizes = sum(np.minimum(np.diff(column.offsets)[split.rows.index], TEXT)
                 for column in split.rows.text_columns)
     afforded = max(1, int(CHARACTERS / max(1.0, float(np.mean(sizes)))))
-    return np.unique(np.linspace(0, len(split) - 1, min(len(split), most, afforded)).astype(np.int64))
+    return spread(len(split), min(most, afforded))
 
 
 def _texts(split: Split, rows: Array) -> list[tuple[str, ...]]:

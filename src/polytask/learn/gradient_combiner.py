@@ -47,7 +47,7 @@ class GradientCombiner:
         surgery that includes heads counts in. operate: whether surgery is due.
         """
         inner = self._inner_products(gradients)
-        weights = factors
+        weights = own = factors
         combined: GradientList | None = None
         # Not for gradients that are not finite: the caller learns of them by their norm.
         if operate and self.surgery is not None and bool(inner.isfinite().all()):
@@ -56,7 +56,9 @@ class GradientCombiner:
                 if self.surgery.heads:
                     products = inner + torch.diag(torch.tensor([_squared(own) for own in private]))
                 scaled = factors[:, None].double() * products * factors[None, :].double()
-                weights = factors * self.surgery.weights(scaled, self.generator).to(factors)
+                rule = self.surgery.weights(scaled, self.generator).to(factors)
+                weights = factors * rule
+                own = factors * self.surgery.own_factors(rule) if self.surgery.heads else factors
             else:
                 combined = self._through_matrix(gradients, factors)
         operated = set(self.operated)
@@ -66,8 +68,7 @@ class GradientCombiner:
             combined = recombine(weights, chosen)
         rest = recombine(factors, others) if len(operated) < len(self.shared) else []
         whole = [combined[i] if i in operated else rest[i] for i in range(len(self.shared))]
-        heads = self.surgery is not None and self.surgery.heads
-        return CombinedGradients(whole, weights if heads else factors, inner)
+        return CombinedGradients(whole, own, inner)
 
     def _inner_products(self, gradients: list[GradientList]) -> Tensor:
         """Return the Gramian of the operated parameters; that of spread ones is a sum over processes."""

@@ -19,11 +19,16 @@ from polytask.model.output import Output
 
 @dataclass(frozen=True)
 class TaskRows:
-    """Rows of one task for one update; `share` is their part of the rows that they were cut from."""
+    """Rows of one task for one update, and the draw that they were cut from, if they were."""
 
     task: str
     rows: Integers
-    share: float = 1.0
+    draw: Integers | None = None
+
+    @property
+    def share(self) -> float:
+        """The part of the draw that these rows are."""
+        return 1.0 if self.draw is None else len(self.rows) / len(self.draw)
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class TrainingRows(Protocol):
     def batch(self, step_rows: Sequence[tuple[str, Integers]]) -> tuple[TokenBatch, list[Tensor]]:
         """Return the flat batch of some step_rows and the target of each."""
 
-    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-        """Return the weighted sum of a task's losses."""
+    def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
+        """Return the weighted sum of a task's losses; of rows cut from a draw, their part of the draw's."""
 
 
 def count_by_task(step_rows: list[TaskRows]) -> dict[str, int]:
@@ -92,6 +97,6 @@ def chunks(step_rows: list[TaskRows], number: int) -> list[list[TaskRows]]:
     """Cut every task_rows into `number` chunks of about one size; empty ones are left out."""
     if number == 1:
         return [step_rows]
-    cut = [[TaskRows(task_rows.task, piece, len(piece) / len(task_rows.rows)) for task_rows in step_rows
+    cut = [[TaskRows(task_rows.task, piece, task_rows.rows) for task_rows in step_rows
             if len(piece := np.array_split(task_rows.rows, number)[n])] for n in range(number)]
     return [chunk for chunk in cut if chunk]

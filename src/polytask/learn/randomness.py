@@ -2,13 +2,14 @@
 
 Dropout masks are each process's own, drawn from torch's generators, which start at seed + rank. Noise that
 a penalty adds to its rows must not depend on which process computes them: it is drawn for the whole
-microbatch from one stream that is the same everywhere, and each process takes its part. Alone, both come
-from torch's generators.
+microbatch from one stream that is the same everywhere, and each process takes its part. Alone, both
+come from torch's generators. What a weighting draws depends on the seed and the update alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,6 +43,16 @@ class Randomness:
         drawn = torch.randn(tokens, *like.shape[1:], generator=self._common, dtype=like.dtype,
                             device=like.device)
         return drawn if mine is None else drawn[mine.to(like.device)]
+
+    @contextmanager
+    def alike(self, update: int) -> Iterator[None]:
+        """Let torch's generator of the CPU draw what the seed and `update` say, in every process."""
+        own = torch.get_rng_state()
+        torch.set_rng_state(Generator().manual_seed(self.seed + 1_000_003 * (update + 1)).get_state())
+        try:
+            yield
+        finally:
+            torch.set_rng_state(own)
 
     def state(self) -> dict[str, Any]:
         """Return the states of the common stream and of every process's masks, in the order of ranks."""

@@ -95,7 +95,7 @@ class Step:
         self.processes, self.randomness = processes, randomness or Randomness(processes, 0, self.device)
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
-        self.task_rates = task_rates or {}
+        self.task_rates, self.number = task_rates or {}, 0
         self.task_penalties = [penalty for penalty in regularizers if penalty.scope == "task"]
         self.step_penalties = [penalty for penalty in regularizers if penalty.scope == "step"]
         self.shared = trained_by_several(model, tasks or list(training_set.rows))
@@ -106,7 +106,7 @@ class Step:
 
     def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
         """Compute the gradients of one update; `number` counts updates from 0."""
-        record = StepRecord(rows=count_by_task(step_rows))
+        self.number, record = number, StepRecord(rows=count_by_task(step_rows))
         operate = self.surgery is not None and number % self.surgery.every == 0
         several = len(record.rows) > 1
         # Parts of an accumulated step add up only where the weighting is affine in the losses.
@@ -157,8 +157,7 @@ class Step:
             scaled = {task: loss * len(work) for task, loss in losses.items()}
             scaled |= {task: torch.zeros((), device=self.device) for task in record.rows
                        if task not in losses}
-            weighted = self.weighting(scaled)
-            _backward(_summed(weighted) / len(work))
+            _backward(_summed(self._weighted(scaled)) / len(work))
         self.processes.sum_(self.model_gradients.unsummed())
 
     # ---- a pass for each task
@@ -189,9 +188,12 @@ class Step:
     def _factors(self, record: StepRecord) -> Tensor:
         """Return a_t = df/dl_t, and leave the weighting's own gradients behind."""
         leaves = {task: loss.detach().float().requires_grad_() for task, loss in record.raw.items()}
-        weighted = self.weighting(leaves)
-        _backward(_summed(weighted))
+        _backward(_summed(self._weighted(leaves)))
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
+
+    def _weighted(self, losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        with self.randomness.alike(self.number):
+            return self.weighting(losses)  # type: ignore[no-any-return]
 
     # ---- losses
 
@@ -220,15 +222,15 @@ class Step:
         for number, (task_rows, output, whole, target) in enumerate(zip(
                 group, outputs, self._whole(outputs, group), microbatch.targets, strict=True)):
             task, target = task_rows.task, on_device(target, self.device)
-            loss = self.training_set.loss(task, whole, target)
+            loss = self.training_set.loss(task_rows, whole, target)
             for each in self.task_penalties:
                 if each.acts_on(task):
                     context = self._context(microbatch, number, embeddings, output, target, before)
                     own = each.weight * each.module.penalty(context)
                     penalty = self.processes.total(own * microbatch.parts[number])
                     record.penalize(f"{each.name}/{task}", penalty, task_rows.share)
-                    loss = loss + penalty
-            losses.append((task, loss if task_rows.share == 1.0 else loss * task_rows.share))
+                    loss = loss + (penalty if task_rows.draw is None else penalty * task_rows.share)
+            losses.append((task, loss))
         return losses
 
     def _outputs(self, microbatch: Microbatch) -> tuple[Sequence[Output], Tensor | None, Any]:

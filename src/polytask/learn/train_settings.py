@@ -48,7 +48,8 @@ class Train:
     optimizer: Optimizer = Optimizer()
     """The optimizer, its learning rates and their schedule."""
     accumulate: Count = 1
-    """Number of parts in which the rows of an update are computed, one after the other, to save memory."""
+    """Number of parts in which the rows of an update are computed, one after the other, to save memory;
+    in-batch negatives are those of a part."""
     evaluate_every: Count | None = None
     """Steps between evaluations; absent: after each epoch."""
     train_metrics: bool = False

@@ -41,7 +41,7 @@ from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.multitask import MultiTask
 from polytask.model.precision import rounded_products, set_matrix_products, training_autocast
-from polytask.model.trainable import mixed_rate
+from polytask.model.trainable import mixed_rate, rest
 
 # Seconds between checkpoints where the config does not count steps.
 SAVE_SECONDS = 300.0
@@ -73,6 +73,7 @@ class Trainer:
         processes.broadcast_([weight.detach() for weight in model.state_dict().values()
                               if not is_shard(weight)])
         self.randomness = Randomness(processes, seed, next(model.parameters()).device)
+        self.resting: list[nn.Parameter] = []
         self.phases = phases_of(train, training_set.rows, seed)
         self.at = Position()
         self.saved_at = time.monotonic()
@@ -92,9 +93,9 @@ class Trainer:
         set_matrix_products(settings.precision)
         if isinstance(self.model.encoder, FlatEncoder):
             self.model.encoder.compile_layers(settings.compile)
+        self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr, tasks)
         self.penalties: list[Attached] = [attach(one, self.model) for one in settings.regularizers]
         self.surgery_random = torch.Generator().manual_seed(phase.seed)
-        self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr, tasks)
         self.surgery = settings.surgery.build(tasks) if settings.surgery else None
         self.ema = EMA(self.model, settings.ema) if settings.ema else None
         self.compute = Step(
@@ -108,7 +109,10 @@ class Trainer:
     def _optimizer(self, settings: Optimizer, weighting_lr: float | None,
                    tasks: list[str]) -> torch.optim.Optimizer:
         """Return the optimizer of a phase; learned weights of tasks can have their own rate (S-11)."""
+        for parameter in self.resting:
+            parameter.requires_grad_()
         groups = settings.groups(self.model, tasks)
+        self.resting = rest(self.model, groups)
         if self.settings.parallel == "shard":
             groups = groups_apart(groups)
         if learned := [p for p in self.weighting.parameters() if p.requires_grad]:
@@ -198,8 +202,7 @@ class Trainer:
             group["lr"] = group["peak"] * scale * mixed_rate(group.get("task_rates", {}), record.rows)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        again = self.weighting.wants_new_losses
-        self.weighting.after_step(self.compute.losses_again(step_rows) if again else record.raw)
+        self.weighting.after_step(self._losses_after(step_rows) or record.raw)
         for penalty in self.penalties:
             penalty.module.after_step()
         if self.ema:
@@ -209,6 +212,13 @@ class Trainer:
         spent = time.perf_counter() - began
         self.at.seconds, self.at.tokens = self.at.seconds + spent, self.at.tokens + record.tokens
         return self._event(record, scale, spent)
+
+    def _losses_after(self, step_rows: list[TaskRows]) -> Mapping[str, torch.Tensor] | None:
+        """Return the losses of an update's rows after it, if the weighting learns from them."""
+        if not self.weighting.wants_new_losses:
+            return None
+        with rounded_products(self.compute.device.type, self.settings.precision):
+            return self.compute.losses_again(step_rows)
 
     def _event(self, record: StepRecord, scale: float, spent: float) -> Event:
         event: Event = {"event": "step", "step": self.at.total, "phase": self.at.phase,

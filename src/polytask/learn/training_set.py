@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polytask.data.batch import TokenBatch
+from polytask.data.batch import TokenBatch, on_device
 from polytask.data.collate import InputLayout, collate
 from polytask.data.dataset import Split, TaskData
 from polytask.data.labels import Labels
 from polytask.data.tables import Integers
-from polytask.losses.contract import total
+from polytask.learn.microbatch import TaskRows
+from polytask.losses.contract import share_of, total
 from polytask.model.multitask import StateKeeper
 from polytask.model.output import Output
 from polytask.tasks.resolved_task import ResolvedTask
@@ -38,9 +39,7 @@ class TrainingSet:
         """Return a split's targets as the task's losses see them."""
         targets: Any = split.targets
         assert targets is not None, "training rows have labels"
-        seen, trained_on = self.labels[name], self.tasks[name].labels
-        if trained_on.is_regression and seen.unit != trained_on.unit:
-            targets = seen.scaled(trained_on.unscaled(targets))
+        targets = self.labels[name].rescaled(targets, self.tasks[name].labels)
         return torch.from_numpy(np.ascontiguousarray(targets))
 
     def batch(self, draws: Sequence[tuple[str, Integers]]) -> tuple[TokenBatch, list[Tensor]]:
@@ -54,6 +53,13 @@ class TrainingSet:
         return batch, [self._targets[task][torch.from_numpy(rows)]
                        for task, rows in draws]
 
-    def loss(self, task: str, output: Output, target: Tensor) -> Tensor:
-        """Return the weighted sum of a task's losses: 0-dim."""
-        return total(self.tasks[task].losses, output, target)
+    def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
+        """Return the weighted sum of a task's losses, 0-dim; of a part, what it adds to its draw's.
+
+        The parts of a draw add up to its loss, except where a loss compares rows with one another.
+        """
+        losses = self.tasks[task_rows.task].losses
+        if task_rows.draw is None:
+            return total(losses, output, target)
+        whole = on_device(self._targets[task_rows.task][torch.from_numpy(task_rows.draw)], target.device)
+        return total(losses, output, target, [share_of(loss, target, whole) for loss in losses])

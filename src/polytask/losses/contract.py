@@ -20,9 +20,9 @@ class LossContext:
 
     labels: Labels
     targets: Any = None
-    """The training labels as numbers: (rows,), or (rows, classes) for multi-label; None: not read yet."""
+    """The training labels as the loss sees them, (rows,) or (rows, classes); None: not read yet."""
     batch: int = 0
-    """The rows of the smallest batch that the training will draw."""
+    """The rows that the loss sees together where they are fewest, short last batches aside."""
 
 
 class Loss:
@@ -54,6 +54,13 @@ class Loss:
         """
         return None
 
+    def row_weights(self, target: Tensor) -> Tensor | None:
+        """Return the weights by whose sum the loss divides: (rows,); None: it is a plain mean over rows.
+
+        A microbatch that is cut into parts is put together again by them.
+        """
+        return None
+
     def paired(self, pairing: Any) -> Self:
         """Return the loss with what the pairing decides filled in."""
         return self
@@ -69,10 +76,22 @@ class Loss:
 loss = Family("loss", "losses", methods=("input_field", "__call__"), base=Loss)
 
 
-def total(losses: Sequence[Loss], output: Output, target: Tensor) -> Tensor:
-    """Return the weighted sum of a task's losses: 0-dim."""
-    first, *rest = (loss.weight * loss(output, target) for loss in losses)
+def total(losses: Sequence[Loss], output: Output, target: Tensor,
+          shares: Sequence[float | Tensor] | None = None) -> Tensor:
+    """Return the weighted sum of a task's losses, each times its share where there are `shares`: 0-dim."""
+    values = [loss.weight * loss(output, target) for loss in losses]
+    if shares is not None:
+        values = [value * share for value, share in zip(values, shares, strict=True)]
+    first, *rest = values
     return sum(rest, first)
+
+
+def share_of(loss: Loss, part: Tensor, whole: Tensor) -> float | Tensor:
+    """Return how much the loss of some rows counts in that of all: targets (rows,) of both."""
+    weights, all_weights = loss.row_weights(part), loss.row_weights(whole)
+    if weights is None or all_weights is None:
+        return len(part) / len(whole)
+    return weights.sum() / all_weights.sum()
 
 
 def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:

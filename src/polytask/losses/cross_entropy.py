@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -78,10 +79,19 @@ class CrossEntropy(Loss):
             return self
         return replace(self, class_weights=balanced_weights(counts or ()))  # type: ignore[type-var]
 
+    def row_weights(self, target: Tensor) -> Tensor | None:
+        weights = self._class_weights(target)
+        return None if weights is None else weights[target]
+
+    def _class_weights(self, like: Tensor) -> Tensor | None:
+        assert not isinstance(self.class_weights, str | dict), "class weights are filled in by `prepared`"
+        if self.class_weights is None:
+            return None
+        return torch.tensor(self.class_weights, dtype=torch.float32, device=like.device)
+
     def __call__(self, output: Output, target: Tensor) -> Tensor:
         logits = output.field("logits").float()
-        assert not isinstance(self.class_weights, str | dict), "class weights are filled in by `prepared`"
-        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        weights = self._class_weights(logits)
         return functional.cross_entropy(logits, target, weights,
                                         label_smoothing=self.label_smoothing)
 

@@ -48,12 +48,12 @@ class InBatch(Loss):
     def _rows_problem(self, context: LossContext) -> str | None:
         labels, targets, batch = context.labels, context.targets, context.batch
         if batch < 2:
-            return (f'"{self.name}" uses the other rows of a batch as negatives, but batch_size is '
-                    f"{batch}; use 2 or more")
+            rows = "1 row" if batch == 1 else "no row"
+            return (f'"{self.name}" uses the other rows of a batch as negatives, but the smallest batch '
+                    f"(batch_size, schedule, accumulate) has {rows}; use 2 or more")
         if self.rows == "all":
             return None
-        seen = labels.scaled(targets) if labels.is_regression else targets
-        count = int(self.positives(torch.as_tensor(seen)).sum())
+        count = int(self.positives(torch.as_tensor(targets)).sum())
         if count >= 2:
             return None
         if labels.is_regression:

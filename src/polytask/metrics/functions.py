@@ -146,7 +146,9 @@ def quadratic_kappa(predicted: Array, true: Array) -> float:
     """Cohen's kappa with the squared distance of the classes as weight."""
     from sklearn.metrics import cohen_kappa_score
 
-    return float(cohen_kappa_score(true, predicted, weights="quadratic"))
+    # A class that does not occur still lies between its neighbours.
+    classes = np.arange(max(true.max(), predicted.max()) + 1)
+    return float(cohen_kappa_score(true, predicted, labels=classes, weights="quadratic"))
 
 
 @metric(*_NUMBERS, unit=_halved, undefined=_constant, raw=True, aliases=("correlation", "r"))

@@ -183,6 +183,19 @@ def parameter_groups(
     return list(groups.values())
 
 
+def rest(model: Any, groups: ParameterGroups) -> list[Any]:
+    """Let no gradient reach what is in no group, and return it.
+
+    A gradient that no step clears would grow, count in the norm and meet the gradients of the tasks.
+    """
+    stepped = {id(parameter) for group in groups for parameter in group["params"]}
+    resting = [parameter for parameter in model.parameters()
+               if parameter.requires_grad and id(parameter) not in stepped]
+    for parameter in resting:
+        parameter.requires_grad_(False)
+    return resting
+
+
 def task_factors(model: Any, rates: Mapping[str, Rates],
                  tasks: Iterable[str]) -> dict[str, dict[str, float]]:
     """Return task → the factor of every parameter of the encoder; empty where no task has a table."""

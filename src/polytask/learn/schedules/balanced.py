@@ -33,11 +33,21 @@ class Balanced(Schedule):
 
     def plan(self, rows: Mapping[str, int], batch_size: Mapping[str, int],
              epoch: int, epochs: int, rng: Random) -> Iterator[StepPlan]:
-        least = min(rows.values())
-        batches = max(num_batches(least, batch_size[task]) for task in rows)
+        least, batches = self._batches(rows, batch_size)
         sizes = {task: self._sizes(least, batch_size[task], batches) for task in rows}
         for turn in range(batches):
             yield {task: [sizes[task][turn]] for task in rows}
+
+    def batch_sizes(self, rows: Mapping[str, int], batch_size: Mapping[str, int]) -> dict[str, int]:
+        least, batches = self._batches(rows, batch_size)
+        return {task: batch_size[task] if num_batches(least, batch_size[task]) == batches
+                else max(1, least // batches) for task in rows}
+
+    @staticmethod
+    def _batches(rows: Mapping[str, int], batch_size: Mapping[str, int]) -> tuple[int, int]:
+        """Return the rows of each task, and the batches that they make."""
+        least = min(rows.values())
+        return least, max(num_batches(least, batch_size[task]) for task in rows)
 
     @staticmethod
     def _sizes(rows: int, size: int, batches: int) -> list[int]:

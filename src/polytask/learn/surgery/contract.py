@@ -27,6 +27,10 @@ class GradientRule:
     heads = False
     """Whether a task's own weights are part of its gradient, and take its weight."""
 
+    def own_factors(self, weights: Tensor) -> Tensor:
+        """Return what multiplies the tasks' own weights' gradients, if `heads`: (T,) -> (T,)."""
+        return weights
+
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         """Return a weight for each task's gradient: (T, T) -> (T,)."""
         raise NotImplementedError

@@ -29,9 +29,12 @@ class PCGrad(Surgery):
     """
 
     reduction: Literal["sum", "mean"] = "sum"
-    """Whether the projected gradients are added or averaged."""
+    """Whether the projected gradients are added or averaged; a task's own weights have one, which stays."""
     heads: bool = False
     """Whether each task's own weights are projected as well, as in Tseng's Pytorch-PCGrad."""
+
+    def own_factors(self, weights: Tensor) -> Tensor:
+        return weights if self.reduction == "sum" else weights * len(weights)
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
         gram = gramian.double().tolist()

@@ -55,4 +55,5 @@ def fit_f1_threshold(scores: NDArray[np.floating], targets: NDArray[np.generic])
     f1 = 2 * true_positives / (np.arange(1, len(values) + 1) + targets.sum())
     f1[:-1][values[1:] == values[:-1]] = -1  # a threshold cannot part equal scores
     last = len(f1) - 1 - int(np.argmax(f1[::-1]))
-    return float((values[last] + (values[last + 1] if last + 1 < len(values) else 0.0)) / 2)
+    below = values[last + 1] if last + 1 < len(values) else min(0.0, values[last])
+    return float((values[last] + below) / 2)
