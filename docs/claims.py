@@ -8,6 +8,7 @@ study whose folder is gone can still be judged; `docs/results.py write` renews t
 from __future__ import annotations
 
 import csv
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields, replace
@@ -24,7 +25,8 @@ HEAD = ("Made by `python docs/results.py write`. A claim is *confirmed* if every
         "seeds), else *not decided*. Where a tie is claimed, the difference less two standard errors "
         "must be above -{margin:g}. Of studies whose folders are gone, the differences of three digits in "
         "`docs/results/differences.tsv` are those that their pages had, and two standard errors "
-        "decide. With one seed the error covers the dev rows alone. *Pilots* are "
+        "decide; where a page compares both rows with a third, the error is the sum of theirs, which it "
+        "cannot exceed. With one seed the error covers the dev rows alone. *Pilots* are "
         "small; *all the data* means MiniLM on all of SST, STS and Quora ([headlines](headlines.md)); a "
         "dash: no such comparison. MiniLM saw Quora pairs in its own training, so its paraphrase scores "
         "are not comparable with a report's.")
@@ -92,6 +94,40 @@ def lowest(difference: Difference) -> float:
     return difference.mean - high
 
 
+def printed(test: Mapping[str, Any], pages: Path) -> Measured | None:
+    """Return what a comparison's page says: from its table of differences to one row.
+
+    Of two rows of which none is that row, the error is the sum of theirs, which it cannot exceed.
+    """
+    paper = test["study"].partition("/")[0]
+    page = pages / f"{paper}.md"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    command = rf"^- command: `polytask compare recipes/{test['study']}\.toml "
+    section = re.search(rf"{command}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = section and re.search(r"^### Difference to (.+)\n\n((?:\|.*\n)+)", section[0], re.MULTILINE)
+    if not found:
+        return None
+    head, _, *lines = ([cell.strip() for cell in line.strip("| ").split("|")]
+                       for line in found[2].splitlines())
+    rows = {cells[0]: dict(zip(head, cells, strict=True)) for cells in lines}
+    better, than = (_side(rows, test[name], test["score"], found[1]) for name in ("better", "than"))
+    if better is None or than is None:
+        return None
+    mean, error = better[0] - than[0], better[1] + than[1]
+    word = "better" if mean > 2 * error else "worse" if mean < -2 * error else "tie"
+    return Measured(*key_of(test), f"{mean:.3f}", f"{error:.3f}", word, f"{mean - 2 * error:.3f}")
+
+
+def _side(rows: Mapping[str, Mapping[str, str]], name: str, score: str,
+          reference: str) -> tuple[float, float] | None:
+    """Return a row's difference to the reference and its error; None where the table has none."""
+    if name == reference:
+        return 0.0, 0.0
+    cell = rows.get(name, {}).get(score, "")
+    mean, sign, error = cell.partition(" ± ")
+    return (float(mean), float(error)) if sign else None
+
+
 def outcome(measured: Measured | None, tie: bool) -> str:
     """Return whether a comparison holds; with `tie` a draw is claimed, and less than it fails."""
     if measured is None:
@@ -148,7 +184,7 @@ def write_claims(compared: Mapping[str, Comparison], pages: Path = PAGES) -> Non
     wanted: dict[Key, Measured] = {}
     for claim in claims:
         for _, test in comparisons(claim):
-            if found := measure(test, compared) or kept.get(key_of(test)):
+            if found := measure(test, compared) or kept.get(key_of(test)) or printed(test, pages):
                 wanted[found.key] = found
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")

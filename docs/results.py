@@ -119,14 +119,13 @@ def write(studies: Path) -> None:
             table = studies / name / "results.md"
             if not table.is_file():
                 heading = f"## {stated['title']} ("
-                old = [text for first, text in kept.items() if first.startswith(heading)]
+                old = [with_findings(text, FINDINGS / f"{name}.md") for first, text in kept.items()
+                       if first.startswith(heading)]
                 notes = "\n".join(f"- {note}" for note in stated["notes"])
                 parts += old or [f"{heading}not run)\n\n{notes}"]
                 continue
-            parts.append(_nested(_typable(table.read_text(encoding="utf-8"), studies)))
-            findings = FINDINGS / f"{name}.md"
-            if findings.is_file():
-                parts.append("### Findings\n\n" + findings.read_text(encoding="utf-8").strip())
+            section = _nested(_typable(table.read_text(encoding="utf-8"), studies))
+            parts.append(with_findings(section, FINDINGS / f"{name}.md"))
             if not recipe.stem.startswith("sweep") and (result := finished(studies / name, recipe)):
                 compared[name] = result
         head = (f"# {paper}: results\n\nMade by `python docs/results.py write` from the folders of its "
@@ -164,6 +163,14 @@ def _typable(text: str, studies: Path) -> str:
     """Put names that a reader has in place of this machine's folders of studies and data."""
     text = re.sub(r"--out \S+/(\S+/\S+?)`", r"--out studies/\1`", text.replace(str(studies), "studies"))
     return re.sub(r"'data\.root=[^']*'|data\.root=[^`\s]*", "data.root=DATA", text)
+
+
+def with_findings(section: str, findings: Path) -> str:
+    """Put what the file of findings says at the end of a section, in place of what stood there."""
+    if not findings.is_file():
+        return section
+    table = section.partition("\n\n### Findings\n")[0]
+    return f"{table}\n\n### Findings\n\n{findings.read_text(encoding='utf-8').strip()}"
 
 
 def sections(page: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ def rows_of(path: Path) -> dict[str, dict[str, Any]]:
 def test_a_headline_is_its_recipe_s_row(paper: str, table: str) -> None:
     study = ROOT / "examples" / "studies" / "headlines" / f"{paper}.toml"
     own = {name: row for name, row in rows_of(study).items() if not name.endswith(" alone")}
-    assert len(own) == 2 + (paper in FINAL)
+    assert len(own) == 2 + (paper in {*FINAL, "practices"})
     for name, row in own.items():
         recipe, original = FINAL[paper] if name == "final model" else (table, name)
         stated = rows_of(ROOT / "recipes" / paper / f"{recipe}.toml")[original]
@@ -46,6 +46,15 @@ def test_a_headline_is_its_recipe_s_row(paper: str, table: str) -> None:
             assert rate == pytest.approx(5 * expected.pop("train.optimizer.lr"))
         assert settings == expected, name
         assert row["claimed"].items() <= stated["claimed"].items()
+
+
+def test_a_task_alone_has_the_claims_of_table_8_where_pairs_are_read_together_too() -> None:
+    rows = rows_of(ROOT / "examples" / "studies" / "headlines" / "triple-threat.toml")
+    stated = rows_of(ROOT / "recipes" / "triple-threat" / "table-8.toml")
+    for task in ("sst", "quora", "sts"):
+        assert rows[f"{task} alone"]["claimed"] == stated[f"single task {task}"]["claimed"]
+        pairing = f"tasks.{task}.pairing"
+        assert rows[f"{task} alone"]["set"].get(pairing) == stated[f"single task {task}"]["set"].get(pairing)
 
 
 @pytest.mark.parametrize("paper", RECIPES)

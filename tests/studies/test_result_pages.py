@@ -174,3 +174,26 @@ def test_the_page_of_headlines_has_the_reports_that_were_run(
     page = (tmp_path / "headlines.md").read_text(encoding="utf-8")
     assert page.index("## mfrr on all the data") < page.index("## swissbert on all the data")
     assert "surgery on all" not in page
+
+
+def test_a_study_without_a_folder_has_the_differences_that_its_page_has(
+        claims: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(
+        "# a\n\n## first\n\n- command: `polytask compare recipes/a/table-10.toml --seeds 1`\n\n"
+        "### Difference to y\n\n| row | overall.mean |\n| --- | --- |\n| x | +9.000 ± 0.001 |\n\n"
+        "## second\n\n- command: `polytask compare recipes/a/table-1.toml --seeds 1`\n\n"
+        "### Difference to y\n\n| row | sst.accuracy | overall.mean | p |\n| --- | --- | --- | --- |\n"
+        "| x | – | +0.100 ± 0.010 | 0.01 |\n| z | +0.010 ± 0.020 | -0.020 ± 0.030 | 0.5 |\n",
+        encoding="utf-8")
+
+    def found(better: str, than: str, score: str = "overall.mean") -> tuple[str, ...] | None:
+        line = claims.printed(
+            {"study": "a/table-1", "better": better, "than": than, "score": score}, tmp_path)
+        return line and (line.mean, line.error, line.verdict, line.lowest)
+
+    assert found("x", "y") == ("0.100", "0.010", "better", "0.080")
+    assert found("y", "x") == ("-0.100", "0.010", "worse", "-0.120")
+    assert found("x", "z") == ("0.120", "0.040", "better", "0.040")
+    assert found("z", "y", "sst.accuracy") == ("0.010", "0.020", "tie", "-0.030")
+    assert found("x", "y", "sst.accuracy") is None and found("x", "w") is None
+    assert claims.printed(SCORES | {"study": "b/table-1"}, tmp_path) is None
