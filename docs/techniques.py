@@ -77,7 +77,9 @@ def page() -> str:
     parts = ["# Coverage", "", "Made by `docs/techniques.py`. Every technique, option, figure and analysis "
              "of the five reports, where it is, and the test functions that fail when it is wrong (each is "
              "marked with the id), or why there is none: a *fact* is of the report's own machine, data or "
-             "curves, *prose* describes no method. What these tests notice is measured in "
+             "curves, *prose* describes no method. Tests marked `data` compare with the reports' own "
+             "tables, which are not in the repository, and are skipped without them. What the tests "
+             "notice is measured in "
              "[mutations](mutations.md).", ""]
     missing = []
     for letter, report in REPORTS.items():

@@ -218,6 +218,19 @@ def test_a_layer_that_no_task_trains_stays_weight_decay_and_all() -> None:
     assert all(distance.any() for name, distance in held.items() if ".layers.1." in name)
 
 
+@pytest.mark.technique("M-5")
+def test_a_model_of_one_task_is_scored_with_the_heads_of_the_others_as_they_began() -> None:
+    bench = Bench({"epochs": 1, "phases": [{"tasks": ["sst"]}]}, own=lambda: dict.fromkeys(ROWS, 0.5))
+    before = bench.weights()
+    scored = named(bench.run(), "evaluation")
+    assert scored and bench.evaluated_in
+    after = bench.weights()
+    changed = {name.split(".")[1] for name in after
+               if name.startswith("task_heads.") and not torch.equal(after[name], before[name])}
+    assert changed == {"sst"}
+    assert not torch.equal(after["encoder.layers.0.up.weight"], before["encoder.layers.0.up.weight"])
+
+
 def test_a_layer_at_rest_is_not_in_the_norm_and_trains_in_a_later_phase() -> None:
     optimizer = {**ADAM, "clip": 1e-3, "layer_rates": {"0": 0, "embeddings": 0}}
     bench = Bench({"phases": [{"epochs": 1, "optimizer": optimizer}, {"epochs": 1}], "optimizer": ADAM})

@@ -67,6 +67,7 @@ def test_a_batch_has_a_span_and_the_targets_of_each_draw(made: TrainingSet) -> N
     assert len(alone.ids) == len(["[CLS]", "word", "one", "one", "[SEP]"])
 
 
+@pytest.mark.technique("T-4")
 def test_targets_are_scaled_as_the_losses_see_them(made: TrainingSet) -> None:
     every = np.arange(4)
     _, (raw,) = made.batch([("raw", every)])

@@ -176,9 +176,9 @@ def attended() -> RunRecord:
 def test_maps_of_attention_are_the_first_heads_of_early_middle_and_late_layers() -> None:
     run = attended()
     figures = dict(attention_figures(run))
-    assert [*figures] == ["attention-layer-1", "attention-layer-7", "attention-layer-12"]
+    assert [*figures] == ["attention-layer-1", "attention-layer-6", "attention-layer-11"]
     tokens = run.artifacts["attention"][0]["tokens"]
-    for layer in (0, 6, 11):
+    for layer in (0, 5, 10):
         cells = Drawing(figures[f"attention-layer-{layer + 1}"]).cells()
         wanted = run.arrays["attention/0"][layer, 0] / 255
         assert cells == pytest.approx({(row, column): wanted[i, j] for i, row in enumerate(tokens)

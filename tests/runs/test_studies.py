@@ -53,7 +53,6 @@ name = "surgery or not"
     return path
 
 
-@pytest.mark.technique("G-39")
 def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     compared = compare(study, out, workers=2, scale="pilot", quiet=True)

@@ -53,8 +53,9 @@ def test_a_task_alone_has_the_claims_of_table_8_where_pairs_are_read_together_to
     stated = rows_of(ROOT / "recipes" / "triple-threat" / "table-8.toml")
     for task in ("sst", "quora", "sts"):
         assert rows[f"{task} alone"]["claimed"] == stated[f"single task {task}"]["claimed"]
-        pairing = f"tasks.{task}.pairing"
-        assert rows[f"{task} alone"]["set"].get(pairing) == stated[f"single task {task}"]["set"].get(pairing)
+        ours, theirs = (each["set"].get(f"tasks.{task}.pairing")
+                        for each in (rows[f"{task} alone"], stated[f"single task {task}"]))
+        assert ours == theirs
 
 
 @pytest.mark.parametrize("paper", RECIPES)

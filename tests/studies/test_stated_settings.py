@@ -147,7 +147,7 @@ def details(label: str, value: str) -> Iterator[str]:
             yield f"{stem}: {layers}"
 
 
-@pytest.mark.technique("M-30", "M-34", "G-16", "G-25", "G-27", "G-28", "T-31")
+@pytest.mark.technique("M-30", "M-34", "G-16", "G-25", "G-27", "G-28", "P-19", "T-31")
 @pytest.mark.data
 def test_every_row_of_the_reference_is_met_or_named(real_data: Path) -> None:
     rows = reference(real_data)

@@ -185,7 +185,7 @@ def _interval(score: Mapping[str, Any], errors: int = 1) -> tuple[float, float]:
 
 
 def _gains(results: Mapping[str, Any], rows: list[ResultRow]) -> str:
-    """Draw the difference of each row to the base row, and the gain over single-task runs (G-39)."""
+    """Draw each row's difference to the base row and gain over single-task runs, score by score (G-39)."""
     parts = []
     for field, what in (("differences", f"Difference to {results['against']}"),
                         ("gains", "Gain over single-task runs of the same budget")):
@@ -196,7 +196,8 @@ def _gains(results: Mapping[str, Any], rows: list[ResultRow]) -> str:
                                 if key in row[field] else "–" for key in results["scores"]),
                  row[field].get(results["primary"], {}).get("verdict", "")] for row in with_field]
         parts.append(section_title(what) + table(["row", *results["scores"], "verdict"], body)
-                     + _differences(results["primary"], with_field, field))
+                     + "".join(_differences(key, with_field, field) for key in
+                               sorted(results["scores"], key=lambda key: key != results["primary"])))
     return "".join(parts) or note("There is only one row, and there are no single-task runs.")
 
 

@@ -147,14 +147,14 @@ def cloud_figure(task: TaskRecord, dev: Predictions, labels: Labels) -> Figure:
 
 
 def attention_figures(run: RunRecord) -> Iterator[tuple[str, Figure]]:
-    """Yield the attention of the first head over the first kept text, in three layers (S-25)."""
+    """Yield the attention of the first head over the first kept text, layers 1, 6 and 11 of 12 (S-25)."""
     if not run.artifacts.get("attention") or "attention/0" not in run.arrays:
         return
     maps, tokens = run.arrays["attention/0"], run.artifacts["attention"][0]["tokens"]
-    for layer in sorted({0, len(maps) // 2, len(maps) - 1}):
-        yield f"attention-layer-{layer + 1}", Figure(
-            heat(tokens, tokens, (maps[layer, 0] / 255).tolist(), cell=15.0, name_all=True),
-            f"Attention of layer {layer + 1}, head 1")
+    for layer in sorted({1, max(1, len(maps) // 2), max(1, len(maps) - 1)}):
+        yield f"attention-layer-{layer}", Figure(
+            heat(tokens, tokens, (maps[layer - 1, 0] / 255).tolist(), cell=15.0, name_all=True),
+            f"Attention of layer {layer}, head 1")
 
 
 def _where(tokens: list[str], maps: Any) -> str:
