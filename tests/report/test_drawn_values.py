@@ -274,7 +274,7 @@ def model_of(names: list[str], config: dict[str, Any]) -> RunRecord:
                                                        for name in names}, facts, {})
 
 
-@pytest.mark.technique("M-40", "G-34", "S-27")
+@pytest.mark.technique("M-40", "M-43", "G-34", "S-27", "T-36")
 @pytest.mark.parametrize("names", [["sst"], ["sst", "sts"], ["quora", "sts", "sst"]])
 def test_the_drawing_of_the_model_has_what_the_config_has_and_nothing_else(names: list[str]) -> None:
     """A column a task, from its text down to its loss, and one encoder over all of them."""

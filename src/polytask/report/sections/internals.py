@@ -33,7 +33,7 @@ WIDE, TALL, GAP = 186.0, 46.0, 22.0
 def model_picture(run: RunRecord) -> svg.Picture:
     """Draw what was trained, from its config: encoder, pairings, heads, what is shared.
 
-    After M-40, G-34, S-27.
+    After M-40, M-43, G-34, S-27, T-36.
     """
     tasks = list(run.tasks.values())
     width = max(1, len(tasks)) * (WIDE + GAP) - GAP
