@@ -23,6 +23,7 @@ from polytask.core.progress import Silent
 from polytask.inference.forward import forward_rows
 from polytask.inference.kept_states import KeptStates, kept_depth
 from polytask.learn.microbatch import TaskRows
+from polytask.model import precision as precisions
 from polytask.model.adapters.pal import PAL
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.trainable import frozen_depth, set_trainable
@@ -129,6 +130,22 @@ def test_gradients_of_a_joint_step_are_those_without_kept_states(
     assert any(name.startswith("encoder.layers.1.") for name in made["kept"])
     for name, gradient in made["computed"].items():
         torch.testing.assert_close(made["kept"][name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_states_that_scores_come_from_are_not_rounded(
+        upper: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precisions, "multiplies_bf16", lambda: True)
+    products, seen = torch.backends.mkldnn.matmul, set()
+    before, plain = products.fp32_precision, KeptStates.keep
+
+    def keep(self: KeptStates, name: str, split: Any, *given: Any) -> None:
+        seen.add((split.name, products.fp32_precision))
+        plain(self, name, split, *given)
+
+    monkeypatch.setattr(KeptStates, "keep", keep)
+    upper["train"]["precision"] = "bf16"
+    train(Run.from_table(upper), tmp_path / "run", quiet=True)
+    assert seen == {("train", "bf16"), ("dev", before)}
 
 
 def test_what_has_no_room_is_reported_and_runs_at_every_pass(upper: dict[str, Any], tmp_path: Path) -> None:

@@ -156,13 +156,14 @@ class Session:
             return None
         kept = KeptStates(built.model, depth, settings.keep_frozen, settings.keep_frozen_gb,
                           run_cache(self.run).folder)
-        splits = [(name, layout, split) for part in ("train", "dev")
+        splits = [(part, name, layout, split) for part in ("train", "dev")
                   for name, layout in built.layouts().items()
                   if (split := built.data[name].splits.get(part)) is not None]
-        bar.total(sum(len(split) for _, _, split in splits))
+        bar.total(sum(len(split) for *_, split in splits))
         device = next(built.model.parameters()).device.type
-        with rounded_products(device, self.run.train.precision):
-            for name, layout, split in splits:
+        for part, name, layout, split in splits:
+            # Updates may round; a score does not depend on the processor.
+            with rounded_products(device, self.run.train.precision if part == "train" else "fp32"):
                 kept.keep(name, split, layout, bar)
         built.model.kept = built.training_set.kept = kept
         return kept
