@@ -22,7 +22,7 @@ class LossContext:
     targets: Any = None
     """The training labels as the loss sees them, (rows,) or (rows, classes); None: not read yet."""
     batch: int = 0
-    """The rows that the loss sees together where they are fewest, short last batches aside."""
+    """The rows that the loss sees together where its full batches are smallest."""
 
 
 class Loss:

@@ -41,7 +41,7 @@ class Balanced(Schedule):
     def batch_sizes(self, rows: Mapping[str, int], batch_size: Mapping[str, int]) -> dict[str, int]:
         least, batches = self._batches(rows, batch_size)
         return {task: batch_size[task] if num_batches(least, batch_size[task]) == batches
-                else max(1, least // batches) for task in rows}
+                else num_batches(least, batches) for task in rows}
 
     @staticmethod
     def _batches(rows: Mapping[str, int], batch_size: Mapping[str, int]) -> tuple[int, int]:
