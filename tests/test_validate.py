@@ -216,6 +216,13 @@ def test_rows_that_are_positive_on_any_scale_are_found(
         "tasks.sts.loss": ["mean_squared_error", "multiple_negatives"]})) == []
 
 
+def test_a_pair_read_both_ways_has_the_vectors_that_a_loss_compares(small_table: dict[str, Any]) -> None:
+    table = changed(small_table, **{"tasks.quora.pairing": "cross_bi_encoder",
+                                    "tasks.quora.loss": ["binary_cross_entropy", "multiple_negatives"]})
+    assert refusals_of(table) == []
+    assert refusals_of(changed(table, **{"tasks.quora.loss": "multiple_negatives"}))
+
+
 @pytest.mark.parametrize("schedule", ["full_data", "balanced"])
 def test_a_batch_is_what_the_schedule_makes_of_the_batch_size(schedule: str) -> None:
     train = from_table(Train, {"schedule": schedule, "batch_size": {"a": 4, "b": 32}, "accumulate": 2}, "")

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from polytask.core.registry import Family
+from polytask.data.collate import InputLayout
+from polytask.data.stored_task import layout_problem
 from polytask.model.pairings.contract import Pairing
+from polytask.serve.text_engine import _pairing
 
 MEMBERS = Family.all["pairings"].members
 ROWS, WIDTH = 5, 8
@@ -21,7 +24,7 @@ def test_fills_the_vectors_that_it_promises(pairing: Pairing) -> None:
     output = pairing.build(WIDTH)(torch.randn(ROWS * pairing.sequences, WIDTH))
     assert output.u.shape == (ROWS, WIDTH)
     assert output.vector.shape == (ROWS, pairing.width(WIDTH))
-    assert (output.v is not None) == (pairing.sequences == 2)
+    assert (output.v is not None) == (pairing.sequences > 1)
     assert output.logits is None and output.score is None
 
 
@@ -40,4 +43,11 @@ def test_the_gradient_reaches_what_the_head_sees(pairing: Pairing) -> None:
 
 
 def test_has_texts_and_sequences(pairing: Pairing) -> None:
-    assert pairing.texts in (1, 2) and pairing.sequences in (1, 2)
+    assert pairing.texts in (1, 2) and pairing.sequences in (1, 2, 3)
+
+
+def test_its_layout_is_stored_and_served_under_its_name(pairing: Pairing) -> None:
+    layout = InputLayout.of(pairing, 16)
+    assert layout_problem(layout) is None
+    if type(pairing).__module__.startswith("polytask."):  # another's own is served as the one of its layout
+        assert _pairing(layout) == pairing.name

@@ -14,6 +14,7 @@ from tokenizers import processors
 from polytask.data.collate import InputLayout, Selection, collate, sequence_lengths
 from polytask.data.tokenization import Tokenizer
 from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.pairings.cross_bi_encoder import CrossBiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
 from polytask.model.pairings.twin import Twin
@@ -74,6 +75,17 @@ def test_single_separate_and_twin_are_what_the_tokenizer_makes_of_each_text(
 
 
 @settings(max_examples=60, deadline=None)
+@given(pairs, st.integers(6, 18), st.sampled_from([BERT, ROBERTA]))
+def test_together_and_apart_are_each_text_and_then_both(
+    rows: list[tuple[str, str]], length: int, source: tokenizers.Tokenizer
+) -> None:
+    three = selection_of(source, rows, InputLayout.of(CrossBiEncoder(), length))
+    assert laid([three], source) == [
+        sequence for a, b in rows
+        for sequence in (itself(source, length, *texts) for texts in ((a,), (b,), (a, b)))]
+
+
+@settings(max_examples=60, deadline=None)
 @given(pairs, st.integers(4, 20))
 @pytest.mark.technique("T-16", "T-18")
 def test_without_separator_the_texts_meet_and_without_segments_all_are_alike(
@@ -95,7 +107,8 @@ def test_without_separator_the_texts_meet_and_without_segments_all_are_alike(
 
 
 @settings(max_examples=60, deadline=None)
-@given(pairs, st.integers(6, 20), st.sampled_from([Single(), CrossEncoder(), BiEncoder(), Twin()]))
+@given(pairs, st.integers(6, 20),
+       st.sampled_from([Single(), CrossEncoder(), BiEncoder(), Twin(), CrossBiEncoder()]))
 def test_lengths_are_reported_without_building_the_sequences(
     rows: list[tuple[str, str]], length: int, pairing: object
 ) -> None:
@@ -132,7 +145,7 @@ def test_rows_are_taken_in_the_order_they_are_asked_for() -> None:
     assert first == last == itself(BERT, 8, "c")
 
 
-@pytest.mark.parametrize("pairing", [Single(), CrossEncoder(), BiEncoder(), Twin()])
+@pytest.mark.parametrize("pairing", [Single(), CrossEncoder(), BiEncoder(), Twin(), CrossBiEncoder()])
 def test_no_rows_are_an_empty_batch(pairing: object) -> None:
     selection = selection_of(BERT, [("a", "b")], InputLayout.of(pairing, 8))
     empty = Selection(selection.task, selection.layout, selection.columns, np.array([], dtype=np.int64))

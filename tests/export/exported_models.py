@@ -20,6 +20,7 @@ from polytask.model.heads.linear import Linear
 from polytask.model.heads.mlp import MLP
 from polytask.model.heads.shared import Shared
 from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.pairings.cross_bi_encoder import CrossBiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
 from polytask.model.pairings.twin import Twin
@@ -64,6 +65,7 @@ def every_task() -> list[ResolvedTask]:
         task("twin", STARS, Twin(), Mean(), Linear()),
         task("first", ORDERED, Single(), Mean(), Shared(hidden=8)),
         task("second", RAW, CrossEncoder(separator=False, segments=False), Pooler(), Shared(hidden=8)),
+        task("together", TWO, CrossBiEncoder(), Mean(), Linear()),
         task("wide", THREE, CrossEncoder(), Max(), MLP(hidden=96)),
     ]
 

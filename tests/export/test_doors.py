@@ -26,6 +26,7 @@ from polytask.model.heads.linear import Linear
 from polytask.model.heads.mlp import MLP
 from polytask.model.heads.shared import Shared
 from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.pairings.cross_bi_encoder import CrossBiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
 from polytask.model.pairings.twin import Twin
@@ -54,6 +55,7 @@ TASKS = [
     task("twin", STARS, Twin(), Mean(), Cosine()),
     task("cosine", STARS, BiEncoder(), Mean(), Cosine()),
     task("features", THREE, BiEncoder(), Mean(), Linear()),
+    task("together", TWO, CrossBiEncoder(), Cls(), Linear()),
 ]
 BY_NAME = {each.name: each for each in TASKS}
 
@@ -132,7 +134,8 @@ def test_a_model_folder_opens_as_a_sentence_transformer(tmp_path: Path, tokenize
     ("mean", 'no pooling "mean", only the first token; --to sentence-transformers --task mean, open to it'),
     ("deep", 'head "mlp" has two linear layers, BertForSequenceClassification has one; --to sentence-tr'),
     ("twin", 'pairing "twin" has two sequences per row'),
-    ("features", 'pairing "bi_encoder" has two sequences per row')])
+    ("features", 'pairing "bi_encoder" has two sequences per row'),
+    ("together", 'pairing "cross_bi_encoder" has three sequences per row')])
 def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
     held: ModelFolder, tmp_path: Path, name: str, said: str
 ) -> None:
@@ -143,7 +146,8 @@ def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
 
 @pytest.mark.parametrize(("name", "said"), [
     ("pooled", "a CrossEncoder takes pairs only.*--to transformers --task pooled"),
-    ("features", 'head "linear" sees features of two vectors')])
+    ("features", 'head "linear" sees features of two vectors'),
+    ("together", 'head "linear" sees features of two vectors')])
 def test_what_sentence_transformers_cannot_is_refused(held: ModelFolder, tmp_path: Path, name: str,
                                                       said: str) -> None:
     with pytest.raises(ConfigError, match=said):

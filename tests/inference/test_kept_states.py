@@ -92,9 +92,12 @@ def test_a_resumed_training_computes_the_states_again_and_ends_alike(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 5e-3)])
+@pytest.mark.parametrize(("precision", "tolerance", "pairing"), [
+    ("fp32", 1e-6, "cross_encoder"), ("fp16", 5e-3, "cross_encoder"), ("fp32", 1e-6, "bi_encoder"),
+    ("fp32", 1e-6, "cross_bi_encoder")])
 def test_a_pass_over_kept_rows_equals_one_through_all_layers(
-        upper: dict[str, Any], tmp_path: Path, precision: str, tolerance: float) -> None:
+        upper: dict[str, Any], tmp_path: Path, precision: str, tolerance: float, pairing: str) -> None:
+    upper["tasks"]["quora"]["pairing"] = pairing
     built = build(Run.from_table(upper), quiet=True)
     task, dev = built.tasks["quora"], built.data["quora"].splits["dev"]
     rows = np.arange(len(dev))[::-1][:7].copy()  # in an order of their own

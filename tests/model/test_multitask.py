@@ -20,6 +20,7 @@ from polytask.model.multitask import MultiTask, build_task_head
 from polytask.model.names import module_name_problem
 from polytask.model.output import Output
 from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.pairings.cross_bi_encoder import CrossBiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
 from polytask.model.poolings.cls import Cls
@@ -195,6 +196,8 @@ def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match='"cosine" compares two vectors, but pairing '
                                           '"cross_encoder" gives one; set pairing = "bi_encoder"'):
         build_task_head(encoder, Mean(), CrossEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
+    with pytest.raises(ConfigError, match='"cross_bi_encoder" gives a third, which nothing would see; set'):
+        build_task_head(encoder, Mean(), CrossBiEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
 
 
 @pytest.mark.parametrize(("name", "said"), [

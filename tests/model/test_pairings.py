@@ -10,6 +10,7 @@ from polytask.data.batch import Span, TokenBatch
 from polytask.model.bert import Bert, BertConfig
 from polytask.model.pairings.bi_encoder import BiEncoder
 from polytask.model.pairings.contract import pairing
+from polytask.model.pairings.cross_bi_encoder import CrossBiEncoder
 from polytask.model.pairings.cross_encoder import CrossEncoder
 from polytask.model.pairings.single import Single
 from polytask.model.pairings.twin import Twin
@@ -27,6 +28,17 @@ def test_separate_puts_the_features_side_by_side_in_the_order_given() -> None:
     assert torch.equal(output.u, u) and torch.equal(output.v, v)
     torch.testing.assert_close(output.vector, expected)
     assert chosen.width(8) == expected.shape[1] == 33
+
+
+def test_together_and_apart_shows_the_sequence_of_both_and_features_of_each() -> None:
+    u, v, both = (torch.randn(5, 8) for _ in range(3))
+    pooled = torch.stack([u, v, both], 1).flatten(0, 1)  # u₀, v₀, both₀, u₁, …
+    chosen = CrossBiEncoder(features=("abs_diff", "cosine"))
+    output = chosen.build(8)(pooled)
+    cosine = torch.nn.functional.cosine_similarity(u, v)
+    assert torch.equal(output.u, u) and torch.equal(output.v, v)
+    torch.testing.assert_close(output.vector, torch.cat([both, abs(u - v), cosine[:, None]], 1))
+    assert chosen.width(8) == 17
 
 
 @pytest.mark.parametrize(

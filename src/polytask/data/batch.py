@@ -21,7 +21,7 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
 class Span:
     """Where one microbatch of a task lies in a batch: its sequences, its tokens and its rows.
 
-    A row of a `bi_encoder` or `twin` task has two sequences, next to each other (u, v, u, v, …).
+    A row of a pairing with several sequences has them next to each other (u, v, u, v, …).
     """
 
     task: str

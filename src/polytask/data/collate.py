@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class InputLayout:
     """How the texts of a row become sequences.
 
     `texts` and `sequences` as the pairing has them: 1, 1 `single`; 2, 1 `cross_encoder`; 2, 2 `bi_encoder`;
-    1, 2 `twin`. `separator` and `segments` are those of a cross-encoder's sequence.
+    1, 2 `twin`; 2, 3 `cross_bi_encoder`. `separator` and `segments` are those of a sequence of two texts.
     """
 
     texts: int
@@ -40,6 +40,13 @@ class InputLayout:
     def joined(self) -> bool:
         """Whether a sequence holds two texts."""
         return self.texts > self.sequences
+
+    @property
+    def parts(self) -> tuple[InputLayout, ...]:
+        """Itself, or the layouts whose sequences a row has one after the other."""
+        if self.sequences < 3:
+            return (self,)
+        return replace(self, sequences=self.texts), replace(self, sequences=1)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,10 @@ class Lengths:
 def sequence_lengths(layout: InputLayout, columns: Sequence[TokenColumn], rows: Integers,
                    special_tokens: SpecialTokens) -> Lengths:
     """Return how long the sequences of rows are, without building them."""
+    if len(layout.parts) > 1:
+        each = [sequence_lengths(part, columns, rows, special_tokens) for part in layout.parts]
+        return Lengths(*(np.concatenate([getattr(lengths, name) for lengths in each], axis=1)
+                         for name in ("kept", "full")))
     lengths = _text_lengths(columns, rows, layout)
     added = _added(layout, special_tokens)
     kept = _truncated(lengths, layout, special_tokens)
@@ -80,7 +91,7 @@ def sequence_lengths(layout: InputLayout, columns: Sequence[TokenColumn], rows: 
 def collate(selections: Sequence[Selection], special_tokens: SpecialTokens) -> TokenBatch:
     """Build the flat batch of a step, its selections one after the other.
 
-    A row of two sequences has them next to each other: u, v, u, v, …
+    A row of several sequences has them next to each other: u, v, u, v, …
     """
     # Imported here: everything else in this module also serves engines that run without torch.
     import torch
@@ -142,9 +153,12 @@ def _truncated(lengths: Integers, layout: InputLayout, special_tokens: SpecialTo
 def lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, Integers, Integers]:
     """Return the ids and segments (tokens,) and the lengths (sequences,) of one selection.
 
-    A row of two sequences has them next to each other.
+    A row of several sequences has them next to each other.
     """
     layout, rows = selection.layout, selection.rows
+    if len(layout.parts) > 1:
+        return _woven([lay(replace(selection, layout=part), special_tokens) for part in layout.parts],
+                      len(rows))
     kept = _truncated(_text_lengths(selection.columns, rows, layout), layout, special_tokens)
     added = _added(layout, special_tokens)
     lengths = (kept.sum(axis=1) if layout.joined else kept.reshape(-1)) + added
@@ -168,6 +182,18 @@ def lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, 
             column = selection.columns[min(k, len(selection.columns) - 1)]
             _copy(ids, at[k::layout.sequences], column, rows, kept[:, k])
     return ids, segments, lengths
+
+
+def _woven(parts: Sequence[tuple[Integers, Integers, Integers]],
+           rows: int) -> tuple[Integers, Integers, Integers]:
+    """Return what several layouts made of the same rows as one, each row's sequences next to each other."""
+    ids, segments, lengths = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+    sizes = [len(own) // max(rows, 1) for _, _, own in parts]
+    starts = np.cumsum([0, *sizes])[:-1] * rows
+    order = np.concatenate([np.arange(rows * size).reshape(rows, size) + start
+                            for size, start in zip(sizes, starts, strict=True)], axis=1).reshape(-1)
+    at = ranges((np.cumsum(lengths) - lengths)[order], lengths[order])
+    return ids[at], segments[at], lengths[order]
 
 
 def _put(ids: Integers, at: Integers, tokens: tuple[int, ...]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from polytask.data.collate import InputLayout
 from polytask.data.labels import KINDS, Labels
 
-# Texts and sequences of a row: single, cross_encoder, bi_encoder, twin.
-_SHAPES = {(1, 1), (2, 1), (2, 2), (1, 2)}
+# Texts and sequences of a row: single, cross_encoder, bi_encoder, twin, cross_bi_encoder.
+_SHAPES = {(1, 1), (2, 1), (2, 2), (1, 2), (2, 3)}
 _LONGEST = 1 << 20
 
 
@@ -25,7 +25,7 @@ def layout_problem(layout: InputLayout) -> str | None:
         return f"layout: found {_short(layout)}, expected whole numbers"
     if (layout.texts, layout.sequences) not in _SHAPES:
         return (f"layout: found {layout.texts} texts in {layout.sequences} sequences, expected 1 or 2 in "
-                "1 or 2")
+                "1 or 2, or 2 in 3")
     if not 1 <= layout.max_length <= _LONGEST:
         return f"max_length: found {layout.max_length}, expected 1 to {_LONGEST:,}"
     return None

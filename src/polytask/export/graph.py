@@ -191,11 +191,11 @@ class ExportedNetwork(nn.Module):
     def outputs(self, task: ResolvedTask, pooled: Tensor) -> list[Tensor]:
         """Return a task's logits, where it has some, and what is activated of them."""
         task_head = self.network.task_head(task.name)
-        if task.pairing.sequences == 2:
-            # An odd sequence at the end is left out: every head must take every batch, since ONNX
-            # Runtime computes all outputs whichever are asked for.
-            rows = pooled.shape[0] // 2
-            pooled = pooled[: 2 * rows].reshape(rows, 2, pooled.shape[-1])
+        if (each := task.pairing.sequences) > 1:
+            # Sequences at the end that are no whole row are left out: every head must take every batch,
+            # since ONNX Runtime computes all outputs whichever are asked for.
+            rows = pooled.shape[0] // each
+            pooled = pooled[: each * rows].reshape(rows, each, pooled.shape[-1])
         output: Output = task_head(pooled)
         values = output.field(task_head.output_field)
         if task_head.output_field == "score":

@@ -51,7 +51,7 @@ def export_graph(model: MultiTask, tasks: Mapping[str, ResolvedTask], pooling: P
 
     Inputs: input_ids, attention_mask, token_type_ids (batch, length) int64. Outputs:
     sentence_embedding (batch, width), and for each task <task>_logits and <task>_probabilities, or
-    <task>_score in the labels' own range; a task of two sequences a row has them next to each other.
+    <task>_score in the labels' own range; a task of several sequences a row has them next to each other.
 
     Raises `ConfigError` for a part that a graph cannot express.
     """

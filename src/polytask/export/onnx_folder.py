@@ -91,7 +91,7 @@ def _carded(card: str, checks: Sequence[GraphCheck]) -> str:
     lines = [_HEADING, "", "Inputs: `input_ids`, `attention_mask`, `token_type_ids` (batch, length); "
              f"padding costs linear layers nothing. Outputs: `{EMBEDDING}`, and of each task "
              "`<task>_logits` and `<task>_probabilities`, or `<task>_score` in the labels' own range. The "
-             "two sequences of a bi-encoder's row stand next to each other. Labels, thresholds and layouts "
+             "sequences of a row that has several stand next to each other. Labels, thresholds and layouts "
              'are in the metadata under "polytask".', "",
              "| graph | MB | " + " | ".join(f"ms for {n}" for n, _ in checks[0].milliseconds) + " |",
              "|---" * (2 + len(checks[0].milliseconds)) + "|"]

@@ -45,9 +45,10 @@ def transformers_problem(loaded: ModelFolder, task: ResolvedTask) -> str | None:
     if encoder.kind != "bert":
         return (f'the encoder is "{encoder.kind}", whose classifier in transformers has different layers '
                 f"from this head; {st}{OPEN_DOORS}")
-    if task.pairing.sequences == 2:
-        return (f'pairing "{task.pairing.name}" has two sequences per row, but a classifier there takes '
-                f"one; {OPEN_DOORS}")
+    if task.pairing.sequences > 1:
+        count = "two" if task.pairing.sequences == 2 else "three"
+        return (f'pairing "{task.pairing.name}" has {count} sequences per row, but a classifier there '
+                f"takes one; {OPEN_DOORS}")
     if pooling not in ("pooler", "cls"):
         return (f'BertForSequenceClassification has no pooling "{pooling}", only the first token; '
                 f"{st}{OPEN_DOORS}")

@@ -31,7 +31,8 @@ def pair_problem(head: Head, pairing: Pairing) -> str | None:
     if head.input_field != "pair" or pairing.sequences == 2:
         return None
     remedy = 'pairing = "bi_encoder"' if pairing.texts == 2 else 'head = "linear"'
-    return (f'"{head.name}" compares two vectors, but pairing "{pairing.name}" gives one; '
+    gives = "one" if pairing.sequences == 1 else "a third, which nothing would see"
+    return (f'"{head.name}" compares two vectors, but pairing "{pairing.name}" gives {gives}; '
             f"set {remedy}")
 
 

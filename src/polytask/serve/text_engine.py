@@ -63,7 +63,8 @@ class TextEngine:
 
 
 def _pairing(layout: InputLayout) -> str:
-    names = {(1, 1): "single", (2, 1): "cross_encoder", (2, 2): "bi_encoder", (1, 2): "twin"}
+    names = {(1, 1): "single", (2, 1): "cross_encoder", (2, 2): "bi_encoder", (1, 2): "twin",
+             (2, 3): "cross_bi_encoder"}
     return names[layout.texts, layout.sequences]
 
 

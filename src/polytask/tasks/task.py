@@ -184,7 +184,7 @@ class Task:
         """Yield losses that ask for what pairing and head do not give, and heads that nothing trains."""
         losses = self.loss or ((default_loss(labels.kind),) if labels else ())
         fields = {self.head.output_field(labels.kind)} if labels else {"logits", "score"}
-        of_pairs = {"v", "pair"} if self.chosen_pairing.sequences == 2 else set()
+        of_pairs = {"v", "pair"} if self.chosen_pairing.sequences > 1 else set()
         available = {"vector", "u", *fields} | of_pairs
         lacking = [mistake for loss_ in losses if (mistake := self._lacking(loss_, available))]
         yield from (f"loss: {mistake}" for mistake in lacking)
