@@ -12,6 +12,7 @@ from torch import Tensor
 from polytask.model import attention
 from polytask.model.attention import PLAIN, Scoring, attend, attention_maps
 from polytask.model.attention_plan import groups_of_like_length, planned
+from polytask.model.varlen_attention import has_varlen
 
 LENGTHS, HEADS, WIDTH = (5, 31, 1, 16, 33, 16), 2, 16
 
@@ -127,7 +128,7 @@ def test_a_gpu_takes_the_flat_batch_as_it_is(
 
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", kernel)
     monkeypatch.setattr(torch.ops.aten, "_efficient_attention_forward", kernel)
-    monkeypatch.setattr(attention, "has_varlen", lambda qkv, head_width, window: True)
+    monkeypatch.setattr(attention, "has_varlen", lambda *_: True)
     qkv = torch.randn(sum(LENGTHS), 3 * WIDTH, dtype=dtype)
     assert torch.equal(attend(qkv, LENGTHS, HEADS, 0.1, Scoring(window=window)), qkv[:, 2 * WIDTH:])
     (shape, *given), = asked
@@ -141,6 +142,29 @@ def test_a_gpu_takes_the_flat_batch_as_it_is(
     assert not asked
 
 
+def test_float32_drops_weights_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The float32 kernel drops other weights in its backward pass (pytorch/pytorch#115590)."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+
+    class OnGpu:
+        is_cuda, device = True, "cuda"
+
+        def __init__(self, dtype: torch.dtype) -> None:
+            self.dtype = dtype
+
+        def __len__(self) -> int:
+            return 1
+
+    takes = {(dtype, p): has_varlen(OnGpu(dtype), 32, None, p)
+             for dtype in (torch.float32, torch.bfloat16) for p in (0.0, 0.1)}
+    assert takes == {(torch.float32, 0.0): True, (torch.float32, 0.1): False,
+                     (torch.bfloat16, 0.0): True, (torch.bfloat16, 0.1): True}
+    asked: list[float] = []
+    monkeypatch.setattr(attention, "has_varlen", lambda qkv, head_width, window, p: asked.append(p))
+    attend(torch.randn(sum(LENGTHS), 3 * WIDTH), LENGTHS, HEADS, 0.1)
+    assert asked == [0.1]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
@@ -151,7 +175,7 @@ def test_a_gpus_kernels_give_what_the_blocks_give(dtype: torch.dtype, tolerance:
     mixed = attend(qkv, lengths, 12, 0.0)
     (expected,) = torch.autograd.grad((mixed * weight).sum(), qkv)
     moved = qkv.detach().to("cuda", dtype).requires_grad_()
-    assert attention.has_varlen(moved, 8, None)
+    assert attention.has_varlen(moved, 8, None, 0.0)
     result = attend(moved, lengths, 12, 0.0)
     (gradient,) = torch.autograd.grad((result * weight.cuda()).sum(), moved)
     assert (result.cpu() - mixed).abs().max() < tolerance
@@ -160,24 +184,31 @@ def test_a_gpus_kernels_give_what_the_blocks_give(dtype: torch.dtype, tolerance:
     assert not torch.equal(dropped, result) and (dropped.mean() - result.mean()).abs() < 0.2
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[
-    pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")])])
-def test_the_gradient_is_that_of_the_weights_that_were_dropped(device: str) -> None:
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+@pytest.mark.parametrize(("device", "dtype"), [
+    ("cpu", torch.float32), pytest.param("cuda", torch.float32, marks=ON_GPU),
+    pytest.param("cuda", torch.bfloat16, marks=ON_GPU)])
+def test_the_gradient_is_that_of_the_weights_that_were_dropped(device: str, dtype: torch.dtype) -> None:
     """A forward pass from the same random state drops the same weights, so differences can be taken."""
     lengths = (5, 130, 1, 40, 70)
-    qkv = torch.randn(sum(lengths), 3 * 32, device=device, requires_grad=True)
-    weight, direction = torch.randn(2, *qkv.shape, device=device)
+    qkv = torch.randn(sum(lengths), 3 * 32, device=device, dtype=dtype, requires_grad=True)
+    weight, direction = torch.randn(2, *qkv.shape, device=device, dtype=dtype)
     weight = weight[:, :32]
 
     def loss(at: Tensor) -> Tensor:
         torch.manual_seed(3)
-        return (attend(at, lengths, 2, 0.4) * weight).sum()
+        return (attend(at, lengths, 2, 0.4) * weight).float().sum()
 
     (gradient,) = torch.autograd.grad(loss(qkv), qkv)
-    for part in range(3):  # queries, keys, values
+    # What is mixed is linear in the values, so that their difference may be taken in half precision, too.
+    parts = {"queries": 0.01, "keys": 0.01, "values": 1.0} if dtype == torch.float32 else {"values": 1.0}
+    for part, step in parts.items():
         along = torch.zeros_like(qkv)
-        along[:, part * 32:part * 32 + 32] = direction[:, part * 32:part * 32 + 32]
+        first = ["queries", "keys", "values"].index(part) * 32
+        along[:, first:first + 32] = direction[:, first:first + 32]
         # With gradients on: without them a CPU takes another kernel, and that drops other weights.
-        found = (loss(qkv + 0.01 * along) - loss(qkv - 0.01 * along)).detach() / 0.02
-        expected = float((gradient * along).sum())
-        assert float(found) == pytest.approx(expected, rel=0.02, abs=0.02 * float(gradient.norm()))
+        found = (loss(qkv + step * along) - loss(qkv - step * along)).detach() / (2 * step)
+        expected = float((gradient * along).float().sum())
+        assert float(found) == pytest.approx(expected, rel=0.02, abs=0.02 * float(gradient.float().norm()))

@@ -56,7 +56,7 @@ def attend(qkv: Tensor, lengths: tuple[int, ...], heads: int, p: float,
     window = scoring.window if scoring.window is not None and scoring.window < longest - 1 else None
     head_width = qkv.shape[1] // (3 * heads)
     scale = scoring.scale_for(head_width)
-    if scoring.bias is None and has_varlen(qkv, head_width, window):
+    if scoring.bias is None and has_varlen(qkv, head_width, window, p):
         return attend_varlen(qkv, lengths, heads, p, scale, window)
     plan = planned(lengths, qkv.device, window)
     rows: Tensor | None = None

@@ -4,7 +4,10 @@ PyTorch's public functions are not enough: `torch.nn.attention.varlen` knows nei
 nested tensors take ten times as long as the kernel they call, and for every new shape
 `scaled_dot_product_attention` may have cuDNN compile a plan, which takes longer than the whole update. So
 the two kernels are called as nested tensors call them: flash attention for half precision, and
-memory-efficient attention for float32.
+memory-efficient attention for float32 where no weight is dropped. Its forward pass over sequences of
+several lengths takes the number of keys for 0 where it places the random numbers of a sequence and a head
+(pytorch/pytorch#115590), its backward pass does not: other weights would be dropped there, and the gradient
+would be that of another function.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ from polytask.data.batch import on_device
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def has_varlen(qkv: Tensor, head_width: int, window: int | None) -> bool:
-    """Tell whether a kernel takes these queries, keys and values: (T, 3W)."""
+def has_varlen(qkv: Tensor, head_width: int, window: int | None, p: float) -> bool:
+    """Tell whether a kernel takes these queries, keys and values (T, 3W), and drops weights with `p`."""
     if not (qkv.is_cuda and len(qkv)) or torch.cuda.get_device_capability(qkv.device) < (8, 0):
         return False
     if qkv.dtype in _HALF:  # heads of a multiple of 8 up to 256
         return head_width % 8 == 0 and head_width <= 256
-    return qkv.dtype == torch.float32 and head_width % 4 == 0 and window is None
+    return qkv.dtype == torch.float32 and head_width % 4 == 0 and window is None and p == 0
 
 
 @lru_cache(maxsize=256)
