@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -138,14 +136,12 @@ def gradient_lists(seed: int, tasks: int = 3) -> tuple[list[GradientList], Tenso
 
 
 def observe(model: nn.Module, batch: TokenBatch, labels: Labels,
-            target: Tensor | None = None,
-            autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> RegularizerContext:
+            target: Tensor | None = None) -> RegularizerContext:
     """Run the clean pass of a batch of one span; return what a regularizer sees of it."""
     (span,) = batch.spans
     before = random_state()
-    with autocast():
-        embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
-        (output,) = model(batch, embeddings)
+    embeddings = model.encoder.embed(batch)  # type: ignore[operator, union-attr]
+    (output,) = model(batch, embeddings)
     return RegularizerContext(
         model=model, task=span.task, labels=labels, batch=batch, embeddings=embeddings, output=output,
-        target=target, forward=repeat(model, batch, before, autocast))
+        target=target, forward=repeat(model, batch, before))

@@ -14,7 +14,7 @@ from filelock import FileLock
 from polytask.core.run_folder import RunFolder
 from polytask.engines.contract import Engine, Execution
 from polytask.engines.job import Job
-from polytask.engines.local import LocalEngine, LocalProcess
+from polytask.engines.local import LocalEngine, LocalProcess, visible_gpus
 from polytask.engines.queue import FixedQueue, run_jobs
 from polytask.engines.watch import Watch
 
@@ -147,3 +147,35 @@ def test_a_pipe_gets_a_line_a_minute_of_what_runs(
     quiet.show(queue, [Immediate(jobs[1])])
     quiet.ended(jobs[0], None)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("named", "expected"), [("2,3", ["2", "3", "3"]), ("0", [None, None, None]),
+                                                 ("", [None, None, None])])
+def test_each_run_sees_the_gpu_that_fewest_others_see(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, expected: list[str | None]) -> None:
+    seen: list[str | None] = []
+
+    class Process:
+        def __init__(self, *_: object, env: dict[str, str], **__: object) -> None:
+            seen.append(env["CUDA_VISIBLE_DEVICES"] if env["CUDA_VISIBLE_DEVICES"] != named else None)
+            self.code: int | None = None
+
+        def poll(self) -> int | None:
+            return self.code
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    engine = LocalEngine(2)
+    for name in "abc":
+        execution = engine.start(job_in(tmp_path, name))
+        if name == "b":
+            execution.process.code = 0  # it has ended, so that its GPU is free
+    assert seen == expected
+
+
+def test_gpus_are_counted_where_none_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus(tmp_path / "none") == []
+    for bus in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / bus).mkdir()
+    assert visible_gpus(tmp_path) == ["0", "1"]

@@ -26,6 +26,9 @@ TABLES: dict[str, dict[str, Any]] = {
                        "schedule": {"type": "batch_round_robin", "joint": True}},
     "surgery": {"surgery": "pcgrad", "schedule": {"type": "batch_round_robin", "joint": True}},
     "cosines": {"gradient_cosines": 1, "schedule": {"type": "batch_round_robin", "joint": True}},
+    "weights that stay on the CPU": {"weighting": "torchjd:UW", "optimizer": {"lr": 1e-3, "clip": 0.5}},
+    "a rule with values of tasks": {"surgery": {"type": "torchjd:Constant", "weights": [0.2, 0.3, 0.5]},
+                                    "schedule": {"type": "batch_round_robin", "joint": True}},
     "kendall": {"weighting": "kendall", "schedule": "merged"},
 }
 SMART: dict[str, Any] = {"regularizers": [{"type": "smart", "tasks": ["sst"], "bregman": 0.5}]}

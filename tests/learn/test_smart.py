@@ -205,24 +205,6 @@ def test_without_noise_the_same_masks_leave_exactly_nothing(task: str) -> None:
     assert divergence(other, context.output, KINDS[task][0]).max() > 0  # other masks, other answers
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_it_works_under_bf16(task: str) -> None:
-    model = tiny_model(TASKS, dropout=0.1).train()
-
-    def autocast() -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16)
-
-    context = observe(model, flat_batch({task: (6, 9, 4)}), KINDS[task][0], autocast=autocast)
-    value = context.output.logits if context.output.logits is not None else context.output.score
-    assert value.dtype == torch.bfloat16
-    assert SMART(noise=0.0).build(model).penalty(context).item() == 0.0
-    penalty = SMART(noise=1e-2, bregman=1.0).build(model).penalty(context)
-    assert penalty.dtype == torch.float32
-    assert penalty.item() > 0
-    penalty.backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
 def test_the_ascent_keeps_no_gradient_and_disturbs_no_random_number() -> None:
     model = tiny_model(TASKS, dropout=0.5).train()
     context = observe(model, flat_batch({"sst": (6, 9, 4)}), CLASSES)

@@ -18,10 +18,12 @@ from polytask.learn.microbatch import TaskRows
 from polytask.learn.regularizers.context import RegularizerContext
 from polytask.learn.regularizers.contract import Attached, Penalty, Regularizer, attach
 from polytask.learn.regularizers.norm import Norm
+from polytask.learn.regularizers.smart import SMART
 from polytask.learn.step import Step
 from polytask.learn.surgery.pcgrad import PCGrad
 from polytask.learn.weightings.contract import WeightingModule, weighting
 from polytask.model.multitask import MultiTask
+from polytask.model.precision import multiplies_bf16, rounded_products
 
 TASKS = ("sst", "quora", "sts")
 KINDS = {"sst": "classes", "quora": "binary", "sts": "regression"}
@@ -313,3 +315,31 @@ def test_word_rows_that_no_text_has_get_no_gradient() -> None:
     used = {int(i) for row in range(2) for i in rows.ids["sst"][row]}
     moved = {int(i) for i in model.encoder.embeddings.word.weight.grad.abs().sum(1).nonzero()}
     assert moved == used
+
+
+@pytest.mark.parametrize("reduced", ["autocast", "rounded products"])
+def test_the_passes_that_a_penalty_perturbs_are_float32(reduced: str) -> None:
+    """Noise of 1e-5 moves an output by less than bf16 rounds it, so that its ascent would be chance."""
+    made = {}
+    for precision in ("exact", "bf16"):
+        model, rows = network(), TinyRows({"sst": 4, "quora": 4, "sts": 4})
+        autocast = precision == "bf16" and reduced == "autocast"
+        smart = attach(SMART(tasks=("sst",), bregman=1.0), model)
+        step = Step(model, rows, built("sum"), regularizers=[smart],
+                    autocast=lambda on=autocast: torch.autocast("cpu", torch.bfloat16, enabled=on))
+        torch.manual_seed(5)
+        with rounded_products("cpu", "bf16" if precision == "bf16" and not autocast else "fp32"):
+            made[precision] = step([TaskRows(task, np.arange(4)) for task in ("sst", "quora")], 0)
+    assert made["bf16"].losses["sst"] == made["exact"].losses["sst"]
+    assert made["bf16"].penalties == made["exact"].penalties
+    rounds = reduced == "autocast" or multiplies_bf16()
+    assert (made["bf16"].losses["quora"] != made["exact"].losses["quora"]) == rounds
+
+
+def test_heads_answer_in_float32_under_autocast() -> None:
+    model = network()
+    pooled = torch.randn(4, model.encoder.width)
+    with torch.autocast("cpu", torch.bfloat16):
+        answered = model.from_pooled("sst", pooled.bfloat16()).field("logits")
+    assert answered.dtype == torch.float32
+    assert torch.equal(answered, model.from_pooled("sst", pooled.bfloat16().float()).field("logits"))

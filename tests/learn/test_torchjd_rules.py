@@ -18,6 +18,7 @@ from polytask.learn.torchjd_rules import (
     TorchJDRules,
     build,
     hidden,
+    move,
     parameters,
     reveal,
     takes_task_values,
@@ -116,3 +117,15 @@ def test_what_a_rule_remembers_survives_a_checkpoint(name: str) -> None:
 
     reveal(second, state["hidden"], prime)
     assert torch.equal(torch.stack(walked(second, 3, 9)), torch.stack(walked(first, 3, 9)))
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("Constant", {"weights": [0.2, 0.3, 0.5]}), ("ConFIG", {"pref_vector": [0.2, 0.3, 0.5]}),
+    ("ExcessMTL", {})])
+def test_all_that_a_rule_keeps_moves_with_it(name: str, options: dict[str, Any]) -> None:
+    rule = build(AGGREGATORS.find(name, options), options, TASKS)
+    rule(torch.randn(3, 5))
+    move(rule, torch.device("meta"))
+    kept = [value for part in rule.modules() for value in (*vars(part).values(), *part._buffers.values())
+            if isinstance(value, torch.Tensor)]
+    assert kept and all(value.device.type == "meta" for value in kept)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from polytask.model import attention
 from polytask.model.attention import PLAIN, Scoring, attend, attention_maps
-from polytask.model.attention_plan import groups_of_like_length, planned
-from polytask.model.varlen_attention import has_varlen
+from polytask.model.attention_plan import _planned, _windowed, groups_of_like_length, planned
+from polytask.model.varlen_attention import has_varlen, sequence_starts
 
 LENGTHS, HEADS, WIDTH = (5, 31, 1, 16, 33, 16), 2, 16
 
@@ -99,10 +99,10 @@ def test_a_plan_is_made_once_a_batch_and_window() -> None:
 
 def test_a_window_that_every_sequence_fits_into_needs_no_plan_of_its_own() -> None:
     qkv = torch.randn(sum(LENGTHS), 3 * WIDTH)
-    planned.cache_clear()
+    _planned.cache_clear()
     expected = attend(qkv, LENGTHS, HEADS, 0.0)
     assert torch.equal(attend(qkv, LENGTHS, HEADS, 0.0, Scoring(window=32)), expected)
-    assert planned.cache_info().currsize == 1
+    assert _planned.cache_info().currsize == 1
     assert not torch.allclose(attend(qkv, LENGTHS, HEADS, 0.0, Scoring(window=30)), expected)
 
 
@@ -140,6 +140,24 @@ def test_a_gpu_takes_the_flat_batch_as_it_is(
     asked.clear()
     attend(qkv, LENGTHS, HEADS, 0.0, scorings(dtype)["a bias for all"][0])
     assert not asked
+
+
+def test_places_first_asked_for_by_a_prediction_serve_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "fused", lambda *_: False)  # as on a GPU: places are saved
+    _planned.cache_clear()
+    sequence_starts.cache_clear()
+    qkv = torch.randn(sum(LENGTHS), 3 * WIDTH, requires_grad=True)
+    with torch.inference_mode():
+        attend(qkv.detach(), LENGTHS, HEADS, 0.0)
+        starts = sequence_starts(LENGTHS, qkv.device)
+    attend(qkv, LENGTHS, HEADS, 0.0).sum().backward()
+    assert qkv.grad.isfinite().all() and not starts.is_inference()
+
+
+def test_only_a_few_windows_are_kept() -> None:
+    for longest in range(20, 40):
+        planned((longest, 3), torch.device("cpu"), 4)
+    assert _windowed.cache_info().currsize <= 8
 
 
 def test_float32_drops_weights_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

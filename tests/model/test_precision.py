@@ -18,7 +18,7 @@ from polytask.model.precision import inference_autocast, training_autocast
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose GPU has bf16; `torch.autocast("cuda")` itself needs none."""
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
 
@@ -34,6 +34,13 @@ def of(context: object) -> object:
 def test_a_gpu_computes_as_requested(precision: str, training: object, inference: object) -> None:
     assert of(training_autocast("cuda", precision)) == training  # type: ignore[arg-type]
     assert of(inference_autocast("cuda", precision)) == inference  # type: ignore[arg-type]
+
+
+def test_a_gpu_that_only_holds_bf16_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported",
+                        lambda including_emulation=True: including_emulation)
+    assert of(training_autocast("cuda", "auto")) is None
+    assert of(inference_autocast("cuda", "auto")) is None
 
 
 def test_a_cpu_computes_in_float32_whatever_is_asked() -> None:

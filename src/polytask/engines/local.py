@@ -45,6 +45,7 @@ class LocalEngine(Engine):
         self.workers = workers
         allowed = os.environ.get("OMP_NUM_THREADS", "")
         self.threads = max(1, (int(allowed) if allowed.isdecimal() else os.cpu_count() or 1) // workers)
+        self._on: dict[str, list[LocalProcess]] = {gpu: [] for gpu in visible_gpus()}
 
     def start(self, job: Job) -> LocalProcess:
         job.write_config()
@@ -54,9 +55,28 @@ class LocalEngine(Engine):
                    *(["--trust"] if trusted() else [])]
         environment = (os.environ | worker_environment() | module_path()
                        | {"OMP_NUM_THREADS": str(self.threads)})
+        siblings: list[LocalProcess] = []
+        if len(self._on) > 1:
+            for processes in self._on.values():
+                processes[:] = [each for each in processes if not each.ended]
+            gpu, siblings = min(self._on.items(), key=lambda item: len(item[1]))
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         with storing(job.log), job.log.open("ab") as log:
-            return LocalProcess(job, subprocess.Popen(command, stdout=log, stderr=log, env=environment,
-                                                      start_new_session=True))
+            process = LocalProcess(job, subprocess.Popen(command, stdout=log, stderr=log, env=environment,
+                                                         start_new_session=True))
+        siblings.append(process)
+        return process
+
+
+def visible_gpus(listed: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
+
+    torch would know them, too, but importing it takes a second.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu.strip() for gpu in named.split(",") if gpu.strip()]
+    return [str(number) for number in range(len(list(listed.iterdir())))] if listed.is_dir() else []
 
 
 def module_path() -> dict[str, str]:

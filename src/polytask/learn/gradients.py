@@ -87,8 +87,10 @@ class Gradients:
         """
         gradients = [gradient for p in self.parameters for gradient in self.of(p)]
         if norm.device.type != "cpu":  # to look at the factor would wait for the device
-            factors = (limit / (norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(gradients, factors)
+            factor_there = (limit / (norm + 1e-6)).clamp(max=1.0)
+            for device in {gradient.device for gradient in gradients}:  # torchjd's weights stay on the CPU
+                torch._foreach_mul_([gradient for gradient in gradients if gradient.device == device],
+                                    factor_there.to(device))
         elif gradients and (factor := limit / (float(norm) + 1e-6)) < 1:
             torch._foreach_mul_(gradients, factor)
 

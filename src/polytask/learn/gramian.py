@@ -99,7 +99,7 @@ def _dots(gradients: Sequence[Gradient], pairs: Sequence[tuple[int, int]]) -> Te
         piece = {i: vector[start : start + step].float() for i, vector in flat.items()}
         rows.append(torch.stack([torch.dot(piece[i], piece[j]) for i, j in pairs]))
     if not rows:  # a piece of a spread parameter may be empty
-        return torch.zeros(len(pairs), dtype=torch.float64)
+        return torch.zeros(len(pairs), dtype=torch.float64, device=device)
     return torch.stack(rows).double().sum(0)
 
 

@@ -39,7 +39,11 @@ from polytask.learn.surgery.contract import GradientRule
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.multitask import MultiTask
 from polytask.model.output import Output
+from polytask.model.precision import exact_products
 from polytask.model.trainable import relative_rate
+
+Passed = tuple[Sequence[Output], Tensor | None, Any]
+"""The outputs of a pass; where a penalty perturbs it, its word embeddings and the random state before."""
 
 
 @dataclass
@@ -214,11 +218,18 @@ class Step:
         return losses
 
     def _forward(self, microbatch: Microbatch, record: StepRecord) -> list[tuple[str, Tensor]]:
-        group = microbatch.step_rows
         record.tokens += len(microbatch.ids)
+        if self._perturbs(microbatch.step_rows[0].task):
+            with exact_products(self.device.type):  # rounding would hide what small noise changes
+                return self._losses_of(microbatch, record)
         with self.autocast():
-            outputs, embeddings, before = self._outputs(microbatch)
-        losses = []
+            passed = self._outputs(microbatch)
+        return self._losses_of(microbatch, record, passed)
+
+    def _losses_of(self, microbatch: Microbatch, record: StepRecord,
+                   passed: Passed | None = None) -> list[tuple[str, Tensor]]:
+        group, losses = microbatch.step_rows, []
+        outputs, embeddings, before = passed or self._outputs(microbatch)
         for number, (task_rows, output, whole, target) in enumerate(zip(
                 group, outputs, self._whole(outputs, group), microbatch.targets, strict=True)):
             task, target = task_rows.task, on_device(target, self.device)
@@ -233,7 +244,7 @@ class Step:
             losses.append((task, loss))
         return losses
 
-    def _outputs(self, microbatch: Microbatch) -> tuple[Sequence[Output], Tensor | None, Any]:
+    def _outputs(self, microbatch: Microbatch) -> Passed:
         group, batch = microbatch.step_rows, microbatch.batch
         if self.pooled is not None:
             outputs = [self.model.from_pooled(draw.task, self._cached(draw.task, draw.rows[own]))
@@ -275,7 +286,7 @@ class Step:
             task=task_rows.task, labels=self.training_set.labels[task_rows.task], batch=batch,
             embeddings=embeddings, output=output,
             target=target if part == 1.0 else target[microbatch.mine[number]],
-            forward=None if before is None else repeat(self.model, batch, before, self.autocast),
+            forward=None if before is None else repeat(self.model, batch, before),
             normal=lambda like: self.randomness.normal(like, len(microbatch.ids), microbatch.tokens),
             model=self.model, share=task_rows.share * (part or 1.0))
 

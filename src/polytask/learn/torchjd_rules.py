@@ -120,6 +120,15 @@ def build(cls: type[nn.Module], options: Mapping[str, Any],
     return cls(**arguments)
 
 
+def move(rule: nn.Module, device: torch.device) -> None:
+    """Move all tensors of a rule to a device, those that it keeps as plain attributes among them."""
+    rule.to(device)
+    for part in rule.modules():
+        for key, value in list(vars(part).items()):
+            if isinstance(value, Tensor) and value.device != device:
+                object.__setattr__(part, key, value.to(device))
+
+
 # ---- what a rule remembers
 
 

@@ -45,9 +45,23 @@ class Plan:
         return int(self.into.shape[0])
 
 
-@lru_cache(maxsize=256)
 def planned(lengths: tuple[int, ...], device: torch.device, window: int | None = None) -> Plan:
-    """Group sequences by length; the same lengths and window give the same plan object."""
+    """Group sequences by length; the same lengths and window soon after give the same plan object."""
+    return _planned(lengths, device) if window is None else _windowed(lengths, device, window)
+
+
+@lru_cache(maxsize=256)
+def _planned(lengths: tuple[int, ...], device: torch.device) -> Plan:
+    return _plan(lengths, device, None)
+
+
+@lru_cache(maxsize=8)  # a window's masks are a number for each query and key
+def _windowed(lengths: tuple[int, ...], device: torch.device, window: int) -> Plan:
+    return _plan(lengths, device, window)
+
+
+@torch.inference_mode(False)  # a later pass may have to save the tensors for its gradient
+def _plan(lengths: tuple[int, ...], device: torch.device, window: int | None) -> Plan:
     starts = [0]
     for length in lengths:
         starts.append(starts[-1] + length)

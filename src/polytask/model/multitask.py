@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from polytask.core.errors import ConfigError
@@ -105,9 +106,15 @@ class MultiTask(nn.Module):
         return pooling.pool(hidden[span.tokens], batch.narrow(span), self.encoder)
 
     def from_pooled(self, task: str, pooled: Tensor) -> Output:
-        """Return the output of rows whose pooled vectors are known, as a frozen encoder's are."""
-        output: Output = self.task_head(task)(pooled)
-        return output
+        """Return the output of rows whose pooled vectors are known, as a frozen encoder's are.
+
+        In float32 under autocast, too: scores in half precision would have steps that make ties.
+        """
+        head, device = self.task_head(task), pooled.device.type
+        if not torch.is_autocast_enabled(device):
+            return head(pooled)  # type: ignore[no-any-return]
+        with torch.autocast(device, enabled=False):
+            return head(pooled.float())  # type: ignore[no-any-return]
 
     def reached_by(self, name: str, tasks: Iterable[str]) -> frozenset[str]:
         """Return those of `tasks` whose output a parameter of this network bears on."""

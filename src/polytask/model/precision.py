@@ -38,6 +38,21 @@ def rounded_products(device: str, precision: Precision) -> Iterator[None]:
         settings.fp32_precision = before
 
 
+@contextmanager
+def exact_products(device: str) -> Iterator[None]:
+    """Compute in float32 whatever is switched on: autocast, rounded products, TensorFloat-32."""
+    switches = (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [each.fp32_precision for each in switches]
+    for each in switches:
+        each.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        for each, precision in zip(switches, before, strict=True):
+            each.fp32_precision = precision
+
+
 def multiplies_bf16() -> bool:
     """Tell whether this CPU has instructions for products of bf16 matrices: AMX, or those of AVX-512."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
@@ -59,4 +74,5 @@ def set_matrix_products(precision: Precision) -> None:
 
 
 def _has_bf16(device: str) -> bool:
-    return device == "cuda" and torch.cuda.is_bf16_supported()
+    # Older cards hold bf16 without computing in it.
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -26,12 +26,13 @@ def has_varlen(qkv: Tensor, head_width: int, window: int | None, p: float) -> bo
     """Tell whether a kernel takes these queries, keys and values (T, 3W), and drops weights with `p`."""
     if not (qkv.is_cuda and len(qkv)) or torch.cuda.get_device_capability(qkv.device) < (8, 0):
         return False
-    if qkv.dtype in _HALF:  # heads of a multiple of 8 up to 256
-        return head_width % 8 == 0 and head_width <= 256
+    if qkv.dtype in _HALF:  # wider heads have no backward pass on every card
+        return head_width % 8 == 0 and head_width <= 192
     return qkv.dtype == torch.float32 and head_width % 4 == 0 and window is None and p == 0
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # a later pass may have to save them for its gradient
 def sequence_starts(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     """Return where each sequence begins, and the number of tokens: (sequences + 1,) int32."""
     counts = torch.tensor((0, *lengths), dtype=torch.int32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,12 +48,7 @@ class RegularizerContext:
     """Standard normal noise of the shape of the given embeddings."""
 
 
-def repeat(
-    trained: nn.Module,
-    batch: TokenBatch,
-    before: dict[str, Any],
-    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Forward:
+def repeat(trained: nn.Module, batch: TokenBatch, before: dict[str, Any]) -> Forward:
     """Return the `forward` of a context whose clean pass began at the random state `before`.
 
     Dropout draws from torch's generators alone, so putting their state back draws the same masks,
@@ -66,8 +60,7 @@ def repeat(
         after = random_state()
         set_random_state(before)
         try:
-            with autocast():
-                (output,) = (model or trained)(batch, embeddings)
+            (output,) = (model or trained)(batch, embeddings)
         finally:
             set_random_state(after)
         return output  # type: ignore[no-any-return]

@@ -34,10 +34,12 @@ class Aggregation(GradientRule):
         self._num_tasks = len(tasks)
 
     def weights(self, gramian: Tensor, generator: Generator) -> Tensor:
-        return _drawing_from(generator, lambda: self._aggregator.gramian_weighting(gramian))
+        torchjd_rules.move(self._aggregator, gramian.device)
+        return _drawing_from(generator, gramian.device, lambda: self._aggregator.gramian_weighting(gramian))
 
     def combine(self, matrix: Tensor, generator: Generator) -> Tensor:
-        return _drawing_from(generator, lambda: self._aggregator(matrix))
+        torchjd_rules.move(self._aggregator, matrix.device)
+        return _drawing_from(generator, matrix.device, lambda: self._aggregator(matrix))
 
     def state_dict(self) -> dict[str, Any]:
         return torchjd_rules.hidden(self._aggregator)
@@ -85,11 +87,13 @@ class TorchJDAggregator(Surgery):
         return RULES.misfit(self.rule, self.options, tasks, min_tasks_per_step)
 
 
-def _drawing_from(generator: Generator, compute: Callable[[], Tensor]) -> Tensor:
-    """Compute with torch's global randomness on the CPU seeded by a draw from `generator`."""
+def _drawing_from(generator: Generator, device: torch.device, compute: Callable[[], Tensor]) -> Tensor:
+    """Compute with torch's global randomness, here and on `device`, seeded by a draw from `generator`."""
     seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index].manual_seed(seed)
         return compute()
 
 
