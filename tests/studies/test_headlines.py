@@ -67,3 +67,13 @@ def test_a_headline_takes_all_the_data_at_five_times_the_report_s_rate(paper: st
         assert run.train.optimizer.lr == pytest.approx(5 * stated)
         assert all(task.dev_limit is None for task in run.tasks.values())
         assert all((task.limit or 141_506) >= 61_394 for task in run.tasks.values())
+
+
+STUDIES = sorted((ROOT / "examples" / "studies").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_of_the_examples_can_be_read(path: Path) -> None:
+    if "rows" in tomllib.loads(path.read_text(encoding="utf-8")):
+        study = read_study(path)
+        assert all(Run.from_table(row.config, path.name) for row in study.rows)
