@@ -189,8 +189,12 @@ def losing(processes: Processes, rank: int) -> str:
     return "nothing"
 
 
-def falling_silent(processes: Processes, rank: int) -> None:
-    """Stop one process, its connections open, while the others wait for it."""
+def falling_silent(processes: Processes, rank: int, errors: str) -> None:
+    """Stop one process, its connections open, while the others wait for it; they say so in a file.
+
+    Their standard error is that of whatever test came first: the server that forks them was started in it.
+    """
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     assert isinstance(processes, torch_processes.TorchProcesses)
     processes._store = dist.distributed_c10d._get_default_store()
     heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS = 0.1, 1.0

@@ -26,7 +26,7 @@ from fuzz_targets import (
     searched,
     study,
 )
-from fuzz_world import World
+from fuzz_world import World, in_fresh_process
 
 CODE_RUN, OUTSIDE = "code run", "written outside"
 # What is fuzzed. A new kind is one more function that prepares a try, and its place here.
@@ -85,18 +85,28 @@ def attempt(name: str, seed: int, world: World, place: Path) -> tuple[str, Outco
     return change, outcome
 
 
+def _first_attempt(name: str, seed: int, world: World, place: Path) -> tuple[str, Outcome]:
+    if name == "graphs":
+        _make_graphs(world)
+    return attempt(name, seed, world, place)
+
+
+def _make_graphs(world: World) -> None:
+    assert world.graphs.is_dir()  # exported and imported before the forks
+
+
 def campaign(world: World, place: Path, seconds: float, first_seed: int = 0,
              names: tuple[str, ...] = tuple(TARGETS), most: int | None = None) -> dict[str, Figures]:
     """Try the targets in turn until the time is up, or each has been tried `most` times."""
     figures = {name: Figures() for name in names}
     if "graphs" in names:
-        assert world.graphs.is_dir()  # made here, before the forks
+        _make_graphs(world)
     until, seed = time.monotonic() + seconds, first_seed
     while time.monotonic() < until and (most is None or seed < first_seed + most):
         for name, counted in figures.items():
             change, outcome = attempt(name, seed, world, place)
-            if outcome.kind == HANG:  # see in_children
-                change, outcome = attempt(name, seed, world, place)
+            if outcome.kind == HANG:
+                change, outcome = in_fresh_process(_first_attempt, name, seed, world, place)
             counted.tries += 1
             counted.ends[outcome.kind] += 1
             if outcome.seconds > counted.slowest:

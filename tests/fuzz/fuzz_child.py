@@ -83,16 +83,6 @@ def in_child(action: Callable[[], None], seconds: float = SECONDS, memory: int |
     return Outcome(kind, detail, took)
 
 
-def in_children(attempt: Callable[[int], Outcome]) -> Outcome:
-    """Return how the first try ends, or, if it hangs, the second; `attempt` gets the try's number.
-
-    A fork has only the thread that forked: it can inherit a lock that another thread held, and waits for it
-    for ever. What the input makes hang hangs again.
-    """
-    outcome = attempt(0)
-    return attempt(1) if outcome.kind == HANG else outcome
-
-
 def _all_of(pipe: int, deadline: float) -> bytes | None:
     parts = []
     while True:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from fuzz_child import Outcome, in_child
 from fuzz_world import HUB_NAME, World
 from pyarrow import parquet
 
@@ -205,3 +206,9 @@ KNOWN: dict[str, Known] = {
     "arrays of half a gigabyte in an artifact": _bomb,
     **_specials(),
 }
+
+
+def attempt_known(name: str, world: World, folder: Path) -> Outcome:
+    """Try one of them in a new folder and a process of its own."""
+    folder.mkdir()
+    return in_child(lambda: KNOWN[name](world, folder))

@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +171,22 @@ def prepare() -> None:
     content = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.table({"a": ["b"]}), content)
     parquet.read_table(pyarrow.BufferReader(content.getvalue()))
+
+
+def in_fresh_process(function: Callable[..., Any], *given: Any) -> Any:
+    """Return what a module's function returns in a process started anew, prepared like this one.
+
+    A fork has only the thread that forked: it can inherit a lock that another thread held, and waits for it
+    for ever, as may the next fork. What hangs is tried once more in a process that ran nothing before: what
+    the input makes hang hangs again.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
+        return pool.submit(function, *given).result()
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    prepare()
 
 
 def build(folder: Path) -> World:

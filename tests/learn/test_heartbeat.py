@@ -67,10 +67,9 @@ def test_a_store_that_does_not_answer_is_silence() -> None:
     heart.stop()
 
 
-def test_whoever_waits_for_a_stopped_process_says_so_and_ends(
-        tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    group = Group(2, tmp_path)
+def test_whoever_waits_for_a_stopped_process_says_so_and_ends(tmp_path: Path) -> None:
+    group, errors = Group(2, tmp_path), tmp_path / "errors"
     with pytest.raises(EOFError):
-        group.run_of(0, several_cases.falling_silent, 1)
+        group.run_of(0, several_cases.falling_silent, 1, str(errors))
     group.close()
-    assert "process 1 of this training does not answer, so all processes stop" in capfd.readouterr().err
+    assert "process 1 of this training does not answer, so all processes stop" in errors.read_text()
