@@ -101,11 +101,10 @@ def test_the_matrix_products_of_a_phase_are_tf32_where_it_says_so_and_nowhere_el
     before = products.fp32_precision
     train = from_table(Train, {"epochs": 1, "phases": [{"precision": "tf32"}, {"precision": "auto"}]}, "")
     rows = TinyRows({"sst": 4, "quora": 4, "sts": 4})
-    try:
-        list(Trainer(tiny_model(), rows, train, 0, evaluate, lambda where: None).run())
-    finally:
-        products.fp32_precision = before
+    list(Trainer(tiny_model(), rows, train, 0, evaluate, lambda where: None).run())
     assert seen == ["tf32", "ieee"]
+    assert products.fp32_precision == before
+    assert before not in seen  # or it would not show that the switch is put back
 
 
 def test_the_training_tells_its_model_what_to_be_evaluated_in() -> None:

@@ -40,7 +40,7 @@ from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.multitask import MultiTask
-from polytask.model.precision import rounded_products, set_matrix_products, training_autocast
+from polytask.model.precision import matrix_products, rounded_products, training_autocast
 from polytask.model.trainable import mixed_rate, rest
 
 # Seconds between checkpoints where the config does not count steps.
@@ -90,7 +90,6 @@ class Trainer:
         device = next(self.model.parameters()).device
         self.weighting: WeightingModule = weighting or settings.weighting.build(tasks, kinds).to(device)
         self.model.precision = settings.precision  # of its evaluations as well
-        set_matrix_products(settings.precision)
         if isinstance(self.model.encoder, FlatEncoder):
             self.model.encoder.compile_layers(settings.compile)
         self.optimizer = self._optimizer(settings.optimizer, settings.weighting.lr, tasks)
@@ -139,7 +138,8 @@ class Trainer:
         for number in range(self.at.phase, len(self.phases)):
             if number > self.at.phase:
                 self._next_phase(number)
-            yield from self._phase()
+            with matrix_products(self.settings.precision):
+                yield from self._phase()
         yield {"event": "save", "why": "end"}
         yield {"event": "end", "step": self.at.total, "seconds": self.at.seconds,
                "tokens": self.at.tokens, "best": self.at.best}

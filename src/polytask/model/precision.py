@@ -68,9 +68,19 @@ def inference_autocast(device: str, precision: Precision) -> AbstractContextMana
     return nullcontext()
 
 
-def set_matrix_products(precision: Precision) -> None:
-    """Let a GPU compute fp32 matrix products in TensorFloat-32, or not: it is a switch of the process."""
-    torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+@contextmanager
+def matrix_products(precision: Precision) -> Iterator[None]:
+    """Let a GPU compute fp32 matrix products in TensorFloat-32, or not.
+
+    It is a switch of the process, put back at the end.
+    """
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    settings.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
 
 
 def _has_bf16(device: str) -> bool:
