@@ -140,6 +140,11 @@ def test_a_study_claims_a_free_folder_or_its_own(tmp_path: Path) -> None:
     assert listing(out) == ["study.json"]
     with pytest.raises(RunError, match='another config of "a"'):
         claim_folder(out, "study", "title", {"a": "2"})
+    claim_folder(out, "study", "title", {"c": "3"}, {"b": "2", "d": "4"})
+    claim_folder(out, "study", "title", {"d": "4"}, {"a": "2", "c": "3"})  # what changed is not run
+    for others in (None, {"a": "2"}):
+        with pytest.raises(RunError, match="belongs to another study"):
+            claim_folder(out, "study", "title", {"e": "5"}, others)
     with pytest.raises(RunError, match="is neither a sweep folder nor empty"):
         claim_folder(out, "sweep", "title", {"a": "1"})
     (out / "study.json").write_text("[")

@@ -91,8 +91,17 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     more = compare(study, out, seeds=1, scale="pilot", quiet=True).comparison
     assert [line.row.name for line in more.lines] == ["sum", "surgery or not", "one more"]
     assert {run: run.stat().st_mtime_ns for run in runs} == before
+    (out / "study.json").write_text(json.dumps({"parts": {"sum": digests_of(out)["sum"]}}))
+    alone = compare(study, out, seeds=1, scale="pilot", rows=["one more"], quiet=True).comparison
+    assert [line.row.name for line in alone.lines] == ["one more"]  # beside rows that it does not ask for
+    assert set(digests_of(out)) == {"sum", "one more"}
     with pytest.raises(RunError, match="belongs to another study"):
         claim_folder(out, "study", "Another", {"other": "1"})
+
+
+def digests_of(out: Path) -> dict[str, str]:
+    parts: dict[str, str] = json.loads((out / "study.json").read_text())["parts"]
+    return parts
 
 
 def test_a_row_that_fails_does_not_stop_the_others(study: Path, tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or loaded.seeds) for row in wanted
             for seed in [runs[row.name].seed + n]}
     _refuse(refusals({row: runs[row] for (row, _), job in jobs.items() if not job.finished}, quiet))
-    claim_folder(out, "study", loaded.title, {row.name: digest(row.config) for row in wanted})
+    digests = {row.name: digest(row.config) for row in (*loaded.rows, *wanted)}
+    claim_folder(out, "study", loaded.title, {row.name: digests[row.name] for row in wanted}, digests)
     complete_all(job.folder for job in jobs.values())
     command = shlex.join([*_words(path, scale, assignments, rows, baselines, seeds), *["--trust"] * trust,
                           *(["--on", on] if on else []), *(["--each", resources] if resources else []),

@@ -163,11 +163,12 @@ class RunFolder(RunPaths):
                 tidy(folder)
 
 
-def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> None:
+def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str],
+                 others: Mapping[str, str] | None = None) -> None:
     """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
 
-    noun: "study" or "sweep". parts: name → digest of all that it runs. Parts may be added later; one that
-    changed is another's.
+    noun: "study" or "sweep". parts: name → digest of all that it runs now. others: of what it does not run
+    this time. Parts may be added later; one that changed is another's, as is a folder without any of them.
     """
     mark = ManyRunsPaths(out).mark(noun)
     for part in ManyRunsPaths(out).written():
@@ -183,7 +184,7 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str]) -> 
         if changed := [name for name, digest in parts.items() if known_parts.get(name, digest) != digest]:
             raise RunError(f'{out}: was started with another config of "{changed[0]}", or at another scale '
                            "or --set; give another --out")
-        if known_parts and not known_parts.keys() & parts.keys():
+        if known_parts and not known_parts.items() & {**(others or {}), **parts}.items():
             raise RunError(f"{out}: belongs to another {noun}; give another --out")
     elif out.exists() and {*out.iterdir()} - {*leftovers(out), ManyRunsPaths(out).lock}:
         raise RunError(f"{out}: is neither a {noun} folder nor empty; give another --out")
