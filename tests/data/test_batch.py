@@ -28,6 +28,17 @@ def test_a_span_by_itself_is_its_part_of_the_batch() -> None:
     assert part.positions.tolist() == [0, 0, 1, 2]
 
 
+def test_zeros_fill_a_batch_up_to_a_multiple_and_belong_to_no_span() -> None:
+    made = batch()
+    filled = made.filled(8)
+    assert filled.ids.tolist() == [*range(9), *[0] * 7]
+    assert filled.segments.tolist() == [*made.segments.tolist(), *[0] * 7]
+    assert filled.lengths == (2, 3, 1, 3, 3, 3, 1) and filled.spans == made.spans
+    assert made.filled(12).lengths == (2, 3, 1, 3, 3)
+    assert made.filled(9) is made
+
+
 def test_a_batch_without_tokens_has_no_positions() -> None:
     empty = TokenBatch(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), ())
+    assert empty.filled(8) is empty
     assert empty.num_tokens == 0 and empty.positions.tolist() == empty.owner.tolist() == []

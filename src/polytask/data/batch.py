@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -106,6 +107,18 @@ class TokenBatch:
         lower = self.lower and LowerStates(self.lower.depth, self.lower.states[places])
         return (TokenBatch(self.ids[places], self.segments[places],
                            tuple(self.lengths[k] for k in sequences), tuple(spans), lower), places)
+
+    def filled(self, multiple: int) -> TokenBatch:
+        """Return the batch with zeros behind it up to a multiple of tokens, without its lower states.
+
+        The zeros are sequences no longer than the batch's own; no span covers them.
+        """
+        lacking, longest = -self.num_tokens % multiple, max(self.lengths, default=0)
+        if not lacking or not longest:
+            return self
+        more = (longest,) * (lacking // longest) + ((lacking % longest,) if lacking % longest else ())
+        return TokenBatch(pad(self.ids, (0, lacking)), pad(self.segments, (0, lacking)),
+                          (*self.lengths, *more), self.spans)
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """Return the batch on a device."""

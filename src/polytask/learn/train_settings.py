@@ -68,8 +68,8 @@ class Train:
     """Whether a phase continues with the optimizer state of the phase before (its moments), and
     with its weighting if that and its tasks are the same. Rates and decay are the phase's own."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """bf16: on a GPU passes compute under autocast, which auto chooses where the GPU supports it; a CPU
-    with AMX or AVX-512 BF16 rounds the factors of its updates' matrix products, any other stays with fp32.
+    """bf16: passes compute under autocast, which auto chooses on a GPU that supports it. A CPU does it on
+    request if it has AMX or AVX-512 BF16, any other stays with fp32.
     tf32 is fp32 whose matrix products a GPU rounds to 10 bits of mantissa; elsewhere it is fp32."""
     compile: bool = False
     """Whether torch.compile fuses what lies between the attentions of two layers; layers with a task

@@ -40,7 +40,7 @@ from polytask.learn.train_settings import Train
 from polytask.learn.weightings.contract import WeightingModule
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.multitask import MultiTask
-from polytask.model.precision import matrix_products, rounded_products, training_autocast
+from polytask.model.precision import matrix_products, training_autocast
 from polytask.model.trainable import mixed_rate, rest
 
 # Seconds between checkpoints where the config does not count steps.
@@ -194,8 +194,7 @@ class Trainer:
         step_rows: list[TaskRows] = [TaskRows(task, self.samplers[task].draw(size))
                         for task, sizes in step.items() for size in sizes]
         every = self.settings.gradient_cosines
-        with rounded_products(self.compute.device.type, self.settings.precision):
-            record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
+        record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
         check_update(record, self.at.total + 1)
         scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)
         for group in self.optimizer.param_groups:
@@ -217,8 +216,7 @@ class Trainer:
         """Return the losses of an update's rows after it, if the weighting learns from them."""
         if not self.weighting.wants_new_losses:
             return None
-        with rounded_products(self.compute.device.type, self.settings.precision):
-            return self.compute.losses_again(step_rows)
+        return self.compute.losses_again(step_rows)
 
     def _event(self, record: StepRecord, scale: float, spent: float) -> Event:
         event: Event = {"event": "step", "step": self.at.total, "phase": self.at.phase,

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polytask.model.attention_plan import Block, Plan, planned, seen_mask
 from polytask.model.dropout import fused, kept
+from polytask.model.precision import in_its_own_precision, widest
 from polytask.model.varlen_attention import attend_varlen, has_varlen
 
 QueriesAndKeys = Callable[[], tuple[Tensor, Tensor]]
@@ -104,21 +105,24 @@ def _by_head(rows: Tensor, block: Block, heads: int) -> Tensor:
 class _Attention(torch.autograd.Function):
     """Softmax attention with dropout, block by block; random bits are drawn once for all blocks.
 
+    All in float32, also of a bf16 input, whose output and gradient are bf16 again.
+
     With S = scale · q kᵀ + B, P = softmax(S), D = P ∘ mask, O = D v, the gradients are dv = Dᵀ dO,
     dP = mask ∘ dO vᵀ, dS = P ∘ (dP − rowsum(dP ∘ P)), dq = scale · dS k, dk = scale · dSᵀ q, and
     dB = dS, summed over the sequences that share B.
     """
 
     @staticmethod
+    @in_its_own_precision
     def forward(ctx: Any, qkv: Tensor, plan: Plan, heads: int, p: float, scale: float,
                 *biases: Tensor) -> Tensor:
         width = qkv.shape[1] // 3
         rows = qkv.index_select(0, plan.into)                               # (places, 3W)
-        weights = qkv.new_empty(sum(_sizes(plan, heads)))
+        weights = qkv.new_empty(sum(_sizes(plan, heads)), dtype=widest(qkv))
         inputs = []
         for at, (block, weight) in enumerate(_split(weights, plan, heads)):
             # A copy, so that (n, heads) is one dimension for the products: (3, n · heads, L, d).
-            qkv_ = _by_head(rows[block.rows], block, heads).contiguous().flatten(1, 2)
+            qkv_ = _dense(_by_head(rows[block.rows], block, heads), weights.dtype).flatten(1, 2)
             inputs.append(qkv_)
             _scores(qkv_[0], qkv_[1], block, heads, scale, weight, biases[at] if biases else None)
             torch.softmax(weight, -1, out=weight)
@@ -134,7 +138,8 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    @in_its_own_precision
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         weights, mask, dropped, *inputs = ctx.saved_tensors
         plan, heads = ctx.plan, ctx.heads
         by_out = grad.index_select(0, plan.into).index_fill_(0, plan.padding, 0)
@@ -144,7 +149,7 @@ class _Attention(torch.autograd.Function):
         pieces = list(zip(_split(by_weights, plan, heads), _split(used, plan, heads),
                           _split(weights, plan, heads), inputs, strict=True))
         for (block, by_weight), (_, weight), _, qkv_ in pieces:
-            by_mixed = _as_heads(by_out, block, heads).reshape(weight.shape[0], block.length, -1)
+            by_mixed = _dense(_as_heads(by_out, block, heads), weight.dtype).flatten(0, 1)
             torch.bmm(by_mixed, qkv_[2].transpose(1, 2), out=by_weight)
             by_value = torch.bmm(weight.transpose(1, 2), by_mixed)
             _as_heads(by_rows[:, 2], block, heads).copy_(_four(by_value, block, heads))
@@ -163,6 +168,11 @@ class _Attention(torch.autograd.Function):
             _as_heads(by_rows[:, 0], block, heads).copy_(_four(by_query, block, heads))
             _as_heads(by_rows[:, 1], block, heads).copy_(_four(by_key, block, heads))
         return by_rows.flatten(1).index_select(0, plan.back), None, None, None, None, *by_biases
+
+
+def _dense(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a contiguous copy in another precision, in one pass."""
+    return torch.empty(x.shape, dtype=dtype, device=x.device).copy_(x)
 
 
 def _sizes(plan: Plan, heads: int) -> list[int]:

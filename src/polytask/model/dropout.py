@@ -16,7 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from polytask.model.precision import widest
+
 _LEVELS = 1 << 16
+_KNOWN = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def kept(shape: tuple[int, ...] | torch.Size, p: float, like: Tensor) -> Tensor:
@@ -42,15 +45,15 @@ def kept(shape: tuple[int, ...] | torch.Size, p: float, like: Tensor) -> Tensor:
 class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        mask = kept(x.shape, p, x)
+        mask = kept(x.shape, p, x.new_empty(0, dtype=widest(x)))
         ctx.save_for_backward(mask)
-        return x * mask
+        return (x * mask).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (mask,) = ctx.saved_tensors
-        return grad * mask, None
+        return (grad * mask).to(grad.dtype), None
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -87,6 +90,8 @@ class _AddedNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, residual: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float,
                 p: float) -> Tensor:
+        wide = widest(residual, x)
+        residual, x = residual.to(wide), x.to(wide)
         mask = kept(x.shape, p, x) if p else None
         total = residual + x if mask is None else torch.addcmul(residual, x, mask)
         out, mean, rstd = torch.native_layer_norm(total, weight.shape, weight, bias, eps)
@@ -113,9 +118,9 @@ def added_norm(residual: Tensor, x: Tensor, norm: nn.LayerNorm, p: float) -> Ten
 
 
 def fused(*tensors: Tensor) -> bool:
-    """Tell whether the hand-written gradients apply: training on CPU, without autocast.
+    """Tell whether the hand-written gradients apply: training on CPU.
 
-    Elsewhere the plain operations do: a tracer sees through them, and autocast knows their types.
+    Elsewhere the plain operations do, which a tracer sees through.
     """
     return torch.is_grad_enabled() and not torch.compiler.is_compiling() and all(
-        x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) for x in tensors)
+        x.device.type == "cpu" and x.dtype in _KNOWN for x in tensors)

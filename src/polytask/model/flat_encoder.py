@@ -19,6 +19,7 @@ from polytask.model.attention import Scoring, attend, attention_maps
 from polytask.model.dropout import Dropout
 from polytask.model.encoder_base import EncoderBase
 from polytask.model.positions import Positions, distances
+from polytask.model.precision import rounds_on_cpu
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -26,6 +27,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "relu": F.relu,
 }
+
+_ROWS = 64
+"""A batch is filled up to a multiple of so many tokens where a CPU computes in bf16: its library compiles a
+product anew for every number of rows, which takes as long as several products."""
 
 Mix = Callable[[int, Any, Tensor], Tensor]
 """From the number of a layer, its projections and its (…, 3W) to what its tokens gather: (…, W)."""
@@ -203,23 +208,25 @@ class FlatEncoder(EncoderBase):
 
     def _run(self, batch: TokenBatch, words: Tensor | None, states: list[Tensor] | None = None,
              maps: list[list[Tensor]] | None = None, depth: int | None = None) -> Tensor:
-        longest = self.check_length(batch)
-        begin = 0
+        longest, begin, whole = self.check_length(batch), 0, batch
         if words is None and batch.lower is not None and states is None and maps is None:
             begin, x = batch.lower.depth, batch.lower.states
         else:
             words = self.embed(batch) if words is None else words
             x = self.embeddings(words, batch.segments, batch.positions)
-        positions = self.positions(batch.positions, longest)
+        if states is None and maps is None and rounds_on_cpu(x):
+            whole = batch.filled(_ROWS)
+            x = F.pad(x, (0, 0, 0, whole.num_tokens - batch.num_tokens))
+        positions = self.positions(whole.positions, longest)
 
         def mix(k: int, attention: Any, qkv: Tensor) -> Tensor:
             scoring = positions.scoring(k, attention)
             qkv = positions.turn(k, qkv)
             if maps is not None:
-                maps.append(attention_maps(qkv, batch.lengths, attention.heads, scoring))
-            return attend(qkv, batch.lengths, attention.heads, attention.dropout.now, scoring)
+                maps.append(attention_maps(qkv, whole.lengths, attention.heads, scoring))
+            return attend(qkv, whole.lengths, attention.heads, attention.dropout.now, scoring)
 
-        return self._through(x, mix, batch, states, begin, depth)
+        return self._through(x, mix, whole, states, begin, depth)[:batch.num_tokens]
 
     def _through(self, x: Tensor, mix: Mix, batch: TokenBatch | None,
                  states: list[Tensor] | None = None, begin: int = 0, end: int | None = None) -> Tensor:

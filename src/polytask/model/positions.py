@@ -170,13 +170,13 @@ class _Turned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn_both(qkv, cos.to(qkv.dtype), sin.to(qkv.dtype))
+        return _turn_both(qkv, cos, sin)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turn_both(grad, cos.to(grad.dtype), -sin.to(grad.dtype)), None, None
+        return _turn_both(grad, cos, -sin), None, None
 
 
 def _turn_both(qkv: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor
 
+T = TypeVar("T")
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 
 def training_autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
-    """Return what a pass of the training runs under: on a GPU bf16, if it is asked for or the GPU has it.
+    """Return what a pass of the training runs under: bf16 if asked for, by auto on a GPU that has it.
 
-    A CPU gets `rounded_products` instead.
+    A CPU that does not multiply bf16 matrices stays with float32: there bf16 would be slower.
     """
-    if device != "cpu" and (precision == "bf16" or (precision == "auto" and _has_bf16(device))):
-        return torch.autocast(device, torch.bfloat16)
-    return nullcontext()
-
-
-@contextmanager
-def rounded_products(device: str, precision: Precision) -> Iterator[None]:
-    """Let a CPU that multiplies bf16 matrices round the factors of its fp32 matrix products to bf16.
-
-    Sums, weights and states stay fp32. It is a switch of the process, put back at the end; on any other
-    CPU nothing changes.
-    """
-    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = settings.fp32_precision
-    if device == "cpu" and precision == "bf16" and multiplies_bf16():
-        settings.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
+    if device == "cpu":
+        rounds = precision == "bf16" and multiplies_bf16()
+    else:
+        rounds = precision == "bf16" or (precision == "auto" and _has_bf16(device))
+    return torch.autocast(device, torch.bfloat16) if rounds else nullcontext()
 
 
 @contextmanager
 def exact_products(device: str) -> Iterator[None]:
-    """Compute in float32 whatever is switched on: autocast, rounded products, TensorFloat-32."""
-    switches = (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [each.fp32_precision for each in switches]
-    for each in switches:
-        each.fp32_precision = "ieee"
-    try:
-        with torch.autocast(device, enabled=False):
-            yield
-    finally:
-        for each, precision in zip(switches, before, strict=True):
-            each.fp32_precision = precision
+    """Compute in float32 whatever is switched on: autocast, TensorFloat-32."""
+    with matrix_products("fp32"), torch.autocast(device, enabled=False):
+        yield
 
 
 def multiplies_bf16() -> bool:
@@ -81,6 +61,28 @@ def matrix_products(precision: Precision) -> Iterator[None]:
         yield
     finally:
         settings.fp32_precision = before
+
+
+def rounds_on_cpu(x: Tensor) -> bool:
+    """Tell whether products with x are now computed by a CPU in bf16."""
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+def widest(*tensors: Tensor) -> torch.dtype:
+    """Return the precision to add tensors up in: float32, or more where one of them has more."""
+    dtype = torch.float32
+    for x in tensors:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return dtype
+
+
+def in_its_own_precision(function: Callable[..., T]) -> Callable[..., T]:
+    """Keep autocast on a CPU out of a function, which chooses its precision itself."""
+    @wraps(function)
+    def apart(*args: Any) -> T:
+        with torch.autocast("cpu", enabled=False):
+            return function(*args)
+    return apart
 
 
 def _has_bf16(device: str) -> bool:

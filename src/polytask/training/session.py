@@ -33,7 +33,7 @@ from polytask.learn.layer_shards import gathered, shard
 from polytask.learn.trainer import Score, Trainer
 from polytask.model.memory import give_back_memory, keep_freed_memory
 from polytask.model.multitask import MultiTask
-from polytask.model.precision import rounded_products
+from polytask.model.precision import training_autocast
 from polytask.tasks.model_folder import save_model
 from polytask.training.build import Built, run_cache
 from polytask.training.finalize import finish
@@ -163,7 +163,7 @@ class Session:
         device = next(built.model.parameters()).device.type
         for part, name, layout, split in splits:
             # Updates may round; a score does not depend on the processor.
-            with rounded_products(device, self.run.train.precision if part == "train" else "fp32"):
+            with training_autocast(device, self.run.train.precision if part == "train" else "fp32"):
                 kept.keep(name, split, layout, bar)
         built.model.kept = built.training_set.kept = kept
         return kept
