@@ -9,6 +9,7 @@ from torch import Tensor
 
 from polytask.data.batch import TokenBatch, on_device
 from polytask.model.poolings.contract import Pooling, pooling
+from polytask.model.precision import widest
 
 
 @pooling
@@ -26,7 +27,7 @@ class Mean(Pooling):
     def pool(self, hidden: Tensor, batch: TokenBatch, encoder: Any) -> Tensor:
         lengths = on_device(torch.tensor(batch.lengths), hidden.device)
         # Sums of many bf16 numbers would lose their last digits.
-        wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        wide = hidden.to(widest(hidden))
         if hidden.device.type == "cpu":
             # Adds the tokens of a sequence in their order, whatever the threads: measured at an
             # eighth of segment_reduce's time.
