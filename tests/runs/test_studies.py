@@ -82,9 +82,14 @@ def test_a_study_runs_every_row_once_and_compares(study: Path, tmp_path: Path) -
     difference = differences[told["primary"]]
     assert difference["verdict"] in ("tie", "better", "worse")
 
+    for run, seconds, machine in zip(runs, (147.0, 1357.0, 60.0, 60.0), ("a", "b", "a", "a"), strict=True):
+        run.write_text(json.dumps(json.loads(run.read_text()) | {"seconds": seconds, "machine": machine}))
     before = {run: run.stat().st_mtime_ns for run in runs}
-    compare(study, out, workers=2, scale="pilot", quiet=True)
+    again = compare(study, out, workers=2, scale="pilot", quiet=True)
     assert {run: run.stat().st_mtime_ns for run in runs} == before
+    assert "| 147 to 1,357 |" in str(again), "a mean over two machines is no machine's"
+    assert "| 60 |" in str(again)
+    assert again.comparison.lines[0].seconds_by_machine == {"a": 147.0, "b": 1357.0}
     with pytest.raises(RunError, match='was started with another config of "sum"'):
         compare(study, out, scale="full", quiet=True)
     study.write_text(study.read_text() + '[[rows]]\nname = "one more"\n')

@@ -49,11 +49,14 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_study_shows_scores_gains_claims_and_curves(study: Path) -> None:
-    (study / "results.json").write_text(json.dumps(told(12)))
+    results = told(12)
+    results["rows"][4]["seconds_by_machine"] = {"one": 147.0, "other": 1357.0}
+    (study / "results.json").write_text(json.dumps(results))
     text = report([study]).read_text(encoding="utf-8")
     for part in ("results", "rows", "gains", "claims", "curves", "losses", "notes"):
         assert f'<section id="{part}">' in text
     assert "broken failed: no &lt;data&gt;" in text
+    assert "147 to 1,357</td>" in text and ">5</td>" in text
     assert f"The first seed of each row, the base row and the {MOST - 1} best." in text
     names = {path.name for path in (study / "plots").iterdir()}
     assert {"rows.png", "rows-a.accuracy.svg", "rows-overall.default.png"} <= names

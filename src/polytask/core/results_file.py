@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
@@ -50,3 +51,9 @@ def read_results(path: Path) -> dict[str, Any]:
         if split in results and results[split]["scores"].keys() - results[split]["rows"].keys():
             raise RunError(f"{path}: is not as polytask wrote it: {split} lacks the rows of a task")
     return dict(results)
+
+
+def seconds_text(by_machine: Mapping[str, float]) -> str:
+    """Return the mean seconds of a row's runs on a machine, or "147 to 1,357" where machines differ."""
+    span = (min(by_machine.values()), max(by_machine.values()))
+    return " to ".join(dict.fromkeys(f"{seconds:,.0f}" for seconds in span))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from polytask.core.results_file import seconds_text
 from polytask.report import svg
 from polytask.report.charts import Points, bars, curves
 from polytask.report.record import RunRecord
@@ -129,7 +130,8 @@ def _results(results: Mapping[str, Any], rows: list[ResultRow]) -> str:
     if results.get("single"):
         numbered.append(("–", results["single"]))
     body = [[number, row["name"], len(row["seeds"]), *(_cell(row["scores"].get(key)) for key in keys),
-             f"{row['cost'].get('seconds', 0):,.0f}"] for number, row in numbered]
+             seconds_text(row.get("seconds_by_machine") or {"": row["cost"].get("seconds", 0.0)})]
+            for number, row in numbered]
     failed = [f"{row['name']} failed: {row['failed']}" for row in results["rows"] if row["failed"]]
     return (table(["number", "row", "seeds", *keys, "s per run"], body)
             + soft("Mean over seeds ± standard error over dev rows and seeds.")

@@ -51,6 +51,8 @@ class ComparedRow:
     """Over the single-task runs."""
     cost: dict[str, float] = field(default_factory=dict)
     """Mean seconds and tokens of a run, and the peak memory."""
+    seconds_by_machine: dict[str, float] = field(default_factory=dict)
+    """The mean seconds of a run on each machine that trained some; a mean of two machines is no one's."""
     claims: dict[str, Claim] = field(default_factory=dict)
     failed: str = ""
     scored: Scored = field(default_factory=Scored, repr=False)
@@ -148,6 +150,11 @@ def _line(row: StudyRow, runs: Mapping[int, Mapping[str, RunResults]], formulas:
     line.cost = {key: float(np.mean([sum(run[key] for run in of_seed) for of_seed in costs]))
                  for key in ("seconds", "tokens")}
     line.cost["peak_memory_mb"] = max(run["peak_memory_mb"] for of_seed in costs for run in of_seed)
+    seconds: dict[str, list[float]] = {}
+    for by_task, of_seed in zip(runs.values(), costs, strict=True):
+        machines = dict.fromkeys(run.results.get("machine", "") for run in by_task.values())
+        seconds.setdefault("; ".join(machines), []).append(sum(run["seconds"] for run in of_seed))
+    line.seconds_by_machine = {name: float(np.mean(values)) for name, values in seconds.items()}
     return line
 
 

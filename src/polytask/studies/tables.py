@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polytask.core.markdown import markdown_table, plain
+from polytask.core.results_file import seconds_text
 from polytask.core.terminal import terminal_text
 from polytask.model.packaged import training_notes
 from polytask.studies.comparison import SINGLE, ComparedRow, Comparison, Order
@@ -115,7 +116,8 @@ def _verdict(difference: Difference | None) -> list[str]:
 def _cost(line: ComparedRow) -> list[str]:
     if not line.cost:
         return ["–"] * 3
-    return [f"{line.cost[key]:,.0f}" for key in ("seconds", "tokens", "peak_memory_mb")]
+    return [seconds_text(line.seconds_by_machine),
+            *(f"{line.cost[key]:,.0f}" for key in ("tokens", "peak_memory_mb"))]
 
 
 def _order(order: Order) -> str:
@@ -181,6 +183,7 @@ def _row(line: ComparedRow) -> dict[str, Any]:
     return {"name": line.row.name, "seeds": line.seeds, "failed": line.failed,
             "scores": {key: vars(cell) for key, cell in line.cells.items()},
             "differences": by_key(line.differences), "gains": by_key(line.gains), "cost": line.cost,
+            "seconds_by_machine": line.seconds_by_machine,
             "claims": {key: vars(claim) for key, claim in line.claims.items()}}
 
 
