@@ -24,11 +24,12 @@ from pathlib import Path
 
 from claims import write_claims
 
-from polytask.core.paths import StudyPaths
+from polytask.core.json_files import read_json
+from polytask.core.paths import ManyRunsPaths, StudyPaths
 from polytask.engines.job import Job
 from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
-from polytask.studies.study import read_study
+from polytask.studies.study import Study, read_study
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -91,15 +92,25 @@ def _trainings(path: Path, seeds: int) -> int:
 
 
 def finished(folder: Path, recipe: Path, scale: str = "pilot") -> Comparison | None:
-    """Compare the finished runs of a study's folder; None where there are none."""
+    """Compare the finished runs that a study's table has; None where there are none."""
     study = read_study(recipe, scale, [])
-    jobs = {}
-    for row in study.rows:
-        for place in sorted((folder / "runs").glob(f"{row.slug}/*")):
-            job = Job(row.name, row.config, place, StudyPaths(folder).run_config(row.slug, place.name))
-            if job.finished:
-                jobs[row.name, int(place.name)] = place
+    jobs = table_runs(folder, study)
     return comparison.compare(study, study.rows, jobs, {}) if jobs else None
+
+
+def table_runs(folder: Path, study: Study) -> dict[tuple[str, int], Path]:
+    """Return (row, seed) → finished run, of the rows and seeds that the folder's results.json has.
+
+    A second seed that not all rows have yet is no part of the table, nor of a claim.
+    """
+    results = ManyRunsPaths(folder).results
+    if not results.is_file():
+        return {}
+    seeds = {row["name"]: row["seeds"] for row in read_json(results)["rows"]}
+    jobs = {(row.name, seed): Job(row.name, row.config, StudyPaths(folder).run(row.slug, seed),
+                                  StudyPaths(folder).run_config(row.slug, seed))
+            for row in study.rows for seed in seeds.get(row.name, [])}
+    return {key: job.folder for key, job in jobs.items() if job.finished}
 
 
 def write(studies: Path) -> None:

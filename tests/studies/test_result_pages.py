@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 import tomllib
@@ -132,6 +133,19 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
         assert f"{new}\n\n## surgery Figure 4" in page
         assert f"{old}\n\n### Findings\n\nold prose\n\n## surgery Figure 5" in page
         assert re.search(r"^## surgery Figure 5: .* \(not run\)\n\n- The model is", page, re.MULTILINE)
+
+
+def test_a_claim_has_the_seeds_of_the_table(pages: ModuleType, tmp_path: Path) -> None:
+    study = read_study(ROOT / "recipes" / "swissbert" / "table-1.toml", "pilot", [])
+    first, second = study.rows[:2]
+    for row, seed in ((first, 1), (first, 2), (second, 1)):
+        run = tmp_path / "runs" / row.slug / str(seed)
+        run.mkdir(parents=True)
+        (run / "results.json").write_text("{}")
+    assert pages.table_runs(tmp_path, study) == {}
+    (tmp_path / "results.json").write_text(json.dumps(
+        {"rows": [{"name": row.name, "seeds": [1]} for row in (first, second, study.rows[2])]}))
+    assert pages.table_runs(tmp_path, study).keys() == {(first.name, 1), (second.name, 1)}
 
 
 def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_difference(

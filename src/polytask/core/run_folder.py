@@ -168,7 +168,8 @@ def claim_folder(out: Path, noun: str, title: str, parts: Mapping[str, str],
     """Make a folder that of one study or sweep; raise `RunError` if it is another's, or anything else.
 
     noun: "study" or "sweep". parts: name → digest of all that it runs now. others: of what else its file
-    names, by which a folder is known as its own too. Parts may be added later; one that changed is another's, as is a folder without any of them.
+    names, by which a folder is known as its own too. Parts may be added later; one that changed is
+    another's, as is a folder without any of them.
     """
     mark = ManyRunsPaths(out).mark(noun)
     for part in ManyRunsPaths(out).written():
