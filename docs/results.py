@@ -25,8 +25,8 @@ from pathlib import Path
 from claims import write_claims
 
 from polytask.core.json_files import read_json
-from polytask.core.paths import ManyRunsPaths, StudyPaths
-from polytask.engines.job import Job
+from polytask.core.paths import StudyPaths
+from polytask.core.run_folder import RunFolder
 from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
 from polytask.studies.study import Study, read_study
@@ -103,14 +103,13 @@ def table_runs(folder: Path, study: Study) -> dict[tuple[str, int], Path]:
 
     A second seed that not all rows have yet is no part of the table, nor of a claim.
     """
-    results = ManyRunsPaths(folder).results
-    if not results.is_file():
+    paths = StudyPaths(folder)
+    if not paths.results.is_file():
         return {}
-    seeds = {row["name"]: row["seeds"] for row in read_json(results)["rows"]}
-    jobs = {(row.name, seed): Job(row.name, row.config, StudyPaths(folder).run(row.slug, seed),
-                                  StudyPaths(folder).run_config(row.slug, seed))
+    seeds = {row["name"]: row["seeds"] for row in read_json(paths.results)["rows"]}
+    runs = {(row.name, seed): paths.run(row.slug, seed)
             for row in study.rows for seed in seeds.get(row.name, [])}
-    return {key: job.folder for key, job in jobs.items() if job.finished}
+    return {key: run for key, run in runs.items() if RunFolder(run).results.is_file()}
 
 
 def write(studies: Path) -> None:
