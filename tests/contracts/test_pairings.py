@@ -15,7 +15,11 @@ MEMBERS = Family.all["pairings"].members
 ROWS, WIDTH = 5, 8
 
 
-@pytest.fixture(params=[MEMBERS[name]() for name in sorted(MEMBERS)], ids=lambda p: p.name)
+PLAIN = [MEMBERS[name]() for name in sorted(MEMBERS)]
+SYMMETRIC = [type(each)(symmetric=True) for each in PLAIN if hasattr(each, "symmetric")]
+
+
+@pytest.fixture(params=PLAIN + SYMMETRIC, ids=lambda p: p.name + "-both" * getattr(p, "symmetric", False))
 def pairing(request: pytest.FixtureRequest) -> Pairing:
     return request.param
 
@@ -24,7 +28,7 @@ def test_fills_the_vectors_that_it_promises(pairing: Pairing) -> None:
     output = pairing.build(WIDTH)(torch.randn(ROWS * pairing.sequences, WIDTH))
     assert output.u.shape == (ROWS, WIDTH)
     assert output.vector.shape == (ROWS, pairing.width(WIDTH))
-    assert (output.v is not None) == (pairing.sequences > 1)
+    assert (output.v is not None) == pairing.two_vectors
     assert output.logits is None and output.score is None
 
 
@@ -42,8 +46,19 @@ def test_the_gradient_reaches_what_the_head_sees(pairing: Pairing) -> None:
     assert pooled.grad.isfinite().all() and (pooled.grad[0] != 0).any()
 
 
+@pytest.mark.parametrize("pairing", SYMMETRIC, ids=lambda p: p.name)
+def test_a_symmetric_one_sees_every_sequence_and_none_of_the_order(pairing: Pairing) -> None:
+    pooled = torch.randn(ROWS, pairing.sequences, WIDTH, requires_grad=True)
+    exchange = [1, 0, 3, 2][:pairing.sequences]
+    module = pairing.build(WIDTH)
+    vector = module(pooled.flatten(0, 1)).vector
+    assert torch.equal(module(pooled[:, exchange].flatten(0, 1)).vector, vector)
+    vector.square().sum().backward()
+    assert (pooled.grad != 0).any(-1).all()
+
+
 def test_has_texts_and_sequences(pairing: Pairing) -> None:
-    assert pairing.texts in (1, 2) and pairing.sequences in (1, 2, 3)
+    assert pairing.texts in (1, 2) and pairing.sequences in (1, 2, 3, 4)
 
 
 def test_its_layout_is_stored_and_served_under_its_name(pairing: Pairing) -> None:

@@ -22,6 +22,8 @@ from small_data import letters
 
 BERT = letters()
 ROBERTA = letters(processors.RobertaProcessing(("[SEP]", 3), ("[CLS]", 2), trim_offsets=False))
+PAIRINGS = [Single(), CrossEncoder(), BiEncoder(), Twin(), CrossBiEncoder(), CrossEncoder(symmetric=True),
+            CrossBiEncoder(symmetric=True)]
 words = st.text("abc .", max_size=14)
 pairs = st.lists(st.tuples(words, words), min_size=1, max_size=5)
 
@@ -86,6 +88,21 @@ def test_together_and_apart_are_each_text_and_then_both(
 
 
 @settings(max_examples=60, deadline=None)
+@given(pairs, st.integers(6, 18), st.sampled_from([BERT, ROBERTA]))
+def test_a_symmetric_pair_is_both_orders_and_its_exchange_has_the_same_sequences(
+    rows: list[tuple[str, str]], length: int, source: tokenizers.Tokenizer
+) -> None:
+    two, four = InputLayout.of(CrossEncoder(symmetric=True), length), InputLayout.of(
+        CrossBiEncoder(symmetric=True), length)
+    wanted = [(itself(source, length, a), itself(source, length, b), itself(source, length, a, b),
+               itself(source, length, b, a)) for a, b in rows]
+    assert laid([selection_of(source, rows, four)], source) == [each for row in wanted for each in row]
+    assert laid([selection_of(source, rows, two)], source) == [each for row in wanted for each in row[2:]]
+    exchanged = laid([selection_of(source, [(b, a) for a, b in rows], four)], source)
+    assert exchanged == [row[k] for row in wanted for k in (1, 0, 3, 2)]
+
+
+@settings(max_examples=60, deadline=None)
 @given(pairs, st.integers(4, 20))
 @pytest.mark.technique("T-16", "T-18")
 def test_without_separator_the_texts_meet_and_without_segments_all_are_alike(
@@ -108,7 +125,7 @@ def test_without_separator_the_texts_meet_and_without_segments_all_are_alike(
 
 @settings(max_examples=60, deadline=None)
 @given(pairs, st.integers(6, 20),
-       st.sampled_from([Single(), CrossEncoder(), BiEncoder(), Twin(), CrossBiEncoder()]))
+       st.sampled_from(PAIRINGS))
 def test_lengths_are_reported_without_building_the_sequences(
     rows: list[tuple[str, str]], length: int, pairing: object
 ) -> None:
@@ -145,7 +162,7 @@ def test_rows_are_taken_in_the_order_they_are_asked_for() -> None:
     assert first == last == itself(BERT, 8, "c")
 
 
-@pytest.mark.parametrize("pairing", [Single(), CrossEncoder(), BiEncoder(), Twin(), CrossBiEncoder()])
+@pytest.mark.parametrize("pairing", PAIRINGS)
 def test_no_rows_are_an_empty_batch(pairing: object) -> None:
     selection = selection_of(BERT, [("a", "b")], InputLayout.of(pairing, 8))
     empty = Selection(selection.task, selection.layout, selection.columns, np.array([], dtype=np.int64))

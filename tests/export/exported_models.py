@@ -66,6 +66,8 @@ def every_task() -> list[ResolvedTask]:
         task("first", ORDERED, Single(), Mean(), Shared(hidden=8)),
         task("second", RAW, CrossEncoder(separator=False, segments=False), Pooler(), Shared(hidden=8)),
         task("together", TWO, CrossBiEncoder(), Mean(), Linear()),
+        task("orders", STARS, CrossEncoder(symmetric=True), Mean(), Linear()),
+        task("four", THREE, CrossBiEncoder(symmetric=True), Cls(), Linear()),
         task("wide", THREE, CrossEncoder(), Max(), MLP(hidden=96)),
     ]
 

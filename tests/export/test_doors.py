@@ -56,6 +56,7 @@ TASKS = [
     task("cosine", STARS, BiEncoder(), Mean(), Cosine()),
     task("features", THREE, BiEncoder(), Mean(), Linear()),
     task("together", TWO, CrossBiEncoder(), Cls(), Linear()),
+    task("orders", TWO, CrossEncoder(symmetric=True), Cls(), Linear()),
 ]
 BY_NAME = {each.name: each for each in TASKS}
 
@@ -135,7 +136,8 @@ def test_a_model_folder_opens_as_a_sentence_transformer(tmp_path: Path, tokenize
     ("deep", 'head "mlp" has two linear layers, BertForSequenceClassification has one; --to sentence-tr'),
     ("twin", 'pairing "twin" has two sequences per row'),
     ("features", 'pairing "bi_encoder" has two sequences per row'),
-    ("together", 'pairing "cross_bi_encoder" has three sequences per row')])
+    ("together", 'pairing "cross_bi_encoder" has three sequences per row'),
+    ("orders", 'pairing "cross_encoder" has two sequences per row, but a classifier there takes one')])
 def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
     held: ModelFolder, tmp_path: Path, name: str, said: str
 ) -> None:
@@ -147,7 +149,8 @@ def test_what_transformers_cannot_is_refused_with_the_doors_that_are_open(
 @pytest.mark.parametrize(("name", "said"), [
     ("pooled", "a CrossEncoder takes pairs only.*--to transformers --task pooled"),
     ("features", 'head "linear" sees features of two vectors'),
-    ("together", 'head "linear" sees features of two vectors')])
+    ("together", 'head "linear" sees features of two vectors'),
+    ("orders", "its pairs are read in both orders, a CrossEncoder reads one")])
 def test_what_sentence_transformers_cannot_is_refused(held: ModelFolder, tmp_path: Path, name: str,
                                                       said: str) -> None:
     with pytest.raises(ConfigError, match=said):

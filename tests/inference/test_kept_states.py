@@ -94,9 +94,9 @@ def test_a_resumed_training_computes_the_states_again_and_ends_alike(
 
 @pytest.mark.parametrize(("precision", "tolerance", "pairing"), [
     ("fp32", 1e-6, "cross_encoder"), ("fp16", 5e-3, "cross_encoder"), ("fp32", 1e-6, "bi_encoder"),
-    ("fp32", 1e-6, "cross_bi_encoder")])
+    ("fp32", 1e-6, "cross_bi_encoder"), ("fp32", 1e-6, {"type": "cross_bi_encoder", "symmetric": True})])
 def test_a_pass_over_kept_rows_equals_one_through_all_layers(
-        upper: dict[str, Any], tmp_path: Path, precision: str, tolerance: float, pairing: str) -> None:
+        upper: dict[str, Any], tmp_path: Path, precision: str, tolerance: float, pairing: Any) -> None:
     upper["tasks"]["quora"]["pairing"] = pairing
     built = build(Run.from_table(upper), quiet=True)
     task, dev = built.tasks["quora"], built.data["quora"].splits["dev"]

@@ -54,6 +54,22 @@ def test_several_tasks_answer_as_each_alone_in_fewer_encoder_passes(
     assert (separately, len(passes)) == (9, 6)  # three chunks: quora and again share theirs
 
 
+@pytest.mark.parametrize("name", ["cross_encoder", "cross_bi_encoder"])
+def test_exchanged_texts_have_the_same_score_where_the_pairing_is_symmetric(
+    small_table: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    small_table["tasks"]["sts"]["pairing"] = name
+    small_table["tasks"]["quora"]["pairing"] = {"type": name, "symmetric": True}
+    small_table["train"] = {"max_steps": 2, "batch_size": 8}
+    train(Run.from_table(small_table), tmp_path / "run", quiet=True)
+    model = pk.load(tmp_path / "run")
+    exchanged = [(second, first) for first, second in TEXTS]
+    apart = {task: abs(torch.tensor([each.score for each in model.predict(task, TEXTS)])
+                       - torch.tensor([each.score for each in model.predict(task, exchanged)])).max()
+             for task in ("quora", "sts")}
+    assert apart["quora"] < 1e-6 < 1e-5 < apart["sts"]
+
+
 def test_tasks_with_adapters_of_their_own_do_not_share_a_pass(
     small_table: dict[str, Any], tmp_path: Path
 ) -> None:

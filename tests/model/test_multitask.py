@@ -198,6 +198,8 @@ def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
         build_task_head(encoder, Mean(), CrossEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
     with pytest.raises(ConfigError, match='"cross_bi_encoder" gives a third, which nothing would see; set'):
         build_task_head(encoder, Mean(), CrossBiEncoder(), Cosine(), STARS, 1, nn.ModuleDict())
+    with pytest.raises(ConfigError, match='"cross_encoder" gives one; set pairing = "bi_encoder"'):
+        build_task_head(encoder, Mean(), CrossEncoder(symmetric=True), Cosine(), STARS, 1, nn.ModuleDict())
 
 
 @pytest.mark.parametrize(("name", "said"), [

@@ -21,7 +21,8 @@ class InputLayout:
     """How the texts of a row become sequences.
 
     `texts` and `sequences` as the pairing has them: 1, 1 `single`; 2, 1 `cross_encoder`; 2, 2 `bi_encoder`;
-    1, 2 `twin`; 2, 3 `cross_bi_encoder`. `separator` and `segments` are those of a sequence of two texts.
+    1, 2 `twin`; 2, 3 `cross_bi_encoder`. `separator` and `segments` are those of a sequence of two texts;
+    `symmetric`: one more sequence, at the end, has the two texts exchanged.
     """
 
     texts: int
@@ -29,24 +30,29 @@ class InputLayout:
     max_length: int
     separator: bool = True
     segments: bool = True
+    symmetric: bool = False
 
     @classmethod
     def of(cls, pairing: Any, max_length: int) -> InputLayout:
         """Return the layout that a pairing asks for."""
         return cls(pairing.texts, pairing.sequences, max_length,
-                   getattr(pairing, "separator", True), getattr(pairing, "segments", True))
+                   getattr(pairing, "separator", True), getattr(pairing, "segments", True),
+                   getattr(pairing, "symmetric", False))
 
     @property
     def joined(self) -> bool:
-        """Whether a sequence holds two texts."""
+        """Whether its one sequence holds two texts."""
         return self.texts > self.sequences
 
     @property
-    def parts(self) -> tuple[InputLayout, ...]:
-        """Itself, or the layouts whose sequences a row has one after the other."""
+    def parts(self) -> tuple[tuple[InputLayout, bool], ...]:
+        """The plain layouts whose sequences a row has in turn, and whether its texts are exchanged."""
+        if self.symmetric:
+            plain = replace(self, sequences=self.sequences - 1, symmetric=False)
+            return *plain.parts, (replace(plain, sequences=1), True)
         if self.sequences < 3:
-            return (self,)
-        return replace(self, sequences=self.texts), replace(self, sequences=1)
+            return ((self, False),)
+        return (replace(self, sequences=self.texts), False), (replace(self, sequences=1), False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ def sequence_lengths(layout: InputLayout, columns: Sequence[TokenColumn], rows: 
                    special_tokens: SpecialTokens) -> Lengths:
     """Return how long the sequences of rows are, without building them."""
     if len(layout.parts) > 1:
-        each = [sequence_lengths(part, columns, rows, special_tokens) for part in layout.parts]
+        each = [sequence_lengths(part, columns[::-1] if exchanged else columns, rows, special_tokens)
+                for part, exchanged in layout.parts]
         return Lengths(*(np.concatenate([getattr(lengths, name) for lengths in each], axis=1)
                          for name in ("kept", "full")))
     lengths = _text_lengths(columns, rows, layout)
@@ -155,11 +162,11 @@ def lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, 
 
     A row of several sequences has them next to each other.
     """
-    layout, rows = selection.layout, selection.rows
+    layout, columns, rows = selection.layout, selection.columns, selection.rows
     if len(layout.parts) > 1:
-        return _woven([lay(replace(selection, layout=part), special_tokens) for part in layout.parts],
-                      len(rows))
-    kept = _truncated(_text_lengths(selection.columns, rows, layout), layout, special_tokens)
+        return _woven([lay(Selection(selection.task, part, columns[::-1] if exchanged else columns, rows),
+                           special_tokens) for part, exchanged in layout.parts], len(rows))
+    kept = _truncated(_text_lengths(columns, rows, layout), layout, special_tokens)
     added = _added(layout, special_tokens)
     lengths = (kept.sum(axis=1) if layout.joined else kept.reshape(-1)) + added
     ends = np.cumsum(lengths)
@@ -173,13 +180,13 @@ def lay(selection: Selection, special_tokens: SpecialTokens) -> tuple[Integers, 
         middle = special_tokens.middle if layout.separator else ()
         seconds = at + kept[:, 0] + len(middle)
         _put(ids, seconds - len(middle), middle)
-        _copy(ids, at, selection.columns[0], rows, kept[:, 0])
-        _copy(ids, seconds, selection.columns[1], rows, kept[:, 1])
+        _copy(ids, at, columns[0], rows, kept[:, 0])
+        _copy(ids, seconds, columns[1], rows, kept[:, 1])
         if layout.segments and special_tokens.second:
             segments[ranges(seconds, ends - seconds)] = special_tokens.second
     else:
         for k in range(layout.sequences):
-            column = selection.columns[min(k, len(selection.columns) - 1)]
+            column = columns[min(k, len(columns) - 1)]
             _copy(ids, at[k::layout.sequences], column, rows, kept[:, k])
     return ids, segments, lengths
 

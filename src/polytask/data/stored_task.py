@@ -8,8 +8,10 @@ from typing import Any
 from polytask.data.collate import InputLayout
 from polytask.data.labels import KINDS, Labels
 
-# Texts and sequences of a row: single, cross_encoder, bi_encoder, twin, cross_bi_encoder.
+# Texts and sequences of a row: single, cross_encoder, bi_encoder, twin, cross_bi_encoder; and of the two
+# that read both texts in one sequence, where they read it in both orders.
 _SHAPES = {(1, 1), (2, 1), (2, 2), (1, 2), (2, 3)}
+_SYMMETRIC = {(2, 2), (2, 4)}
 _LONGEST = 1 << 20
 
 
@@ -23,9 +25,11 @@ def layout_problem(layout: InputLayout) -> str | None:
     """Return what is wrong with a layout, or None."""
     if not all(map(_is_whole, (layout.texts, layout.sequences, layout.max_length))):
         return f"layout: found {_short(layout)}, expected whole numbers"
-    if (layout.texts, layout.sequences) not in _SHAPES:
-        return (f"layout: found {layout.texts} texts in {layout.sequences} sequences, expected 1 or 2 in "
-                "1 or 2, or 2 in 3")
+    if not isinstance(layout.symmetric, bool):
+        return f"layout.symmetric: found {_short(layout.symmetric)}, expected true or false"
+    if (layout.texts, layout.sequences) not in (_SYMMETRIC if layout.symmetric else _SHAPES):
+        return (f"layout: found {layout.texts} texts in {layout.sequences} sequences, expected "
+                + ("2 in 2 or 4" if layout.symmetric else "1 or 2 in 1 or 2, or 2 in 3"))
     if not 1 <= layout.max_length <= _LONGEST:
         return f"max_length: found {layout.max_length}, expected 1 to {_LONGEST:,}"
     return None

@@ -39,6 +39,8 @@ def sentence_transformers_problem(loaded: ModelFolder, task: ResolvedTask | None
     if task.pairing.name == "single":
         return ("a CrossEncoder takes pairs only: a list of two texts would be read as one pair; "
                 f"--to transformers --task {task.name}, or {OPEN_DOORS}")
+    if task.pairing.sequences > 1 and not task.pairing.two_vectors:
+        return f"its pairs are read in both orders, a CrossEncoder reads one; {OPEN_DOORS}"
     if task.pairing.sequences > 1 and task.head.name != "cosine":
         return (f'head "{task.head.name}" sees features of two vectors, for which sentence-transformers '
                 f"has no class; {OPEN_DOORS}")

@@ -33,20 +33,21 @@ from polytask.tasks.resolved_task import ResolvedTask
 TOLERANCE = 1e-4
 _SMALL = 1e-4
 _BATCH = 32
+_COUNTS = {2: "two", 3: "three", 4: "four"}
 
 
 def transformers_problem(loaded: ModelFolder, task: ResolvedTask) -> str | None:
     """Return why transformers' classifier cannot answer as a task does, or None."""
     encoder = loaded.model.encoder
     pooling = loaded.model.task_head(task.name).pooling.name
-    st = f"--to sentence-transformers --task {task.name}, " if task.pairing.name == "cross_encoder" else ""
+    st = f"--to sentence-transformers --task {task.name}, " if _one_of_both(task) else ""
     if getattr(encoder, "adapter", None) is not None:
         return f"its adapter has layers that transformers' classes have no place for; {OPEN_DOORS}"
     if encoder.kind != "bert":
         return (f'the encoder is "{encoder.kind}", whose classifier in transformers has different layers '
                 f"from this head; {st}{OPEN_DOORS}")
     if task.pairing.sequences > 1:
-        count = "two" if task.pairing.sequences == 2 else "three"
+        count = _COUNTS.get(task.pairing.sequences, str(task.pairing.sequences))
         return (f'pairing "{task.pairing.name}" has {count} sequences per row, but a classifier there '
                 f"takes one; {OPEN_DOORS}")
     if pooling not in ("pooler", "cls"):
@@ -56,6 +57,10 @@ def transformers_problem(loaded: ModelFolder, task: ResolvedTask) -> str | None:
         return (f'head "{task.head.name}" has two linear layers, BertForSequenceClassification has one; '
                 f"{st}{OPEN_DOORS}")
     return None
+
+
+def _one_of_both(task: ResolvedTask) -> bool:
+    return task.pairing.name == "cross_encoder" and task.pairing.sequences == 1
 
 
 def export_transformers(loaded: ModelFolder, task: ResolvedTask, out: Path, split: Split,

@@ -29,10 +29,10 @@ from polytask.model.precision import Precision
 
 def pair_problem(head: Head, pairing: Pairing) -> str | None:
     """Return why a head that compares two vectors cannot stand behind a pairing, or None."""
-    if head.input_field != "pair" or pairing.sequences == 2:
+    if head.input_field != "pair" or pairing.only_two_vectors:
         return None
     remedy = 'pairing = "bi_encoder"' if pairing.texts == 2 else 'head = "linear"'
-    gives = "one" if pairing.sequences == 1 else "a third, which nothing would see"
+    gives = "one" if not pairing.two_vectors else "a third, which nothing would see"
     return (f'"{head.name}" compares two vectors, but pairing "{pairing.name}" gives {gives}; '
             f"set {remedy}")
 

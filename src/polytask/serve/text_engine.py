@@ -65,7 +65,7 @@ class TextEngine:
 def _pairing(layout: InputLayout) -> str:
     names = {(1, 1): "single", (2, 1): "cross_encoder", (2, 2): "bi_encoder", (1, 2): "twin",
              (2, 3): "cross_bi_encoder"}
-    return names[layout.texts, layout.sequences]
+    return names[layout.texts, layout.sequences - layout.symmetric]
 
 
 def task_answers(labels: Labels, decision: Decision, raw: np.ndarray[Any, Any]) -> list[TaskAnswer]:

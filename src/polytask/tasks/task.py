@@ -184,7 +184,7 @@ class Task:
         """Yield losses that ask for what pairing and head do not give, and heads that nothing trains."""
         losses = self.loss or ((default_loss(labels.kind),) if labels else ())
         fields = {self.head.output_field(labels.kind)} if labels else {"logits", "score"}
-        of_pairs = {"v", "pair"} if self.chosen_pairing.sequences > 1 else set()
+        of_pairs = {"v", "pair"} if self.chosen_pairing.two_vectors else set()
         available = {"vector", "u", *fields} | of_pairs
         lacking = [mistake for loss_ in losses if (mistake := self._lacking(loss_, available))]
         yield from (f"loss: {mistake}" for mistake in lacking)
@@ -194,7 +194,7 @@ class Task:
             remedy = f'add "{default_loss(labels.kind).name}"' if labels else "add one that trains it"
             yield (f'loss: {" and ".join(loss_.name for loss_ in losses)} would leave '
                    f'head "{self.head.name}" at its random initialisation; {remedy}'
-                   + (', or set head = "cosine"' if self.chosen_pairing.sequences == 2 else ""))
+                   + (', or set head = "cosine"' if self.chosen_pairing.only_two_vectors else ""))
         if labels and len(outputs := wanted_outputs(losses, labels)) > 1:
             yield f"loss: the list needs heads of {sorted(outputs)} outputs; use losses that agree"
 

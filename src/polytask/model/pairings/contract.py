@@ -11,7 +11,10 @@ from polytask.model.output import Output
 
 
 class Pairing:
-    """The interface of a pairing. `sequences`: encoder sequences per row; `texts`: text columns per row."""
+    """The interface of a pairing. `sequences`: encoder sequences per row; `texts`: text columns per row.
+
+    One with `symmetric` true has the sequence of both texts a second time, exchanged, as its last.
+    """
 
     sequences = 1
     texts = 1
@@ -26,6 +29,17 @@ class Pairing:
         """Return the width of `Output.vector`."""
         return encoder_width
 
+    @property
+    def two_vectors(self) -> bool:
+        """Whether it gives two vectors of a row, u and v, which losses and heads may compare."""
+        return self.sequences > 1
+
+    @property
+    def only_two_vectors(self) -> bool:
+        """Whether these two are all that it gives, so that a head that compares them misses nothing."""
+        return self.two_vectors and self.sequences == 2
+
+
 pairing = Family("pairing", "pairings", methods=("build",), base=Pairing)
 
 
@@ -34,3 +48,11 @@ class Alone(nn.Module):
 
     def forward(self, pooled: Tensor) -> Output:
         return Output(u=pooled, vector=pooled)
+
+
+class BothOrders(nn.Module):
+    """The module of a pairing that reads two texts in both orders: the mean of its two sequences."""
+
+    def forward(self, pooled: Tensor) -> Output:
+        mean = pooled.view(-1, 2, pooled.shape[-1]).mean(1)
+        return Output(u=mean, vector=mean)
