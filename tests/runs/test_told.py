@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from polytask.commands.check import check_run
@@ -15,6 +16,7 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import DataError, Diverged
 from polytask.core.events import read_events
+from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 
 WORDS = ("bread", "rain", "a late bus", "the old book")
 
@@ -111,11 +113,11 @@ def test_a_diverged_training_says_what_is_left_of_it(tmp_path: Path, tiny_checkp
     assert "intact" not in str(caught.value) and "changed settings need another --out" in str(caught.value)
 
 
-@pytest.mark.parametrize("threshold", [0.3, "tuned"])
+@pytest.mark.parametrize("threshold", [0.3, "tuned", "accuracy"])
 def test_a_threshold_is_kept_with_the_model(
     tmp_path: Path, tiny_checkpoint: Path, threshold: float | str
 ) -> None:
-    several = [f"{WORDS[n % 4]} {n},{('a', 'a|b', 'b', '[]')[n % 4]}" for n in range(32)]
+    several = [f"{WORDS[n % 4]} {n},{('a', '[]', 'b', 'a|b', '[]')[n % 5]}" for n in range(32)]
     train_file, dev = write(tmp_path / "train.csv", *several), write(tmp_path / "dev.csv", *several[:16])
     task: dict[str, object] = {"train": train_file, "dev": dev, "threshold": threshold}
     run = run_of(tmp_path, tiny_checkpoint, {"t": task})
@@ -127,8 +129,12 @@ def test_a_threshold_is_kept_with_the_model(
             "flatter the model; polytask check lists them") in notes
     again = evaluate_run(tmp_path / "r")
     assert again.scores == result.evaluation.scores
-    if threshold == "tuned":
+    if isinstance(threshold, str):
         assert len(kept) == 2 and any("tuned on these rows" in note for note in result.evaluation.notes)
+        fit = {"tuned": fit_f1_threshold, "accuracy": fit_threshold}[threshold]
+        scores = result.evaluation.decisions["t"].scores
+        true = np.array([[label in row.split(",")[1].split("|") for label in "ab"] for row in several[:16]])
+        assert kept == pytest.approx([fit(scores[:, k], true[:, k]) for k in range(2)], rel=1e-5)
     else:
         assert kept == 0.3
 

@@ -126,7 +126,7 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         if name not in fitted and (fitted_threshold := threshold(model, task, data[name],
                                                                    processes)) is not None:
             fitted[name] = fitted_threshold
-        if task.threshold == "tuned" and split == "dev":
+        if isinstance(task.threshold, str) and split == "dev":
             notes.append(f"{name}: its threshold was tuned on these rows, so scores on them flatter it")
         chosen = spread(len(part), rows)
         outputs = forward_rows(model, task, part, chosen, progress, processes)
@@ -164,18 +164,19 @@ def threshold(model: MultiTask, task: ResolvedTask, data: TaskData,
               processes: Processes = ALONE) -> Threshold | None:
     """Return a task's threshold: as its settings say, tuned on its dev rows, or fitted for its head.
 
-    "tuned" is the best F1 on the dev rows, class by class; a head that wants one has it fitted on (at
-    most 2,000 of) the training rows. None: the head's own 0.5.
+    "tuned" is the best F1 on the dev rows, "accuracy" the best accuracy there, class by class; a head that
+    wants one has it fitted on (at most 2,000 of) the training rows. None: the head's own 0.5.
     """
     if isinstance(task.threshold, float):
         return task.threshold
-    if task.threshold == "tuned":
+    if task.threshold is not None:
+        fit = fit_f1_threshold if task.threshold == "tuned" else fit_threshold
         dev = data.dev
         assert dev.targets is not None
         scores = forward_rows(model, task, dev, processes=processes).decide(task, None).scores
         if scores.ndim == 1:
-            return fit_f1_threshold(scores, dev.targets)
-        return [fit_f1_threshold(*pair) for pair in zip(scores.T, dev.targets.T, strict=True)]
+            return fit(scores, dev.targets)
+        return [fit(*pair) for pair in zip(scores.T, dev.targets.T, strict=True)]
     return _fitted(model, task, data.train, processes) if task.head.thresholded(task.labels) else None
 
 

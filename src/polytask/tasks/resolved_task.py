@@ -46,7 +46,7 @@ class ResolvedTask:
     id: str | None = None
     file_format: FileFormat = USUAL_FILES
     where: dict[str, Any] | None = None
-    threshold: float | Literal["tuned"] | None = None
+    threshold: float | Literal["tuned", "accuracy"] | None = None
 
     @property
     def layout(self) -> InputLayout:

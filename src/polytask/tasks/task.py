@@ -111,9 +111,10 @@ class Task:
     """The separator between the labels of a row that has several; absent: "|", or lists in brackets."""
     range: tuple[float, float] | None = None
     """The lowest and highest label of a regression; absent: those of the training and dev rows."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned"] | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned", "accuracy"] | None = None
     """The probability from which the positive class, or each of several labels, is predicted.
-    "tuned": the one with the best F1 on the dev rows, class by class; absent: 0.5."""
+    "tuned": the one with the best F1 on the dev rows, class by class; "accuracy": the one with the best
+    accuracy there; absent: 0.5."""
     label_scale: Literal["unit", "raw"] = "unit"
     """Whether a regression loss sees labels mapped to [0, 1] or as given."""
     limit: RowCount | None = None
