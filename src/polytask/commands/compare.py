@@ -18,8 +18,7 @@ from polytask.core.atomic_files import write_file
 from polytask.core.errors import ConfigError, Interrupted, nearest
 from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.paths import StudyPaths
-from polytask.core.results_file import read_results
-from polytask.core.run_folder import RunFolder, claim_folder
+from polytask.core.run_folder import claim_folder
 from polytask.core.safe_paths import refuse_special
 from polytask.core.user_modules import trusting
 from polytask.engines.choice import engine_for
@@ -33,7 +32,7 @@ from polytask.studies.comparison import Comparison
 from polytask.studies.single_task import single_rows
 from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study
 from polytask.studies.tables import as_csv, as_json, markdown, remarks, sections, terminal
-from polytask.training.machine import together
+from polytask.training.machine import where_and_when
 from polytask.training.session import stop_signals
 
 
@@ -108,7 +107,7 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     failed = {row: failures[job.name] for (row, _), job in jobs.items() if job.name in failures}
     result = comparison.compare(loaded, wanted, finished, failed)
     about = {"command": f"`{command}`", "seeds": ", ".join(map(str, sorted({seed for _, seed in jobs}))),
-             **_where_and_when(finished.values())}
+             **where_and_when(finished.values())}
     return _write(result, out, about)
 
 
@@ -150,15 +149,6 @@ def _refuse(problems: Mapping[str, list[str]]) -> None:
         sentences.append(f"{'rows' if len(names) > 1 else 'row'} {shown}{more}: {problem}")
     if sentences:
         raise ConfigError(sentences)
-
-
-def _where_and_when(folders: Iterable[Path]) -> dict[str, str]:
-    """Return the machines that the runs were trained on, and the day of the last."""
-    runs = [read_results(RunFolder(folder).results) for folder in folders]
-    if not runs:
-        return {}
-    return {"machine": together(each.get("machine", "not noted") for each in runs),
-            "date": max(each["finished"] for each in runs)[:10]}
 
 
 def _write(result: Comparison, out: Path, about: dict[str, str]) -> Compared:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from polytask.studies.shared_search import SharedSearch, check_address, shown, s
 from polytask.studies.statistics import less_is_better
 from polytask.studies.study import SCALES
 from polytask.studies.sweep import OVERALL, Sweep, read_sweep
+from polytask.training.machine import where_and_when
 from polytask.training.session import stop_signals
 
 
@@ -118,7 +118,7 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
             run_jobs(queue, chosen_engine, stopped.is_set, watch)
         if stopped.is_set():
             raise Interrupted(f"stopped; finished trials are kept; resume with: {command}")
-        return _write(queue, {"command": f"`{command}`", "date": time.strftime("%Y-%m-%d")})
+        return _write(queue, {"command": f"`{command}`"})
 
 
 def _check(sweep: Sweep, quiet: bool) -> None:
@@ -242,10 +242,13 @@ class TrialQueue(Queue):
 
 
 def _write(queue: TrialQueue, about: dict[str, str]) -> Swept:
-    """Write the tables and the best configs."""
+    """Write the tables and the best configs; `about` gains where and when the trials ran."""
     sweep, paths = queue.sweep, queue.paths
     failures = {queue.number(name): complaint for name, complaint in queue.failures.items()}
-    swept = Swept(sweep, queue.out, queue.search.finished(), failures, queue.search.importances(), about)
+    trials = queue.search.finished()
+    here = [folder for each in trials if RunFolder(folder := paths.trial(each.number)).results.is_file()]
+    about = {**about, **where_and_when(here)}
+    swept = Swept(sweep, queue.out, trials, failures, queue.search.importances(), about)
     write_file(paths.table("md"), str(swept))
     write_file(paths.table("csv"), sweep_tables.as_csv(sweep, swept.trials))
     write_file(paths.results, sweep_tables.as_json(

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import torch
 
+from polytask.core.results_file import read_results
+from polytask.core.run_folder import RunFolder
+
 # Instructions that decide how fast a CPU trains, and their flags.
 _INSTRUCTIONS = {"AVX2": "avx2", "AVX-512": "avx512f", "AMX": "amx_bf16"}
 
@@ -30,6 +33,15 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> str:
     found = [word for word, flag in _INSTRUCTIONS.items() if flag in flags]
     found = [word for word in found if word != "AVX2" or "AVX-512" not in found]
     return f"{name} ({', '.join(found)})" if found else name
+
+
+def where_and_when(folders: Iterable[Path]) -> dict[str, str]:
+    """Return the machines that finished runs were trained on, and the day of the last."""
+    runs = [read_results(RunFolder(folder).results) for folder in folders]
+    if not runs:
+        return {}
+    return {"machine": together(each.get("machine", "not noted") for each in runs),
+            "date": max(each["finished"] for each in runs)[:10]}
 
 
 def together(machines: Iterable[str]) -> str:
