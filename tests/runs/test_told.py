@@ -16,6 +16,8 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import DataError, Diverged
 from polytask.core.events import read_events
+from polytask.evaluation import evaluate
+from polytask.inference.forward import forward_rows
 from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 
 WORDS = ("bread", "rain", "a late bus", "the old book")
@@ -115,13 +117,17 @@ def test_a_diverged_training_says_what_is_left_of_it(tmp_path: Path, tiny_checkp
 
 @pytest.mark.parametrize("threshold", [0.3, "tuned", "accuracy"])
 def test_a_threshold_is_kept_with_the_model(
-    tmp_path: Path, tiny_checkpoint: Path, threshold: float | str
+    tmp_path: Path, tiny_checkpoint: Path, threshold: float | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    passes: list[object] = []
+    monkeypatch.setattr(evaluate, "forward_rows",
+                        lambda *given, **more: passes.append(given) or forward_rows(*given, **more))
     several = [f"{WORDS[n % 4]} {n},{('a', '[]', 'b', 'a|b', '[]')[n % 5]}" for n in range(32)]
     train_file, dev = write(tmp_path / "train.csv", *several), write(tmp_path / "dev.csv", *several[:16])
     task: dict[str, object] = {"train": train_file, "dev": dev, "threshold": threshold}
     run = run_of(tmp_path, tiny_checkpoint, {"t": task})
     result = train(run, tmp_path / "r", quiet=True)
+    assert len(passes) == 1  # the threshold is tuned on what the evaluation of the rows found
     saved = json.loads((tmp_path / "r" / "model" / "tasks.json").read_text(encoding="utf-8"))
     kept = saved["thresholds"]["t"]
     notes = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))["notes"]

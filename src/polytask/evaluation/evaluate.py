@@ -15,7 +15,7 @@ from polytask.core.progress import Progress
 from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, Threshold
 from polytask.data.splits import spread
-from polytask.inference.forward import forward_rows
+from polytask.inference.forward import RowOutputs, forward_rows
 from polytask.metrics import METRICS, check_formula, measure, overall, shown_scores
 from polytask.metrics.registry import Array
 from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
@@ -123,13 +123,14 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         if part is None or part.targets is None:
             notes.append(f"{name} has no labelled {split} rows")
             continue
-        if name not in fitted and (fitted_threshold := threshold(model, task, data[name],
-                                                                   processes)) is not None:
-            fitted[name] = fitted_threshold
         if isinstance(task.threshold, str) and split == "dev":
             notes.append(f"{name}: its threshold was tuned on these rows, so scores on them flatter it")
         chosen = spread(len(part), rows)
         outputs = forward_rows(model, task, part, chosen, progress, processes)
+        of_dev = outputs if split == "dev" and len(chosen) == len(part) else None
+        if name not in fitted and (fitted_threshold := threshold(model, task, data[name], processes,
+                                                                   of_dev)) is not None:
+            fitted[name] = fitted_threshold
         decision = outputs.decide(task, fitted.get(name))
         measured = measure(task.metrics, decision.labels, true_labels(task, part)[chosen], task.labels,
                            decision.scores, decision.probabilities)
@@ -160,9 +161,11 @@ def true_labels(task: ResolvedTask, split: Split) -> Array:
     return np.asarray(task.labels.unscaled(split.targets.astype(np.float64)))
 
 
-def threshold(model: MultiTask, task: ResolvedTask, data: TaskData,
-              processes: Processes = ALONE) -> Threshold | None:
+def threshold(model: MultiTask, task: ResolvedTask, data: TaskData, processes: Processes = ALONE,
+              of_dev: RowOutputs | None = None) -> Threshold | None:
     """Return a task's threshold: as its settings say, tuned on its dev rows, or fitted for its head.
+
+    of_dev: what the model makes of all dev rows, if that is known already.
 
     "tuned" is the best F1 on the dev rows, "accuracy" the best accuracy there, class by class; a head that
     wants one has it fitted on (at most 2,000 of) the training rows. None: the head's own 0.5.
@@ -173,7 +176,8 @@ def threshold(model: MultiTask, task: ResolvedTask, data: TaskData,
         fit = fit_f1_threshold if task.threshold == "tuned" else fit_threshold
         dev = data.dev
         assert dev.targets is not None
-        scores = forward_rows(model, task, dev, processes=processes).decide(task, None).scores
+        outputs = of_dev or forward_rows(model, task, dev, processes=processes)
+        scores = outputs.decide(task, None).scores
         if scores.ndim == 1:
             return fit(scores, dev.targets)
         return [fit(*pair) for pair in zip(scores.T, dev.targets.T, strict=True)]
