@@ -58,6 +58,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tasks.sts.range": [5, 0]}, "tasks.sts.range: found [5.0, 0.0], expected [lowest, highest]"),
     ({"tasks.sst.label": "sentence"}, 'tasks.sst.label: column "sentence" is a text as well'),
     ({"tasks.sst.split": "part"}, 'tasks.sst.split: column "part" says which rows are dev and test'),
+    ({"tasks.quora.threshold": "acuracy"}, "tasks.quora.threshold found 'acuracy', expected a number, "
+     "or 'tuned' or 'accuracy'; did you mean \"accuracy\"?"),
     ({"tasks.sst.metrics": ["acuracy"]}, '"acuracy" is not a metric; did you mean'),
     ({"tasks.sst.pairing": "cross_encoder"}, "tasks.sst.pairing: \"cross_encoder\" takes 2 text columns"),
     ({"tasks.quora.head": "cosine"}, 'tasks.quora.head: "cosine" compares two vectors'),

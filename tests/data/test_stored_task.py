@@ -30,6 +30,12 @@ def test_what_a_training_writes_is_taken(text: Any, labels: Labels, layout: Inpu
     ({"text": (3,)}, "text: found (3,)"),
     ({"layout": InputLayout(3, 1, 32)}, "layout: found 3 texts"),
     ({"layout": InputLayout("1", 1, 32)}, "layout: found InputLayout"),  # type: ignore[arg-type]
+    ({"layout": InputLayout(1, 1, 32, symmetric=True)},
+     "layout: found 1 texts in 1 sequences, expected 2 in 2 or 4"),
+    ({"layout": InputLayout(2, 4, 32)},
+     "layout: found 2 texts in 4 sequences, expected 1 or 2 in 1 or 2, or 2 in 3"),
+    ({"layout": InputLayout(2, 2, 32, symmetric=[])},  # type: ignore[arg-type]
+     "layout.symmetric: found [], expected true or false"),
     ({"layout": InputLayout(1, 1, 0)}, "max_length: found 0"),
     ({"layout": InputLayout(1, 1, 1 << 40)}, "max_length: found"),
     ({"layout": InputLayout(1, 1, True)}, "layout: found"),

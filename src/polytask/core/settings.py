@@ -23,6 +23,9 @@ T = TypeVar("T")
 # Parts of pydantic's locations that say which type of a union was tried.
 _BRANCH = re.compile(r"(function-|constrained-|literal\[|dict\[|tuple\[|(int|float|str|bool)$)")
 
+_EXPECTED = re.compile(
+    r"(?P<found>found .*?, expected )(?P<expected>.*?)(?P<hint>; did you mean .*)?", re.DOTALL)
+
 # A list in TOML is a tuple here, and `arbitrary` admits protocols and tensors as field types.
 _CONFIG = ConfigDict(
     extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -131,6 +134,16 @@ def problem(text: str) -> PydanticCustomError:
     return PydanticCustomError("polytask", "{text}", {"text": text})
 
 
+def _as_one(messages: list[str]) -> str:
+    """Return what a value may be in one sentence, or the first message where they say unlike things."""
+    found = [_EXPECTED.fullmatch(message) for message in messages]
+    if len({each and each["found"] for each in found}) > 1 or found[0] is None:
+        return messages[0]
+    expected = dict.fromkeys(each["expected"] for each in found if each)
+    hint = next((each["hint"] for each in found if each and each["hint"]), "")
+    return f"{found[0]['found']}{', or '.join(expected)}{hint}"
+
+
 def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
     """Turn pydantic's errors into one sentence each: "where: dotted.key what", or without the where."""
     by_path: dict[str, list[Any]] = {}
@@ -139,8 +152,9 @@ def tell(error: ValidationError, where: str, root: str = "") -> ConfigError:
         loc = tuple(part for part in detail["loc"] if not _BRANCH.match(str(part)))
         path = ".".join(str(part) for part in ((root, *loc) if root else loc))
         by_path.setdefault(path, []).append((detail["type"], entry["msg"]))
-    # A value that may be of several types has an error for each: the one of its own type is meant.
-    chosen = {path: next((msg for kind, msg in entries if not kind.endswith("_type")), entries[0][1])
+    # A value that may be of several types has an error for each: those of its own type are meant.
+    chosen = {path: _as_one([msg for kind, msg in entries if not kind.endswith("_type")]
+                            or [entries[0][1]])
               for path, entries in by_path.items()
               if not any(other.startswith(f"{path}.") for other in by_path)}
     before = f"{where}: " if where else ""
