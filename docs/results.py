@@ -151,9 +151,19 @@ def write(studies: Path) -> None:
 
 
 def write_headlines(studies: Path) -> None:
-    """Write the page of the rows that were trained on all the data, where STUDIES has any."""
-    places = [studies / "headlines" / paper / "results.md" for paper in PAPERS]
-    tables = [place.read_text(encoding="utf-8") for place in places if place.is_file()]
+    """Write the page of the rows that were trained on all the data.
+
+    A report that has no folder in STUDIES keeps the section that the page has.
+    """
+    page = PAGES / "headlines.md"
+    kept = sections(page.read_text(encoding="utf-8")) if page.is_file() else {}
+    tables = []
+    for paper in PAPERS:
+        table = studies / "headlines" / paper / "results.md"
+        if table.is_file():
+            tables.append(_nested(_typable(table.read_text(encoding="utf-8"), studies)))
+        else:
+            tables += [text for first, text in kept.items() if first.startswith(f"## {paper}: ")]
     if not tables:
         return
     findings = FINDINGS / "headlines.md"
@@ -165,8 +175,7 @@ def write_headlines(studies: Path) -> None:
              "Quora (61,394 pairs), scored on the whole dev files. The claimed numbers are the "
              f"report's, with BERT-base. {CAVEAT}"]
     parts += [findings.read_text(encoding="utf-8").strip()] if findings.is_file() else []
-    parts += [_nested(_typable(table, studies)) for table in tables]
-    (PAGES / "headlines.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    page.write_text("\n\n".join([*parts, *tables]) + "\n", encoding="utf-8")
 
 
 def _typable(text: str, studies: Path) -> str:

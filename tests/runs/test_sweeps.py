@@ -19,6 +19,7 @@ from polytask.core.errors import ConfigError, RunError
 from polytask.core.toml import read_toml
 from polytask.studies.search import FinishedTrial, Search, front
 from polytask.studies.sweep import grid, read_sweep
+from polytask.studies.sweep_tables import as_csv, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,7 +149,10 @@ def test_a_hopeless_trial_is_pruned(base: Path) -> None:
     assert search.left_open() == [bad, good]
     search.end_pruned(bad)
     assert search.left_open() == [good]
-    assert search.finished()[-1] == FinishedTrial(bad, search.drawn(bad), None, 0.0)
+    assert search.finished()[-1] == FinishedTrial(bad, search.drawn(bad), None, None)
+    lines = [line.split(",") for line in as_csv(search.sweep, search.finished()).splitlines()[1:]]
+    assert [(line[1], line[-1]) for line in lines] == [("finished", "1.00")] * 4 + [("pruned", "")]
+    assert [cells[-1] for cells in rows(search.sweep, search.finished())] == ["1"] * 4 + [""]
 
 
 def test_a_trial_that_has_made_its_last_update_is_not_pruned(

@@ -177,17 +177,22 @@ def test_the_page_of_claims_is_what_the_kept_differences_say(claims: ModuleType)
 def test_the_page_of_headlines_has_the_reports_that_were_run(
         pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGES", tmp_path)
-    monkeypatch.setattr(pages, "FINDINGS", tmp_path)
+    monkeypatch.setattr(pages, "FINDINGS", tmp_path / "findings")
     pages.write_headlines(tmp_path / "studies")
     assert not (tmp_path / "headlines.md").exists()
     for paper in ("swissbert", "mfrr"):
         table = tmp_path / "studies" / "headlines" / paper / "results.md"
         table.parent.mkdir(parents=True)
-        table.write_text(f"# {paper} on all the data\n", encoding="utf-8")
+        table.write_text(f"# {paper}: on all the data\n", encoding="utf-8")
     pages.write_headlines(tmp_path / "studies")
     page = (tmp_path / "headlines.md").read_text(encoding="utf-8")
-    assert page.index("## mfrr on all the data") < page.index("## swissbert on all the data")
-    assert "surgery on all" not in page
+    assert page.index("## mfrr: on all the data") < page.index("## swissbert: on all the data")
+    assert "surgery: on all" not in page
+    table.write_text("# mfrr: measured again\n", encoding="utf-8")
+    (tmp_path / "studies" / "headlines" / "swissbert" / "results.md").unlink()
+    pages.write_headlines(tmp_path / "studies")
+    again = (tmp_path / "headlines.md").read_text(encoding="utf-8")
+    assert again == page.replace("## mfrr: on all the data", "## mfrr: measured again")
 
 
 def test_a_study_without_a_folder_has_the_differences_that_its_page_has(

@@ -54,7 +54,7 @@ class GradientCombiner:
             if self.surgery.uses_gramian:
                 products = inner
                 if self.surgery.heads:
-                    products = inner + torch.diag(torch.tensor([_squared(own) for own in private]))
+                    products = inner + torch.diag(_squared(private))
                 scaled = factors[:, None].double() * products * factors[None, :].double()
                 rule = self.surgery.weights(scaled, self.generator).to(factors)
                 weights = factors * rule
@@ -101,5 +101,9 @@ def _dense(gradient: Gradient, like: Tensor) -> Tensor:
     return gradient.dense() if isinstance(gradient, RowGradient) else gradient
 
 
-def _squared(gradients: Sequence[Tensor]) -> float:
-    return sum(float(gradient.square().sum(dtype=torch.float64)) for gradient in gradients)
+def _squared(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Return each task's sum of squares: (T,) float64 on the CPU; a GPU is waited for once."""
+    squares = [[gradient.square().sum(dtype=torch.float64) for gradient in own] for own in gradients]
+    every = [square for own in squares for square in own]
+    read = iter(torch.stack(every).tolist() if every else ())
+    return torch.tensor([sum(next(read) for _ in own) for own in squares], dtype=torch.float64)

@@ -21,12 +21,12 @@ _PRUNED, _SECONDS = "pruned", "seconds"
 
 @dataclass(frozen=True)
 class FinishedTrial:
-    """A trial that ended: its parameters, its metrics (None if it was pruned), its seconds."""
+    """A trial that ended: its parameters, its metrics and seconds (None if it was pruned)."""
 
     number: int
     drawn: dict[str, Any]
     values: tuple[float, ...] | None
-    seconds: float
+    seconds: float | None
 
 
 def available() -> None:
@@ -221,7 +221,7 @@ class Search:
         states = optuna.trial.TrialState
         return [FinishedTrial(trial.number, dict(trial.params),
                               tuple(trial.values) if trial.state == states.COMPLETE else None,
-                              float(trial.user_attrs.get(_SECONDS, 0.0)))
+                              trial.user_attrs.get(_SECONDS))
                 for trial in self.study.get_trials(deepcopy=False)
                 if trial.state in (states.COMPLETE, states.PRUNED)]
 

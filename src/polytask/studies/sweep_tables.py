@@ -39,7 +39,7 @@ def rows(sweep: Sweep, trials: Sequence[FinishedTrial], bold: Container[int] = (
     """Return a row of cells per trial, the best first; the numbers of some are bold, as in Markdown."""
     ordered = sorted(trials, key=lambda trial: trial.values or (float("-inf"),), reverse=True)
     return [[f"**{trial.number}**" if trial.number in bold else f"{trial.number}", *_metrics(trial, sweep),
-             *(_short(value) for value in sweep.values(trial.drawn).values()), f"{trial.seconds:.0f}"]
+             *(_short(value) for value in sweep.values(trial.drawn).values()), _seconds(trial, 0)]
             for trial in ordered]
 
 
@@ -60,6 +60,10 @@ def _metrics(trial: FinishedTrial, sweep: Sweep) -> list[str]:
     return [f"{value:.4f}" for value in trial.values]
 
 
+def _seconds(trial: FinishedTrial, digits: int) -> str:
+    return "" if trial.seconds is None else f"{trial.seconds:.{digits}f}"
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
@@ -74,7 +78,7 @@ def as_csv(sweep: Sweep, trials: Sequence[FinishedTrial]) -> str:
         values = sweep.values(trial.drawn)
         writer.writerow([trial.number, "pruned" if trial.values is None else "finished",
                          *(trial.values or [""] * len(sweep.metrics)),
-                         *(json.dumps(values[name]) for name in names), round(trial.seconds, 2)])
+                         *(json.dumps(values[name]) for name in names), _seconds(trial, 2)])
     return text.getvalue()
 
 
