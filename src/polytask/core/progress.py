@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 from typing import Protocol
@@ -37,6 +37,23 @@ class Silent:
     def skip(self, done: float) -> None: ...
 
     def total(self, units: float) -> None: ...
+
+
+class Checked:
+    """A progress that calls `check` wherever work is reported; what that raises ends the work."""
+
+    def __init__(self, shown: Progress, check: Callable[[], None]) -> None:
+        self._shown, self._check = shown, check
+
+    def advance(self, done: float, note: str = "") -> None:
+        self._shown.advance(done, note)
+        self._check()
+
+    def skip(self, done: float) -> None:
+        self._shown.skip(done)
+
+    def total(self, units: float) -> None:
+        self._shown.total(units)
 
 
 class _Bar:

@@ -20,7 +20,7 @@ from polytask.core.events import EventLog, UnwrittenLog
 from polytask.core.frames import data_frame, html_lines
 from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
-from polytask.core.progress import Progress, progress
+from polytask.core.progress import Checked, Progress, progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.terminal import tell
 from polytask.evaluation.baseline import Baseline
@@ -105,9 +105,10 @@ class Session:
         if self.processes.writes:  # `quiet` hides progress, not what is wrong with the data
             for note in built.training_notes:
                 tell(f"note: {note}")
-        with progress("reading each text once", quiet=self.quiet) as bar:
-            pooled = self._pooled(bar)
-            kept = None if pooled else self._kept(bar)
+        with progress("reading each text once", quiet=self.quiet) as shown:
+            reading = Checked(shown, self._leave_if_stopped)
+            pooled = self._pooled(reading)
+            kept = None if pooled else self._kept(reading)
         if kept is not None and not self.quiet:
             tell(f"note: {kept.note()}")
         if run.train.parallel == "shard" and self.processes.world > 1:
@@ -138,6 +139,15 @@ class Session:
             tell(f"{self.folder.path}: the baselines could not be computed "
                  f"({type(error).__name__}: {error}); data.baselines = false skips them")
             return {}
+
+    def _leave_if_stopped(self) -> None:
+        """Raise `Interrupted` after a signal before the first update of one process.
+
+        Of several processes, those that have not heard it yet would wait for one that leaves here.
+        """
+        if self.processes.world == 1 and self.stopped.is_set():
+            raise Interrupted("stopped before the next update, what was saved stays; "
+                              f"resume it with: {self.again}")
 
     def _pooled(self, bar: Progress) -> Mapping[str, Tensor] | None:
         """Encode every text once if the encoder is frozen."""
