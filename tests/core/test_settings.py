@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
+from polytask.config import Run
 from polytask.core.errors import ConfigError
 from polytask.core.registry import Family
 from polytask.core.settings import from_table, settings, to_table
@@ -133,3 +134,24 @@ def test_a_key_of_an_inner_table_is_named_with_its_place() -> None:
 
     with pytest.raises(ConfigError, match=r'train\.lr is not a setting; did you mean "optimizer\.lr"\?'):
         from_table(Train, {"lr": 1e-3}, "", "train")
+
+
+@pytest.mark.parametrize(("setting", "says"), [
+    ("train.optimizer.lr=true", "train.optimizer.lr found true, expected a number"),
+    ("train.epochs=true", "train.epochs found true, expected a whole number"),
+    ("train.batch_size=true", "train.batch_size found true, expected a whole number, or a table"),
+    ("train.batch_size={a=false}", "train.batch_size.a found false, expected a whole number"),
+    ("encoder.trainable=[true]", "encoder.trainable.0 found true, expected a whole number"),
+    ("tasks.a.threshold=true", "tasks.a.threshold found true, expected a number, or 'tuned' or 'accuracy'"),
+    ("tasks.a.dev=true", "tasks.a.dev found true, expected a string, or a number"),
+    ("tasks.a.head={type='mlp',hidden=true}", "tasks.a.head.hidden found true, expected a whole number"),
+    ("train.compile='often'", "train.compile found 'often', expected true or false"),
+    ("train.epochs=[1]", "train.epochs found [1], expected a whole number"),
+])
+def test_true_is_no_number(setting: str, says: str) -> None:
+    table = {"encoder": {"checkpoint": "minilm"}, "train": {"epochs": 1},
+             "tasks": {"a": {"train": "x.csv", "text": "t", "label": "l"}}}
+    with pytest.raises(ConfigError) as refused:
+        Run.from_table(override(table, [setting]), "c.toml")
+    assert str(refused.value) == f"c.toml: {says}"
+    assert Run.from_table(override(table, ["train.compile=true", "train.optimizer.lr=1"]), "c.toml")

@@ -105,6 +105,8 @@ def test_a_cross_encoder_scores_as_the_model(held: ModelFolder, tmp_path: Path, 
     splits = splits_of(held)
     report = export_sentence_transformers(held, tmp_path, BY_NAME[name], tmp_path / name, splits, 99)
     assert report[0].startswith(f"tasks.{name}: {len(PAIRS)} rows") and difference(report) < 5e-6
+    card = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+    assert ("yes from 0.3000 on); sentence-transformers has no setting" in card) == (name == "first")
 
 
 @pytest.mark.parametrize("name", [None, "cosine", "twin"])

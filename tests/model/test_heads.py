@@ -226,23 +226,42 @@ def test_bf16_outputs_are_decided_too() -> None:
                 min_size=1, max_size=12))
 def test_no_threshold_is_better_than_the_fitted_one(rows: list[tuple[float, bool]]) -> None:
     scores, targets = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
-    fitted = ((scores >= fit_threshold(scores, targets)) == targets).mean()
+    cut = fit_threshold(scores, targets, low=-1.0, usual=None)
+    fitted = ((scores >= cut) == targets).mean()
+    assert -1 <= cut <= 1
     tried = [((scores >= t) == targets).mean() for t in np.arange(-1.2, 1.2, 0.05)]
     assert fitted == max([*tried, ((scores >= 2) == targets).mean()])
 
 
 def test_the_threshold_lies_in_the_middle_of_the_widest_gap() -> None:
-    fitted = fit_threshold(np.array([0.1, 0.2, 0.6, 0.9]), np.array([0, 0, 1, 1]))
+    fitted = fit_threshold(np.array([0.1, 0.2, 0.6, 0.9]), np.array([0, 0, 1, 1]), usual=None)
     assert fitted == pytest.approx(0.4)
     # 0.1 | 0.5: three right; 0.6 | 0.7: three right; the first gap is wider.
-    fitted = fit_threshold(np.array([0.1, 0.5, 0.6, 0.7]), np.array([0, 1, 0, 1]))
+    fitted = fit_threshold(np.array([0.1, 0.5, 0.6, 0.7]), np.array([0, 1, 0, 1]), usual=None)
     assert fitted == pytest.approx(0.3)
 
 
-def test_rows_of_one_class_are_all_decided_so() -> None:
-    scores = np.array([0.2, 0.8])
-    assert (scores >= fit_threshold(scores, np.array([1, 1]))).all()
-    assert not (scores >= fit_threshold(scores, np.array([0, 0]))).any()
+@pytest.mark.parametrize(("scores", "targets", "cut"), [
+    ([0.2, 0.8], [1, 1], 0.5),  # one answer tunes nothing
+    ([0.2, 0.8], [0, 0], 0.5),
+    ([1.0, 1.0], [0, 0], 0.5),
+    ([0.1, 0.4, 0.9], [0, 0, 1], 0.5),  # as good as any other
+    ([0.1, 0.2, 0.3, 0.4], [1, 1, 0, 1], 0.05),
+    ([0.6, 0.8, 0.9], [0, 1, 0], 0.7),
+    ([0.6, 0.8, 0.9, 0.9], [0, 1, 0, 0], 0.95),
+    ([0.6, 0.8, 1.0, 1.0], [0, 1, 0, 0], 0.7),  # no threshold is above 1
+    ([0.7] * 4, [1, 0, 0, 0], 0.85),
+    ([0.3] * 4, [1, 1, 1, 0], 0.15),
+])
+def test_a_threshold_is_at_no_score_and_at_a_half_unless_another_is_better(
+        scores: list[float], targets: list[int], cut: float) -> None:
+    assert fit_threshold(np.array(scores), np.array(targets)) == pytest.approx(cut)
+
+
+def test_cosines_of_one_class_are_all_decided_so() -> None:
+    scores = np.array([-0.2, 0.8])
+    assert fit_threshold(scores, np.array([1, 1]), low=-1.0, usual=None) == pytest.approx(-0.6)
+    assert fit_threshold(scores, np.array([0, 0]), low=-1.0, usual=None) == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(("scores", "targets", "cut"), [
@@ -251,10 +270,14 @@ def test_rows_of_one_class_are_all_decided_so() -> None:
     ([0.4, 0.4, 0.1], [1, 0, 0], 0.25),
     ([0.4, 0.2], [0, 0], 0.5),
     ([0.2, 0.1], [1, 1], 0.05),
-    ([0.9, 0.2, -0.1, -0.4], [1, 1, 1, 1], -0.4),  # cosines
 ])
 def test_the_threshold_of_the_best_f1(scores: list[float], targets: list[int], cut: float) -> None:
     assert fit_f1_threshold(np.array(scores), np.array(targets)) == pytest.approx(cut)
+
+
+def test_the_lowest_cosine_is_above_the_threshold_of_the_best_f1() -> None:
+    cosines = np.array([0.9, 0.2, -0.1, -0.4])
+    assert fit_f1_threshold(cosines, np.ones(4), low=-1.0) == pytest.approx(-0.7)
 
 
 def test_each_class_has_its_own_threshold() -> None:

@@ -70,6 +70,12 @@ def test_projection_agrees_with_scikit_learn_up_to_sign() -> None:
     np.testing.assert_allclose(shares, theirs.explained_variance_ratio_)
 
 
+@pytest.mark.filterwarnings("error")
+def test_vectors_that_are_all_the_same_are_one_point() -> None:
+    points, shares = analysis.projected(np.ones((5, 3)))
+    assert points.tolist() == [[0, 0]] * 5 and shares.tolist() == [0, 0]
+
+
 @pytest.mark.technique("S-29")
 def test_attention_is_shared_out_between_the_texts_neighbours_and_the_same_words() -> None:
     tokens = ["[CLS]", "a", "man", "[SEP]", "man", "eats", "[SEP]"]

@@ -136,7 +136,7 @@ def test_a_threshold_is_kept_with_the_model(
     again = evaluate_run(tmp_path / "r")
     assert again.scores == result.evaluation.scores
     if isinstance(threshold, str):
-        assert len(kept) == 2 and any("tuned on these rows" in note for note in result.evaluation.notes)
+        assert len(kept) == 2 and any("tuned on the dev rows" in note for note in result.evaluation.notes)
         fit = {"tuned": fit_f1_threshold, "accuracy": fit_threshold}[threshold]
         scores = result.evaluation.decisions["t"].scores
         true = np.array([[label in row.split(",")[1].split("|") for label in "ab"] for row in several[:16]])

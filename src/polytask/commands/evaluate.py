@@ -16,6 +16,7 @@ from polytask.core.user_modules import trusted, trusting, untrusted
 from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DatasetStore, TaskData
+from polytask.data.decisions import Threshold
 from polytask.data.label_kind import Wanted
 from polytask.data.python_records import file_or_rows
 from polytask.data.reading import Columns, select
@@ -24,9 +25,14 @@ from polytask.data.task_labels import read_labels
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.evaluate import Evaluation, evaluate
 from polytask.tasks.model_folder import load_model
+from polytask.tasks.resolved_task import ResolvedTask
+from polytask.tasks.task import Task
 from polytask.training.build import device, read_data
 
 SPLITS = ("train", "dev", "test")
+# What an evaluation reads of a task's settings; all else is the trained model's own.
+_OF_A_TASK = ("train", "dev", "test", "split", "text", "label", "header", "columns", "delimiter", "quoting",
+              "encoding", "where", "id", "limit", "dev_limit", "threshold", "metrics")
 
 
 def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | None = None,
@@ -42,6 +48,8 @@ def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | N
 
 def _evaluated(path: Path, split: str, data: Any, task: str | None,
                assignments: Iterable[str], quiet: bool) -> Evaluation:
+    assignments = tuple(assignments)
+    _refuse_what_is_fixed(assignments)
     run = run_settings(RunFolder.open(path).config, assignments)
     if split not in SPLITS:
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
@@ -51,7 +59,9 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
         raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
     loaded = load_model(path)
     model = loaded.model.to(device())
-    tasks = {name: resolved for name, resolved in loaded.tasks.items() if task in (None, name)}
+    tasks = {name: _with_metrics(resolved, run.tasks[name])
+             for name, resolved in loaded.tasks.items() if task in (None, name)}
+    thresholds = {**loaded.thresholds, **_thresholds(run, assignments)}
     if data is not None and task is not None:
         data_by_task = {task: _other(data, tasks[task], loaded.tokenizer)}
     else:
@@ -64,9 +74,48 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
     with progress(f"scoring {split}" if data is None else "scoring", sum(map(len, labelled)), quiet) as bar:
-        result = evaluate(model, tasks, data_by_task, split, formula, thresholds=loaded.thresholds,
-                          progress=bar)
+        # Rows of another file are no split of the run's, least of all those that tuned its thresholds.
+        result = evaluate(model, tasks, data_by_task, "test" if data is not None else split, formula,
+                          thresholds=thresholds, progress=bar)
+    if data is not None:
+        result = replace(result, split=data.name if isinstance(data, Path) else "rows")
     return replace(result, notes=(*_left_out(data_by_task, split), *result.notes))
+
+
+def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
+    """Raise `ConfigError` for a setting that changes nothing once a model is trained."""
+    for each in assignments:
+        key = each.partition("=")[0].strip()
+        first, *rest = key.split(".")
+        if first in ("data", "seed") or key == "train.score" or (
+                first == "tasks" and (len(rest) < 2 or rest[1] in _OF_A_TASK)):
+            continue
+        own = f"tasks.{rest[0]}." if first == "tasks" else ""
+        known = [f"{own}{name}" for name in _OF_A_TASK] if own else ["data", "seed", "tasks", "train.score"]
+        raise ConfigError(f"--set {key}: is the trained model's own, which an evaluation does not change; "
+                          f"expected one of {', '.join(known)}{nearest(key, known)}")
+
+
+def _with_metrics(task: ResolvedTask, settings: Task) -> ResolvedTask:
+    if not settings.metrics:
+        return task
+    if problems := list(settings.problems(task.labels)):
+        raise ConfigError(f"tasks.{task.name}.{problem}" for problem in problems)
+    return replace(task, metrics=settings.metrics)
+
+
+def _thresholds(run: Run, assignments: Iterable[str]) -> dict[str, Threshold]:
+    """Return the thresholds that are set for this evaluation."""
+    chosen: dict[str, Threshold] = {}
+    for each in assignments:
+        parts = each.partition("=")[0].strip().split(".")
+        if len(parts) == 3 and parts[0] == "tasks" and parts[2] == "threshold":
+            threshold = run.tasks[parts[1]].threshold
+            if not isinstance(threshold, float):
+                raise ConfigError(f"--set tasks.{parts[1]}.threshold: found {threshold!r}, expected a "
+                                  "number; thresholds are tuned when a model is trained")
+            chosen[parts[1]] = threshold
+    return chosen
 
 
 def _left_out(data_by_task: Mapping[str, TaskData], split: str) -> Iterator[str]:

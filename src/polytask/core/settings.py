@@ -34,7 +34,9 @@ _CONFIG = ConfigDict(
 # What pydantic calls by Python's names, in TOML's.
 _IN_TOML = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table",
             "mapping_type": "a table", "dataclass_type": "a table", "model_type": "a table",
-            "int_parsing": "a whole number", "float_parsing": "a number"}
+            "int_parsing": "a whole number", "int_type": "a whole number", "float_parsing": "a number",
+            "float_type": "a number", "string_type": "a string", "bool_parsing": "true or false",
+            "bool_type": "true or false"}
 
 
 def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -51,7 +53,38 @@ def _schema(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return value_of_known
 
-    return core_schema.no_info_wrap_validator_function(validate, handler(source))
+    return core_schema.no_info_wrap_validator_function(validate, _without_booleans(handler(source)))
+
+
+def _without_booleans(schema: Any) -> Any:
+    """Return a schema whose numbers refuse true and false, which pydantic takes for 1 and 0."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_without_booleans, schema))
+    if not isinstance(schema, dict) or schema.get("function", {}) in (_WHOLE, _NUMBER):
+        return schema
+    if (kind := schema.get("type")) in ("int", "float"):
+        check = _WHOLE if kind == "int" else _NUMBER
+        return {"type": "function-before", "function": check, "schema": schema}
+    return {key: inner if key in _NO_SCHEMAS else _without_booleans(inner) for key, inner in schema.items()}
+
+
+def _no_boolean(expected: str) -> core_schema.NoInfoValidatorFunctionSchema:
+    def refuse(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise problem(f"found {in_toml(value)}, expected {expected}")
+        return value
+
+    return {"type": "no-info", "function": refuse}
+
+
+_WHOLE, _NUMBER = _no_boolean("a whole number"), _no_boolean("a number")
+# Keys of pydantic's schemas whose values may look like one.
+_NO_SCHEMAS = ("default", "metadata", "expected", "serialization")
+
+
+def in_toml(value: Any) -> str:
+    """Return a value as an error shows it: true and false as they are written, others as Python does."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _unknown(key: str, cls: Any) -> InitErrorDetails:
@@ -81,16 +114,17 @@ def _again(error: Any) -> InitErrorDetails:
     if error["type"] == "too_short":
         return _custom(f"is empty, expected at least {error['ctx']['min_length']}", error["loc"], None)
     if error["type"] in _IN_TOML:
-        text = f"found {error['input']!r}, expected {_IN_TOML[error['type']]}"
+        text = f"found {in_toml(error['input'])}, expected {_IN_TOML[error['type']]}"
         return _custom(text, error["loc"], error["input"])
     expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     if expected == error["msg"].removeprefix("Value error, "):
         return _custom(expected, error["loc"], error["input"])
     hint = ""
-    if error["type"] == "literal_error":
+    if error["type"] == "literal_error" and not isinstance(error["input"], bool):
         allowed = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
         hint = nearest(str(error["input"]), allowed.split(", "))
-    return _custom(f"found {error['input']!r}, expected {expected}{hint}", error["loc"], error["input"])
+    return _custom(f"found {in_toml(error['input'])}, expected {expected}{hint}", error["loc"],
+                   error["input"])
 
 
 def _custom(text: str, loc: tuple[int | str, ...], value: Any) -> InitErrorDetails:

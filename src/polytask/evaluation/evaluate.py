@@ -117,14 +117,18 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
     processes share the rows, and each returns the whole evaluation.
     """
     scores: Scores = {}
-    counts, fitted, decisions, notes = {}, dict(thresholds or {}), {}, []
+    counts, decisions, notes = {}, {}, []
+    fitted = {name: cut for name, cut in (thresholds or {}).items() if name in tasks}
     for name, task in tasks.items():
         part = data[name].splits.get(split)
         if part is None or part.targets is None:
             notes.append(f"{name} has no labelled {split} rows")
             continue
         if isinstance(task.threshold, str) and split == "dev":
-            notes.append(f"{name}: its threshold was tuned on these rows, so scores on them flatter it")
+            if name not in fitted and (untuned := _not_tuned(task, part.targets)):
+                notes.append(untuned)
+            notes.append(f"{name}: its threshold was tuned on the dev rows of the training, so scores on "
+                         "them flatter it")
         chosen = spread(len(part), rows)
         outputs = forward_rows(model, task, part, chosen, progress, processes)
         of_dev = outputs if split == "dev" and len(chosen) == len(part) else None
@@ -179,7 +183,7 @@ def threshold(model: MultiTask, task: ResolvedTask, data: TaskData, processes: P
         outputs = of_dev or forward_rows(model, task, dev, processes=processes)
         scores = outputs.decide(task, None).scores
         if scores.ndim == 1:
-            return fit(scores, dev.targets)
+            return fit(scores, dev.targets, *_ends(task))
         return [fit(*pair) for pair in zip(scores.T, dev.targets.T, strict=True)]
     return _fitted(model, task, data.train, processes) if task.head.thresholded(task.labels) else None
 
@@ -188,4 +192,19 @@ def _fitted(model: MultiTask, task: ResolvedTask, train: Split, processes: Proce
     assert train.targets is not None
     rows = spread(len(train), THRESHOLD_ROWS)
     outputs = forward_rows(model, task, train, rows, processes=processes)
-    return fit_threshold(outputs.output.field("score").double().numpy(), train.targets[rows])
+    return fit_threshold(outputs.output.field("score").double().numpy(), train.targets[rows], *_ends(task))
+
+
+def _ends(task: ResolvedTask) -> tuple[float, float | None]:
+    """Return the lowest score of a task, and its threshold without tuning; cosines have none."""
+    return (-1.0, None) if task.head.thresholded(task.labels) else (0.0, 0.5)
+
+
+def _not_tuned(task: ResolvedTask, targets: Array) -> str:
+    """Return a note on labels for which the dev rows tune no threshold, or ''."""
+    columns, names = (targets[:, None], ()) if targets.ndim == 1 else (targets, task.labels.classes)
+    alike = [not column.any() or (task.threshold == "accuracy" and column.all()) for column in columns.T]
+    if not any(alike) or task.head.thresholded(task.labels):
+        return ""
+    of = [f' of "{name}"' for name, same in zip(names, alike, strict=False) if same] or [""]
+    return f"{task.name}: its dev rows have one answer alone, so the threshold{', '.join(of)} stays at 0.5"

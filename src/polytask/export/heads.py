@@ -10,6 +10,7 @@ from torch import nn
 
 from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import ConfigError
+from polytask.data.decisions import Threshold
 from polytask.data.tokenization import SpecialTokens
 from polytask.model.heads.dense import Dense
 from polytask.model.heads.shared import SharedHead
@@ -75,3 +76,11 @@ def write_tokenizer(source: Path, task: ResolvedTask, folder: Path) -> bool:
             special_tokens=[(token, number) for number, token in named.items()])
     tokenizer.save(str(EncoderPaths(folder).tokenizer))
     return changed
+
+
+def thresholds_applied(task: ResolvedTask, threshold: Threshold) -> str:
+    """Return which thresholds the model itself applies, for formats that know none."""
+    cuts = [threshold] if isinstance(threshold, float) else threshold
+    names = [task.labels.positive or "yes"] if isinstance(threshold, float) else task.labels.classes
+    cutoffs = ", ".join(f"{name} from {cut:.4f} on" for name, cut in zip(names, cuts, strict=False))
+    return f"The model itself applies thresholds ({cutoffs})"

@@ -14,8 +14,9 @@ from polytask.core.atomic_files import write_folder
 from polytask.core.encoder_paths import EncoderPaths
 from polytask.core.errors import ConfigError, MissingExtra
 from polytask.data.dataset import Split
+from polytask.data.decisions import Threshold
 from polytask.export.graph import activated, scaled_score
-from polytask.export.heads import OPEN_DOORS, dense_layers, write_tokenizer
+from polytask.export.heads import OPEN_DOORS, dense_layers, thresholds_applied, write_tokenizer
 from polytask.inference.forward import encode_some, forward_rows
 from polytask.inference.predictor import Model
 from polytask.model.adapters.lora import merged
@@ -78,7 +79,8 @@ def export_sentence_transformers(loaded: ModelFolder, source: Path, task: Resolv
         if not difference <= TOLERANCE:
             raise ConfigError(f"{name}: sentence-transformers differs by {difference:.1e}, "
                               f"expected at most {TOLERANCE:g}; nothing was written")
-        EncoderPaths(folder).card.write_text(_card(task, scored), encoding="utf-8")
+        EncoderPaths(folder).card.write_text(
+            _card(task, scored, loaded.thresholds.get(task.name) if task else None), encoding="utf-8")
     return [f"{name}: {count} rows, largest difference {difference:.1e}", f"written: {out}"]
 
 
@@ -132,7 +134,7 @@ def _vectors_apart(loaded: ModelFolder, source: Path, task: ResolvedTask | None,
     return float(np.abs(opened.encode([row[0] for row in split.texts(chosen)]) - want).max()), len(chosen)
 
 
-def _card(task: ResolvedTask | None, scored: bool) -> str:
+def _card(task: ResolvedTask | None, scored: bool, threshold: Threshold | None) -> str:
     title = "Embeddings" if task is None else task.name
     if scored:
         use = ["from sentence_transformers import CrossEncoder", "",
@@ -143,6 +145,9 @@ def _card(task: ResolvedTask | None, scored: bool) -> str:
     lines = ["---", "library_name: sentence-transformers", "---", "", f"# {title}", "",
              "Exported by polytask from a multitask model: the same numbers.", "", "```python", *use,
              "```", ""]
+    if task is not None and threshold is not None:
+        lines += [f"{thresholds_applied(task, threshold)}; sentence-transformers has no setting for them.",
+                  ""]
     if scored and task is not None and task.labels.is_regression:
         lines += [f"Scores are not clipped to {task.labels.low:g} and {task.labels.high:g}.", ""]
     if scored and task is not None and task.labels.num_classes > 2:

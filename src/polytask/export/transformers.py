@@ -22,7 +22,7 @@ from polytask.core.json_files import read_json
 from polytask.data.dataset import Split
 from polytask.data.decisions import Threshold
 from polytask.export.graph import activated, scaled_score
-from polytask.export.heads import OPEN_DOORS, dense_layers, write_tokenizer
+from polytask.export.heads import OPEN_DOORS, dense_layers, thresholds_applied, write_tokenizer
 from polytask.inference.forward import forward_rows
 from polytask.model.adapters.lora import merged
 from polytask.model.families import hugging_face_name
@@ -169,11 +169,7 @@ def _card(task: ResolvedTask, threshold: Threshold | None) -> str:
              "```python", "from transformers import pipeline", "",
              f'pipeline("text-classification", "this/folder", top_k=None)({example})', "```", ""]
     if threshold is not None:
-        cuts = [threshold] if isinstance(threshold, float) else threshold
-        names = [task.labels.positive or "yes"] if isinstance(threshold, float) else task.labels.classes
-        cutoffs = ", ".join(f"{name} from {cut:.4f} on" for name, cut in zip(names, cuts, strict=False))
-        lines += [f"The model itself applies thresholds ({cutoffs}); transformers has no setting for them.",
-                  ""]
+        lines += [f"{thresholds_applied(task, threshold)}; transformers has no setting for them.", ""]
     if task.labels.is_regression:
         lines += [f"Scores are not clipped to {task.labels.low:g} and {task.labels.high:g}.", ""]
     if task.labels.kind == "multi-label":

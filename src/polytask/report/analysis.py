@@ -156,6 +156,8 @@ def projected(vectors: Any, components: int = 2) -> tuple[Floats, Floats]:
 
     matrix = np.asarray(vectors, dtype=np.float64)
     count = min(components, *matrix.shape)
+    if (matrix == matrix[:1]).all():  # no direction: PCA divides by a variance of 0
+        return np.zeros((len(matrix), count)), np.zeros(count)
     pca = PCA(count, svd_solver="full").fit(matrix)
     signs = np.sign(pca.components_[np.arange(count), np.abs(pca.components_).argmax(axis=1)])
     return pca.transform(matrix) * signs, np.asarray(pca.explained_variance_ratio_)

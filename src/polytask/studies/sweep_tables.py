@@ -69,7 +69,7 @@ def _short(value: Any) -> str:
 
 
 def as_csv(sweep: Sweep, trials: Sequence[FinishedTrial]) -> str:
-    """Return a line per trial."""
+    """Return a line per trial that ended by itself or was pruned."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [parameter.name for parameter in sweep.parameters]

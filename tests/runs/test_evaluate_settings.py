@@ -1,0 +1,59 @@
+"""What `polytask evaluate --set` changes and refuses, and what scores of another file are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import polytask as pk
+from polytask.commands.evaluate import evaluate_run
+from polytask.commands.train import train
+from polytask.config import Run
+from polytask.core.errors import ConfigError
+
+
+def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
+    plain = evaluate_run(served_run, task="same")
+    low = evaluate_run(served_run, task="same", assignments=["tasks.same.threshold=0.000001"])
+    assert low.scores["same"]["accuracy"] == pytest.approx(0.5)  # all are positive
+    assert low.thresholds == {"same": 0.000001} and plain.thresholds == {}
+    other = evaluate_run(served_run, task="same", assignments=['tasks.same.metrics=["mcc"]'])
+    assert list(other.scores["same"]) == ["mcc"]
+
+
+@pytest.mark.parametrize(("setting", "says"), [
+    ("encoder.pooling=cls", r"encoder\.pooling: is the trained model's own.*expected one of data, seed"),
+    ("train.batch_size=4", r"train\.batch_size: is the trained model's own"),
+    ("tasks.same.head=mlp", r"tasks\.same\.head: is the trained model's own.*tasks\.same\.threshold"),
+    ("tasks.same.metric=x", r'did you mean "tasks\.same\.metrics"'),
+    ('tasks.same.threshold="tuned"', r"threshold: found 'tuned', expected a number"),
+    ('tasks.same.metrics=["pearson"]', r"tasks\.same\.metrics"),
+])
+def test_what_an_evaluation_cannot_change_is_refused(served_run: Path, setting: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        evaluate_run(served_run, assignments=[setting])
+
+
+def test_another_file_is_named_and_tuned_no_threshold(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    for name, answers in (("train", "01"), ("dev", "01"), ("alike", "1")):
+        lines = [f"{('good', 'bad', 'fine')[n % 3]} {n},{answers[n % len(answers)]}" for n in range(24)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    table = {"data": {"root": str(tmp_path), "max_length": 32, "cache": str(tmp_path / "cache")},
+             "encoder": {"checkpoint": str(tiny_checkpoint)}, "train": {"max_steps": 2, "batch_size": 4},
+             "tasks": {"same": {"train": "train.csv", "dev": "dev.csv", "text": "text", "label": "label",
+                                "kind": "binary", "threshold": "accuracy"}}}
+    train(Run.from_table(table), tmp_path / "run", quiet=True)
+    on_dev = evaluate_run(tmp_path / "run")
+    assert on_dev.split == "dev" and any("tuned on the dev rows" in note for note in on_dev.notes)
+    other = evaluate_run(tmp_path / "run", data=tmp_path / "train.csv", task="same")
+    assert other.split == "train.csv" == json.loads(other.to_json())["split"]
+    assert "scores on train.csv" in str(other) and not any("tuned" in note for note in other.notes)
+    data = [{"text": "good 1", "label": "1"}, {"text": "bad", "label": "0"}]
+    assert pk.evaluate(tmp_path / "run", data=data, task="same").split == "rows"
+
+    table["tasks"]["same"]["dev"] = "alike.csv"  # type: ignore[index]
+    alike = train(Run.from_table(table), tmp_path / "alike", quiet=True).evaluation
+    assert alike.thresholds == {"same": 0.5}
+    assert "same: its dev rows have one answer alone, so the threshold stays at 0.5" in alike.notes
