@@ -49,8 +49,8 @@ def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | N
 def _evaluated(path: Path, split: str, data: Any, task: str | None,
                assignments: Iterable[str], quiet: bool) -> Evaluation:
     assignments = tuple(assignments)
-    _refuse_what_is_fixed(assignments)
     run = run_settings(RunFolder.open(path).config, assignments)
+    _refuse_what_is_fixed(assignments)
     if split not in SPLITS:
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
     if task is not None and task not in run.tasks:
