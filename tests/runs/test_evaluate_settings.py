@@ -29,7 +29,7 @@ def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
     ("tasks.same.head=mlp", r"tasks\.same\.head: is the trained model's own.*tasks\.same\.threshold"),
     ("tasks.same.metric=x", r'did you mean "metrics"'),
     ("tasks.same.threshold", r"expected dotted\.key=value"),
-    ('tasks.same.threshold="tuned"', r"threshold: found 'tuned', expected a number"),
+    ('tasks.same.threshold="tuned"', r'threshold: found "tuned", expected a number'),
     ('tasks.same.metrics=["pearson"]', r"tasks\.same\.metrics"),
 ])
 def test_what_an_evaluation_cannot_change_is_refused(served_run: Path, setting: str, says: str) -> None:

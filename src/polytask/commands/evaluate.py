@@ -61,7 +61,7 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
     model = loaded.model.to(device())
     tasks = {name: _with_metrics(resolved, run.tasks[name])
              for name, resolved in loaded.tasks.items() if task in (None, name)}
-    thresholds = {**loaded.thresholds, **_thresholds(run, assignments)}
+    thresholds = {**loaded.thresholds, **_thresholds(run, tasks)}
     if data is not None and task is not None:
         data_by_task = {task: _other(data, tasks[task], loaded.tokenizer)}
     else:
@@ -104,17 +104,17 @@ def _with_metrics(task: ResolvedTask, settings: Task) -> ResolvedTask:
     return replace(task, metrics=settings.metrics)
 
 
-def _thresholds(run: Run, assignments: Iterable[str]) -> dict[str, Threshold]:
-    """Return the thresholds that are set for this evaluation."""
+def _thresholds(run: Run, tasks: Mapping[str, ResolvedTask]) -> dict[str, Threshold]:
+    """Return the thresholds that are other than those the model was trained with."""
     chosen: dict[str, Threshold] = {}
-    for each in assignments:
-        parts = each.partition("=")[0].strip().split(".")
-        if len(parts) == 3 and parts[0] == "tasks" and parts[2] == "threshold":
-            threshold = run.tasks[parts[1]].threshold
-            if not isinstance(threshold, float):
-                raise ConfigError(f"--set tasks.{parts[1]}.threshold: found {threshold!r}, expected a "
-                                  "number; thresholds are tuned when a model is trained")
-            chosen[parts[1]] = threshold
+    for name, task in tasks.items():
+        threshold = run.tasks[name].threshold
+        if threshold is None or threshold == task.threshold:
+            continue
+        if isinstance(threshold, str):
+            raise ConfigError(f'tasks.{name}.threshold: found "{threshold}", expected a number; thresholds '
+                              "are tuned when a model is trained")
+        chosen[name] = threshold
     return chosen
 
 
