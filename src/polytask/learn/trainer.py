@@ -176,9 +176,9 @@ class Trainer:
             yield self._update(step)
             if self._save_due():
                 yield {"event": "save", "why": "time"}
-        self.weighting.after_epoch()
         last = self.at.evaluated != self.at.total
         yield from self._evaluation(due=last and self.settings.evaluate_every is None)
+        self.weighting.after_epoch()  # an evaluation that is stopped is made anew, this is done once
         self.at.epoch, self.at.index = self.at.epoch + 1, 0
         yield {"event": "save", "why": "epoch"}
         return True

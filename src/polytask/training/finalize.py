@@ -14,6 +14,7 @@ from polytask.config import Run
 from polytask.core.atomic_files import write_file, write_json
 from polytask.core.events import read_events
 from polytask.core.processes import ALONE, Processes
+from polytask.core.progress import Progress
 from polytask.core.run_folder import RunFolder
 from polytask.data.dataset import Split
 from polytask.data.decisions import Threshold
@@ -33,7 +34,7 @@ from polytask.training.machine import machine
 def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
            known: Evaluation | None = None,
            baselines: Mapping[str, Sequence[Baseline]] | None = None,
-           processes: Processes = ALONE) -> Evaluation:
+           processes: Processes = ALONE, progress: Progress | None = None) -> Evaluation:
     """Score the best model on dev (and test), write predictions and `results.json`.
 
     Several processes share the scoring, and one of them writes.
@@ -53,12 +54,13 @@ def finish(run: Run, built: Built, folder: RunFolder, cost: dict[str, float],
             continue
         if split not in evaluations:
             evaluations[split] = evaluate(model, built.tasks, built.data, split, run.train.score,
-                                          thresholds=best.thresholds, processes=processes)
+                                          thresholds=best.thresholds, progress=progress,
+                                          processes=processes)
         evaluation = evaluations[split]
         beaten = beaten_notes(built.tasks, evaluation.scores, baselines or {}) if split == "dev" else []
         evaluation = replace(evaluation, notes=(*evaluation.notes, *untrained, *beaten))
         evaluations[split] = evaluation
-        write_predictions(built, model, evaluation, best.thresholds, folder, processes)
+        write_predictions(built, model, evaluation, best.thresholds, folder, processes, progress)
         if not evaluation.scores:
             continue  # a test split without labels is predicted, not scored
         results[split] = {"scores": evaluation.scores, "score": evaluation.score,
@@ -89,7 +91,7 @@ def untrained_notes(built: Built, folder: RunFolder) -> list[str]:
 
 def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
                       thresholds: Mapping[str, Threshold], folder: RunFolder,
-                      processes: Processes = ALONE) -> None:
+                      processes: Processes = ALONE, progress: Progress | None = None) -> None:
     """Write predictions/<task>-<split>.csv: all rows of the split, whether they have a label or not."""
     for name, task in built.tasks.items():
         data, split = built.data[name], evaluation.split
@@ -98,8 +100,8 @@ def write_predictions(built: Built, model: MultiTask, evaluation: Evaluation,
             continue
         whole = data.predicted.get(split, part)
         if decision is None or whole is not part:
-            decision = forward_rows(model, task, whole, processes=processes).decide(
-                task, thresholds.get(name))
+            outputs = forward_rows(model, task, whole, progress=progress, processes=processes)
+            decision = outputs.decide(task, thresholds.get(name))
         if not processes.writes:
             continue
         true = _true_cells(task, part, whole)

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from polytask.config import Run
 from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost
-from polytask.core.events import EventLog, UnwrittenLog
+from polytask.core.events import Event, EventLog, UnwrittenLog
 from polytask.core.frames import data_frame, html_lines
 from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
-from polytask.core.progress import Checked, Progress, progress
+from polytask.core.progress import Checked, Progress, Silent, progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.terminal import tell
 from polytask.evaluation.baseline import Baseline
@@ -96,6 +96,7 @@ class Session:
         self.quiet, self.stopped = quiet, stopped
         self.again = again or f"pk.train(run, {str(folder.path)!r}, resume=True)"
         self.whole: MultiTask | None = None  # what is written, where the model itself is spread
+        self.heard = Checked(Silent(), self._leave_if_stopped)  # where work reports that shows nothing
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
 
@@ -124,7 +125,8 @@ class Session:
         cost = {"seconds": trainer.at.seconds, "tokens": trainer.at.tokens, "steps": trainer.at.total,
                 "peak_memory_mb": peak_memory()}
         baselines = self._baselines()
-        evaluation = finish(self.run, built, self.folder, cost, self.best, baselines, self.processes)
+        evaluation = finish(self.run, built, self.folder, cost, self.best, baselines, self.processes,
+                            self.heard)
         return Result(self.folder.path, evaluation, trainer.at.seconds, trainer.at.tokens, baselines)
 
     def _baselines(self) -> dict[str, list[Baseline]]:
@@ -134,14 +136,17 @@ class Session:
         built = self.built
         try:
             with progress("TF-IDF with a linear model", len(built.tasks), self.quiet) as bar:
-                return baselines(built.tasks, built.data, run_cache(self.run), bar)
+                return baselines(built.tasks, built.data, run_cache(self.run),
+                                 Checked(bar, self._leave_if_stopped))
+        except Interrupted:
+            raise
         except Exception as error:
             tell(f"{self.folder.path}: the baselines could not be computed "
                  f"({type(error).__name__}: {error}); data.baselines = false skips them")
             return {}
 
     def _leave_if_stopped(self) -> None:
-        """Raise `Interrupted` after a signal before the first update of one process.
+        """Raise `Interrupted` after a signal, in work of one process that is not an update.
 
         Of several processes, those that have not heard it yet would wait for one that leaves here.
         """
@@ -194,26 +199,33 @@ class Session:
 
     def _consume(self, trainer: Trainer, log: EventLog, bar: Progress) -> None:
         recent: list[tuple[float, int]] = []
-        for event in trainer.run():
-            if event["event"] == "save":
-                self._save(trainer, log)
-                continue
-            log.write(event)
-            if event["event"] == "evaluation":
-                if not self.quiet:
-                    tell(f"step {event['step']}: {event['summary']}")
-            elif event["event"] == "step":
-                recent = [*recent[-19:], (event["seconds"], event["tokens"])]
-                rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))
-                losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
-                bar.total(trainer.num_steps)
-                bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
-                if event["step"] % _UPDATES_BETWEEN_TRIMS == 0:
-                    give_back_memory()
-                if self.processes.any(self.stopped.is_set()):  # all stop after the same update
+        try:
+            for event in trainer.run():
+                if event["event"] == "save":
                     self._save(trainer, log)
-                    raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
-                                      f"resume it with: {self.again}")
+                    continue
+                log.write(event)
+                if event["event"] == "evaluation":
+                    if not self.quiet:
+                        tell(f"step {event['step']}: {event['summary']}")
+                elif event["event"] == "step":
+                    recent = [*recent[-19:], (event["seconds"], event["tokens"])]
+                    self._show(event, recent, trainer.num_steps, bar)
+                    if event["step"] % _UPDATES_BETWEEN_TRIMS == 0:
+                        give_back_memory()
+                    if self.processes.any(self.stopped.is_set()):  # all stop after the same update
+                        raise Interrupted("stopped")
+        except Interrupted:  # after an update, or in an evaluation, which a resumed run makes anew
+            self._save(trainer, log)
+            raise Interrupted(f"stopped after step {trainer.at.total}, everything is saved; "
+                              f"resume it with: {self.again}") from None
+
+    @staticmethod
+    def _show(event: Event, recent: list[tuple[float, int]], steps: int, bar: Progress) -> None:
+        rate = sum(n for _, n in recent) / max(1e-9, sum(s for s, _ in recent))
+        losses = " ".join(f"{task} {loss:.3f}" for task, loss in event["losses"].items())
+        bar.total(steps)
+        bar.advance(1, f"{rate:,.0f} tokens/s  {losses}")
 
     @contextmanager
     def _saying_what_is_saved(self) -> Iterator[None]:
@@ -241,12 +253,13 @@ class Session:
         """Score the dev rows and, if the settings ask for it, a part of the training rows (G-30)."""
         built, formula = self.built, self.run.train.score
         self.last = evaluation = evaluate(built.model, built.tasks, built.data, "dev", formula,
-                                          processes=self.processes)
+                                          progress=self.heard, processes=self.processes)
         event: dict[str, Any] = {"dev": evaluation.scores, "overall": evaluation.overall,
                                  "summary": evaluation.summary()}
         if self.run.train.train_metrics:
             event["train"] = evaluate(built.model, built.tasks, built.data, "train", formula,
-                                      rows=TRAIN_ROWS, processes=self.processes).scores
+                                      rows=TRAIN_ROWS, progress=self.heard,
+                                      processes=self.processes).scores
         return Score(evaluation.score, evaluation.main(), event)
 
     def _keep(self, where: str) -> None:
