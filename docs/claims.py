@@ -8,6 +8,7 @@ study whose folder is gone can still be judged; `docs/results.py write` renews t
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ class Measured:
 
     def text(self) -> str:
         """Return it for the page."""
-        return (f"{self.better} − {self.than}, {self.score}: "
+        return (f"{self.better} − {self.than}, {self.score} "
                 f"{float(self.mean):+.3f} ± {float(self.error):.3f}")
 
 
@@ -152,19 +153,25 @@ def claims_page(claims: list[dict[str, Any]], kept: Mapping[Key, Measured]) -> s
              "| report | place | claim | pilots | all the data | measured |", "|---|---|---|---|---|---|"]
     for claim in claims:
         outcomes: dict[str, list[str]] = {"tests": [], "full": []}
-        evidence: dict[str, list[str]] = {"tests": [], "full": []}
+        evidence: dict[str, list[tuple[str, str]]] = {"tests": [], "full": []}
         for scale, test in comparisons(claim):
             found = kept.get(key_of(test))
             outcomes[scale].append(outcome(found, test.get("tie", False)))
-            evidence[scale].append(found.text() if found else
-                                   f"{test['better']} − {test['than']}, {test['score']}: not run")
-        measured = "; ".join(evidence["tests"])
+            evidence[scale].append((test["study"], found.text() if found else
+                                    f"{test['better']} − {test['than']}, {test['score']} not run"))
+        measured = _evidence(evidence["tests"])
         if evidence["full"]:
-            measured += "; on all the data " + "; ".join(evidence["full"])
+            measured += "; on all the data, " + _evidence(evidence["full"])
         cells = [claim["paper"], claim["place"], claim["text"], verdict(outcomes["tests"]),
                  verdict(outcomes["full"]), measured]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _evidence(differences: list[tuple[str, str]]) -> str:
+    """Return differences in one line, each study named before its first."""
+    return "; ".join(f"{study}: {', '.join(text for _, text in group)}"
+                     for study, group in itertools.groupby(differences, key=lambda each: each[0]))
 
 
 def read_kept(path: Path) -> dict[Key, Measured]:

@@ -35,10 +35,23 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = HERE / "results"
 FINDINGS = ROOT / "recipes" / "findings"
-HEADLINES = ROOT / "examples" / "studies" / "headlines"
+EXAMPLES = ROOT / "examples" / "studies"
 PAPERS = ("mfrr", "surgery", "triple-threat", "practices", "swissbert")
 CAVEAT = ("MiniLM saw Quora pairs in its own training, so its paraphrase scores are not comparable with a "
           "report's.")
+_MADE = "Made by `python docs/results.py write` from the folders of examples/studies"
+GATHERED = {
+    "headlines": (f"# Baselines and best configurations on all the data\n\n{_MADE}/headlines, "
+                  "one a report: its baseline, the best row of the table that compares its extensions (mfrr "
+                  "Table 2, surgery Figure 3, triple-threat Table 2, practices Table 4, swissbert Table 2) "
+                  "and, where it tunes that further, its final model; with MiniLM, on all of SST, STS and "
+                  "Quora (61,394 pairs), scored on the whole dev files. The claimed numbers are the "
+                  "report's, with BERT-base."),
+    "controls": (f"# One change at a time\n\n{_MADE}/controls. Rows of some reports' tables differ in more than "
+                 "what they are named for: in the number of updates, the batch size, a head's features. In "
+                 "these studies of a pilot's size, rows that are compared differ in one thing alone."),
+}
+"""The pages that gather a study of several reports each, and how they begin."""
 
 
 def recipes(only: list[str] | None = None) -> Iterator[tuple[str, Path]]:
@@ -142,38 +155,33 @@ def write(studies: Path) -> None:
                 "studies. What a pilot changes: [recipes/README.md](../../recipes/README.md). The claimed "
                 f"numbers are the report's, at full size. {CAVEAT}")
         page.write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
-    for paper in PAPERS:
-        place = studies / "headlines" / paper
-        if place.is_dir() and (result := finished(place, HEADLINES / f"{paper}.toml", "full")):
-            compared[f"headlines/{paper}"] = result
-    write_claims(compared)
-    write_headlines(studies)
+    for name, file in ((f"{kind}/{paper}", EXAMPLES / kind / f"{paper}.toml")
+                       for kind in GATHERED for paper in PAPERS):
+        if (studies / name).is_dir() and (result := finished(studies / name, file, "full")):
+            compared[name] = result
+    write_claims(compared, PAGES)
+    for kind in GATHERED:
+        write_gathered(kind, studies)
 
 
-def write_headlines(studies: Path) -> None:
-    """Write the page of the rows that were trained on all the data.
+def write_gathered(kind: str, studies: Path) -> None:
+    """Write the page of the studies in examples/studies/KIND, one a report.
 
     A report that has no folder in STUDIES keeps the section that the page has.
     """
-    page = PAGES / "headlines.md"
+    page = PAGES / f"{kind}.md"
     kept = sections(page.read_text(encoding="utf-8")) if page.is_file() else {}
     tables = []
     for paper in PAPERS:
-        table = studies / "headlines" / paper / "results.md"
+        table = studies / kind / paper / "results.md"
         if table.is_file():
             tables.append(_nested(_typable(table.read_text(encoding="utf-8"), studies)))
         else:
             tables += [text for first, text in kept.items() if first.startswith(f"## {paper}: ")]
     if not tables:
         return
-    findings = FINDINGS / "headlines.md"
-    parts = ["# Baselines and best configurations on all the data\n\n"
-             "Made by `python docs/results.py write` from the folders of examples/studies/headlines, "
-             "one a report: its baseline, the best row of the table that compares its extensions (mfrr "
-             "Table 2, surgery Figure 3, triple-threat Table 2, practices Table 4, swissbert Table 2) "
-             "and, where it tunes that further, its final model; with MiniLM, on all of SST, STS and "
-             "Quora (61,394 pairs), scored on the whole dev files. The claimed numbers are the "
-             f"report's, with BERT-base. {CAVEAT}"]
+    findings = FINDINGS / f"{kind}.md"
+    parts = [f"{GATHERED[kind]} {CAVEAT}"]
     parts += [findings.read_text(encoding="utf-8").strip()] if findings.is_file() else []
     page.write_text("\n\n".join([*parts, *tables]) + "\n", encoding="utf-8")
 

@@ -47,7 +47,7 @@ def _loaded() -> ModuleType:
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim['paper']}-{claim['text'][:30]}")
 def test_a_claim_names_rows_and_tasks_of_a_study(claim: dict[str, Any]) -> None:
     for test in [*claim["tests"], *claim.get("full", [])]:
-        folder = ROOT / ("examples/studies" if test["study"].startswith("headlines/") else "recipes")
+        folder = ROOT / ("examples/studies" if test["study"].startswith(("headlines/", "controls/")) else "recipes")
         study = read_study(folder / f"{test['study']}.toml", "full", [])
         rows = {row.name: row for row in study.rows}
         assert {test["better"], test["than"]} <= rows.keys()
@@ -162,7 +162,7 @@ def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_difference(
         claims.write_claims(compared, tmp_path)
         line = (tmp_path / "claims.md").read_text(encoding="utf-8").splitlines()[-1]
         assert line.startswith("| surgery | §8 | X is better than Y. | **confirmed** | **confirmed** |")
-        assert "x − y, overall.mean: +0.100 ± 0.010; on all the data y − x, overall.mean: +0.100" in line
+        assert "a/table-1: x − y, overall.mean +0.100 ± 0.010; on all the data, a/table-1: y − x, overall.mean +0.100" in line
     (tmp_path / "differences.tsv").unlink()
     claims.write_claims({}, tmp_path)
     assert "| **not run** | **not run** |" in (tmp_path / "claims.md").read_text(encoding="utf-8")
@@ -178,19 +178,19 @@ def test_the_page_of_headlines_has_the_reports_that_were_run(
         pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGES", tmp_path)
     monkeypatch.setattr(pages, "FINDINGS", tmp_path / "findings")
-    pages.write_headlines(tmp_path / "studies")
+    pages.write_gathered("headlines", tmp_path / "studies")
     assert not (tmp_path / "headlines.md").exists()
     for paper in ("swissbert", "mfrr"):
         table = tmp_path / "studies" / "headlines" / paper / "results.md"
         table.parent.mkdir(parents=True)
         table.write_text(f"# {paper}: on all the data\n", encoding="utf-8")
-    pages.write_headlines(tmp_path / "studies")
+    pages.write_gathered("headlines", tmp_path / "studies")
     page = (tmp_path / "headlines.md").read_text(encoding="utf-8")
     assert page.index("## mfrr: on all the data") < page.index("## swissbert: on all the data")
     assert "surgery: on all" not in page
     table.write_text("# mfrr: measured again\n", encoding="utf-8")
     (tmp_path / "studies" / "headlines" / "swissbert" / "results.md").unlink()
-    pages.write_headlines(tmp_path / "studies")
+    pages.write_gathered("headlines", tmp_path / "studies")
     again = (tmp_path / "headlines.md").read_text(encoding="utf-8")
     assert again == page.replace("## mfrr: on all the data", "## mfrr: measured again")
 

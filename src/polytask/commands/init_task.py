@@ -136,7 +136,8 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines.append('kind = "classes"')
         notes = label.inferred.notes if label.inferred else notes
     if labels.is_regression:
-        lines.append(f"range = [{labels.low:g}, {labels.high:g}]")
+        lines.append(with_comment(f"range = [{labels.low:g}, {labels.high:g}]",
+                                  "of the labels, rounded outward; predictions are cut to it"))
     elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
         lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
     confirmed = "to confirm it" if _needs_kind(inferred) else "\0"  # the kind is written already

@@ -20,7 +20,7 @@ class BiEncoder(Pairing):
     Source: Reimers & Gurevych 2019, Sentence-BERT, §3; M-8 (u, v, abs_diff), M-12 (and cosine),
     T-15 and S-4 (u, v), P-2.
 
-    Departs: the cosine's denominator is max(‖u‖·‖v‖, 1e-8), as torch's, where M-12 adds its ε.
+    Departs: each norm in the cosine's denominator is at least 1e-8, as torch's, where M-12 adds its ε.
     """
 
     sequences = 2
