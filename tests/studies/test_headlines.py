@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polytask.config import Run
-from polytask.studies.study import read_study
+from polytask.studies.study import Scale, read_study
 
 ROOT = Path(__file__).parents[2]
 RECIPES = {"mfrr": "table-2", "surgery": "figure-3", "triple-threat": "table-2", "practices": "table-4",
@@ -67,6 +67,16 @@ def test_a_headline_takes_all_the_data_at_five_times_the_report_s_rate(paper: st
         assert run.train.optimizer.lr == pytest.approx(5 * stated)
         assert all(task.dev_limit is None for task in run.tasks.values())
         assert all((task.limit or 141_506) >= 61_394 for task in run.tasks.values())
+
+
+@pytest.mark.parametrize("scale", ["full", "pilot"])
+@pytest.mark.parametrize(("name", "table", "row"), [
+    ("final model", "figure-4", "lr 5e-5"), ("baseline", "figure-3", "baseline")])
+def test_figure_9_compares_rows_of_figures_3_and_4(name: str, table: str, row: str, scale: Scale) -> None:
+    own, stated = ({each.name: each.config for each in read_study(ROOT / path, scale).rows}
+                   for path in ("examples/studies/baseline-and-final.toml", f"recipes/surgery/{table}.toml"))
+    if scale == "full" or name == "final model":  # the pilot of Figure 3 is shorter than that of Figure 4
+        assert own[name] == stated[row]
 
 
 STUDIES = sorted((ROOT / "examples" / "studies").rglob("*.toml"))
