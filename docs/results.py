@@ -41,15 +41,16 @@ CAVEAT = ("MiniLM saw Quora pairs in its own training, so its paraphrase scores 
           "report's.")
 _MADE = "Made by `python docs/results.py write` from the folders of examples/studies"
 GATHERED = {
-    "headlines": (f"# Baselines and best configurations on all the data\n\n{_MADE}/headlines, "
-                  "one a report: its baseline, the best row of the table that compares its extensions (mfrr "
-                  "Table 2, surgery Figure 3, triple-threat Table 2, practices Table 4, swissbert Table 2) "
-                  "and, where it tunes that further, its final model; with MiniLM, on all of SST, STS and "
-                  "Quora (61,394 pairs), scored on the whole dev files. The claimed numbers are the "
-                  "report's, with BERT-base."),
-    "controls": (f"# One change at a time\n\n{_MADE}/controls. Rows of some reports' tables differ in more than "
-                 "what they are named for: in the number of updates, the batch size, a head's features. In "
-                 "these studies of a pilot's size, rows that are compared differ in one thing alone."),
+    "headlines":
+        f"# Baselines and best configurations on all the data\n\n{_MADE}/headlines, one a report: its "
+        "baseline, the best row of the table that compares its extensions (mfrr Table 2, surgery Figure 3, "
+        "triple-threat Table 2, practices Table 4, swissbert Table 2) and, where it tunes that further, "
+        "its final model; with MiniLM, on all of SST, STS and Quora (61,394 pairs), scored on the whole "
+        "dev files. The claimed numbers are the report's, with BERT-base.",
+    "controls":
+        f"# One change at a time\n\n{_MADE}/controls. Rows of some reports' tables differ in more than "
+        "what they are named for: in the number of updates, the batch size, a head's features. In these "
+        "studies of a pilot's size, rows that are compared differ in one thing alone.",
 }
 """The pages that gather a study of several reports each, and how they begin."""
 

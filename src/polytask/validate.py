@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -189,6 +190,8 @@ def _phase(run: RunSettings, known: Known, at: str, phase: Train) -> Iterator[st
                 for task in phase.tasks or () if task not in run.tasks)
     if phase.tasks is not None and not phase.tasks:
         yield f"{at}.tasks: the phase has no tasks; expected at least one of {', '.join(run.tasks)}"
+    yield from (f'{at}.tasks: "{task}" is named twice'
+                for task, times in Counter(phase.tasks or ()).items() if times > 1)
     tasks = [task for task in phase.tasks or run.tasks if task in run.tasks]
     if not tasks:
         return

@@ -21,6 +21,7 @@ from polytask.metrics import (
     Formula,
     check_formula,
     find_metric,
+    has_value,
     measure,
     metric,
     metrics_problem,
@@ -346,6 +347,11 @@ def test_any_arithmetic_over_the_metrics(formula: str, expected: float) -> None:
     assert overall(formula, RESULTS) == pytest.approx(expected)
 
 
+def test_a_formula_that_divides_by_a_score_of_zero_has_no_value() -> None:
+    assert not has_value("sst.accuracy / (msr-sts.mae - 0.5)", RESULTS)
+    assert has_value("sst.accuracy - sst.accuracy", RESULTS) and has_value("default", RESULTS)
+
+
 def test_a_task_may_be_called_what_python_keeps_for_itself() -> None:
     results = {"is": {"accuracy": 0.5}, "a": {"accuracy": 0.25}, "a-b": {"accuracy": 0.125}}
     assert overall("is.accuracy + a-b.accuracy - a.accuracy", results) == 0.375
@@ -364,6 +370,9 @@ def test_a_metric_without_a_value_counts_as_zero() -> None:
                     '"per_label_accuracy"); add it to its metrics'),
     ("sst.per_label_accuracy", '"per_label_accuracy" is not one number'),
     ("0.5 + 0.5", "does not name a task.metric, so every model would score the same"),
+    ("sst.accuracy / 0", "sst.accuracy / 0 divides by zero"),
+    ("1 + quora.f1 / (2 - 2)", "quora.f1 / (2 - 2) divides by zero"),
+    ("sst.accuracy / (1 / 0)", "divides by zero"),
     ("sst.accuracy +", "is not a formula; expected numbers and task.metric"),
     ("sst.accuracy ** 2", "sst.accuracy ** 2 is not allowed in a formula"),
     ("__import__('os').system('ls')", "is not allowed in a formula"),

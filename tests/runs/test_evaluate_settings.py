@@ -31,6 +31,8 @@ def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
     ("tasks.same.threshold", r"expected dotted\.key=value"),
     ('tasks.same.threshold="tuned"', r'threshold: found "tuned", expected a number'),
     ('tasks.same.metrics=["pearson"]', r"tasks\.same\.metrics"),
+    ("data.max_length=9999", r"data\.max_length: is the trained model's own.*expected one of data\.root"),
+    ("data.baselines=false", r"data\.baselines: is the trained model's own"),
 ])
 def test_what_an_evaluation_cannot_change_is_refused(served_run: Path, setting: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
@@ -58,3 +60,34 @@ def test_another_file_is_named_and_tuned_no_threshold(tmp_path: Path, tiny_check
     alike = train(Run.from_table(table), tmp_path / "alike", quiet=True).evaluation
     assert alike.thresholds == {"same": 0.5}
     assert "same: its dev rows have one answer alone, so the threshold stays at 0.5" in alike.notes
+
+
+def test_rows_that_the_model_was_trained_on_and_files_that_changed_are_reported(
+        tmp_path: Path, tiny_checkpoint: Path) -> None:
+    def write(name: str, first: int, count: int) -> None:
+        lines = [f"{('good', 'bad', 'fine')[n % 3]} {n},{n % 2}" for n in range(first, first + count)]
+        (tmp_path / name).write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+
+    write("train.csv", 0, 24)
+    write("dev.csv", 50, 12)
+    table = {"data": {"root": str(tmp_path), "max_length": 32, "cache": str(tmp_path / "cache")},
+             "encoder": {"checkpoint": str(tiny_checkpoint)},
+             "train": {"max_steps": 2, "batch_size": 4, "score": "a.accuracy / (a.accuracy - a.accuracy)"},
+             "tasks": {"a": {"train": "train.csv", "dev": "dev.csv", "text": "text", "label": "label"}}}
+    result = train(Run.from_table(table), tmp_path / "run", quiet=True)
+    divided = '"a.accuracy / (a.accuracy - a.accuracy)" divides by zero on dev and counts as 0 there'
+    assert divided in result.evaluation.notes
+
+    def notes(*assignments: str) -> list[str]:
+        return [note for note in evaluate_run(tmp_path / "run", assignments=assignments).notes
+                if "flatter" in note or "changed" in note]
+
+    assert notes() == []
+    (seen,) = notes("tasks.a.dev=train.csv")
+    assert seen.startswith("a dev: 24 of 24 rows stand in train too (train.csv:2 = train.csv:2, …), so")
+    (carved,) = notes("tasks.a.dev=0.5")
+    assert carved.startswith("a dev: its rows are carved from training rows now")
+    write("dev.csv", 50, 13)
+    (changed,) = notes()
+    assert changed == (f"a dev: {tmp_path}/dev.csv has changed since the training, so its scores are of "
+                       "other rows than those of then")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,3 +184,31 @@ def test_a_resume_refuses_data_that_have_changed(change: Any, small_table: dict[
         train(run, tmp_path / "run", resume=True, quiet=True)
     rows.write_text(content)
     assert train(run, tmp_path / "run", resume=True, quiet=True).evaluation.rows == {"a": 4}
+
+
+def test_a_resume_refuses_a_tokenizer_that_has_changed(small_table: dict[str, Any], tmp_path: Path,
+                                                       tiny_checkpoint: Path) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "encoder")
+    small_table["encoder"]["checkpoint"] = str(tmp_path / "encoder")
+    small_table["train"] |= {"epochs": 1, "save_every": 1, "max_steps": 4}
+    run = Run.from_table(small_table)
+    run_step, steps_done = trainer.Trainer._update, 0
+
+    def stop_early(self: Any, *args: Any) -> Any:
+        nonlocal steps_done
+        steps_done += 1
+        if steps_done == 3:
+            raise KeyboardInterrupt
+        return run_step(self, *args)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trainer.Trainer, "_update", stop_early)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, tmp_path / "run", quiet=True)
+    words = tmp_path / "encoder" / "tokenizer.json"
+    before = words.read_text(encoding="utf-8")
+    words.write_text(before.replace('"lowercase": true', '"lowercase": false', 1) + "\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"tokenizer\.json: has changed since this run began, so texts"):
+        train(run, tmp_path / "run", resume=True, quiet=True)
+    words.write_text(before, encoding="utf-8")
+    assert train(run, tmp_path / "run", resume=True, quiet=True).evaluation.rows

@@ -14,7 +14,7 @@ from polytask.commands.predict import predict_file
 from polytask.commands.show import show_run
 from polytask.commands.train import train
 from polytask.config import Run
-from polytask.core.errors import DataError, Diverged
+from polytask.core.errors import ConfigError, DataError, Diverged
 from polytask.core.events import read_events
 from polytask.evaluation import evaluate
 from polytask.inference.forward import forward_rows
@@ -156,3 +156,20 @@ def test_a_long_text_is_answered_and_reported(
     predict_file(tmp_path / "r", ["a"], new, tmp_path / "out.csv", "csv", quiet=True)
     assert "note: 1 of 2 rows are longer than 32 tokens" in capsys.readouterr().err
     assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_task_that_no_phase_names_is_reported_unless_a_training_before_has_left_its_head(
+        tmp_path: Path, tiny_checkpoint: Path) -> None:
+    data = {"train": write(tmp_path / "train.csv", *rows(20)),
+            "dev": write(tmp_path / "dev.csv", *rows(8, 50))}
+    tasks: dict[str, dict[str, object]] = {"a": {**data}, "b": {**data}}
+    untrained = "b is trained in no phase (train.tasks), so its head stays untrained, and its scores say"
+    alone = run_of(tmp_path, tiny_checkpoint, tasks, max_steps=2, phases=[{"tasks": ["a"]}])
+    assert untrained in "\n".join(check_run(alone, time_steps=0, quiet=True))
+    train(alone, tmp_path / "alone", quiet=True)
+    assert untrained in "".join(show_run(tmp_path / "alone"))
+    train(run_of(tmp_path, tiny_checkpoint, tasks, max_steps=2), tmp_path / "both", quiet=True)
+    again = run_of(tmp_path, tmp_path / "both", tasks, max_steps=2, phases=[{"tasks": ["a"]}])
+    assert untrained not in "\n".join(check_run(again, time_steps=0, quiet=True))
+    with pytest.raises(ConfigError, match=r'tasks: "a" is named twice'):
+        train(run_of(tmp_path, tiny_checkpoint, tasks, phases=[{"tasks": ["a", "a"]}]), tmp_path / "twice", quiet=True)

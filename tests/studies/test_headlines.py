@@ -73,8 +73,9 @@ def test_a_headline_takes_all_the_data_at_five_times_the_report_s_rate(paper: st
 @pytest.mark.parametrize(("name", "table", "row"), [
     ("final model", "figure-4", "lr 5e-5"), ("baseline", "figure-3", "baseline")])
 def test_figure_9_compares_rows_of_figures_3_and_4(name: str, table: str, row: str, scale: Scale) -> None:
+    studies = "examples/studies/baseline-and-final.toml", f"recipes/surgery/{table}.toml"
     own, stated = ({each.name: each.config for each in read_study(ROOT / path, scale).rows}
-                   for path in ("examples/studies/baseline-and-final.toml", f"recipes/surgery/{table}.toml"))
+                   for path in studies)
     if scale == "full" or name == "final model":  # the pilot of Figure 3 is shorter than that of Figure 4
         assert own[name] == stated[row]
 

@@ -47,7 +47,8 @@ def _loaded() -> ModuleType:
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim['paper']}-{claim['text'][:30]}")
 def test_a_claim_names_rows_and_tasks_of_a_study(claim: dict[str, Any]) -> None:
     for test in [*claim["tests"], *claim.get("full", [])]:
-        folder = ROOT / ("examples/studies" if test["study"].startswith(("headlines/", "controls/")) else "recipes")
+        gathered = test["study"].startswith(("headlines/", "controls/"))
+        folder = ROOT / ("examples/studies" if gathered else "recipes")
         study = read_study(folder / f"{test['study']}.toml", "full", [])
         rows = {row.name: row for row in study.rows}
         assert {test["better"], test["than"]} <= rows.keys()
@@ -162,7 +163,7 @@ def test_a_claim_on_a_study_that_was_not_run_again_keeps_its_difference(
         claims.write_claims(compared, tmp_path)
         line = (tmp_path / "claims.md").read_text(encoding="utf-8").splitlines()[-1]
         assert line.startswith("| surgery | §8 | X is better than Y. | **confirmed** | **confirmed** |")
-        assert "a/table-1: x − y, overall.mean +0.100 ± 0.010; on all the data, a/table-1: y − x, overall.mean +0.100" in line
+        assert "a/table-1: x − y, overall.mean +0.100 ± 0.010; on all the data, a/table-1: y − x," in line
     (tmp_path / "differences.tsv").unlink()
     claims.write_claims({}, tmp_path)
     assert "| **not run** | **not run** |" in (tmp_path / "claims.md").read_text(encoding="utf-8")

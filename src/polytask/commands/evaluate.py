@@ -14,7 +14,7 @@ from polytask.core.run_folder import RunFolder
 from polytask.core.toml import override, read_toml
 from polytask.core.user_modules import trusted, trusting, untrusted
 from polytask.data.cache import Cache
-from polytask.data.data_notes import refusals
+from polytask.data.data_notes import refusals, shared_notes
 from polytask.data.dataset import DatasetStore, TaskData
 from polytask.data.decisions import Threshold
 from polytask.data.label_kind import Wanted
@@ -28,11 +28,15 @@ from polytask.tasks.model_folder import load_model
 from polytask.tasks.resolved_task import ResolvedTask
 from polytask.tasks.task import Task
 from polytask.training.build import device, read_data
+from polytask.training.data_summary import changed_notes
 
 SPLITS = ("train", "dev", "test")
 # What an evaluation reads of a task's settings; all else is the trained model's own.
 _OF_A_TASK = ("train", "dev", "test", "split", "text", "label", "header", "columns", "delimiter", "quoting",
               "encoding", "where", "id", "limit", "dev_limit", "threshold", "metrics")
+
+# Settings of the data that a trained model fixes, or that say what a training compares itself with.
+_FIXED_DATA = ("data.max_length", "data.baselines")
 
 
 def evaluate_run(path: Path, split: str = "dev", data: Any = None, task: str | None = None,
@@ -63,10 +67,12 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
              for name, resolved in loaded.tasks.items() if task in (None, name)}
     thresholds = {**loaded.thresholds, **_thresholds(run, tasks)}
     if data is not None and task is not None:
-        data_by_task = {task: _other(data, tasks[task], loaded.tokenizer)}
+        data_by_task, seen = {task: _other(data, tasks[task], loaded.tokenizer)}, list[str]()
     else:
         data_by_task = read_data(run, loaded.tokenizer, only=tasks,
                           known={name: each.labels for name, each in tasks.items()})
+        seen = [*_seen_in_training(path, run, data_by_task, split),
+                *changed_notes(path, data_by_task, split)]
     labelled = [part.splits[split] for part in data_by_task.values()
                 if split in part.splits and part.splits[split].targets is not None]
     if not labelled:
@@ -79,7 +85,20 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
                           thresholds=thresholds, progress=bar)
     if data is not None:
         result = replace(result, split=data.name if isinstance(data, Path) else "rows")
-    return replace(result, notes=(*_left_out(data_by_task, split), *result.notes))
+    return replace(result, notes=(*_left_out(data_by_task, split), *seen, *result.notes))
+
+
+def _seen_in_training(path: Path, run: Run, data: Mapping[str, TaskData], split: str) -> Iterator[str]:
+    """Yield a sentence about the rows of the split that the model may have been trained on."""
+    if split == "train":
+        return
+    yield from shared_notes(data, [split])
+    before = run_settings(RunFolder.open(path).config, ()).tasks
+    for name in data:
+        share = getattr(run.tasks[name], split)
+        if isinstance(share, float) and share != getattr(before[name], split):
+            yield (f"{name} {split}: its rows are carved from training rows now, which the model has been "
+                   "trained on, so scores on them flatter it")
 
 
 def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
@@ -87,11 +106,12 @@ def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
     for each in assignments:
         key = each.partition("=")[0].strip()
         first, *rest = key.split(".")
-        if first in ("data", "seed") or key == "train.score" or (
+        if (first in ("data", "seed") and key not in _FIXED_DATA) or key == "train.score" or (
                 first == "tasks" and (len(rest) < 2 or rest[1] in _OF_A_TASK)):
             continue
-        own = f"tasks.{rest[0]}." if first == "tasks" else ""
-        known = [f"{own}{name}" for name in _OF_A_TASK] if own else ["data", "seed", "tasks", "train.score"]
+        known = ([f"tasks.{rest[0]}.{name}" for name in _OF_A_TASK] if first == "tasks" else
+                 ["data.root", "data.dev_seed", "data.cache"] if first == "data" else
+                 ["data", "seed", "tasks", "train.score"])
         raise ConfigError(f"--set {key}: is the trained model's own, which an evaluation does not change; "
                           f"expected one of {', '.join(known)}{nearest(key, known)}")
 

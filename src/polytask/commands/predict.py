@@ -25,13 +25,13 @@ from polytask.data.formats import RecordSource, record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
-from polytask.data.row_stream import RowStream, StreamedRow
+from polytask.data.row_stream import RowStream, StreamedRow, blank_note, is_blank
 from polytask.inference.contract import CHUNK, AnswerableTask, Predictor
 from polytask.inference.engine import load
 from polytask.inference.records import RecordWriter, check_format, json_line, records, records_of_tasks
 from polytask.inference.shard_plan import shared_filter
 from polytask.inference.shard_worker import cut_rows
-from polytask.inference.standard_input import check_kind, piped_source, typed_rows
+from polytask.inference.standard_input import NAME, check_kind, piped_source, typed_rows
 
 ALL = "all"
 
@@ -73,7 +73,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
         named = [PredictionColumns.beside(spec.text) for spec in specs]
         for note in dict.fromkeys(note for own in named for note in own.notes()):
             tell(f"note: {note}")
-        began, count, cut = time.perf_counter(), 0, 0
+        began, count, cut, blank = time.perf_counter(), 0, 0, list[int]()
         with _opened(paths) as to, progress(f"predicting {', '.join(tasks)}", quiet=quiet) as bar:
             writers = {spec.name: RecordWriter(format, spec, safe=safe_csv) for spec in specs}
             chunks = _splits(model, reading)
@@ -84,12 +84,16 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
                     to[specs[0].name].write(_joined(reading, decisions, rows))
                 else:
                     _write_each(reading, decisions, rows, writers, to)
+                if reading.stream is None:  # lines that were typed
+                    blank += [int(line) for line, texts in rows if is_blank(texts)]
                 count, cut = count + len(rows), cut + cut_rows(specs, split)
                 bar.advance(len(rows), f"{count / (time.perf_counter() - began):,.0f} rows/s")
             for name, writer in writers.items() if not joined else ():
                 to[name].write(writer.text([]))  # the header, where no row came
         if reading.stream is not None:
             reading.stream.tell()
+        elif blank:
+            tell(f"{NAME}: {blank_note(blank)}")
     note_cut(specs, cut, count)
     if not quiet and out is not None:
         spent = time.perf_counter() - began

@@ -33,11 +33,11 @@ def left_out_notes(data: Mapping[str, TaskData], layouts: Mapping[str, InputLayo
     return notes
 
 
-def shared_notes(data: Mapping[str, TaskData]) -> list[str]:
+def shared_notes(data: Mapping[str, TaskData], splits: Sequence[str] = ("dev", "test")) -> list[str]:
     """Return a sentence for each split whose rows stand among the training rows of its task too."""
     notes = []
     for name, task in data.items():
-        for key in ("dev", "test"):
+        for key in splits:
             # Rows that were carved from train left none of their texts there.
             if key not in task.splits or key not in task.found:
                 continue

@@ -47,6 +47,17 @@ def holds_nul(texts: Sequence[str]) -> bool:
     return any("\0" in text for text in texts)
 
 
+def is_blank(texts: Sequence[str]) -> bool:
+    """Return whether a text is empty, or nothing but spaces."""
+    return any(not text or text.isspace() for text in texts)
+
+
+def blank_note(lines: Sequence[int]) -> str:
+    """Return a sentence about the records of which a text is blank."""
+    return (f"{len(lines):,} record{'s have' if len(lines) > 1 else ' has'} no text ({_lines(lines)}) and "
+            "an answer all the same, which says nothing")
+
+
 def nul_note(lines: Sequence[int]) -> str:
     """Return a sentence about the records whose texts hold NUL characters."""
     return (f"{len(lines):,} record{'s hold' if len(lines) > 1 else ' holds'} NUL characters "
@@ -64,9 +75,10 @@ class RowStream:
     """The ids and texts of a file's records, blank texts among them.
 
     `id` is the column of the ids; absent, the one called "id", or the line. Afterwards `refused` is reason
-    → lines that have no text, `passed_over` how many rows `where` left out, and `holding_nul` the lines of
-    texts with NUL characters. Raises `DataError` for columns that are not there, or there twice, and for a
-    file whose every record is refused; `part`: the source is a part of a file, whose every record may be.
+    → lines that have no text, `passed_over` how many rows `where` left out, `blank` the lines of texts
+    without a character, and `holding_nul` those of texts with NUL characters. Raises `DataError` for
+    columns that are not there, or there twice, and for a file whose every record is refused; `part`: the
+    source is a part of a file, whose every record may be.
     """
 
     source: RecordSource
@@ -76,6 +88,7 @@ class RowStream:
     part: bool = False
     refused: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     passed_over: int = 0
+    blank: list[int] = field(default_factory=list)
     holding_nul: list[int] = field(default_factory=list)
 
     def rows(self) -> Iterator[StreamedRow]:
@@ -96,6 +109,8 @@ class RowStream:
                 self.refused[texts].append(line)
             else:
                 answered += 1
+                if is_blank(texts):
+                    self.blank.append(line)
                 if holds_nul(texts):
                     self.holding_nul.append(line)
                 yield str(line) if identity is None else str(cells[identity]), texts
@@ -109,6 +124,8 @@ class RowStream:
         for reason, lines in self.refused.items():
             rows.append(f"{self.source.file}: {len(lines):,} record{'s' * (len(lines) > 1)} without a "
                         f"prediction: {reason} ({_lines(lines)})")
+        if self.blank:
+            rows.append(f"{self.source.file}: {blank_note(self.blank)}")
         if self.holding_nul:
             rows.append(f"{self.source.file}: {nul_note(self.holding_nul)}")
         if self.passed_over:

@@ -27,7 +27,7 @@ from polytask.data.json_records import json_array, json_cells, json_lines
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
-from polytask.data.row_stream import holds_nul, nul_note, texts_reader
+from polytask.data.row_stream import blank_note, holds_nul, is_blank, nul_note, texts_reader
 from polytask.data.text_lines import LinePlace, bytes_of_mark, is_utf8, read_lines
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -128,16 +128,20 @@ def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFi
     file = CutFile(str(path), state.st_size, state.st_mtime_ns, kind, settings.encoding, source.columns,
                    dialect, source.notes, ())
     texts_of = texts_reader(source, text, where)
+    blank: list[int] = []
     holding_nul: list[int] = []
 
     def answered(record: ReadRecord) -> bool:
         texts = texts_of(record)
+        if isinstance(texts, tuple) and is_blank(texts):
+            blank.append(record[0])
         if isinstance(texts, tuple) and holds_nul(texts):
             holding_nul.append(record[0])
         return isinstance(texts, tuple)
 
     shards = tuple(_shards(file, answered, rows))
-    notes = (*file.notes, *([nul_note(holding_nul)] if holding_nul else []))
+    notes = (*file.notes, *(note(lines) for note, lines in ((blank_note, blank), (nul_note, holding_nul))
+                            if lines))
     return CutFile(**{**vars(file), "notes": notes, "shards": shards})
 
 

@@ -16,7 +16,7 @@ from polytask.data.dataset import Split, TaskData
 from polytask.data.decisions import Decision, Threshold
 from polytask.data.splits import spread
 from polytask.inference.forward import RowOutputs, forward_rows
-from polytask.metrics import METRICS, check_formula, measure, overall, shown_scores
+from polytask.metrics import METRICS, check_formula, has_value, measure, overall, shown_scores
 from polytask.metrics.registry import Array
 from polytask.model.heads.decisions import fit_f1_threshold, fit_threshold
 from polytask.model.multitask import MultiTask
@@ -146,6 +146,8 @@ def evaluate(model: MultiTask, tasks: Mapping[str, ResolvedTask], data: Mapping[
         # Other splits may lack the labels of a task that the run's score is made of.
         notes.append(f"{mistake}; on {split} the overall score is the default one")
         formula = "default"
+    if scores and not has_value(formula, scores):
+        notes.append(f'"{formula}" divides by zero on {split} and counts as 0 there')
     return Evaluation(split, scores, overall(formula, scores) if scores else 0.0,
                       overalls(formula, scores), counts, fitted, decisions,
                       positives, tuple(notes))

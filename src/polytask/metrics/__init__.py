@@ -8,7 +8,7 @@ from typing import Any
 
 from polytask.metrics.formula import Formula
 from polytask.metrics.functions import DEFAULT_METRICS
-from polytask.metrics.overall import NAMED_SCORES, check_formula, overall, shown_scores
+from polytask.metrics.overall import NAMED_SCORES, check_formula, has_value, overall, shown_scores
 from polytask.metrics.registry import (
     METRICS,
     Measured,
@@ -22,8 +22,8 @@ from polytask.metrics.registry import (
 )
 
 __all__ = ["DEFAULT_METRICS", "METRICS", "NAMED_SCORES", "Formula", "Measured", "Metric", "Value",
-           "among", "check_formula", "find_metric", "measure", "metric", "metrics_problem", "overall",
-           "shown_scores"]
+           "among", "check_formula", "find_metric", "has_value", "measure", "metric", "metrics_problem",
+           "overall", "shown_scores"]
 
 metric.discover(__name__)
 

@@ -34,13 +34,19 @@ class Formula:
         self.terms: list[Term] = []
         self._check(self._tree)
 
-    def value(self, lookup: Callable[[str, str], float]) -> float:
-        """Return the value, 0 where it is not finite; `lookup(task, metric)` gives a term's."""
+    def value(self, lookup: Callable[[str, str], float]) -> float | None:
+        """Return the value, None where it is not finite; `lookup(task, metric)` gives a term's."""
         try:
             value = float(self._value(self._tree, lookup))
         except ArithmeticError:
-            return 0.0
-        return value if math.isfinite(value) else 0.0
+            return None
+        return value if math.isfinite(value) else None
+
+    def _is_zero(self, number: ast.expr) -> bool:
+        try:
+            return self._value(number, lambda *term: math.nan) == 0
+        except ArithmeticError:
+            return True
 
     def _coded(self) -> str:
         codes = {task: code for code, task in self._tasks.items()}
@@ -57,7 +63,10 @@ class Formula:
                 self._check(inner)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
                 self._check(left)
+                before = len(self.terms)
                 self._check(right)
+                if isinstance(op, ast.Div) and len(self.terms) == before and self._is_zero(right):
+                    raise ConfigError(f'"{self.text}": {self._written(node)} divides by zero')
             case ast.Call(func=ast.Name(id=name), args=[_, *_] as several, keywords=[]) if (
                 name in _FUNCTIONS
             ):

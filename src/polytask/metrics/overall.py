@@ -89,14 +89,23 @@ def overall(formula: str, results: Mapping[str, Mapping[str, Value]]) -> float:
     """Return one number for the metrics of all tasks; the first metric of a task is its own score.
 
     `formula` is "default", "cs224n", "mean", or arithmetic over `task.metric`. A value that is None
-    counts as 0.
+    counts as 0, and so does a formula that divides by zero.
     """
     if mistake := check_formula(formula, {task: list(values) for task, values in results.items()}):
         raise ConfigError(mistake)
     if formula not in NAMED_SCORES:
-        return Formula(formula, results).value(
-            lambda task, name: _number(results[task][among(name, results[task])]))
+        return _computed(formula, results) or 0.0
     return float(np.mean([_score(formula, values) for values in results.values()]))
+
+
+def has_value(formula: str, results: Mapping[str, Mapping[str, Value]]) -> bool:
+    """Return whether an overall score is a number for these metrics: a formula may divide by zero."""
+    return formula in NAMED_SCORES or _computed(formula, results) is not None
+
+
+def _computed(formula: str, results: Mapping[str, Mapping[str, Value]]) -> float | None:
+    return Formula(formula, results).value(
+        lambda task, name: _number(results[task][among(name, results[task])]))
 
 
 def _score(formula: str, values: Mapping[str, Value]) -> float:

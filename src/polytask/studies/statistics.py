@@ -237,7 +237,7 @@ def combined(formula: str, resampled: Mapping[str, Mapping[str, Array]]) -> Arra
 
     def at(place: int) -> float:
         return parsed.value(
-            lambda task, name: float(resampled[task][among(name, resampled[task])][place]))
+            lambda task, name: float(resampled[task][among(name, resampled[task])][place])) or 0.0
 
     return np.array([at(place) for place in range(size)])
 

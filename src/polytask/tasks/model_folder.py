@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic_core import PydanticCustomError, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -303,6 +304,13 @@ def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: Model
     for name in theirs.tasks:
         if name in ours.tasks and not _copied(theirs.tasks[name], ours.tasks[name]):
             yield f'the adapter of "{name}" starts afresh: its sizes differ there'
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two modules have the same tensors."""
+    left, right = one.state_dict(), other.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key].to(left[key].device))
+                                               for key in left)
 
 
 def _copied(source: nn.Module, target: nn.Module) -> bool:

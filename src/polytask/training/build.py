@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,14 @@ from polytask.model.multitask import MultiTask
 from polytask.model.poolings.contract import Pooling, pooling
 from polytask.model.pretrained import checkpoint_folder, default_pooling
 from polytask.model.trainable import quiet_frozen_layers, set_trainable
-from polytask.tasks.model_folder import ModelFolder, load_model, model_folder_of, new_model, warm_start
+from polytask.tasks.model_folder import (
+    ModelFolder,
+    load_model,
+    model_folder_of,
+    new_model,
+    same_weights,
+    warm_start,
+)
 from polytask.tasks.resolved_task import ResolvedTask, resolve
 from polytask.training.evaluation_cost import evaluation_note
 from polytask.validate import Known, validate
@@ -165,6 +172,7 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     notes += [*nul_notes(data, start.tokenizer), *too_little_notes(data)]
     phases = phases_of(run.train, training_set.rows, run.seed)
     notes += _starved_notes(phases)
+    notes += untrained_notes(model, phases, start.known)
     run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
     built = Built(run, model, tasks, data, training_set, start.tokenizer, notes)
     if run.encoder.trainable != "frozen":  # whose texts are encoded once
@@ -178,6 +186,19 @@ def _starved_notes(phases: Sequence[PhasePlan]) -> list[str]:
     return [f"{name} is never drawn in {steps:,} steps, so its head stays untrained; raise "
             "train.max_steps or train.epochs, or choose a schedule that draws every task"
             for name in never_drawn(phases)]
+
+
+def untrained_notes(model: MultiTask, phases: Sequence[PhasePlan],
+                    known: ModelFolder | None) -> Iterator[str]:
+    """Yield a note for each task that no phase names, and whose head no training before has left."""
+    named = {task for phase in phases for task in phase.tasks}
+    for name in model.tasks:
+        head = model.task_head(name)
+        goes_on = (known is not None and name in known.tasks
+                   and same_weights(known.model.task_head(name), head))
+        if name not in named and not goes_on and any(True for _ in head.parameters()):
+            yield (f"{name} is trained in no phase (train.tasks), so its head stays untrained, and its "
+                   "scores say nothing")
 
 
 @dataclass

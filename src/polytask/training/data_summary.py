@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from polytask.core.json_files import as_written, read_json
 from polytask.core.processes import Processes
 from polytask.core.run_folder import RunFolder
 from polytask.data.arrow_records import HUB
-from polytask.data.dataset import class_counts
+from polytask.data.dataset import TaskData, class_counts
 from polytask.data.python_records import PYTHON
 from polytask.data.reading import content_key
 from polytask.training.artifacts import histogram
@@ -75,6 +75,23 @@ def refuse_changed_data(built: Built, folder: RunFolder) -> None:
     for file, content in _held(folder):
         if now.get(file, content) != content:
             raise _changed(file)
+
+
+def changed_notes(path: Path, data: Mapping[str, TaskData], split: str) -> Iterator[str]:
+    """Yield a sentence for each task whose file of the split is not what it was in the training."""
+    folder = RunFolder(path)
+    if not folder.data.is_file():
+        return
+    with as_written(folder.data):
+        known = {(str(name), str(part["file"])): part.get("content")
+                 for name, splits in read_json(folder.data).items() for part in splits.values()}
+    for name, task in data.items():
+        part = task.splits.get(split)
+        if part is None or (before := known.get((name, part.file))) is None:
+            continue
+        if before != part.rows.table.content:
+            yield (f"{name} {split}: {part.file} has changed since the training, so its scores are of "
+                   "other rows than those of then")
 
 
 def _changed(file: str) -> RunError:

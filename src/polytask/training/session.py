@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from polytask.config import Run
-from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost
+from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost, RunError
 from polytask.core.events import Event, EventLog, UnwrittenLog
 from polytask.core.frames import data_frame, html_lines
 from polytask.core.json_files import as_written
@@ -23,6 +23,7 @@ from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Checked, Progress, Silent, progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.terminal import tell
+from polytask.data.reading import content_key
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, shown
 from polytask.evaluation.linear_baseline import baselines
@@ -96,6 +97,7 @@ class Session:
         self.quiet, self.stopped = quiet, stopped
         self.again = again or f"pk.train(run, {str(folder.path)!r}, resume=True)"
         self.whole: MultiTask | None = None  # what is written, where the model itself is spread
+        self.tokenizer = content_key(built.tokenizer, run_cache(run))
         self.heard = Checked(Silent(), self._leave_if_stopped)  # where work reports that shows nothing
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
@@ -189,6 +191,10 @@ class Session:
             # What torch raises for tensors of other shapes is a RuntimeError.
             with as_written(self.folder.checkpoint, CheckpointError, also=(RuntimeError,)):
                 events = int(state.pop("events"))
+                if state.pop("tokenizer", self.tokenizer) != self.tokenizer:
+                    raise RunError(f"{self.built.tokenizer}: has changed since this run began, so texts "
+                                   "would be other tokens; give another --out, or put the file back as "
+                                   "it was")
                 trainer.load(state)
                 log.cut(events)
         else:
@@ -247,7 +253,8 @@ class Session:
     def _save(self, trainer: Trainer, log: EventLog) -> None:
         state = trainer.state()  # of all processes
         if self.processes.writes:
-            save_checkpoint(self.folder.checkpoint, state | {"events": log.position()})
+            save_checkpoint(self.folder.checkpoint,
+                            state | {"events": log.position(), "tokenizer": self.tokenizer})
 
     def _evaluate(self) -> Score:
         """Score the dev rows and, if the settings ask for it, a part of the training rows (G-30)."""
