@@ -172,4 +172,4 @@ def test_a_task_that_no_phase_names_is_reported_unless_a_training_before_has_lef
     again = run_of(tmp_path, tmp_path / "both", tasks, max_steps=2, phases=[{"tasks": ["a"]}])
     assert untrained not in "\n".join(check_run(again, time_steps=0, quiet=True))
     with pytest.raises(ConfigError, match=r'tasks: "a" is named twice'):
-        train(run_of(tmp_path, tiny_checkpoint, tasks, phases=[{"tasks": ["a", "a"]}]), tmp_path / "twice", quiet=True)
+        check_run(run_of(tmp_path, tiny_checkpoint, tasks, phases=[{"tasks": ["a", "a"]}]), quiet=True)

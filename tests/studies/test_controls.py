@@ -22,7 +22,7 @@ SAME = {
     ("swissbert", "one task an update"): ("table-2", "pair"),
     ("practices", "one task an update"): ("table-4", "base"),
     ("practices", "surgery"): ("table-4", "base + surgery"),
-    ("mfrr", "weighted"): ("table-2", "E2"), ("mfrr", "surgery"): ("table-2", "E3"),
+    ("mfrr", "weighted"): ("table-2", "E2"),
     ("mfrr", "weighted + all the data + shared layer"): ("table-2", "E8"),
 }
 # What a control sets itself: its size and its rates, which the pilots set too.
