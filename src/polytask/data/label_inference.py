@@ -253,8 +253,8 @@ def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]
 def outward(low: float, high: float) -> tuple[float, float]:
     """Round a range outward, by a quarter of it at most: 0.2 … 4.9 is 0 … 5.
 
-    To steps of a tenth to a quarter of it, and on to whole numbers where they are as near: few rows of a scale
-    that ends at 5 may end at 4.5.
+    To steps of a tenth to a quarter of it, and on to whole numbers where they are as near: few rows of a
+    scale that ends at 5 may end at 4.5.
     """
     span = high - low
     scale = 10.0 ** math.floor(math.log10(span) - 1)
