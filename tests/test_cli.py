@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core import atomic_files
 from polytask.core.registry import Family
+from polytask.verbs import experiments, models, records, training
 
 
 def run_cli(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -157,6 +159,30 @@ def test_an_existing_run_is_refused_and_another_config_too(
     assert code == 2 and "is not a run" in err
     code, _, err = run_cli("predict", str(tmp_path), "--task", "sst", capsys=capsys)
     assert code == 2 and "has no model" in err
+
+
+def test_a_resume_of_no_run_is_reported(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                        ) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "config.toml").write_text("")
+    words = ("train", str(config), "--resume", "-q", "--set", "train.max_steps=1", "--out")
+    code, _, err = run_cli(*words, str(tmp_path / "frist"), capsys=capsys)
+    assert code == 0
+    assert '/frist: has no run to resume, so a new one begins; did you mean "first"?\n' in err
+    assert "has no run" not in run_cli(*words, str(tmp_path / "frist"), capsys=capsys)[2]
+
+
+def test_an_empty_out_is_refused_by_every_verb_that_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with_out = [command.name or command.callback.__name__
+                for group in (training, models, experiments, records)
+                for command in group.verbs.registered_commands
+                if command.callback and "out" in inspect.signature(command.callback).parameters]
+    assert {"train", "demo", "predict", "export", "compare", "sweep", "report", "log"} <= {*with_out}
+    for verb in with_out:
+        for empty in ("", " "):
+            code, _, err = run_cli(verb, "a", "--out", empty, capsys=capsys)
+            said = f'polytask: --out: found "{empty}", expected a path; "." is the current folder\n'
+            assert (code, err) == (2, said), verb
 
 
 def test_an_empty_file_and_a_header_alone(config: Path, tmp_path: Path,

@@ -52,10 +52,14 @@ def told(table: dict[str, Any]) -> list[str]:
     return []
 
 
+A_TASK = {"train": "t.csv", "text": "sentence", "label": "stars"}
 BAD: list[tuple[dict[str, Any], str]] = [
     # settings alone
     ({"tasks.sst.dev": 1.5}, "tasks.sst.dev: found 1.5, expected a file or a fraction between 0 and 1"),
     ({"tasks.sts.range": [5, 0]}, "tasks.sts.range: found [5.0, 0.0], expected [lowest, highest]"),
+    ({"tasks.quora.text": ["a", "a"]}, 'tasks.quora.text: found column "a" twice, expected two different'),
+    ({"tasks.all": A_TASK}, "tasks.'all' is what predict --task and the server's requests call all tasks"),
+    ({"tasks.overall": A_TASK}, "tasks.'overall' is what the results call all tasks together"),
     ({"tasks.sst.label": "sentence"}, 'tasks.sst.label: column "sentence" is a text as well'),
     ({"tasks.sst.split": "part"}, 'tasks.sst.split: column "part" says which rows are dev and test'),
     ({"tasks.quora.threshold": "acuracy"}, "tasks.quora.threshold found 'acuracy', expected a number, "
@@ -257,6 +261,8 @@ def test_every_component_judges_itself_in_one_method() -> None:
 @pytest.mark.parametrize(("changes", "processes", "text"), [
     ({}, 16, "train.batch_size: 16 processes cannot share a batch of \"sst\", which has 8 rows; start at "
              "most 8 processes, or raise the batch size"),
+    ({"train.accumulate": 9}, 1,
+     'train.accumulate: 9 is more than the 8 rows of a batch of "sst"; expected at most 8'),
     ({"train.accumulate": 4}, 4, "train.accumulate: 4 processes cannot share a part of a batch of "),
     ({"train.parallel": "shard", "train.optimizer": {"type": "adagrad"}}, 2,
      'train.parallel: "shard" cuts weights into pieces, for which optimizer "adagrad" is not known to '

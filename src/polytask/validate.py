@@ -27,7 +27,7 @@ from polytask.model.adapters.contract import Adapter
 from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.heads.contract import layer_problem
 from polytask.model.multitask import MultiTask
-from polytask.model.names import module_name_problem
+from polytask.model.names import task_name_problem
 from polytask.model.poolings.contract import Pooling
 from polytask.model.trainable import Trainable, apart_problem, layers_problem
 from polytask.tasks.task import Task
@@ -91,7 +91,7 @@ def validate(run: RunSettings, known: Known = NOTHING, where: str = "") -> None:
 def problems(run: RunSettings, known: Known = NOTHING) -> Iterator[str]:
     """Yield a sentence, with its dotted key, for everything that cannot work."""
     for name in run.tasks:
-        if mistake := module_name_problem(name):
+        if mistake := task_name_problem(name):
             yield f"tasks.{name!r} {mistake}"
     yield from _tasks(run, known)
     yield from _shared_layers(run, known)
@@ -230,6 +230,9 @@ def _processes(known: Known, at: str, phase: Train, tasks: Sequence[str],
         few = f"at most {size} processes" if size > 1 else "one process"
         yield (f'{at}.batch_size: {known.processes} processes cannot share a batch of "{task}", which has '
                f"{size} row{'s' * (size != 1)}; start {few}, or raise the batch size")
+    elif phase.accumulate > size:
+        yield (f"{at}.accumulate: {phase.accumulate} is more than the {size} row{'s' * (size != 1)} of a "
+               f'batch of "{task}"; expected at most {size // known.processes}')
     elif size // phase.accumulate < known.processes:
         part = size // phase.accumulate
         yield (f'{at}.accumulate: {known.processes} processes cannot share a part of a batch of "{task}", '

@@ -268,13 +268,14 @@ def test_a_file_without_a_header_gets_columns(tmp_path: Path) -> None:
     assert sum(map(len, data["nohead"].splits.values())) == len(SENTENCES)
 
 
-def test_names_that_torch_has_and_control_characters_are_mended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["type", "all", "overall"])
+def test_names_that_no_task_can_have_and_control_characters_are_mended(tmp_path: Path, name: str) -> None:
     labels = ("a\x07b", "c\x7f")
-    path = write(tmp_path / "type-train.csv", "text,label",
+    path = write(tmp_path / f"{name}-train.csv", "text,label",
                  *(f"{each},{labels[n % 2]}" for n, each in enumerate(SENTENCES)))
     _, run, data = loaded(tmp_path, path)
-    assert list(run.tasks) == ["task_type"]
-    assert data["task_type"].labels.classes == labels
+    assert list(run.tasks) == [f"task_{name}"]
+    assert data[f"task_{name}"].labels.classes == labels
 
 
 def test_many_classes_are_named_as_classes(tmp_path: Path) -> None:

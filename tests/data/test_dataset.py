@@ -162,6 +162,9 @@ BAD = {
                  '{0}/train.csv:5: label "3" is not a class, expected one of "0", "1", "2"'),
     "too few to carve": ({"train": "few.csv", "dev": 0.1},
                          "{0}/few.csv: 2 rows are too few to carve a dev split of 0.1 from"),
+    "too few texts to carve": ({"train": "twins.csv", "dev": 0.1},
+                               "{0}/twins.csv: the 2 different texts of its 400 rows, of which those with "
+                               "one text stay together, are too few to carve a dev split of 0.1 from"),
     "split column": ({"split": "prat", "dev": None},
                      '{0}/train.csv: tasks.t.split: there is no column "prat"'),
     "split words": ({"split": "text", "dev": None},
@@ -178,6 +181,7 @@ def test_a_mistake_is_reported_in_one_sentence(
     numbered(tmp_path, "train.csv", 8, labels=4)
     numbered(tmp_path, "dev.csv", 8, labels=3)
     write(tmp_path / "few.csv", "text,label", "a,1", "b,0")
+    write(tmp_path / "twins.csv", "text,label", *["a,1", "b,0"] * 200)
     write(tmp_path / "words.csv", "text,label", "a,good", "b,bad")
     with pytest.raises(PolytaskError) as caught:
         load_task_data("t", single_task(**settings), store(tmp_path), 1)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from polytask.data.decisions import above, chosen, clipped, named, probabilities
+from polytask.data.decisions import (
+    above,
+    chosen,
+    clipped,
+    joined_names,
+    named,
+    probabilities,
+    split_names,
+)
 from polytask.data.labels import Labels
 
 TWO = Labels("binary", ("no", "yes"))
@@ -46,3 +55,11 @@ def test_a_score_that_is_not_a_probability_has_none() -> None:
     found = above(np.array([0.4, 0.5]), None)
     assert found.labels.tolist() == [0, 1] and found.probabilities is None
     assert above(np.array([0.4, 0.5]), 0.45).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("names", [
+    [], ["a"], ["a", "b"], ["a|b"], ["a|b", "c"],
+    ['["a"]'], ["[]"], ["[a]", "b"], ["[1]"], ['say "a|b"', "é"]])
+def test_labels_in_one_cell_are_read_back_as_they_were(names: list[str]) -> None:
+    assert split_names(joined_names(names)) == names
+    assert joined_names(["a", "b"]) == "a|b" and split_names("[]") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_a_column_without_a_name_is_reported_if_it_holds_something() -> None:
     (b"PK\x03\x04", "is a zip archive or a spreadsheet"), (b"BZh91AY&SY", "is packed with bzip2"),
     (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
     (b"\n<!DOCTYPE html><html>", "is a web page"), (b"<HTML >", "is a web page"),
+    (b"\n\n <table><tr><td>text</td></tr></table>", "is a web page"),
+    (b'<?xml version="1.0"?><rows><row/></rows>', "is an XML file"),
+    (b"\xff\xff\xff\xff\xa0\0\0\0\x10\0", "is a stream of Arrow"),
+    (b"Obj\x01\x04\x14avro.codec", "is an Avro file"),
+    (b"ORC\n\x06\x12\x04\x08(P\0", "is an ORC file"), (b"\x89HDF\r\n\x1a\n\0\0", "is an HDF5 file"),
+    (b"\x93NUMPY\x01\0", "is an array of numpy"), (b"\x80\x04\x952\0\0", "is a pickle"),
+    (gzip.compress(gzip.compress(b"text,label\n")), "is packed with gzip twice"),
 ])
 def test_what_is_not_a_table_is_named_for_what_it_is(tmp_path: Path, head: bytes, says: str) -> None:
     (tmp_path / "t.csv").write_bytes(head)
@@ -76,6 +84,7 @@ def test_what_is_not_a_table_is_named_for_what_it_is(tmp_path: Path, head: bytes
         parse(tmp_path / "t.csv")
     assert says in str(caught.value) and str(tmp_path) in str(caught.value)
     assert other_kind(b"<htmlish>,a\n") is None and other_kind(b"PK,a\n") is None
+    assert other_kind(b"ORC,label\ngreen,1\n") is None and other_kind(b"<tables>,a\n") is None
 
 
 def test_carriage_returns_with_a_line_feed_at_the_end_are_reported(tmp_path: Path) -> None:

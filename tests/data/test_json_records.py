@@ -27,10 +27,16 @@ def test_what_is_not_an_object_is_refused_with_its_line(tmp_path: Path) -> None:
     good = '{"a": "x"}\n'
     found = records(tmp_path, good * 4 + '{"a": 1, "a": 2}\n[1]\n{"a"\n{"a": "\\ud800"}\n' + good)
     assert found[4:] == [
-        (5, 'is not JSON (key "a" occurs twice)'), (6, "found '[1]', expected an object"),
+        (5, 'is not JSON (key "a" occurs twice)'), (6, "found [1], expected an object"),
         (7, "is not JSON (Expecting ':' delimiter)"),
         (8, "half of a surrogate pair, which is not a character"),
         (9, ["x"])]
+
+
+def test_a_value_that_is_no_object_is_quoted_as_the_file_has_it(tmp_path: Path) -> None:
+    found = records(tmp_path, '{"a": "x"}\n' * 4 + 'null\n5\n"s"\n"\\ud800"\n')
+    assert [reason for _, reason in found[4:]] == [  # type: ignore[misc]
+        f"found {value}, expected an object" for value in ("null", "5", '"s"', '"\\ud800"')]
 
 
 def test_deep_nesting_and_endless_keys_are_refused(tmp_path: Path) -> None:
@@ -44,7 +50,7 @@ def test_deep_nesting_and_endless_keys_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "said"), [
     ('{\n "a": 1\n}\n', r"t\.json:1: is not JSON \(it goes on in the next line; expected an object a line"),
-    ('[["a", 1], ["b", 0]]', r"""t\.json:1: found '\["a", 1\]', expected an object; 2 of 2"""),
+    ('[["a", 1], ["b", 0]]', r't\.json:1: found \["a", 1\], expected an object; 2 of 2'),
     ("[]", r"t\.json: has no rows"), ("{}\n{}\n", r"t\.json: the objects have no keys"),
     ('[{"a": 1}\n {"a": 2}]', r"t\.json:2: is not JSON \(expected a comma"),
     ('[{"a": 1},\n{"a": 2}', r"t\.json:2: is not JSON"),

@@ -37,7 +37,7 @@ RULES = {
     "none among words": (["favor", "against", "none", "NaN", "null", "None"],
                          Labels("classes", ("against", "favor", "none"))),
     "blanks of Unicode": (["a", "b", "\u3000", "\u200b", "\ufeff"], Labels("binary", ("a", "b"))),
-    "decimal commas": (["3,5", "1", "0,25"], Labels("regression", (), 0, 4, form="decimal commas")),
+    "decimal commas": (["3,5", "1", "0,25"], Labels("regression", (), 0, 3.5, form="decimal commas")),
     "pandas lists": (["['b', 'a']", "[]", "['a']"], Labels("multi-label", ("a", "b"))),
     "numpy lists": (["['b' \"a's\"]", "['b']"], Labels("multi-label", ("a's", "b"))),
     "ids in lists": (["[0, 3]", "[1]", "[2, 3]"], Labels("multi-label", ("0", "1", "2", "3"))),

@@ -139,7 +139,7 @@ def test_json_rows_may_lack_keys_and_have_lists(tmp_path: Path) -> None:
     found = read(path, Columns(("a",), "label"))
     assert found.texts() == [("x",), ("3",)]
     assert found.labels == ['["red", "blue"]', "1"]
-    assert found.refused == ((2, "no label"), (3, "found '[1]', expected an object"),
+    assert found.refused == ((2, "no label"), (3, "found [1], expected an object"),
                              (4, "is not JSON (Expecting value)"))
 
 

@@ -57,6 +57,9 @@ def test_no_row_left_and_no_such_column_are_reported(tmp_path: Path) -> None:
     ({"header": False}, "columns: is missing"), ({"columns": ["a"]}, "add header = false"),
     ({"header": False, "columns": ["a", "a"]}, 'columns: found "a" twice'),
     ({"encoding": "uft-8"}, 'encoding: found "uft-8", expected an encoding'),
+    ({"encoding": "idna"}, 'encoding: found "idna", expected an encoding'),
+    ({"encoding": "undefined"}, 'encoding: found "undefined", expected an encoding'),
+    ({"encoding": "punycode"}, 'encoding: found "punycode", expected an encoding'),
     ({"encoding": "rot13"}, "does not turn bytes into"), ({"delimiter": ",,"}, 'delimiter: found ",,"'),
     ({"quoting": "all"}, "quoting"),
 ])

@@ -33,7 +33,7 @@ def test_rows_without_an_answer_are_reported_with_their_lines(tmp_path: Path) ->
     assert found.told() == (
         f"{tmp_path}/t.jsonl: 2 records without a prediction: a list or an object, expected text "
         "(lines 2, 3)\n"
-        f"{tmp_path}/t.jsonl: 1 record without a prediction: found '[1]', expected an object (line 4)")
+        f"{tmp_path}/t.jsonl: 1 record without a prediction: found [1], expected an object (line 4)")
     with pytest.raises(DataError, match=r"t\.jsonl:1: a list or an object, .*; no record is left"):
         list(stream(tmp_path / "t.jsonl", '{"text": ["b"]}\n').rows())
 

@@ -8,7 +8,7 @@ import pytest
 
 from polytask.data.collate import InputLayout
 from polytask.data.labels import Labels
-from polytask.data.stored_task import stored_task_problem
+from polytask.data.stored_task import stored_task_problem, wanted_threshold_problem
 
 TWO = Labels("binary", ("no", "yes"))
 MANY = Labels("multi-label", ("x", "y", "z"))
@@ -17,11 +17,23 @@ SINGLE, PAIR = InputLayout(1, 1, 32), InputLayout(2, 1, 32)
 
 
 @pytest.mark.parametrize(("text", "labels", "layout", "threshold"), [
-    (("a",), TWO, SINGLE, None), (("a",), TWO, SINGLE, 0.25), (("a", "b"), TWO, PAIR, -0.5),
+    (("a",), TWO, SINGLE, None), (("a",), TWO, SINGLE, 0.25), (("a", "b"), TWO, PAIR, 1),
     (("a", "b"), STARS, InputLayout(2, 2, 9), None), (("a",), MANY, InputLayout(1, 2, 8), [0.1, 0, 1])])
 def test_what_a_training_writes_is_taken(text: Any, labels: Labels, layout: InputLayout,
                                          threshold: Any) -> None:
     assert stored_task_problem(text, labels, layout, threshold) is None
+
+
+def test_a_threshold_of_cosines_may_be_negative_and_one_of_probabilities_may_not() -> None:
+    assert stored_task_problem(("a", "b"), TWO, PAIR, -0.5, of_score=True) is None
+    assert str(stored_task_problem(("a", "b"), TWO, PAIR, -0.5)).startswith(
+        "threshold: found -0.5, expected a number from 0 to 1")
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 1.5, [0.5], True, "tund", float("nan"), {}])
+def test_a_threshold_that_no_settings_can_ask_for_is_refused(threshold: Any) -> None:
+    assert str(wanted_threshold_problem(threshold)).startswith(f"threshold: found {threshold!r}, expected ")
+    assert not any(map(wanted_threshold_problem, (None, "tuned", "accuracy", 0.5)))
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -46,6 +58,11 @@ def test_what_a_training_writes_is_taken(text: Any, labels: Labels, layout: Inpu
     ({"labels": Labels("classes", (1, 2))}, "labels.classes: found (1, 2), expected names"),  # type: ignore[arg-type]
     ({"labels": Labels("regression", low=5, high=1)}, "labels: found the range 5 to 1"),
     ({"labels": Labels("regression", low=float("nan"))}, "labels: found the range nan"),
+    ({"labels": Labels("regression", unit="no")}, "labels.unit: found 'no', expected true or"),  # type: ignore[arg-type]
+    ({"labels": Labels("binary", ("a", "b"), form=[])}, "labels.form: found []"),  # type: ignore[arg-type]
+    ({"labels": Labels("binary", ("a", "b"), separator=3)}, "labels.separator: found 3"),  # type: ignore[arg-type]
+    ({"threshold": 1.5}, "threshold: found 1.5, expected a number from 0 to 1"),
+    ({"labels": MANY, "threshold": [0.5, 1.5, 0.1]}, "threshold: found [0.5, 1.5"),
     ({"threshold": "0.5"}, "threshold: found '0.5'"),
     ({"threshold": [0.5, 0.5]}, "threshold: found [0.5, 0.5]"),
     ({"labels": MANY, "threshold": [0.5]}, "threshold: found [0.5]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,20 @@ def test_a_word_that_is_taken_for_no_label_is_reported(tmp_path: Path) -> None:
     assert any('a: "None" is not read as a label' in note and "classes" in note for note in made.notes)
     kept = loaded(tmp_path, dev=0.2, classes=("Against", "Favor", "None"))
     assert kept.found["train"].unlabeled == 0 and not any("None" in note for note in kept.notes)
+
+
+@pytest.mark.parametrize("cell", [["a", ""], ["a", None], "['a', '']", "['a', None]", "a||c", "a|"])
+def test_an_empty_name_in_a_list_of_labels_is_left_out_with_a_note(tmp_path: Path, cell: object) -> None:
+    cells = [cell, ["b"], ["a", "b"], ["a", "c"]] if isinstance(cell, list) else [cell, "a|b", "b|c", "a|c"]
+    rows = [json.dumps({"text": f"t {n}", "label": cells[n % 4]}) for n in range(20)]
+    write(tmp_path / "train.csv", *rows)
+    found = loaded(tmp_path, dev=0.2)
+    assert found.labels.classes == ("a", "b", "c")
+    assert [note for note in found.notes if "empty name" in note] == [
+        "a: an empty name stands among the labels of 5 rows "
+        f"({json.dumps(cell) if isinstance(cell, list) else cell}) and is left out"]
+    known = loaded(tmp_path, found.labels, dev=0.2)
+    assert any("empty name" in note for note in known.notes)
 
 
 @pytest.mark.parametrize("mark", ["-1", "?", "unknown"])

@@ -65,6 +65,17 @@ def test_labels_that_the_task_cannot_have_are_refused(
         check_labels(read_predictions(file), labels, file)
 
 
+def test_a_class_with_a_bar_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    labels = Labels("multi-label", ("a", "a|b", "b"))
+    file = write(tmp_path / "x-dev.csv", [
+        ["id", "label", "prediction", "score"], [1, '["a|b"]', "a|b", "0 1 0"],
+        [2, "[]", '["a", "a|b"]', "1 1 0"]])
+    found = read_predictions(file, multi_label=True)
+    check_labels(found, labels, file)
+    assert encoded(found.true, labels).tolist() == [[0, 1, 0], [0, 0, 0]]
+    assert encoded(found.predicted, labels).tolist() == [[1, 0, 1], [1, 1, 0]]
+
+
 def test_labels_and_scores_are_arrays_as_metrics_take_them(tmp_path: Path) -> None:
     several, classes = Labels("multi-label", ("a", "b")), Labels("classes", ("a", "b", "c"))
     np.testing.assert_array_equal(encoded(["a|b", "", "b"], several), [[1, 1], [0, 0], [0, 1]])

@@ -133,7 +133,7 @@ def test_what_is_saved_opens_with_automodel_and_again_here(kind: str, tmp_path: 
     assert {key for key in peer if config.get(key) != peer[key]} <= {
         "dtype", "architectures", "_name_or_path", "hidden_dropout_prob", "transformers_version",
         "attention_probs_dropout_prob", "dropout", "attention_dropout", "position_embedding_type"}
-    ours, tokenizer, _ = load_any(tmp_path / "ours")
+    ours, tokenizer, _ = load_any(tmp_path / "ours", own=True)
     batch = batch_for(encoder)
     assert torch.equal(ours(batch), encoder(batch))
     assert tokenizer == tmp_path / "ours" / "tokenizer.json"

@@ -24,6 +24,7 @@ from polytask.model.pretrained import (
     load_encoder,
     save_encoder,
 )
+from polytask.model.weights import refuse_not_finite
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "a", "mat", ".",
          "cafe", "Cat", "café", "中"]
@@ -199,6 +200,33 @@ def edited(**values: object):
     return edit
 
 
+def changed(name: str, value: float):
+    def change(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        weights[name][3] = value
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return change
+
+
+def test_a_sum_that_overflows_is_no_fault_of_the_weights() -> None:
+    refuse_not_finite(torch.full((4,), 3e38), "w", Path("model.safetensors"))
+    refuse_not_finite(torch.full((4,), 60_000, dtype=torch.float16), "w", Path("model.safetensors"))
+
+
+def test_a_tensor_without_a_place_is_refused_where_polytask_saved_the_folder(saved: Path) -> None:
+    load_encoder(saved, own=True)
+    weights = load_file(saved / "model.safetensors")
+    save_file(weights | {"cls.bias": torch.zeros(2)}, saved / "model.safetensors", {"format": "pt"})
+    assert not load_encoder(saved)[0].notes  # a head of another library's
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: 1 tensor has no place in the network "
+                                              r"that config\.json describes, first cls\.bias; expected"):
+        load_encoder(saved, own=True)
+    save_file(weights, saved / "model.safetensors", {"format": "pt"})
+    edited(num_hidden_layers=1)(saved)
+    with pytest.raises(CheckpointError, match=r"16 tensors have no place .*first encoder\.layer\.1\."):
+        load_encoder(saved, own=True)
+
+
 @pytest.mark.parametrize(("harm", "said"), [
     (cut, r"model.safetensors: is not a whole safetensors file"),
     (emptied, r"model.safetensors: is not a whole safetensors file"),
@@ -213,6 +241,9 @@ def edited(**values: object):
     (edited(num_hidden_layers=3), r"the weights lack encoder.layer.2"),
     (edited(model_type="gpt2"), r'found model_type "gpt2", expected one of "bert"'),
     (edited(vocab_size=9), r"expected \(9, 12\)"),
+    (changed("encoder.layer.1.output.dense.bias", float("nan")),
+     r"model.safetensors: 1 of the 12 numbers of encoder.layer.1.output.dense.bias is NaN or infinite"),
+    (changed("embeddings.LayerNorm.weight", float("-inf")), r"1 of the 12 numbers of embeddings.LayerNorm"),
 ])
 def test_what_cannot_be_read_is_one_sentence(saved: Path, harm, said: str) -> None:
     harm(saved)

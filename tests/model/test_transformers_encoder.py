@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import foreign
 from foreign import FLAT, LENGTHS, PADDED, alone, batch_for, checkpoint
@@ -100,7 +101,7 @@ def test_what_is_saved_opens_with_automodel_and_again_here(kind: str, tmp_path: 
     opened = transformers.AutoModel.from_pretrained(tmp_path / "to").state_dict()
     assert opened.keys() == expected.keys()
     assert all(torch.equal(opened[key], expected[key]) for key in opened)
-    again, tokenizer = load_backbone(tmp_path / "to")
+    again, tokenizer = load_backbone(tmp_path / "to", own=True)
     assert torch.equal(again(batch), backbone(batch))
     assert (again.pooler is None) == (kind not in ("roberta", "albert", "bert of an activation"))
     if again.pooler is not None:
@@ -214,6 +215,22 @@ def test_a_pooler_that_the_checkpoint_lacks_is_not_made_up(tmp_path: Path) -> No
     assert "pooler" in str(Pooler().problem(backbone))
     assert Cls().problem(backbone) is None
     assert {m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+
+
+def test_weights_that_are_not_those_of_the_config_are_refused(tmp_path: Path) -> None:
+    model = network("roberta")
+    wrap(model).save(checkpoint(model, tmp_path / "from") / "tokenizer.json", tmp_path / "to")
+    file = tmp_path / "to" / "model.safetensors"
+    weights = load_file(file)
+    name = next(key for key in sorted(weights) if key.endswith("LayerNorm.bias"))
+    for content, said in (
+            (weights | {"zzz": torch.zeros(2)}, "zzz has no place in the network"),
+            ({key: weights[key] for key in weights if key != name}, f"the weights lack {name}"),
+            (weights | {name: weights[name] + float("inf")}, f"numbers of {name} are NaN or")):
+        save_file(content, file, {"format": "pt"})
+        with pytest.raises(CheckpointError) as error:
+            load_backbone(tmp_path / "to", own=True)
+        assert said in str(error.value) and str(file) in str(error.value)
 
 
 @pytest.mark.parametrize(("config", "sentence"), [

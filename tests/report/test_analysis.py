@@ -7,6 +7,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, recall_score
 
+from polytask.data.decisions import joined_names
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions
 from polytask.report import analysis
@@ -37,8 +38,8 @@ def test_confusion_and_label_accuracy_agree_with_scikit_learn(drawn: tuple[Predi
 def test_each_label_of_a_multi_label_task_agrees_with_scikit_learn() -> None:
     chance = np.random.default_rng(5)
     true, predicted = chance.integers(0, 2, (2, 50, 4))
-    names = tuple("abcd")
-    told = [["|".join(n for n, on in zip(names, row, strict=True) if on) for row in rows]
+    names = ("a", "b|c", "c", "d")
+    told = [[joined_names([n for n, on in zip(names, row, strict=True) if on]) for row in rows]
             for rows in (true.tolist(), predicted.tolist())]
     found, labels = answers(*told), Labels("multi-label", names)
     theirs = multilabel_confusion_matrix(true, predicted)

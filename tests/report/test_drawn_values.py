@@ -21,6 +21,7 @@ from polytask.report.sections.internals import attention, attention_figures, clo
 from polytask.report.sections.internals import drawing as model_section
 from polytask.report.sections.labels import confusion_figure, distribution_figures, recall_figures
 from polytask.report.sections.regression import residual_figure, scatter_figure
+from polytask.report.sections.summary import scores
 from polytask.report.svg import Figure, Picture
 from written_answers import answers
 
@@ -164,6 +165,19 @@ def test_the_cloud_has_each_rows_components_in_the_colour_of_its_label() -> None
     assert near(by_label["2"] + by_label["0"] + by_label["4"],
                 [(-3, -1), (3, -1), (3, 1), (-3, 1)])  # rows 2; 0 and 3; 1
     assert by_label["1"] == by_label["3"] == []
+
+
+def test_the_cloud_colours_a_row_of_several_labels_by_the_first_whatever_is_in_its_name() -> None:
+    spread = np.array([[-3, -1], [3, -1], [0, 2.0]])
+    for kind, cells in (("multi-label", ['["a|b"]', '["a|b", "c"]', "c"]),
+                        ("classes", ["a|b", "a|b", "c"])):
+        labels = Labels(kind, ("a", "a|b", "c"))  # type: ignore[arg-type]
+        dev = answers(cells, ["a"] * 3)
+        task = TaskRecord("tags", {}, labels, {"dev": dev}, vectors=spread, vector_rows=np.arange(3))
+        assert [len(dots) for dots in Drawing(cloud_figure(task, dev, labels)).dots()] == [0, 2, 1]
+        results = {"dev": {"scores": {"tags": {"accuracy": 0.5}}}}
+        page = scores(RunRecord(Path("run"), {}, [], results, {}, {"tags": task}, {}, {}))
+        assert "always &quot;a|b&quot;" in page
 
 
 def attended() -> RunRecord:

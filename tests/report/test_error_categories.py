@@ -28,6 +28,9 @@ def test_errors_are_in_the_categories_of_the_reports() -> None:
                            Labels("multi-label", ("a", "b", "c")))
     assert {each.name: sorted(each.rows) for each in tags} == {
         "labels missed": [0], "labels wrongly predicted": [1, 2]}
+    barred = error_categories.errors(answers(['["a|b"]', "a|b"], ["a|b", "a"]),
+                                     Labels("multi-label", ("a", "a|b", "b")))
+    assert {each.name: each.rows for each in barred} == {"missed and wrong": [0], "labels missed": [1]}
 
 
 @pytest.mark.technique("T-38", "T-46")

@@ -15,9 +15,12 @@ from fastapi.testclient import TestClient
 
 import polytask as pk
 from polytask.serve.app import create_app
+from polytask.serve.engine import TaskInfo
+from polytask.serve.known_errors import wrong_rows
 from polytask.serve.service import Service
 from polytask.serve.settings import ServeSettings
 from polytask.serve.torch_engine import TorchEngine
+from written_answers import answers
 
 
 @pytest.fixture
@@ -46,6 +49,12 @@ def test_the_nearest_known_errors_are_mistakes_on_dev(explained: Service, served
         pair = client.post("/errors", json={"pair": ["good plot", "bad"]}).json()["errors"]
         assert set(pair) <= {"same", "near"} and pair
         assert client.post("/errors", json={"text": "a", "pair": ["a", "b"]}).status_code == 400
+
+
+def test_a_name_with_a_bar_is_one_label_among_known_errors() -> None:
+    task = TaskInfo("tags", 1, "multi-label", ("a", "a|b", "b"), None, "single", "s")
+    found = answers(['["a|b"]', '["a|b"]', "a|b", "b|a", "[]"], ['["a|b"]', "a|b", "b", "a|b", ""])
+    assert wrong_rows(found, task) == [1, 2]
 
 
 def test_a_folder_without_predictions_says_so(engine: TorchEngine, served_run: Path) -> None:

@@ -290,6 +290,44 @@ def test_a_folder_that_cannot_be_served_is_one_sentence_before_it_listens(
     assert "tasks.stars: labels.classes" in refusal(tmp_path / "threshold")
 
 
+@pytest.mark.parametrize(("task", "changes", "said"), [
+    ("same", {"threshold": 1.5}, 'threshold: found 1.5, expected "tuned", "accuracy" or a number between'),
+    ("tags", {"threshold": [0.5]}, "threshold: found [0.5]"),
+    ("stars", {"max_length": 9999}, "max_length: found 9,999, expected at most 64, for which the encoder"),
+])
+def test_a_task_that_no_training_writes_is_refused_by_its_key(
+    served_run: Path, tmp_path: Path, task: str, changes: dict[str, Any], said: str
+) -> None:
+    folder = Path(shutil.copytree(served_run / "model", tmp_path / "model"))
+    table = json.loads((folder / "tasks.json").read_text())
+    table["tasks"][task] |= changes
+    (folder / "tasks.json").write_text(json.dumps(table))
+    assert f"{folder}/tasks.json: tasks.{task}: {said}" in refusal(folder)
+
+
+@pytest.mark.parametrize("part", [".", "heads/topic"])
+@pytest.mark.parametrize("harm", ["not finite", "too many", "too few"])
+def test_weights_that_no_training_writes_are_refused_with_file_and_tensor(
+    served_run: Path, tmp_path: Path, part: str, harm: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(served_run / "model", tmp_path / "model"))
+    file = folder / part / "model.safetensors"
+    weights = load_file(file)
+    name = min(weights)
+    if harm == "not finite":
+        weights[name].view(-1)[1] = float("nan")
+    elif harm == "too few":
+        del weights[name]
+    else:
+        name = "zzz"
+        weights[name] = weights[min(weights)].clone()
+    save_file(weights, file, {"format": "pt"})
+    told = refusal(folder)
+    assert name in told and str(file if harm != "too few" or part != "." else folder) in told
+
+
 def test_without_the_extra_the_sentence_says_what_to_install(
     served_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

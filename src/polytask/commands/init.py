@@ -247,14 +247,14 @@ def _name_and_split(path: Path) -> tuple[str, str]:
     # The part after the split says which test it is; the part before it names the task.
     kept = words if at is None else words[:at] or words[at + 1:] or [path.resolve().parent.name]
     name = "_".join(re.sub(r"\W", "_", word) for word in kept)
-    return name if name.isidentifier() and not _reserved(name) else f"task_{name}", split
+    return name if name.isidentifier() and not _refused(name) else f"task_{name}", split
 
 
-def _reserved(name: str) -> bool:
-    """Return whether torch reserves a name, so that no task can have it."""
-    from torch import nn
+def _refused(name: str) -> bool:
+    """Return whether no task can have a name."""
+    from polytask.model.names import task_name_problem
 
-    return hasattr(nn.ModuleDict, name)
+    return task_name_problem(name) is not None
 
 
 def _check_columns(guessed: Guess, group: Group, tables: Mapping[Path, Table]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -29,6 +30,8 @@ _SENTENCE_ENCODER = re.compile(
     r"minilm|sentence-transformers|sbert|simcse|mpnet|\be5\b|e5-|bge-|gte-|labse", re.IGNORECASE)
 # Values of a column that its line counts.
 _SHOWN_CLASSES = 6
+# A range is widened to whole numbers if it grows by no more than this factor.
+_WIDER = 1.25
 NOTE = "# note: "
 _MEANT_ALIKE = re.compile(r"simil|score|related|sts|paraphras|gold|label", re.IGNORECASE)
 # Names of tasks and labels of two classes that say whether texts mean the same, and classes that deny it.
@@ -136,8 +139,7 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines.append('kind = "classes"')
         notes = label.inferred.notes if label.inferred else notes
     if labels.is_regression:
-        lines.append(with_comment(f"range = [{labels.low:g}, {labels.high:g}]",
-                                  "of the labels, rounded outward; predictions are cut to it"))
+        lines.append(_range(labels.low, labels.high))
     elif labels.kind == "classes" and all(name.lstrip("-").isdigit() for name in labels.classes):
         lines.append('# kind = "ordinal"'.ljust(39) + "# if the classes are grades")
     confirmed = "to confirm it" if _needs_kind(inferred) else "\0"  # the kind is written already
@@ -149,6 +151,14 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines.append('# threshold = "tuned"'.ljust(39)
                      + "# the best F1 on dev, for rare classes; default: 0.5")
     return lines + [f"# or label = {quoted(column.name)}: {_about(column)}" for column in guessed.others]
+
+
+def _range(low: float, high: float) -> str:
+    """Return the line of the range; few rows of a scale that ends at 5 may end at 4.5."""
+    whole = math.floor(low), math.ceil(high)
+    first, last = whole if whole[1] - whole[0] <= _WIDER * (high - low) else (low, high)
+    return with_comment(f"range = [{first:g}, {last:g}]",
+                        "of the labels, rounded outward; predictions are cut to it")
 
 
 def _pairing(task: str, label: str, inferred: Inferred, checkpoint: str) -> list[str]:

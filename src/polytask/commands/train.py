@@ -13,11 +13,12 @@ from pathlib import Path
 from polytask.commands.report import report_quietly
 from polytask.config import Run
 from polytask.core.atomic_files import write_json
-from polytask.core.errors import RunError
+from polytask.core.errors import RunError, nearest
 from polytask.core.json_files import as_written
 from polytask.core.processes import Processes
 from polytask.core.results_file import read_results
 from polytask.core.run_folder import RunFolder
+from polytask.core.terminal import tell
 from polytask.core.user_modules import trusting
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation
@@ -74,6 +75,8 @@ def _train(run: Run, out: str | Path, resume: bool, quiet: bool, again: str | No
         run = _at_recorded_commit(run, RunFolder(out))
     if writes:
         RunFolder.admits(out, run.to_toml(), resume)
+        if resume and not RunFolder(out).used:
+            tell(f"note: {_nothing_to_resume(Path(out))}")
         if resume:
             refuse_changed_files(run, RunFolder(out))
     if processes.agreed(resume and RunFolder(out).results.is_file()):
@@ -93,6 +96,11 @@ def _train(run: Run, out: str | Path, resume: bool, quiet: bool, again: str | No
         if writes:
             report_quietly(folder.path)
         return result
+
+
+def _nothing_to_resume(out: Path) -> str:
+    runs = [each.name for each in out.absolute().parent.glob("*/") if RunFolder(each).config.is_file()]
+    return f"{out}: has no run to resume, so a new one begins{nearest(out.name, sorted(runs))}"
 
 
 def _at_recorded_commit(run: Run, folder: RunFolder) -> Run:

@@ -238,8 +238,11 @@ def _carved(rows: Rows, keys: Hashes, labels: Labels, fraction: float, seed: int
         strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
     train, dev = (taken(rows, part) for part in carve(keys, strata, fraction, seed))
     if not len(train) or not len(dev):
-        raise DataError(f"{rows.table.file}: {len(rows)} rows are too few to carve a dev split of"
-                        f" {fraction:g} from")
+        different = len(np.unique(keys))
+        few = f"{len(rows):,} rows are" if different == len(rows) else (
+            f"the {different:,} different text{'s' * (different != 1)} of its {len(rows):,} rows, of which "
+            f"those with one text stay together, {'are' if different != 1 else 'is'}")
+        raise DataError(f"{rows.table.file}: {few} too few to carve a dev split of {fraction:g} from")
     return train, dev
 
 

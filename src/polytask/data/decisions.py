@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,19 @@ def named(labels: Labels, value: Any) -> Any:
 
 
 def joined_names(names: list[str]) -> str:
-    """Return several labels with bars between their names; a JSON list where a name holds a bar itself."""
-    return json.dumps(names, ensure_ascii=False) if any("|" in name for name in names) else "|".join(names)
+    """Return several labels with bars between their names; a JSON list where that would be misread."""
+    cell = "|".join(names)
+    return cell if split_names(cell) == names else json.dumps(names, ensure_ascii=False)
+
+
+def split_names(cell: str) -> list[str]:
+    """Return the names of several labels that `joined_names` wrote into one cell; of an empty one, none."""
+    if cell.startswith("[") and cell.endswith("]"):
+        with suppress(ValueError, RecursionError):
+            names = json.loads(cell)
+            if all(isinstance(name, str) for name in names):
+                return list(names)
+    return [name for name in cell.split("|") if name]
 
 
 def probabilities(labels: Labels, decision: Decision, row: int) -> dict[str, float] | None:

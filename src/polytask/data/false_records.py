@@ -19,11 +19,19 @@ _OTHERS = (
     (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
     (b"SQLite format 3\x00", "a database", "export its table as CSV"),
     (b"ARROW1", "an Arrow file", "save it as Parquet"),
+    (b"\xff\xff\xff\xff", "a stream of Arrow", "save it as Parquet"),
+    (b"Obj\x01", "an Avro file", "save it as Parquet"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save its table as Parquet"),
+    (b"\x93NUMPY", "an array of numpy", "save it as CSV"),
+    *((b"\x80" + bytes([protocol]), "a pickle", "save its table as Parquet") for protocol in range(2, 6)),
+    (b"\x1f\x8b", "packed with gzip twice", "unpack it once"),
     (b"%PDF-", "a PDF", "save its table as CSV"),
     (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS to the file, and not the file",
      "fetch it with git lfs pull"),
 )
-_WEB_PAGE = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
+_ORC = re.compile(rb"ORC.{,60}?[\x00-\x08\x0e-\x1f]", re.DOTALL)  # a header may begin with these letters
+_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<\?xml\b")
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|table)\b", re.IGNORECASE)
 
 
 def is_separator(cells: Sequence[str]) -> bool:
@@ -43,6 +51,10 @@ def other_kind(head: bytes) -> str | None:
     for start, what, remedy in _OTHERS:
         if head.startswith(start):
             return f"is {what}, expected a text file; {remedy}"
+    if _ORC.match(head):
+        return "is an ORC file, expected a text file; save it as Parquet"
+    if _XML.match(head):
+        return "is an XML file, expected a text file; save its table as CSV"
     if _WEB_PAGE.match(head):
         return "is a web page, expected a text file; download the file itself"
     return None

@@ -13,6 +13,8 @@ from polytask.core.errors import nearest
 DELIMITERS = ("\t", ",", ";", "|")
 QUOTINGS = ("minimal", "none")
 UTF8 = "utf-8"
+# Python counts these among the encodings of text: two are of domain names, one refuses every text.
+_NOT_OF_FILES = ("idna", "punycode", "undefined")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def _encoding_problem(name: str) -> str | None:
     try:
         known = codecs.lookup(name)
     except (LookupError, ValueError):
+        known = None
+    if known is None or known.name in _NOT_OF_FILES:
         return f'found "{name}", expected an encoding such as "utf-8", "latin-1", "cp1252" or "utf-16"'
     # The only mark that Python gives of codecs that are not character encodings (rot13, base64).
     if not getattr(known, "_is_text_encoding", True):

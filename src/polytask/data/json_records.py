@@ -58,7 +58,8 @@ def json_cells(columns: tuple[str, ...], records: Iterable[JsonRecord]) -> Itera
         elif isinstance(record, ValueError):
             yield line, f"is not JSON ({record.args[0]})"
         else:
-            yield line, f"found {cell(record)[:40]!r}, expected an object"
+            shown = json.dumps(record, ensure_ascii=False)[:40].encode("utf-8", "backslashreplace").decode()
+            yield line, f"found {shown}, expected an object"
 
 
 def row_cells(values: Iterable[Any]) -> list[str] | str:

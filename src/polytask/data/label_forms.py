@@ -97,9 +97,18 @@ def are_booleans(names: Iterable[str]) -> bool:
 def list_items(label: str) -> list[str] | None:
     """Return the items of a list in brackets, or None if the label is not such a list.
 
+    Empty ones are left out: null, NaN and what shows nothing.
+    """
+    items = all_list_items(label)
+    return None if items is None else [item for item in items if item]
+
+
+def all_list_items(label: str) -> list[str] | None:
+    """Return the items of a list in brackets, "" for an empty one, or None if the label is not such a list.
+
     Read are JSON's lists, Python's lists, tuples and sets, numpy's arrays (items apart by blanks) and
-    words with commas between them: ["a", "b"], ['a', 'b'], ['a' 'b'], [1 0], [a, b]. Items that are
-    null or NaN are left out. `ast` alone would read ['a' 'b'] as the one word "ab".
+    words with commas between them: ["a", "b"], ['a', 'b'], ['a' 'b'], [1 0], [a, b]. `ast` alone would read
+    ['a' 'b'] as the one word "ab".
     """
     text = label.strip()
     if whole := _ARRAY.fullmatch(text):
@@ -129,8 +138,13 @@ def looks_like_list(label: str) -> bool:
 
 
 def split_at(label: str, separator: str) -> list[str]:
-    """Return the names between separators, without the blanks around them."""
-    return [part.strip() for part in label.split(separator) if part.strip()]
+    """Return the names between separators, without the blanks around them; empty ones are left out."""
+    return [part for part in all_parts(label, separator) if part]
+
+
+def all_parts(label: str, separator: str) -> list[str]:
+    """Return the names between separators, without the blanks around them, "" for an empty one."""
+    return ["" if is_blank(part) else part.strip() for part in label.split(separator)]
 
 
 def is_on(item: str) -> bool | None:
@@ -146,10 +160,12 @@ def _json_items(text: str) -> list[str] | None:
         return None
     if any(isinstance(entry, list | dict) for entry in parsed):
         return None
-    return [_item(entry) for entry in parsed if entry is not None and entry == entry]
+    return [_item(entry) for entry in parsed]
 
 
 def _item(value: Any) -> str:
+    if value is None or value != value or (isinstance(value, str) and is_blank(value)):
+        return ""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -168,8 +184,9 @@ def _quoted_items(inner: str) -> list[str] | None:
                 token = str(ast.literal_eval(token))
             except (ValueError, SyntaxError):
                 return None
+            token = "" if is_blank(token) else token
         elif token in WRITTEN_MISSING:
-            continue
+            token = ""
         elif number(token) is None and token.casefold() not in _BOOLEANS:
             return None
         items.append(token)
@@ -184,4 +201,4 @@ def _bare_items(inner: str, round_brackets: bool) -> list[str] | None:
         return None
     if "," not in inner and len(parts) > 1 and not numbers:
         return None
-    return [part for part in parts if part not in WRITTEN_MISSING]
+    return ["" if part in WRITTEN_MISSING else part for part in parts]

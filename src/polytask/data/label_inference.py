@@ -251,11 +251,7 @@ def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]
 
 
 def outward(low: float, high: float) -> tuple[float, float]:
-    """Round a range outward, by a quarter of it at most: 0.2 … 4.9 is 0 … 5.
-
-    To steps of a tenth to a quarter of it, and on to whole numbers where they are as near: few rows of a
-    scale that ends at 5 may end at 4.5.
-    """
+    """Round a range outward to steps of a tenth to a quarter of it: 0.2 … 4.9 is 0 … 5."""
     span = high - low
     scale = 10.0 ** math.floor(math.log10(span) - 1)
     step = next(times * scale for times in (1, 2, 5, 10) if times * scale >= span / 10 * 0.999)
@@ -264,6 +260,4 @@ def outward(low: float, high: float) -> tuple[float, float]:
     # The tolerance is for 0.3 / 0.1; a label a hair outside still has to be inside.
     first -= round(first * step, digits) > low
     last += round(last * step, digits) < high
-    ends = round(first * step, digits), round(last * step, digits)
-    whole = math.floor(ends[0]), math.ceil(ends[1])
-    return whole if whole[1] - whole[0] <= 1.25 * span else ends
+    return round(first * step, digits), round(last * step, digits)

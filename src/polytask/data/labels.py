@@ -11,16 +11,16 @@ from polytask.data.label_forms import (
     LIST_FORMS,
     MARKED_MISSING,
     WRITTEN_MISSING,
+    all_list_items,
+    all_parts,
     are_booleans,
     are_numbers,
     canonical,
     decimal_comma,
     is_blank,
     is_on,
-    list_items,
     looks_like_list,
     number,
-    split_at,
 )
 
 Kind = Literal["classes", "binary", "ordinal", "regression", "multi-label"]
@@ -123,14 +123,22 @@ class Labels:
             if None in on or len(on) != self.num_classes:
                 raise ValueError(f"found {label[:60]}, expected {self.num_classes} entries of 0 or 1")
             return [name for name, present in zip(self.classes, on, strict=True) if present]
-        return [self.class_name(item) for item in items]
+        return [self.class_name(item) for item in items if item]
+
+    def has_empty_name(self, label: str) -> bool:
+        """Return whether one of the names in a multi-label cell is empty: ["a", ""], a||b, ["a", null]."""
+        try:
+            return self.form == "names" and "" in self._items(label)
+        except ValueError:
+            return False
 
     def _items(self, label: str) -> list[str]:
-        items = list_items(label)
+        """Return the names or entries in a multi-label cell, "" for an empty one."""
+        items = all_list_items(label)
         if items is None and self.separator is not None:
-            items = split_at(label, self.separator)
+            items = all_parts(label, self.separator)
         if items is None and "|" in label and label not in self.index:
-            items = split_at(label, "|")
+            items = all_parts(label, "|")
         if items is None and looks_like_list(label) and label not in self.index:
             raise ValueError(f"found {label[:60]}, which is not a list; expected {LIST_FORMS}")
         return [label] if items is None else items

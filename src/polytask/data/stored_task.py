@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 from polytask.data.collate import InputLayout
-from polytask.data.labels import KINDS, Labels
+from polytask.data.labels import KINDS, Form, Labels
 
 # Texts and sequences of a row: single, cross_encoder, bi_encoder, twin, cross_bi_encoder; and of the two
 # that read both texts in one sequence, where they read it in both orders.
@@ -15,10 +15,22 @@ _SYMMETRIC = {(2, 2), (2, 4)}
 _LONGEST = 1 << 20
 
 
-def stored_task_problem(text: Any, labels: Labels, layout: InputLayout, threshold: Any) -> str | None:
-    """Return what is wrong with a task, its key first, or None."""
+def stored_task_problem(text: Any, labels: Labels, layout: InputLayout, threshold: Any,
+                        of_score: bool = False) -> str | None:
+    """Return what is wrong with a task, its key first, or None.
+
+    of_score: whether the threshold is one of scores, such as cosines, and not of probabilities.
+    """
     return (layout_problem(layout) or _text_problem(text, layout.texts) or _labels_problem(labels)
-            or _threshold_problem(threshold, labels))
+            or _threshold_problem(threshold, labels, of_score))
+
+
+def wanted_threshold_problem(threshold: Any) -> str | None:
+    """Return what is wrong with the threshold that a task's settings asked for, or None."""
+    if threshold is None or threshold in ("tuned", "accuracy") or (
+            _is_number(threshold) and 0 < threshold < 1):
+        return None
+    return f'threshold: found {_short(threshold)}, expected "tuned", "accuracy" or a number between 0 and 1'
 
 
 def layout_problem(layout: InputLayout) -> str | None:
@@ -44,6 +56,12 @@ def _text_problem(text: Any, count: int) -> str | None:
 def _labels_problem(labels: Labels) -> str | None:
     if labels.kind not in KINDS:
         return f"labels.kind: found {_short(labels.kind)}, expected one of {', '.join(KINDS)}"
+    if not isinstance(labels.unit, bool):
+        return f"labels.unit: found {_short(labels.unit)}, expected true or false"
+    if labels.form not in get_args(Form):
+        return f"labels.form: found {_short(labels.form)}, expected one of {', '.join(get_args(Form))}"
+    if labels.separator is not None and not (isinstance(labels.separator, str) and labels.separator):
+        return f"labels.separator: found {_short(labels.separator)}, expected the text between two names"
     if labels.is_regression:
         if _is_number(labels.low) and _is_number(labels.high) and labels.low < labels.high:
             return None
@@ -58,12 +76,15 @@ def _labels_problem(labels: Labels) -> str | None:
     return None
 
 
-def _threshold_problem(threshold: Any, labels: Labels) -> str | None:
+def _threshold_problem(threshold: Any, labels: Labels, of_score: bool) -> str | None:
     several = labels.kind == "multi-label" and isinstance(threshold, list)
-    if threshold is None or _is_number(threshold) or (
-            several and len(threshold) == labels.num_classes and all(map(_is_number, threshold))):
+    if threshold is None:
         return None
-    return f"threshold: found {_short(threshold)}, expected a number, or one for each of several labels"
+    numbers = threshold if several and len(threshold) == labels.num_classes else [threshold]
+    if all(_is_number(each) and (of_score or 0 <= each <= 1) for each in numbers):
+        return None
+    return (f"threshold: found {_short(threshold)}, expected a number{' from 0 to 1' * (not of_score)}, "
+            "or one for each of several labels")
 
 
 def _is_number(value: Any) -> bool:

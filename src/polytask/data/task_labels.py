@@ -51,7 +51,20 @@ def read_labels(by_split: Mapping[str, Rows], wanted: Wanted, known: Labels | No
         notes += [f'"{mark}" is not read as a label and its rows are left out; if it is one, list it in '
                   'classes'
                   for mark in _word_marks(kept)]
+    notes += _empty_names(kept, labels)
     return LabelledRows(labels, kept, tuple(notes))
+
+
+def _empty_names(kept: Mapping[str, Rows], labels: Labels) -> list[str]:
+    """Return a note on the lists with an empty name among their names, if there are any."""
+    if labels.kind != "multi-label":
+        return []
+    cells = [cell for rows in kept.values() for cell in rows.labels]
+    empty = {cell for cell in set(cells) if labels.has_empty_name(cell)}
+    if not empty:
+        return []
+    rows = sum(cell in empty for cell in cells)
+    return [f"an empty name stands among the labels of {rows:,} rows ({min(empty)[:60]}) and is left out"]
 
 
 def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tuple[str, ...]]:

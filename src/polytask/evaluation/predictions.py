@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.errors import RunError
+from polytask.data.decisions import split_names
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import NO_LABELS, PredictionColumns, known_labels
 from polytask.metrics.registry import class_scores
@@ -101,7 +102,7 @@ def _valid(cell: str, labels: Labels, known: set[str]) -> bool:
     if labels.is_regression:
         return math.isfinite(_number(cell))
     if labels.kind == "multi-label":
-        return {*filter(None, cell.split("|"))} <= known
+        return {*split_names(cell)} <= known
     return cell in known
 
 
@@ -128,7 +129,7 @@ def encoded(values: Sequence[str], labels: Labels) -> NDArray[Any]:
     if labels.kind == "multi-label":
         flags = np.zeros((len(values), labels.num_classes), dtype=np.int64)
         for row, names in enumerate(values):
-            flags[row, [index[name] for name in names.split("|") if name]] = 1
+            flags[row, [index[name] for name in split_names(names)]] = 1
         return flags
     return np.array([index[name] for name in values], dtype=np.int64)
 

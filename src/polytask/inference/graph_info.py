@@ -123,7 +123,8 @@ class GraphInfo:
         for name, task in self.tasks.items():
             if not isinstance(task.activated, str) or not isinstance(task.logits, str | None):
                 return f'task "{name}" without names of its outputs'
-            problem = stored_task_problem(task.text, task.labels, task.layout, task.threshold)
+            problem = stored_task_problem(task.text, task.labels, task.layout, task.threshold,
+                                          task.logits is None)
             if problem is not None:
                 return f'task "{name}": {problem}'
         return None

@@ -14,8 +14,11 @@ from polytask.model.flat_encoder import FlatEncoder
 from polytask.model.pretrained import checkpoint_folder, load_encoder, read_config, save_encoder
 
 
-def load_any(name: str | Path, dropout: float | None = None) -> tuple[nn.Module, Path, list[str]]:
+def load_any(name: str | Path, dropout: float | None = None, own: bool = False
+             ) -> tuple[nn.Module, Path, list[str]]:
     """Return an encoder, its tokenizer.json, and what is to be said about it.
+
+    own: whether polytask saved it, so that a tensor without a place shows a damaged folder.
 
     A family of `families` runs on flat batches. What they do not know goes through transformers'
     AutoModel on padded ones, with a note that says why. Raises `CheckpointError` for what is no
@@ -33,11 +36,11 @@ def load_any(name: str | Path, dropout: float | None = None) -> tuple[nn.Module,
             raise CheckpointError(f"{paths.config}: {problem}")
         reason = flat_problem(values)
     if reason is None:
-        encoder, tokenizer = load_encoder(folder, dropout)
+        encoder, tokenizer = load_encoder(folder, dropout, own)
         return encoder, tokenizer, [note.replace(str(folder), str(name)) for note in encoder.notes]
     from polytask.model.transformers_encoder import load_backbone
 
-    backbone, tokenizer = load_backbone(folder, dropout)
+    backbone, tokenizer = load_backbone(folder, dropout, own)
     return backbone, tokenizer, [*backbone.notes, f"{name}: {reason}"]
 
 

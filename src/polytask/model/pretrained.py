@@ -34,11 +34,13 @@ from polytask.model.weights import CheckpointWeights
 LOG = logging.getLogger(__name__)
 
 
-def load_encoder(name: str | Path, dropout: float | None = None) -> tuple[FlatEncoder, Path]:
+def load_encoder(name: str | Path, dropout: float | None = None, own: bool = False
+                 ) -> tuple[FlatEncoder, Path]:
     """Read an encoder of a flat family and tell where its tokenizer.json is.
 
     `dropout` replaces every probability of the checkpoint's config. `notes` of the encoder say what
-    the checkpoint lacks, and what it has that its config.json gives no place.
+    the checkpoint lacks, and what it has that its config.json gives no place; of a checkpoint that
+    polytask saved (`own`) such a tensor is refused.
     """
     folder = checkpoint_folder(name)
     place = EncoderPaths(folder).config
@@ -53,11 +55,16 @@ def load_encoder(name: str | Path, dropout: float | None = None) -> tuple[FlatEn
         if encoder.pooler is None:
             encoder.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
         with torch.no_grad():
-            for own, parameter in encoder.named_parameters():
-                parameter.copy_(weights.read(family.weight(own), parameter.shape))
-        if unplaced := sorted(key for key in weights.unread if _is_encoders(key, family)):
-            encoder.notes.append(f"{name}: {len(unplaced)} tensors have no place in the network that "
-                                 f"config.json describes and are left out, first {unplaced[0]}")
+            for key, parameter in encoder.named_parameters():
+                parameter.copy_(weights.read(family.weight(key), parameter.shape))
+        if unplaced := sorted(key for key in weights.unread if own or _is_encoders(key, family)):
+            nowhere = (f"{len(unplaced)} tensor{'s have' if len(unplaced) > 1 else ' has'} no place in the "
+                       "network that config.json describes")
+            if own:
+                raise CheckpointError(f"{EncoderPaths(folder).weights}: {nowhere}, first {unplaced[0]}; "
+                                      "expected the weights and the config that were saved together")
+            left = "are" if len(unplaced) > 1 else "is"
+            encoder.notes.append(f"{name}: {nowhere} and {left} left out, first {unplaced[0]}")
     if dropout is not None:
         encoder.set_dropout(dropout)
     return encoder.eval(), tokenizer_file(folder, config.vocab_size)

@@ -8,7 +8,7 @@ the layers (`PAL.problem`), rates for layers that share their weights (`trainabl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from polytask.model.attention_plan import groups_of_like_length
 from polytask.model.encoder_base import EncoderBase
 from polytask.model.flat_encoder import BertPooler
 from polytask.model.pretrained import checkpoint_folder, copy_tokenizer, read_config
+from polytask.model.weights import refuse_not_finite
 
 
 class Backbone(EncoderBase):
@@ -147,11 +148,13 @@ class Backbone(EncoderBase):
             copy_tokenizer(tokenizer, folder, self.max_length, "PreTrainedTokenizerFast")
 
 
-def load_backbone(name: str | Path, dropout: float | None = None) -> tuple[Backbone, Path]:
+def load_backbone(name: str | Path, dropout: float | None = None, own: bool = False
+                  ) -> tuple[Backbone, Path]:
     """Read an encoder through transformers and tell where its tokenizer.json is.
 
     `dropout` replaces every probability of the checkpoint's config. `Backbone.notes` says that it
-    runs padded, and what the checkpoint lacked.
+    runs padded, and what the checkpoint lacked. Of a checkpoint that polytask saved (`own`) tensors that
+    are missing or have no place are refused.
     """
     folder = checkpoint_folder(name)
     config = read_config(folder)
@@ -169,12 +172,26 @@ def load_backbone(name: str | Path, dropout: float | None = None) -> tuple[Backb
     except Exception as error:  # whatever a model's own code makes of settings that are none of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder}: transformers cannot read it ({reason})") from None
+    if own and (odd := _odd_tensors(loading)):
+        raise CheckpointError(f"{EncoderPaths(folder).weights}: {odd}; expected the weights and the config "
+                              "that were saved together")
+    for key, tensor in network.named_parameters():
+        refuse_not_finite(tensor.detach(), key, EncoderPaths(folder).weights)
     backbone = wrap(network, not any("pooler" in key for key in loading["missing_keys"]))
     if backbone.pooler is None:
         backbone.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
     if dropout is not None:
         backbone.set_dropout(dropout)
     return backbone.eval(), tokenizer_file(folder, backbone.vocab_size)
+
+
+def _odd_tensors(loading: Mapping[str, Any]) -> str:
+    """Say which tensors a checkpoint of ours lacks or has too many, or nothing; it may have no pooler."""
+    missing = sorted(key for key in loading["missing_keys"] if "pooler" not in key)
+    extra = sorted(loading["unexpected_keys"])
+    if missing:
+        return f"the weights lack {missing[0]}"
+    return f"{extra[0]} has no place in the network that config.json describes" if extra else ""
 
 
 def wrap(network: Any, pooler: bool = True) -> Backbone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -50,8 +51,18 @@ class CheckpointWeights:
                                   f"{tuple(shape)} by config.json")
         if not tensor.is_floating_point():
             raise CheckpointError(f"{path}: found {key} in {tensor.dtype}, expected floating point")
+        refuse_not_finite(tensor, key, path)
         self.unread.discard(name)
         return tensor
+
+
+def refuse_not_finite(tensor: Tensor, name: str, path: Path) -> None:
+    """Raise `CheckpointError` for a tensor with NaN or infinity: what is computed from it means nothing."""
+    # The sum of such a tensor is not finite either, and the quicker one to compute; others may overflow.
+    if not math.isfinite(float(tensor.sum())) and not tensor.isfinite().all():
+        bad = int((~tensor.isfinite()).sum())
+        raise CheckpointError(f"{path}: {bad:,} of the {tensor.numel():,} numbers of {name} "
+                              f"{'are' if bad > 1 else 'is'} NaN or infinite, expected finite weights")
 
 
 def _modern(key: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.decisions import split_names
 from polytask.data.labels import Labels
 from polytask.data.tables import Integers
 from polytask.evaluation.predictions import Floats, Predictions
@@ -37,7 +38,7 @@ def confusion(predictions: Predictions, classes: Sequence[str]) -> Integers:
 def flags(predictions: Predictions, classes: Sequence[str]) -> Integers:
     """Return each label of a multi-label task by itself: (C, 2, 2) counts, true in rows, absent first."""
     true, predicted = (np.array([[name in names for name in classes]
-                                 for names in (cell.split("|") for cell in column)], dtype=bool)
+                                 for names in map(split_names, column)], dtype=bool)
                        for column in (predictions.true, predictions.predicted))
     counts = np.zeros((len(classes), 2, 2), dtype=np.int64)
     for a in (0, 1):
@@ -121,7 +122,7 @@ def reliability(predictions: Predictions, labels: Labels, bins: int = 10) -> lis
     """
     scores: NDArray[Any] = predictions.scores
     if labels.kind == "multi-label":
-        names_by_row = [cell.split("|") for cell in predictions.true]
+        names_by_row = [split_names(cell) for cell in predictions.true]
         right = np.array([[name in names for name in labels.classes] for names in names_by_row]).ravel()
         scores = np.array(predictions.label_scores, float).ravel()
     elif has_positive(labels):

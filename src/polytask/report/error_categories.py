@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytask.data.decisions import split_names
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions
 from polytask.report.analysis import has_positive
@@ -139,7 +140,7 @@ def _categorised(predictions: Predictions, labels: Labels) -> Iterator[tuple[int
 
 
 def _flags(true: str, predicted: str) -> tuple[str, float]:
-    right, predicted_labels = ({*filter(None, cell.split("|"))} for cell in (true, predicted))
+    right, predicted_labels = ({*split_names(cell)} for cell in (true, predicted))
     missed, wrong = len(right - predicted_labels), len(predicted_labels - right)
     name = ("labels missed" if not wrong else
             "labels wrongly predicted" if not missed else "missed and wrong")

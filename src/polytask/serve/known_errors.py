@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from polytask.core.errors import PolytaskError
 from polytask.core.paths import RunPaths
+from polytask.data.decisions import split_names
 from polytask.evaluation.predictions import Predictions, read_predictions
 from polytask.serve.batch_requests import Overloaded, WantedInput
 from polytask.serve.engine import ServedModel, TaskInfo
@@ -128,6 +129,6 @@ def wrong_rows(predictions: Predictions, task: TaskInfo) -> list[int]:
     if task.kind == "multi-label":
         return [row for row, (true, predicted) in enumerate(
             zip(predictions.true, predictions.predicted, strict=True))
-            if {*true.split("|")} != {*predicted.split("|")}]
+            if {*split_names(true)} != {*split_names(predicted)}]
     return [row for row, (true, predicted) in enumerate(
         zip(predictions.true, predictions.predicted, strict=True)) if true != predicted]

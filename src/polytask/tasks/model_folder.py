@@ -29,13 +29,14 @@ from polytask.core.safe_paths import refuse_special, require_folder
 from polytask.core.settings import to_table
 from polytask.core.user_modules import untrusted
 from polytask.data.decisions import Threshold
-from polytask.data.stored_task import stored_task_problem
+from polytask.data.stored_task import stored_task_problem, wanted_threshold_problem
 from polytask.model.adapters.contract import adapter
 from polytask.model.adapters.lora import merged
 from polytask.model.encoders import load_any, save_any
 from polytask.model.multitask import MultiTask, TaskHead, build_task_head
 from polytask.model.names import module_name_problem
 from polytask.model.poolings.contract import Pooling, pooling
+from polytask.model.weights import refuse_not_finite
 from polytask.tasks.resolved_task import ResolvedTask
 from polytask.tasks.st_modules import pooling_problem, write_modules
 
@@ -184,7 +185,9 @@ def _thresholds(path: Path, whole: Mapping[str, Any], tasks: Mapping[str, Resolv
     if not isinstance(thresholds, dict):
         raise CheckpointError(f"{path}: thresholds: found {str(thresholds)[:40]}, expected a table")
     for name, task in tasks.items():
-        problem = stored_task_problem(task.text, task.labels, task.layout, thresholds.get(name))
+        problem = stored_task_problem(task.text, task.labels, task.layout, thresholds.get(name),
+                                      task.head.thresholded(task.labels))
+        problem = problem or wanted_threshold_problem(task.threshold)
         if problem is not None:
             raise CheckpointError(f"{path}: tasks.{name}: {problem}")
     return thresholds
@@ -206,7 +209,12 @@ def _assembled(paths: ModelPaths, whole: Mapping[str, Any], dropout: float | Non
     if not paths.config.is_file() and paths.graphs.is_dir():
         raise CheckpointError(f"{paths.path}: holds exported graphs, not the network; load it with "
                               'engine = "onnx", or give the run that it was exported from')
-    encoder, tokenizer, notes = load_any(paths.path, dropout)
+    encoder, tokenizer, notes = load_any(paths.path, dropout, own=True)
+    longest = getattr(encoder, "max_length", None)
+    for name, task in tasks.items():
+        if longest is not None and task.max_length > longest:
+            raise CheckpointError(f"{paths.tasks}: tasks.{name}: max_length: found {task.max_length:,}, "
+                                  f"expected at most {longest:,}, for which the encoder has positions")
     default = _pooling_of(paths.head(next(iter(tasks))))
     model = new_model(encoder, tasks, default)
     for name in tasks:
@@ -253,7 +261,10 @@ def _pooling_of(part: PartPaths) -> Pooling:
 def _load_part(part: PartPaths, module: nn.Module | TaskHead) -> None:
     refuse_special(part.weights, CheckpointError)
     try:
-        module.load_state_dict(load_file(part.weights))
+        state = load_file(part.weights)
+        for key, tensor in state.items():
+            refuse_not_finite(tensor, key, part.weights)
+        module.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{part.weights}: cannot be read ({reason})") from None

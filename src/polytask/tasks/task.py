@@ -160,6 +160,8 @@ class Task:
         if self.split is not None and (isinstance(self.dev, str) or self.test is not None):
             yield (f'split: column "{self.split}" says which rows are dev and test; '
                    "leave out dev and test")
+        if len({*self.text}) < len(self.text):
+            yield f'text: found column "{self.text[0]}" twice, expected two different columns'
         if both := [name for name in label_columns(self.label) if name in self.text]:
             yield f'label: column "{both[0]}" is a text as well, which would tell the label'
         if not isinstance(self.label, str) and (self.kind not in (None, "multi-label") or self.classes):

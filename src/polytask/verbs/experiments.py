@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polytask.core.terminal import terminal_text
-from polytask.verbs.options import Each, On, Quiet, RunScale, RunWorkers, Set, Trust
+from polytask.verbs.options import Each, On, Quiet, RunScale, RunWorkers, Set, Trust, out_option
 
 verbs = typer.Typer(rich_markup_mode="markdown")
 
@@ -18,7 +18,7 @@ verbs = typer.Typer(rich_markup_mode="markdown")
              "--out studies/pairs --set data.root=data`")
 def compare(
     study: Annotated[Path, typer.Argument(help="A study (TOML): a base config and rows of changes.")],
-    out: Annotated[Path, typer.Option(help="The study's folder; finished runs in it are not repeated.")],
+    out: Annotated[Path, out_option("The study's folder; finished runs in it are not repeated.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row; absent: the study's.")] = None,
     workers: RunWorkers = None,
     on: On = None,
@@ -51,7 +51,7 @@ def compare(
              "--scale pilot --out sweeps/surgery --workers 2 --set data.root=data`")
 def sweep_(
     sweep: Annotated[Path, typer.Argument(help="A sweep (TOML): a base config and what to search.")],
-    out: Annotated[Path, typer.Option(help="The sweep's folder; a sweep in it is resumed.")],
+    out: Annotated[Path, out_option("The sweep's folder; a sweep in it is resumed.")],
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; absent: the file's.")] = None,
     storage: Annotated[str | None, typer.Option(
         help="A database that other machines search with: sqlite:///FILE or postgresql://USER@HOST/NAME; "

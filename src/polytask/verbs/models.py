@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polytask.verbs.options import Each, On, Quiet, Trust
+from polytask.verbs.options import Each, On, Quiet, Trust, out_option
 
 verbs = typer.Typer(rich_markup_mode="markdown")
 
@@ -23,7 +23,7 @@ def predict(
     task: Annotated[str, typer.Option(help="The task to predict, or several: A,B, or all (tasks that share "
                                       "their input share the encoder pass). --out is then a folder, or "
                                       "with --format jsonl a file with one line per row.")] = "all",
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    out: Annotated[Path | None, out_option("Write to this file instead of printing.")] = None,
     text: Annotated[str | None, typer.Option(help="The file's text column, or A,B for a pair; "
                                              "absent: as in training.")] = None,
     format: Annotated[str, typer.Option(help="csv, jsonl or cs224n; in parts csv, jsonl or "
@@ -65,7 +65,7 @@ def predict(
 def export(
     run: Annotated[str, typer.Argument(help="A run or model folder, or hf://user/name[@revision].")],
     to: Annotated[str, typer.Option(help="onnx, transformers or sentence-transformers.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="The folder to write; absent (onnx): beside the "
+    out: Annotated[Path | None, out_option("The folder to write; absent (onnx): beside the "
                                              "model.")] = None,
     task: Annotated[str | None, typer.Option(help="The task that the other library answers.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also write the graph in int8.")] = False,

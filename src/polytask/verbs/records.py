@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polytask.core.terminal import terminal_text
+from polytask.verbs.options import out_option
 
 verbs = typer.Typer(rich_markup_mode="markdown")
 
@@ -16,7 +17,7 @@ verbs = typer.Typer(rich_markup_mode="markdown")
              "`polytask report runs/a runs/b --out both.html`")
 def report(
     runs: Annotated[list[Path], typer.Argument(help="A run or a study, or several runs to compare.")],
-    out: Annotated[Path | None, typer.Option(help="The page; absent: report.html in the folder.")] = None,
+    out: Annotated[Path | None, out_option("The page; absent: report.html in the folder.")] = None,
     plots: Annotated[bool, typer.Option(help="Also write the figures to plots/ as SVG and PNG.")] = True,
 ) -> None:
     """Rewrite the report of a run or study from its folder."""
@@ -32,8 +33,7 @@ def log(
     to: Annotated[str, typer.Option(help="tensorboard, mlflow, wandb (offline) or trackio.")],
     follow: Annotated[bool, typer.Option("--follow", help="Keep following until the training "
                                                           "ends.")] = False,
-    out: Annotated[Path | None, typer.Option(
-        help="The tracker's folder; absent: trackers/ in the run.")] = None,
+    out: Annotated[Path | None, out_option("The tracker's folder; absent: trackers/ in the run.")] = None,
     project: Annotated[str, typer.Option(help="The tracker's project or experiment.")] = "polytask",
 ) -> None:
     """Send the events of a run to a tracker, each once however often it is called."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polytask.core.terminal import terminal_text
-from polytask.verbs.options import Quiet, Set, Trust
+from polytask.verbs.options import Quiet, Set, Trust, out_option
 
 verbs = typer.Typer(rich_markup_mode="markdown")
 
@@ -20,7 +20,7 @@ def _changes(assignments: list[str] | None) -> str:
 
 @verbs.command(epilog="Example: `polytask demo --out runs/demo`")
 def demo(
-    out: Annotated[Path, typer.Option(help="The run folder; a demo in it is resumed.")] = Path("runs/demo"),
+    out: Annotated[Path, out_option("The run folder; a demo in it is resumed.")] = Path("runs/demo"),
     assignments: Set = None,
     quiet: Quiet = False,
 ) -> None:
@@ -33,7 +33,7 @@ def demo(
 
 @verbs.command(epilog="Example: `polytask schema --out polytask.schema.json`")
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    out: Annotated[Path | None, out_option("Write to this file instead of printing.")] = None,
 ) -> None:
     """Write the JSON schema of configs, with which editors complete and check them."""
     from polytask.commands.schema import schema_text, write_schema
@@ -44,7 +44,7 @@ def schema(
 @verbs.command(epilog="Example: `polytask init data/reviews-train.csv data/reviews-dev.csv > my.toml`")
 def init(
     data: Annotated[list[Path], typer.Argument(help="Data files; x-train and x-dev belong to one task.")],
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    out: Annotated[Path | None, out_option("Write to this file instead of printing.")] = None,
     checkpoint: Annotated[str, typer.Option(help="The encoder to start from.")] = "minilm",
 ) -> None:
     """Write a first config, guessed from the columns of data files."""
@@ -83,7 +83,7 @@ def check(
              "`torchrun --standalone --nproc-per-node 4 -m polytask train three.toml --out runs/first`")
 def train(
     config: Annotated[Path, typer.Argument(help="A config (TOML).")],
-    out: Annotated[Path, typer.Option(help="The run folder to create.")],
+    out: Annotated[Path, out_option("The run folder to create.")],
     assignments: Set = None,
     resume: Annotated[bool, typer.Option(help="Resume the run in this folder.")] = False,
     quiet: Quiet = False,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from polytask.data.decisions import split_names
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions
 from polytask.report import svg
@@ -136,7 +137,9 @@ def cloud_figure(task: TaskRecord, dev: Predictions, labels: Labels) -> Figure:
         names = list(labels.classes) if len(labels.classes) <= svg.NUM_COLOURS else [
             *labels.classes[: svg.NUM_COLOURS - 1], "others"]
         index = {name: min(place, len(names) - 1) for place, name in enumerate(labels.classes)}
-        groups = [index.get(name.split("|")[0], len(names) - 1) for name in true]
+        several = labels.kind == "multi-label"
+        firsts = [next(iter(split_names(cell)), "") if several else cell for cell in true]
+        groups = [index.get(name, len(names) - 1) for name in firsts]
     x, y = points[:, 0], points[:, 1] if points.shape[1] > 1 else points[:, 0] * 0
     axes = svg.Axes((float(x.min()), float(x.max())), (float(y.min()), float(y.max())),
                     f"first component, {shares[0]:.0%} of the variance", "second", height=320)

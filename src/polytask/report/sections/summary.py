@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from polytask.core.paths import RunPaths
+from polytask.data.decisions import split_names
 from polytask.data.labels import Labels
 from polytask.evaluation.predictions import Predictions, encoded
 from polytask.metrics import METRICS, measure
@@ -70,7 +71,8 @@ def _baseline(run: RunRecord, task: str, metric: str) -> str:
         return ""
     label = Counter(record.dev.true).most_common(1)[0][0]
     value = _constant_score(record.dev, record.labels, metric, label)
-    shown = svg.shortened(label.replace("|", ", ") or "no label", 120)
+    names = split_names(label) if record.labels.kind == "multi-label" else [label]
+    shown = svg.shortened(", ".join(names) or "no label", 120)
     return "" if value is None else f'always "{shown}": {value:.3f}'
 
 
