@@ -233,6 +233,20 @@ def test_weights_that_are_not_those_of_the_config_are_refused(tmp_path: Path) ->
         assert said in str(error.value) and str(file) in str(error.value)
 
 
+@pytest.mark.parametrize(("count", "said"), [
+    (0, None), (1, "its weights lack {}, which start at random"),
+    (3, "its weights lack {} and 2 more, which start at random")])
+def test_tensors_that_another_s_checkpoint_lacks_are_reported(count: int, said: str | None,
+                                                              tmp_path: Path) -> None:
+    folder = checkpoint(network("roberta"), tmp_path / "from")
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    lacking = [key for key in sorted(weights) if "LayerNorm.bias" in key][:count]
+    save_file({key: weights[key] for key in weights if key not in lacking}, file, {"format": "pt"})
+    notes = [note for note in load_backbone(folder)[0].notes if "lack" in note]
+    assert notes == ([] if said is None else [f"{folder}: {said.format(lacking[0])}"])
+
+
 @pytest.mark.parametrize(("config", "sentence"), [
     ('{"model_type": "robberta"}', 'found model_type "robberta", which transformers'),
     ('{"model_type": "gpt2"}', 'found model_type "gpt2", which generates text; expected an encoder'),

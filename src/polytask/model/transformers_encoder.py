@@ -175,19 +175,28 @@ def load_backbone(name: str | Path, dropout: float | None = None, own: bool = Fa
     if own and (odd := _odd_tensors(loading)):
         raise CheckpointError(f"{EncoderPaths(folder).weights}: {odd}; expected the weights and the config "
                               "that were saved together")
+    lacking = _missing(loading)
     for key, tensor in network.named_parameters():
         refuse_not_finite(tensor.detach(), key, EncoderPaths(folder).weights)
     backbone = wrap(network, not any("pooler" in key for key in loading["missing_keys"]))
     if backbone.pooler is None:
         backbone.notes.append(f'{name}: has no pooler, so pooling = "pooler" cannot be used')
+    if lacking:
+        more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
+        backbone.notes.append(f"{name}: its weights lack {lacking[0]}{more}, which start at random")
     if dropout is not None:
         backbone.set_dropout(dropout)
     return backbone.eval(), tokenizer_file(folder, backbone.vocab_size)
 
 
+def _missing(loading: Mapping[str, Any]) -> list[str]:
+    """Return the tensors that a checkpoint lacks; a pooler is often left out, and then not used."""
+    return sorted(key for key in loading["missing_keys"] if "pooler" not in key)
+
+
 def _odd_tensors(loading: Mapping[str, Any]) -> str:
     """Say which tensors a checkpoint of ours lacks or has too many, or nothing; it may have no pooler."""
-    missing = sorted(key for key in loading["missing_keys"] if "pooler" not in key)
+    missing = _missing(loading)
     extra = sorted(loading["unexpected_keys"])
     if missing:
         return f"the weights lack {missing[0]}"
