@@ -28,7 +28,8 @@ HEAD = ("Made by `python docs/results.py write`. A claim is *confirmed* if every
         "`docs/results/differences.tsv` are those that their pages had, and two standard errors "
         "decide; where a page compares both rows with a third, the error is the sum of theirs, which it "
         "cannot exceed. With one seed the error covers the dev rows alone. *Pilots* are "
-        "small, those of `controls/` [change one thing at a time](controls.md); *all the data* means MiniLM on all of SST, STS and Quora ([headlines](headlines.md)); a "
+        "small, those of `controls/` [change one thing at a time](controls.md); *all the data* means "
+        "MiniLM on all of SST, STS and Quora ([headlines](headlines.md)); a "
         "dash: no such comparison. MiniLM saw Quora pairs in its own training, so its paraphrase scores "
         "are not comparable with a report's.")
 MARGIN = 0.03
