@@ -31,7 +31,7 @@ def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
     ("tasks.same.threshold", r"expected dotted\.key=value"),
     ('tasks.same.threshold="tuned"', r'threshold: found "tuned", expected a number'),
     ('tasks.same.metrics=["pearson"]', r"tasks\.same\.metrics"),
-    ("data.max_length=9999", r"data\.max_length: is the trained model's own.*expected one of data\.root"),
+    ("data.max_length=9999", r"is the trained.* expected one of data\.root, data\.dev_seed, data\.cache$"),
     ("data.baselines=false", r"data\.baselines: is the trained model's own"),
 ])
 def test_what_an_evaluation_cannot_change_is_refused(served_run: Path, setting: str, says: str) -> None:

@@ -33,6 +33,23 @@ def steps(folder: Path) -> list[dict[str, Any]]:
             for event in read_events(folder / "events.jsonl") if event["event"] == "step"]
 
 
+def train_until(run: Run, folder: Path, update: int) -> None:
+    """Train, and end as if interrupted in that update."""
+    run_step, steps_done = trainer.Trainer._update, 0
+
+    def stop_early(self: Any, *args: Any) -> Any:
+        nonlocal steps_done
+        steps_done += 1
+        if steps_done == update:
+            raise KeyboardInterrupt
+        return run_step(self, *args)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trainer.Trainer, "_update", stop_early)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, folder, quiet=True)
+
+
 def assert_same(a: Path, b: Path) -> None:
     """The whole state, and what was written on the way, is equal bit for bit."""
     first, second = weights(a), weights(b)
@@ -157,8 +174,8 @@ def test_a_resume_of_a_finished_run_changes_nothing(small_table: dict[str, Any],
 @pytest.mark.parametrize("change", [
     lambda text: text.replace(",no", ",never"), lambda text: text + "one more,maybe\n",
     lambda text: text.replace("text 3,", "text three,")], ids=["classes", "a class more", "a text"])
-def test_a_resume_refuses_data_that_have_changed(change: Any, small_table: dict[str, Any], tmp_path: Path,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resume_refuses_data_that_have_changed(change: Any, small_table: dict[str, Any],
+                                                 tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     content = "text,label\n" + "".join(f"text {n},{('no', 'yes')[n % 2]}\n" for n in range(40))
     rows.write_text(content)
@@ -166,19 +183,7 @@ def test_a_resume_refuses_data_that_have_changed(change: Any, small_table: dict[
     small_table["tasks"] = {"a": {"train": "rows.csv", "text": "text", "label": "label"}}
     small_table["train"] = {"epochs": 2, "batch_size": 4, "save_every": 1}
     run = Run.from_table(small_table)
-    run_step, steps_done = trainer.Trainer._update, 0
-
-    def stop_early(self: Any, *args: Any) -> Any:
-        nonlocal steps_done
-        steps_done += 1
-        if steps_done == 4:
-            raise KeyboardInterrupt
-        return run_step(self, *args)
-
-    monkeypatch.setattr(trainer.Trainer, "_update", stop_early)
-    with pytest.raises(KeyboardInterrupt):
-        train(run, tmp_path / "run", quiet=True)
-    monkeypatch.undo()
+    train_until(run, tmp_path / "run", update=4)
     rows.write_text(change(content))
     with pytest.raises(RunError, match=r"rows\.csv: has changed since this run began; give another --out"):
         train(run, tmp_path / "run", resume=True, quiet=True)
@@ -192,19 +197,7 @@ def test_a_resume_refuses_a_tokenizer_that_has_changed(small_table: dict[str, An
     small_table["encoder"]["checkpoint"] = str(tmp_path / "encoder")
     small_table["train"] |= {"epochs": 1, "save_every": 1, "max_steps": 4}
     run = Run.from_table(small_table)
-    run_step, steps_done = trainer.Trainer._update, 0
-
-    def stop_early(self: Any, *args: Any) -> Any:
-        nonlocal steps_done
-        steps_done += 1
-        if steps_done == 3:
-            raise KeyboardInterrupt
-        return run_step(self, *args)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(trainer.Trainer, "_update", stop_early)
-        with pytest.raises(KeyboardInterrupt):
-            train(run, tmp_path / "run", quiet=True)
+    train_until(run, tmp_path / "run", update=3)
     words = tmp_path / "encoder" / "tokenizer.json"
     before = words.read_text(encoding="utf-8")
     words.write_text(before.replace('"lowercase": true', '"lowercase": false', 1) + "\n", encoding="utf-8")

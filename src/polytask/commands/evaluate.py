@@ -34,7 +34,6 @@ SPLITS = ("train", "dev", "test")
 # What an evaluation reads of a task's settings; all else is the trained model's own.
 _OF_A_TASK = ("train", "dev", "test", "split", "text", "label", "header", "columns", "delimiter", "quoting",
               "encoding", "where", "id", "limit", "dev_limit", "threshold", "metrics")
-
 # Settings of the data that a trained model fixes, or that say what a training compares itself with.
 _FIXED_DATA = ("data.max_length", "data.baselines")
 
@@ -112,8 +111,9 @@ def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
         known = ([f"tasks.{rest[0]}.{name}" for name in _OF_A_TASK] if first == "tasks" else
                  ["data.root", "data.dev_seed", "data.cache"] if first == "data" else
                  ["data", "seed", "tasks", "train.score"])
+        hint = "" if key in _FIXED_DATA else nearest(key, known)
         raise ConfigError(f"--set {key}: is the trained model's own, which an evaluation does not change; "
-                          f"expected one of {', '.join(known)}{nearest(key, known)}")
+                          f"expected one of {', '.join(known)}{hint}")
 
 
 def _with_metrics(task: ResolvedTask, settings: Task) -> ResolvedTask:

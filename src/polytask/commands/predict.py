@@ -25,7 +25,7 @@ from polytask.data.formats import RecordSource, record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
-from polytask.data.row_stream import RowStream, StreamedRow, blank_note, is_blank
+from polytask.data.row_stream import RowStream, StreamedRow, blank_note, lacks_text
 from polytask.inference.contract import CHUNK, AnswerableTask, Predictor
 from polytask.inference.engine import load
 from polytask.inference.records import RecordWriter, check_format, json_line, records, records_of_tasks
@@ -85,7 +85,7 @@ def predict_file(run: str | Path, tasks: Sequence[str], file: Path | None, out: 
                 else:
                     _write_each(reading, decisions, rows, writers, to)
                 if reading.stream is None:  # lines that were typed
-                    blank += [int(line) for line, texts in rows if is_blank(texts)]
+                    blank += [int(line) for line, texts in rows if lacks_text(texts)]
                 count, cut = count + len(rows), cut + cut_rows(specs, split)
                 bar.advance(len(rows), f"{count / (time.perf_counter() - began):,.0f} rows/s")
             for name, writer in writers.items() if not joined else ():

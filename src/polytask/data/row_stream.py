@@ -47,7 +47,7 @@ def holds_nul(texts: Sequence[str]) -> bool:
     return any("\0" in text for text in texts)
 
 
-def is_blank(texts: Sequence[str]) -> bool:
+def lacks_text(texts: Sequence[str]) -> bool:
     """Return whether a text is empty, or nothing but spaces."""
     return any(not text or text.isspace() for text in texts)
 
@@ -109,7 +109,7 @@ class RowStream:
                 self.refused[texts].append(line)
             else:
                 answered += 1
-                if is_blank(texts):
+                if lacks_text(texts):
                     self.blank.append(line)
                 if holds_nul(texts):
                     self.holding_nul.append(line)

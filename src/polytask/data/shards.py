@@ -27,7 +27,7 @@ from polytask.data.json_records import json_array, json_cells, json_lines
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
-from polytask.data.row_stream import blank_note, holds_nul, is_blank, nul_note, texts_reader
+from polytask.data.row_stream import blank_note, holds_nul, lacks_text, nul_note, texts_reader
 from polytask.data.text_lines import LinePlace, bytes_of_mark, is_utf8, read_lines
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -133,7 +133,7 @@ def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFi
 
     def answered(record: ReadRecord) -> bool:
         texts = texts_of(record)
-        if isinstance(texts, tuple) and is_blank(texts):
+        if isinstance(texts, tuple) and lacks_text(texts):
             blank.append(record[0])
         if isinstance(texts, tuple) and holds_nul(texts):
             holding_nul.append(record[0])

@@ -172,7 +172,7 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     notes += [*nul_notes(data, start.tokenizer), *too_little_notes(data)]
     phases = phases_of(run.train, training_set.rows, run.seed)
     notes += _starved_notes(phases)
-    notes += untrained_notes(model, phases, start.known)
+    notes += _unnamed_notes(model, phases, start.known)
     run = replace(run, encoder=replace(run.encoder, revision=start.commit)) if start.commit else run
     built = Built(run, model, tasks, data, training_set, start.tokenizer, notes)
     if run.encoder.trainable != "frozen":  # whose texts are encoded once
@@ -188,8 +188,8 @@ def _starved_notes(phases: Sequence[PhasePlan]) -> list[str]:
             for name in never_drawn(phases)]
 
 
-def untrained_notes(model: MultiTask, phases: Sequence[PhasePlan],
-                    known: ModelFolder | None) -> Iterator[str]:
+def _unnamed_notes(model: MultiTask, phases: Sequence[PhasePlan],
+                   known: ModelFolder | None) -> Iterator[str]:
     """Yield a note for each task that no phase names, and whose head no training before has left."""
     named = {task for phase in phases for task in phase.tasks}
     for name in model.tasks:

@@ -80,16 +80,10 @@ def refuse_changed_data(built: Built, folder: RunFolder) -> None:
 def changed_notes(path: Path, data: Mapping[str, TaskData], split: str) -> Iterator[str]:
     """Yield a sentence for each task whose file of the split is not what it was in the training."""
     folder = RunFolder(path)
-    if not folder.data.is_file():
-        return
-    with as_written(folder.data):
-        known = {(str(name), str(part["file"])): part.get("content")
-                 for name, splits in read_json(folder.data).items() for part in splits.values()}
+    known = dict(_recorded(folder)) if folder.data.is_file() else {}
     for name, task in data.items():
         part = task.splits.get(split)
-        if part is None or (before := known.get((name, part.file))) is None:
-            continue
-        if before != part.rows.table.content:
+        if part is not None and known.get(part.file, part.rows.table.content) != part.rows.table.content:
             yield (f"{name} {split}: {part.file} has changed since the training, so its scores are of "
                    "other rows than those of then")
 
@@ -104,9 +98,13 @@ def _held(folder: RunFolder) -> Iterator[tuple[str, str]]:
     if not folder.checkpoint.is_dir() or not folder.data.is_file():
         return
     remedy = ", so it is not known whether the data are what the run began with; give another --out"
+    yield from _recorded(folder, remedy)
+
+
+def _recorded(folder: RunFolder, remedy: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each file that `data.json` names, with the hash of its content."""
     with as_written(folder.data, remedy=remedy):
-        tasks = read_json(folder.data)
-        for splits in tasks.values():
+        for splits in read_json(folder.data).values():
             for part in splits.values():
                 if part.get("content"):
                     yield str(part["file"]), str(part["content"])
