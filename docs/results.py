@@ -5,8 +5,9 @@
 
 `run` goes through every study and sweep of recipes/ into STUDIES/<paper>/<table>, `--workers` trainings at
 a time; what is finished there is not repeated, so it can be stopped and started again. `write` turns these
-folders into docs/results/<paper>.md and judges the claims of docs/results/claims.toml
-(docs/results/claims.md). No number is typed by hand: what a person adds is prose,
+folders into docs/results/<paper>.md, judges the claims of docs/results/claims.toml
+(docs/results/claims.md), and puts the tables of STUDIES/<study> into docs/results.md where it is marked
+`<!-- study: <study> -->`. No number of a table is typed by hand: what a person adds is prose,
 recipes/findings/<paper>/<table>.md, put under the table.
 """
 
@@ -187,6 +188,21 @@ def write_gathered(kind: str, studies: Path) -> None:
     page.write_text("\n\n".join([*parts, *tables]) + "\n", encoding="utf-8")
 
 
+def with_study_tables(page: str, studies: Path) -> str:
+    """Put each study's tables between the marks that a page has for it.
+
+    A study that has no folder in STUDIES keeps the tables that the page has.
+    """
+    def block(match: re.Match[str]) -> str:
+        table = studies / match[2] / "results.md"
+        if not table.is_file():
+            return match[0]
+        lines = _nested(_typable(table.read_text(encoding="utf-8"), studies)).splitlines()[1:]
+        return match[1] + "\n\n" + "\n".join(lines).strip() + "\n\n" + match[3]
+    return re.sub(r"^(<!-- study: (\S+) -->)$.*?^(<!-- end study -->)$", block, page,
+                  flags=re.MULTILINE | re.DOTALL)
+
+
 def _typable(text: str, studies: Path) -> str:
     """Put names that a reader has in place of this machine's folders of studies and data."""
     text = re.sub(r"--out \S+/(\S+/\S+?)`", r"--out studies/\1`", text.replace(str(studies), "studies"))
@@ -234,6 +250,9 @@ def main() -> int:
         return run(given.studies.resolve(), given.data, given.scale, given.seeds, given.only,
                    given.workers)
     write(given.studies.resolve())
+    page = HERE / "results.md"
+    page.write_text(with_study_tables(page.read_text(encoding="utf-8"), given.studies.resolve()),
+                    encoding="utf-8")
     return 0
 
 

@@ -136,6 +136,29 @@ def test_a_study_that_was_not_run_again_keeps_its_section(
         assert re.search(r"^## surgery Figure 5: .* \(not run\)\n\n- The model is", page, re.MULTILINE)
 
 
+MARKED = re.findall(r"^<!-- study: (\S+) -->$(.*?)^<!-- end study -->$",
+                    (ROOT / "docs" / "results.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "block"), MARKED, ids=[name for name, _ in MARKED])
+def test_a_marked_table_has_the_rows_of_its_study(name: str, block: str) -> None:
+    study = read_study(ROOT / "examples" / "studies" / f"{name}.toml", "full", [])
+    table = [line for line in block.splitlines() if line.startswith("| ")][2:]
+    rows = [line.removeprefix("| ").split(" | ")[0] for line in table]
+    assert rows[:len(study.rows)] == [row.name for row in study.rows]
+
+
+def test_a_marked_table_is_written_from_its_folder_and_kept_without(
+        pages: ModuleType, tmp_path: Path) -> None:
+    page = ("before\n\n<!-- study: a -->\nold\n<!-- end study -->\n\nbetween\n\n"
+            "<!-- study: b -->\n\nkept\n\n<!-- end study -->\nafter\n")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "results.md").write_text("# title\n\n| row |\n\n## Difference\n", encoding="utf-8")
+    new = page.replace("\nold\n", "\n\n| row |\n\n### Difference\n\n")
+    assert pages.with_study_tables(page, tmp_path) == new
+    assert pages.with_study_tables(new, tmp_path) == new
+
+
 def test_a_claim_has_the_seeds_of_the_table(pages: ModuleType, tmp_path: Path) -> None:
     study = read_study(ROOT / "recipes" / "swissbert" / "table-1.toml", "pilot", [])
     first, second = study.rows[:2]
