@@ -29,12 +29,13 @@ class TaskInfo:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     threshold: Threshold | None = None
+    symmetric: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what `/tasks` says of the task."""
         return {"task": self.name, "texts": self.texts, "kind": self.kind, "pairing": self.pairing,
-                "classes": list(self.classes), "range": list(self.range) if self.range else None,
-                "threshold": self.threshold,
+                "symmetric": self.symmetric, "classes": list(self.classes),
+                "range": list(self.range) if self.range else None, "threshold": self.threshold,
                 "metrics": dict(self.metrics)}
 
 

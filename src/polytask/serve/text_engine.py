@@ -36,7 +36,7 @@ class TextEngine:
         self._layouts[key] = layout
         span = (labels.low, labels.high) if labels.is_regression else None
         self.tasks[name] = TaskInfo(name, texts, labels.kind, labels.classes, span, _pairing(layout), key,
-                                    scores, tuple(columns), threshold)
+                                    scores, tuple(columns), threshold, layout.symmetric)
 
     def attention(self, task: str, texts: tuple[str, ...]) -> tuple[list[str], NDArray[np.float32]]:
         """Return the tokens of an input, and what each gets of a layer's attention: (layers, tokens)."""
