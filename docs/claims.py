@@ -3,6 +3,8 @@
 docs/results/claims.toml names, for each claim, the comparisons that decide it, with pilots (`tests`) and
 on all the data (`full`). Their differences are kept in docs/results/differences.tsv, so that a claim on a
 study whose folder is gone can still be judged; `docs/results.py write` renews those of the folders it has.
+A study is named by its place: `mfrr/table-2` is recipes/mfrr/table-2.toml, `controls/mfrr` and `together`
+are in examples/studies. A claim that nothing here can decide says why (`why`).
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from polytask.studies.statistics import Difference
 PAGES = Path(__file__).parent / "results"
 Key = tuple[str, str, str, str]
 HEAD = ("Made by `python docs/results.py write`. A claim is *confirmed* if every comparison it makes "
-        "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few "
-        "seeds), else *not decided*. Where a tie is claimed, the difference less two standard errors "
-        "must be above -{margin:g}. Of studies whose folders are gone, the differences of three digits in "
-        "`docs/results/differences.tsv` are those that their pages had, and two standard errors "
-        "decide; where a page compares both rows with a third, the error is the sum of theirs, which it "
-        "cannot exceed. With one seed the error covers the dev rows alone. *Pilots* are "
-        "small, those of `controls/` [change one thing at a time](controls.md); *all the data* means "
-        "MiniLM on all of SST, STS and Quora ([headlines](headlines.md)); a "
-        "dash: no such comparison. MiniLM saw Quora pairs in its own training, so its paraphrase scores "
-        "are not comparable with a report's.")
+        "holds, *contradicted* if one is reversed beyond two standard errors (Student's t with few seeds)"
+        " and no other study has it the claimed way round by two, else *not decided*. Where a tie is "
+        "claimed, the difference less two standard errors must be above -{margin:g}. Of studies whose "
+        "folders are gone, the differences of three digits in `docs/results/differences.tsv` are those "
+        "that their pages had, and two standard errors decide; where a page compares both rows with a "
+        "third, the error is the sum of theirs, which it cannot exceed. With one seed the error covers "
+        "the dev rows alone. *Pilots* are small, those of `controls/` [change one thing at a "
+        "time](controls.md); *all the data* means MiniLM on all of SST, STS and Quora "
+        "([headlines](headlines.md)); a dash: no such comparison. MiniLM saw Quora pairs in its own "
+        "training, so its paraphrase scores are not comparable with a report's.")
 MARGIN = 0.03
 """How much worse counts as a tie, in points of a score from 0 to 1."""
 
@@ -101,11 +103,12 @@ def printed(test: Mapping[str, Any], pages: Path) -> Measured | None:
 
     Of two rows of which none is that row, the error is the sum of theirs, which it cannot exceed.
     """
-    paper = test["study"].partition("/")[0]
-    page = pages / f"{paper}.md"
+    paper, _, table = test["study"].partition("/")
+    page = pages / f"{paper}.md" if table else pages.with_suffix(".md")
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    command = rf"^- command: `polytask compare recipes/{test['study']}\.toml "
-    section = re.search(rf"{command}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    start = (rf"^- command: `polytask compare recipes/{test['study']}\.toml " if table
+             else f"^<!-- study: {paper} -->$")
+    section = re.search(rf"{start}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     found = section and re.search(r"^### Difference to (.+)\n\n((?:\|.*\n)+)", section[0], re.MULTILINE)
     if not found:
         return None
@@ -131,20 +134,30 @@ def _side(rows: Mapping[str, Mapping[str, str]], name: str, score: str,
 
 
 def outcome(measured: Measured | None, tie: bool) -> str:
-    """Return whether a comparison holds; with `tie` a draw is claimed, and less than it fails."""
+    """Return whether a comparison holds; with `tie` a draw is claimed, and less than it fails.
+
+    What is beyond two errors and yet no more than chance by Student's t leans to the claim.
+    """
     if measured is None:
         return "not run"
     if measured.verdict == "better" or (tie and float(measured.lowest) >= -MARGIN):
         return "holds"
-    return "fails" if measured.verdict == "worse" else "open"
+    if measured.verdict == "worse":
+        return "fails"
+    return "leans" if float(measured.mean) >= 2 * float(measured.error) > 0 else "open"
 
 
-def verdict(outcomes: list[str]) -> str:
-    """Return what the outcomes of a claim's comparisons say together."""
+def verdict(outcomes: Mapping[str, list[str]]) -> str:
+    """Return what the outcomes of a claim's comparisons, by study, say together.
+
+    What one study reverses while another leans to it as a whole is not decided.
+    """
     if not outcomes:
         return "–"
-    word = ("not run" if "not run" in outcomes else "contradicted" if "fails" in outcomes
-            else "confirmed" if set(outcomes) == {"holds"} else "not decided")
+    words = {outcome for study in outcomes.values() for outcome in study}
+    agreed = any(set(study) <= {"holds", "leans"} for study in outcomes.values())
+    word = ("not run" if "not run" in words else "contradicted" if "fails" in words and not agreed
+            else "confirmed" if words == {"holds"} else "not decided")
     return f"**{word}**"
 
 
@@ -153,18 +166,20 @@ def claims_page(claims: list[dict[str, Any]], kept: Mapping[Key, Measured]) -> s
     lines = ["# The reports' claims", "", HEAD.format(margin=MARGIN), "",
              "| report | place | claim | pilots | all the data | measured |", "|---|---|---|---|---|---|"]
     for claim in claims:
-        outcomes: dict[str, list[str]] = {"tests": [], "full": []}
+        outcomes: dict[str, dict[str, list[str]]] = {"tests": {}, "full": {}}
         evidence: dict[str, list[tuple[str, str]]] = {"tests": [], "full": []}
         for scale, test in comparisons(claim):
             found = kept.get(key_of(test))
-            outcomes[scale].append(outcome(found, test.get("tie", False)))
+            known = outcomes[scale].setdefault(test["study"], [])
+            known.append(outcome(found, test.get("tie", False)))
             evidence[scale].append((test["study"], found.text() if found else
                                     f"{test['better']} − {test['than']}, {test['score']} not run"))
         measured = _evidence(evidence["tests"])
         if evidence["full"]:
             measured += "; on all the data, " + _evidence(evidence["full"])
-        cells = [claim["paper"], claim["place"], claim["text"], verdict(outcomes["tests"]),
-                 verdict(outcomes["full"]), measured]
+        pilots = "**not decided**" if "why" in claim else verdict(outcomes["tests"])
+        cells = [claim["paper"], claim["place"], claim["text"], pilots, verdict(outcomes["full"]),
+                 claim.get("why", measured)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -54,6 +54,8 @@ GATHERED = {
         "studies of a pilot's size, rows that are compared differ in one thing alone.",
 }
 """The pages that gather a study of several reports each, and how they begin."""
+ALONE = ("together", "pairings")
+"""The studies of no report that claims rest on."""
 
 
 def recipes(only: list[str] | None = None) -> Iterator[tuple[str, Path]]:
@@ -157,9 +159,9 @@ def write(studies: Path) -> None:
                 "studies. What a pilot changes: [recipes/README.md](../../recipes/README.md). The claimed "
                 f"numbers are the report's, at full size. {CAVEAT}")
         page.write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
-    for name, file in ((f"{kind}/{paper}", EXAMPLES / kind / f"{paper}.toml")
-                       for kind in GATHERED for paper in PAPERS):
-        if (studies / name).is_dir() and (result := finished(studies / name, file, "full")):
+    for name in [*(f"{kind}/{paper}" for kind in GATHERED for paper in PAPERS), *ALONE]:
+        if (studies / name).is_dir() and (
+                result := finished(studies / name, EXAMPLES / f"{name}.toml", "full")):
             compared[name] = result
     write_claims(compared, PAGES)
     for kind in GATHERED:

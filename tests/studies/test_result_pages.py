@@ -47,7 +47,7 @@ def _loaded() -> ModuleType:
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim['paper']}-{claim['text'][:30]}")
 def test_a_claim_names_rows_and_tasks_of_a_study(claim: dict[str, Any]) -> None:
     for test in [*claim["tests"], *claim.get("full", [])]:
-        gathered = test["study"].startswith(("headlines/", "controls/"))
+        gathered = test["study"].startswith(("headlines/", "controls/")) or "/" not in test["study"]
         folder = ROOT / ("examples/studies" if gathered else "recipes")
         study = read_study(folder / f"{test['study']}.toml", "full", [])
         rows = {row.name: row for row in study.rows}
@@ -84,6 +84,7 @@ def _compared(mean: float, error: float) -> Any:
 
 @pytest.mark.parametrize(("mean", "error", "tie", "outcome"), [
     (0.1, 0.01, False, "holds"), (-0.1, 0.01, False, "fails"), (0.01, 0.01, False, "open"),
+    (0.03, 0.011, False, "holds"), (-0.03, 0.02, False, "open"),
     (0.0, 0.014, True, "holds"), (-0.1, 0.01, True, "fails"),
     (0.0, 0.016, True, "open"),  # so wide an error does not show that they are level
     (-0.02, 0.004, True, "holds"),  # less, but by less than counts
@@ -96,6 +97,13 @@ def test_a_comparison_holds_beyond_two_standard_errors(
     assert claims.outcome(claims.measure(SCORES | {"than": "z"}, _compared(mean, error)), tie) == "not run"
 
 
+def test_what_only_few_seeds_forbid_to_say_leans_to_the_claim(claims: ModuleType) -> None:
+    line = claims.Measured("a", "x", "y", "overall.mean", "0.009", "0.003", "tie", "-0.004")
+    assert claims.outcome(line, False) == "leans"
+    assert claims.verdict({"a": ["fails"], "b": ["leans"]}) == "**not decided**"
+    assert claims.verdict({"a": ["leans"]}) == "**not decided**"
+
+
 def test_the_lowest_is_two_errors_below_and_more_with_few_seeds(claims: ModuleType) -> None:
     assert claims.lowest(Difference(0.1, 0.02)) == pytest.approx(0.06, abs=1e-4)
     assert claims.lowest(Difference(0.1, 0.02, freedom=2)) == pytest.approx(0.1 - 4.527 * 0.02, abs=1e-3)
@@ -103,12 +111,22 @@ def test_the_lowest_is_two_errors_below_and_more_with_few_seeds(claims: ModuleTy
 
 
 @pytest.mark.parametrize(("outcomes", "word"), [
-    (["holds", "holds"], "**confirmed**"), (["holds", "open"], "**not decided**"),
-    (["holds", "open", "fails"], "**contradicted**"), (["fails", "not run"], "**not run**"), ([], "–"),
+    ({"a": ["holds", "holds"]}, "**confirmed**"), ({"a": ["holds"], "b": ["holds"]}, "**confirmed**"),
+    ({"a": ["holds", "open"]}, "**not decided**"), ({"a": ["holds"], "b": ["open"]}, "**not decided**"),
+    ({"a": ["holds", "open", "fails"]}, "**contradicted**"),
+    ({"a": ["fails"], "b": ["holds", "open"]}, "**contradicted**"),
+    ({"a": ["fails"], "b": ["holds"]}, "**not decided**"),  # the studies disagree
+    ({"a": ["fails"], "b": ["not run"]}, "**not run**"), ({}, "–"),
 ])
 def test_a_claim_is_as_good_as_its_worst_comparison(
-        claims: ModuleType, outcomes: list[str], word: str) -> None:
+        claims: ModuleType, outcomes: dict[str, list[str]], word: str) -> None:
     assert claims.verdict(outcomes) == word
+
+
+def test_a_claim_that_nothing_can_decide_says_why(claims: ModuleType) -> None:
+    claim = {"paper": "mfrr", "place": "Abstract", "text": "0.5 on test.", "tests": [], "why": "no labels"}
+    assert claims.claims_page([claim], {}).splitlines()[-1] == (
+        "| mfrr | Abstract | 0.5 on test. | **not decided** | – | no labels |")
 
 
 def test_a_study_that_was_not_run_again_keeps_its_section(
@@ -240,3 +258,8 @@ def test_a_study_without_a_folder_has_the_differences_that_its_page_has(
     assert found("z", "y", "sst.accuracy") == ("0.010", "0.020", "tie", "-0.030")
     assert found("x", "y", "sst.accuracy") is None and found("x", "w") is None
     assert claims.printed(SCORES | {"study": "b/table-1"}, tmp_path) is None
+    alone = ("<!-- study: c -->\n\n### Difference to y\n\n| row | overall.mean |\n| --- | --- |\n"
+             "| x | +0.3 ± 0.1 |\n")
+    tmp_path.with_suffix(".md").write_text(alone, encoding="utf-8")
+    line = claims.printed(SCORES | {"study": "c"}, tmp_path)
+    assert (line.mean, line.error, line.verdict) == ("0.300", "0.100", "better")
