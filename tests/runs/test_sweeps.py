@@ -74,6 +74,7 @@ def test_a_grid_of_tied_keys_runs_once_and_continues(base: Path) -> None:
     for name in ("results.md", "results.csv", "results.json"):
         assert (out / name).read_text().count("1e-05")
     assert f"- command: `polytask sweep {path} --scale full --seed 0 --out {out}`\n" in str(again)
+    assert "- seeds: 3 of the trainings, 0 of the search\n" in str(again)
     assert f"- machine: {results['machine']}\n- date: {results['finished'][:10]}\n" in str(again)
     assert f"<td>{best.number} (best)</td>" in again._repr_html_()
     assert "<th>train.optimizer.lr</th>" in again._repr_html_()

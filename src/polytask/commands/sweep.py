@@ -118,7 +118,7 @@ def sweep(path: str | Path, out: str | Path, trials: int | None = None, workers:
             run_jobs(queue, chosen_engine, stopped.is_set, watch)
         if stopped.is_set():
             raise Interrupted(f"stopped; finished trials are kept; resume with: {command}")
-        return _write(queue, {"command": f"`{command}`"})
+        return _write(queue, {"command": f"`{command}`"}, seed)
 
 
 def _check(sweep: Sweep, quiet: bool) -> None:
@@ -241,13 +241,15 @@ class TrialQueue(Queue):
         super().ended(job, complaint)
 
 
-def _write(queue: TrialQueue, about: dict[str, str]) -> Swept:
-    """Write the tables and the best configs; `about` gains where and when the trials ran."""
+def _write(queue: TrialQueue, about: dict[str, str], seed: int) -> Swept:
+    """Write the tables and the best configs; `about` gains the seeds, and where and when the trials ran."""
     sweep, paths = queue.sweep, queue.paths
     failures = {queue.number(name): complaint for name, complaint in queue.failures.items()}
     trials = queue.search.finished()
     here = [folder for each in trials if RunFolder(folder := paths.trial(each.number)).results.is_file()]
-    about = {**about, **where_and_when(here)}
+    seeds = sorted({sweep.config(trial.drawn).get("seed", Run.seed) for trial in trials})
+    trained = f"{', '.join(map(str, seeds))} of the trainings, " if seeds else ""
+    about = {**about, "seeds": f"{trained}{seed} of the search", **where_and_when(here)}
     swept = Swept(sweep, queue.out, trials, failures, queue.search.importances(), about)
     write_file(paths.table("md"), str(swept))
     write_file(paths.table("csv"), sweep_tables.as_csv(sweep, swept.trials))

@@ -22,7 +22,7 @@ ONE_SEED = "With one seed a verdict compares two runs; how much another seed wou
 OTHER_ROWS = "*: scored on different dev rows from the row it is compared with."
 BUDGET = ("Each single-task run has its task's budget in the base row: the same rows, batch size and "
           "epochs, without the other tasks. Seconds and tokens are the sum over the tasks.")
-# Contradictions of a claimed order that are named; the rest are counted.
+# Contradictions of a claimed order that are named, the widest first; the rest are counted.
 _NAMED = 5
 
 
@@ -126,7 +126,8 @@ def _order(order: Order) -> str:
     contradict = len(order.contradictions)
     if order.agree or order.tie or contradict:
         facts.append(f"of the pairs that the paper orders: agreeing {order.agree}, tied {order.tie}, "
-                     f"contradicting {contradict}")
+                     f"contradicting {contradict}"
+                     + (f", of which the {_NAMED} widest are named" if contradict > _NAMED else ""))
     else:
         facts.append("the pairs are not judged, because these scores have no standard error")
     sentence = f"Order of the {order.rows} rows by {order.key}: {', '.join(facts)}"
