@@ -273,3 +273,8 @@ def test_the_listing_tells_source_and_fields() -> None:
     defaults = {field["name"]: field["default"] for field in told["fields"]}
     assert defaults == {"size": 204, "heads": 12}
     assert all(field["doc"] for field in told["fields"] + describe(LoRA)["fields"])
+
+
+@pytest.mark.technique("P-15")
+def test_pal_has_the_papers_size_and_heads_by_default() -> None:
+    assert (PAL().size, PAL().heads) == (204, 12)
