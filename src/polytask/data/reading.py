@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -106,10 +106,11 @@ class Rows:
             return [str(line) for line in self.lines.tolist()]
         return self.table.column(self.id_column).texts(self.index)
 
-    def without(self, rows: Sequence[int], reason: str) -> Rows:
-        """Return the rows but for some, which are refused for a reason."""
-        refused = [(int(self.lines[row]), reason) for row in rows]
-        kept = np.delete(self.index, np.asarray(rows, dtype=np.int64))
+    def without(self, reasons: Mapping[int, str]) -> Rows:
+        """Return the rows but for some, each of which is refused for a reason."""
+        lines = self.lines
+        refused = [(int(lines[row]), reason) for row, reason in reasons.items()]
+        kept = np.delete(self.index, np.array(list(reasons), dtype=np.int64))
         return replace(self, index=kept, refused=tuple(sorted((*self.refused, *refused))))
 
 
