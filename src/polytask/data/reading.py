@@ -143,16 +143,16 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
     refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
     if not len(index):
         raise DataError(f"{table.file}: none of its {table.found:,} rows "
-                        f"{_lacking(columns, wanted, reasons)}{_first(table.refused)}")
+                        f"{_lacking(table, columns, wanted, reasons)}{_first(table.refused)}")
     return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))),
                 int(np.count_nonzero(~wanted)))
 
 
-def _lacking(columns: Columns, wanted: NDArray[np.bool_],
+def _lacking(table: Table, columns: Columns, wanted: NDArray[np.bool_],
              reasons: list[tuple[NDArray[np.bool_], str]]) -> str:
     """Return what no row of a table has."""
     if not wanted.any():
-        return "is what where asks for"
+        return f"is what where asks for ({columns.where.explained(table)})"
     if (reasons[0][0] & wanted).any():
         return f"has a label in column {listed(label_columns(columns.label or ()))}"
     if (reasons[2][0] & wanted).any():
