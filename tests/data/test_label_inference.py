@@ -115,6 +115,8 @@ BAD = {
     "one class given twice": (Wanted(classes=("1", "1.0")), ["1"], ConfigError, "classes: found"),
     "nothing but marks": (Wanted(), ["NaN", "", "?"], DataError, "no row has a label"),
     "thousands": (Wanted(), ["1,250", "2,500"], DataError, "may be a thousand or a decimal number"),
+    "points and commas": (Wanted(), ["1.250", "2,5", "900"], DataError,
+                          '"1.250" may be a thousand or a decimal number beside "2,5"'),
     "commas in lists": (Wanted(kind="multi-label"), ["joy,anger", "joy", "anger"], DataError,
                         'found "joy,anger", expected a|b'),
     "no separator that is "

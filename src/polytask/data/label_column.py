@@ -93,6 +93,13 @@ class LabelColumn:
         with_comma = [label for label in self.counts if decimal_comma(label) is not None]
         return with_comma[0] if all(map(may_be_thousands, with_comma)) else None
 
+    @property
+    def mixed_signs(self) -> tuple[str, str] | None:
+        """A label with a decimal comma, and one whose point may then separate thousands: 2,5 and 1.250."""
+        commas = [label for label in self.counts if decimal_comma(label) is not None]
+        points = [label for label in self.numbers if may_be_thousands(label)]
+        return (commas[0], points[0]) if commas and points else None
+
     @cached_property
     def bracketed(self) -> list[str]:
         """The labels that are lists in brackets. "[spam]" is one where another label is one for sure."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from polytask.core.errors import listed
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_forms import canonical, look, split_at
+from polytask.data.label_forms import are_booleans, are_numbers, canonical, is_on, look, split_at
 from polytask.data.label_kind import Wanted
 
 SEPARATORS = (",", ";", "/", "&", "+")
@@ -48,6 +48,17 @@ def _alike_notes(names: set[str]) -> Iterator[str]:
             by = "capitals" if capitals else "blanks, invisible characters or the composition of letters"
             yield (f"{shown} differ by {by} alone and are {len(same)} classes; if they are one, write them "
                    "alike")
+    by_number: dict[str, list[str]] = {}
+    for name in sorted(name for name in names if are_numbers([name])):
+        by_number.setdefault(canonical(name), []).append(name)
+    for same in by_number.values():
+        if len(same) > 1:
+            yield (f"{listed(same)} are one number and {len(same)} classes, as not all labels are numbers; "
+                   "if they are one, write them alike")
+    for name in sorted(name for name in names if are_booleans([name])):
+        if same := by_number.get("1" if is_on(name) else "0"):
+            yield (f"{listed([name, *same])} may mean the same and are {1 + len(same)} classes; if they "
+                   "are one, write them alike")
 
 
 def _secret(column: LabelColumn, names: set[str]) -> list[str]:

@@ -17,17 +17,17 @@ from typing import Any
 # What software writes for a value that is not there (pandas, numpy, JSON, Python, MySQL).
 WRITTEN_MISSING = frozenset({"NaN", "nan", "null", "NULL", "None", "NaT", "<NA>", "\\N"})
 # What people write for it. Among words these are words ("none" is a stance); among numbers they are none.
-MARKED_MISSING = frozenset({"na", "n/a", "#n/a", "nan", "none", "null", "nil", "nat", "?", "-", "--", "–",
-                            "."})
-# Marks that are hardly ever meant as a class, even among words.
-SUSPECT = frozenset({"?", "-", "--", "–", ".", "na", "n/a", "#n/a"})
+MARKED_MISSING = frozenset({"na", "n/a", "#n/a", "nan", "none", "null", "nil", "nat", "<na>", "?", "-",
+                            "--", "–", "."})
+# Marks that are hardly ever meant as a class, even among words, in any case; "NONE" is a stance.
+SUSPECT = frozenset({"?", "-", "--", "–", ".", "na", "n/a", "#n/a", "nan", "null", "<na>"})
 
 LIST_FORMS = 'a|b, ["a", "b"], [\'a\', \'b\'], [\'a\' \'b\'] or a vector such as [1, 0]'
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[,.]\d{3}", re.ASCII)
 # A number as people write it: 10%, $1.50, 1.200,50, −1.
 _DRESSED = re.compile(r"[€$£¥]?\s?[+\-\u2212\u2013]?\s?\d[\d.,'\u2019\u00a0\u202f]*\s?[%\u2030€$£¥]?")
 _ARRAY = re.compile(r"(?:array|set|frozenset|tuple|list)\((.*?)(?:,\s*dtype=[\w'<>|.]+)?\)", re.DOTALL)
@@ -67,7 +67,7 @@ def look(label: str) -> str:
 
 
 def may_be_thousands(label: str) -> bool:
-    """Return whether a comma may separate thousands: "1,250"."""
+    """Return whether a comma, or a point, may separate thousands: "1,250", "1.250"."""
     return _THOUSANDS.fullmatch(label) is not None
 
 

@@ -234,6 +234,11 @@ def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]
             raise DataError(f'{file}: "{column.thousands}" may be a thousand or a decimal number; write '
                             'it with a '
                             'point or without the comma, or set kind = "classes"')
+        if column.mixed_signs:
+            comma, point = column.mixed_signs
+            raise DataError(f'{file}: "{point}" may be a thousand or a decimal number beside "{comma}"; '
+                            'write all numbers with decimal points and without other signs, or set kind = '
+                            '"classes"')
         if wanted.kind is None:
             some = next(label for label in column.counts if "," in label)
             notes.append(f'labels such as "{some}" are read as numbers with a decimal comma; if they '

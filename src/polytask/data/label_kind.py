@@ -109,10 +109,12 @@ def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
 def _note_mixture(column: LabelColumn, notes: list[str]) -> None:
     words = [word for word in column.words if not is_code(word)]
     if words and column.numbers:
-        notes.append(f"numbers and words are mixed ({some_of(words)} in "
-                     f"{column.count(words):,} of "
-                     f"{column.rows:,} rows), so each is a class; if the labels are measurements, set "
-                     'kind = "regression", which leaves the words out')
+        # 0 and 1 measure nothing; beside words they are answers to one question.
+        answers = {*column.numbers.values()} <= {0, 1}
+        remedy = ("if two of them mean the same, write them alike" if answers else
+                  'if the labels are measurements, set kind = "regression", which leaves the words out')
+        notes.append(f"numbers and words are mixed ({some_of(words)} in {column.count(words):,} of "
+                     f"{column.rows:,} rows), so each is a class; {remedy}")
 
 
 def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:
