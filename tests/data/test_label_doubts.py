@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.data.label_doubts import separator_of
+from polytask.data.label_doubts import rare_separator_of, separator_of
 from polytask.data.label_inference import infer
 
 DOUBTS = {
@@ -45,6 +45,13 @@ def test_a_doubt_is_reported(labels: list[str], said: str) -> None:
 ], ids=str)
 def test_what_is_plain_is_not_doubted(labels: list[str]) -> None:
     assert [note for note in infer(labels).notes if "positive class" not in note] == []
+
+
+def test_a_rare_separator_separates_names_or_numbers() -> None:
+    assert rare_separator_of({"joy fear", "joy", "fear"}) == (" ", "joy fear")
+    assert rare_separator_of({"joy\tfear", "joy", "fear"}) == ("\t", "joy\tfear")
+    assert rare_separator_of({"1 2", "3"}) == (" ", "1 2")
+    assert rare_separator_of({"very good", "good"}) is None is rare_separator_of({"1:2", "C#"})
 
 
 def test_a_separator_separates_names_or_parts_of_others() -> None:

@@ -12,6 +12,9 @@ from polytask.data.label_forms import are_booleans, are_numbers, canonical, is_o
 from polytask.data.label_kind import Wanted
 
 SEPARATORS = (",", ";", "/", "&", "+")
+# Signs that stand in names as well: lists are read only as the user says, and are suspected only of parts
+# that are names by themselves.
+RARE_SEPARATORS = ("\t", "\uff0c", "\u3001", "\uff1b", "#", ":", " ")
 # What data sets of the hub write beside ids for no label, and the share of rows up to which it is rare.
 _NO_ID, _RARE = "-1", 0.05
 
@@ -72,6 +75,16 @@ def _secret(column: LabelColumn, names: set[str]) -> list[str]:
         return []
     grades = others == {"0", "1"} and column.counts[mark] >= _RARE * column.rows
     return [] if grades else [mark]
+
+
+def rare_separator_of(names: set[str]) -> tuple[str, str] | None:
+    """Return a rare sign that seems to separate names in one cell, and such a cell: "1 2", "joy#fear"."""
+    for separator in RARE_SEPARATORS:
+        for name in sorted(names):
+            parts = split_at(name, separator)
+            if len(parts) > 1 and ({*parts} <= names or (not separator.strip() and are_numbers(parts))):
+                return separator, name
+    return None
 
 
 def separator_of(names: set[str]) -> tuple[str, str] | None:

@@ -5,13 +5,14 @@ Every guess that could be wrong comes with a sentence that names the setting whi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_doubts import SEPARATORS, doubts, separator_of
+from polytask.data.label_doubts import SEPARATORS, doubts, rare_separator_of, separator_of
 from polytask.data.label_forms import (
     LIST_FORMS,
     are_booleans,
@@ -82,7 +83,8 @@ def _check_settings(kind: str, wanted: Wanted) -> None:
     if kind != "multi-label" and wanted.separator is not None:
         raise wanted.problem("separator", f'labels of kind "{kind}" are not lists; set kind = '
                                           '"multi-label"')
-    if wanted.separator is not None and not wanted.separator.strip() and wanted.separator != " ":
+    if wanted.separator is not None and not wanted.separator.strip() and wanted.separator not in (
+            " ", "\t"):
         raise wanted.problem("separator", f"found {wanted.separator!r}, expected the text between two "
                                           "names")
     if kind in ("regression", "multi-label") and wanted.positive is not None:
@@ -176,7 +178,8 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     _refuse_ragged_vectors(names_by_label, names_found, file)
     if all(len(own) < 2 for own in names_by_label.values()) and not (wanted.separator or column.bracketed):
         _refuse_unknown_separator(column, names_found, file)
-        notes.append("no row has two labels; if each has one, set kind = \"classes\"")
+        notes.append('no row has two labels; if something else separates them, set separator; if each row '
+                     'has one, set kind = "classes"')
     if classes:
         return known
     if are_numbers(names_found):
@@ -215,14 +218,14 @@ def _refuse_ragged_vectors(names_by_label: Mapping[str, list[str]], names: set[s
 
 def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -> None:
     """Raise `DataError` where labels that should be lists are separated by something unknown."""
-    similar = separator_of(names)
+    similar = separator_of(names) or rare_separator_of(names)
     if similar is None:  # no part is a label of its own: any comma or semicolon will do
         similar = next(((separator, name) for separator in SEPARATORS[:2] for name in sorted(names)
                         if len(split_at(name, separator)) > 1), None)
     if similar is not None:
         separator, some = similar
         raise DataError(f'{file}: no label is a list; found "{some}", expected {LIST_FORMS}, or set '
-                        f'separator = "{separator}"')
+                        f"separator = {json.dumps(separator, ensure_ascii=False)}")
 
 
 def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
