@@ -15,6 +15,7 @@ from polytask.data.label_forms import (
     is_code,
     is_on,
     is_sure_list,
+    is_unread_list,
     list_items,
     may_be_thousands,
     number,
@@ -105,6 +106,12 @@ class LabelColumn:
         """The labels that are lists in brackets. "[spam]" is one where another label is one for sure."""
         lists = [label for label in self.counts if list_items(label) is not None]
         return lists if any(map(is_sure_list, lists)) else []
+
+    @cached_property
+    def unread_list(self) -> str | None:
+        """A label that looks like a list and cannot be read as one, where most rows have such a label."""
+        labels = [label for label in self.counts if is_unread_list(label)]
+        return labels[0] if labels and 2 * self.count(labels) >= self.rows else None
 
     @cached_property
     def lists(self) -> list[str]:

@@ -59,7 +59,7 @@ def _alike_notes(names: set[str]) -> Iterator[str]:
             yield (f"{listed(same)} are one number and {len(same)} classes, as not all labels are numbers; "
                    "if they are one, write them alike")
     for name in sorted(name for name in names if are_booleans([name])):
-        if same := by_number.get("1" if is_on(name) else "0"):
+        if same := by_number.get("1" if is_on(name) else "0", []):
             yield (f"{listed([name, *same])} may mean the same and are {1 + len(same)} classes; if they "
                    "are one, write them alike")
 

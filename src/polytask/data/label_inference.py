@@ -22,7 +22,7 @@ from polytask.data.label_forms import (
     number,
     split_at,
 )
-from polytask.data.label_kind import Wanted, guess_kind, some_of
+from polytask.data.label_kind import Wanted, guess_kind, refuse_unread_lists, some_of
 from polytask.data.labels import KINDS, Labels
 
 # Of two such classes the second is the positive one.
@@ -163,6 +163,8 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     """Return the classes of labels that are lists, and how the lists are written."""
     classes = () if wanted.classes is None else _given_classes(wanted)
     width = column.vector_width
+    if wanted.separator is None and not column.lists:
+        refuse_unread_lists(column, file)
     if width and classes and len(classes) != width and not all(is_on(name) is not None for name in classes):
         raise wanted.problem("classes", f"found {len(classes)} names, expected {width} for vectors such as "
                                         f"{column.first}")
