@@ -29,15 +29,21 @@ def test_a_sentence_s_comma_makes_no_row_names() -> None:
         "t.csv:2: 3 fields, expected 2; 9 of 9 records are refused; a field that holds the delimiter needs "
         "double quotes")
     assert "3 fields, expected 2" in refusal("text,label\nOne,two a,0\nThree,four b,1\n")
+    assert refusal("text,label\n@user0,so it is,0\n@user1,thanks,1\n").endswith(
+        "needs double quotes, and a column of row names needs a name")
+    assert "3 fields, expected 2" in refusal("text,label\n1,the room was fine,0\n")
     assert "3 fields, expected 2" in refusal("text,label\n1999,a year,0\n1984,a book,1\n")
     assert "3 fields, expected 2" in refusal("text,label\n1, two,0\n2, three,1\n")
 
 
-def test_row_names_are_numbers_in_order_or_words_with_a_digit() -> None:
+def test_row_names_are_counters_alone_or_behind_one_word() -> None:
     dialect, rows = found('"text","label"\n"1","so, it is",0\n"2","b",1\n')
     assert (dialect.columns, rows[0]) == (("", "text", "label"), ["1", "so, it is", "0"])
-    assert "read as row names" in dialect.notes[0]
-    assert found("text,label\nr7,a,0\nr2,b,1\n")[0].columns == ("", "text", "label")
+    assert dialect.notes == (
+        "every record has one field more than the header, so the first ones (1, 2) are read as row names "
+        "and left out; if texts begin with them, quote the texts",)
+    assert found("text,label\nr7,a,0\nr8,b,1\n")[0].columns == ("", "text", "label")
+    assert found("text\n7,a single row\n")[1] == [["7,a single row"]]
 
 
 def test_a_delimiter_at_the_end_of_every_line_is_refused() -> None:

@@ -48,6 +48,16 @@ def test_deep_nesting_and_endless_keys_are_refused(tmp_path: Path) -> None:
         records(tmp_path, "{" + keys + "}\n")
 
 
+def test_objects_that_share_a_line_are_numbered_by_their_place(tmp_path: Path) -> None:
+    assert records(tmp_path, '[{"a": 1}, {"a": 2},\n {"a": [{}, {}]}]', "t.json") == [
+        (1, ["1"]), (2, ["2"]), (3, ["[{}, {}]"])]
+    assert record_source(tmp_path / "t.json").notes == (
+        "several objects stand in one line, so rows are numbered by their place in the array, from 1",)
+    apart = '[\n {"a": [{}, {}]},\n\n {"a": "}, {"}]'
+    assert [line for line, _ in records(tmp_path, apart, "t.json")] == [2, 4]  # type: ignore[misc]
+    assert record_source(tmp_path / "t.json").notes == ()
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ('{\n "a": 1\n}\n', r"t\.json:1: is not JSON \(it goes on in the next line; expected an object a line"),
     ('[["a", 1], ["b", 0]]', r't\.json:1: found \["a", 1\], expected an object; 2 of 2'),

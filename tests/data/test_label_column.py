@@ -44,4 +44,6 @@ def test_one_sure_list_makes_lists_of_all_in_brackets() -> None:
 def test_thousands_and_decimals_are_distinguished_by_the_others() -> None:
     assert LabelColumn(["1,250", "2"]).thousands == "1,250"
     assert LabelColumn(["1,250", "2,5"]).thousands is None
+    assert LabelColumn(["2,5", "1.250", "900"]).mixed_signs == ("2,5", "1.250")
+    assert LabelColumn(["2,5", "1.5"]).mixed_signs is None is LabelColumn(["1.250", "2"]).mixed_signs
     assert LabelColumn(["1,250", "2,5"]).decimal_commas and not LabelColumn(["1,5", "x"]).decimal_commas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.data.label_doubts import separator_of
+from polytask.data.label_doubts import rare_separator_of, separator_of
 from polytask.data.label_inference import infer
 
 DOUBTS = {
@@ -14,6 +14,12 @@ DOUBTS = {
     "zero width": (["joy", "joy\u200b", "fear"], '"joy", "joy\\u200b" differ by blanks'),
     "wide digits": (["1", "\uff11", "2"], '"1", "\\uff11" differ by'),
     "capitals": (["Good", "good"], '"Good", "good" differ by capitals alone'),
+    "spellings of a number": (["1", "1.0", "2", "other"], '"1", "1.0" are one number and 2 classes'),
+    "a boolean and a number": (["0", "1", "true", "1.0"], '"true", "1", "1.0" may mean the same and are 3'),
+    "False and 0": (["True", "False", "1", "0"], '"False", "0" may mean the same and are 2 classes'),
+    "NAN": (["good", "bad", "NAN"], 'the class "NAN" (1 rows) looks like a row without a label'),
+    "Null": (["good", "bad", "Null"], 'the class "Null" (1 rows)'),
+    "<na>": (["good", "bad", "<na>"], 'the class "<na>" (1 rows)'),
     "single quotes": (["'a'", "'b'"], 'such as "\'a\'" stand in single quotes'),
     "objects": (['{"a": 1}', '{"a": 0}'], "look like objects"),
     "no label of SNLI": (["-1", "0", "1", "2"], 'the class "-1" (1 rows) looks like a row without a label'),
@@ -34,10 +40,18 @@ def test_a_doubt_is_reported(labels: list[str], said: str) -> None:
 
 @pytest.mark.parametrize("labels", [
     ["-1", "0", "1"], ["-1", "1"], ["1/5", "4/5"], ["New York, NY", "Albany, NY"], ["a", "b", "{"],
+    ["FAVOR", "AGAINST", "NONE"],
     ["\u00df", "s"], ["'tis", "no"],
 ], ids=str)
 def test_what_is_plain_is_not_doubted(labels: list[str]) -> None:
     assert [note for note in infer(labels).notes if "positive class" not in note] == []
+
+
+def test_a_rare_separator_separates_names_or_numbers() -> None:
+    assert rare_separator_of({"joy fear", "joy", "fear"}) == (" ", "joy fear")
+    assert rare_separator_of({"joy\tfear", "joy", "fear"}) == ("\t", "joy\tfear")
+    assert rare_separator_of({"1 2", "3"}) == (" ", "1 2")
+    assert rare_separator_of({"very good", "good"}) is None is rare_separator_of({"1:2", "C#"})
 
 
 def test_a_separator_separates_names_or_parts_of_others() -> None:

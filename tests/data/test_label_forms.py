@@ -16,6 +16,7 @@ from polytask.data.label_forms import (
     is_code,
     is_on,
     is_sure_list,
+    is_unread_list,
     list_items,
     may_be_thousands,
     number,
@@ -45,7 +46,15 @@ LISTS = {
     '["a", null]': ["a"],
     '["a", ""]': ["a"], '[""]': [], "['a', ' ']": ["a"], "['', 'a', nan]": ["a"],
     "[a]": ["a"],
+    "[np.str_('joy'), np.str_(\"it's (so)\")]": ["joy", "it's (so)"],
+    "[np.int64(1), np.int64(0)]": ["1", "0"],
+    "tensor([1, 0])": ["1", "0"], "tensor([1., 0.], dtype=torch.float64)": ["1.", "0."],
+    "Index(['joy'], dtype='object')": ["joy"], "dict_keys(['joy'])": ["joy"],
+    "['np.str_(a)']": ["np.str_(a)"],
 }
+UNREAD = ["[['joy']]", "['joy', fear]", "['joy', 'fear'", "[0 1 ... 0 1]", "[{'a': 1}]", '[\\"joy\\"]',
+          "\"['joy']\"", "(joy, fear)", "{joy,fear}", "0 1 0", "0. 1.", "0,1,0", "Series([1, 0], name='x')"]
+
 NO_LISTS = ["a", "a|b", "a, "
                         "b", "[", "['a', "
                                   "'b'", "['a' 'b', 'c']", "[very good]", "(sic)", "(a, b)", ":-)", "{a}",
@@ -60,6 +69,13 @@ def test_lists_are_read(label: str, items: list[str]) -> None:
 @pytest.mark.parametrize("label", NO_LISTS)
 def test_what_is_not_a_list_is_none(label: str) -> None:
     assert list_items(label) is None
+
+
+def test_a_list_that_cannot_be_read_looks_like_one() -> None:
+    assert [label for label in UNREAD if not is_unread_list(label)] == []
+    names = ["a", "[very good]", "[spam", "[a, b]", "(sic)", "(a) b, c", '{"a": 1}', "{'a': 1, 'b': 2}",
+             "0", "0,1", "01", "10 0", "New York, NY", ":-[", "[0, 1]", "['a']"]
+    assert [label for label in names if is_unread_list(label)] == []
 
 
 def test_only_brackets_around_one_bare_word_can_be_a_name() -> None:

@@ -29,6 +29,8 @@ GUESSES = {
     "60 "
     "words": ([f"w{n}" for n in range(60)] * 4, "60 different labels are treated as "
                                                 "classes", 'kind = "classes"'),
+    "answers in words and numbers": (["yes", "no", "1", "0"], 'mixed ("no", "yes" in 2 of 4 rows)',
+                                     "if two of them mean the same, write them alike"),
     "a positive class by the alphabet": (["OFF", "NOT"], 'the positive class is "OFF"', 'positive = "NOT"'),
     "spellings of numbers": (["1", "1.0", "0"], '"1.0" are read as "1"', "all labels are numbers"),
     "spellings of booleans": (["true", "True", "false"], '"True", "false", "true" are read as', "booleans"),

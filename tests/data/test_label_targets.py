@@ -88,6 +88,7 @@ def test_forms_are_read_as_the_labels_say() -> None:
         [1, 0, 1], [0, 0, 0], [1, 0, 0]]
     commas = Labels("regression", (), 0, 5, form="decimal commas")
     assert to_numbers(["2,5", "5"], commas, "f", [1, 2]).tolist() == [0.5, 1]
+    assert commas.number("2.5") == 2.5 and commas.number("1.250") is None
     separated = Labels("multi-label", ("a", "b"), separator=";")
     assert to_numbers(["a; b", "b", "[]", "['a']"], separated, "f", range(4)).tolist() == [
         [1, 1], [0, 1], [0, 0], [1, 0]]

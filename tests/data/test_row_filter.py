@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from polytask.config import Run
 from polytask.core.errors import ConfigError, DataError
 from polytask.data.cache import Cache
+from polytask.data.dataset import load_task_data
 from polytask.data.formats import record_source
 from polytask.data.reading import Columns
 from polytask.data.row_filter import RowFilter
 from polytask.data.row_stream import RowStream
-from small_data import read_rows
+from small_data import read_rows, single_task, store, write
 
 ROWS = "text,label,lang\na,1,en\nb,-,en\nc,1.0,de\nd,0,fr\n"
 
@@ -42,11 +44,36 @@ def test_codes_and_digits_with_signs_between_are_not_numbers(tmp_path: Path) -> 
         assert [texts[0] for _, texts in stream.rows()] == kept
 
 
+@pytest.mark.parametrize(("value", "kept"), [(True, ["a", "c"]), ({"not": [True]}, ["b"]),
+                                             ("FALSE", ["b"]), ([True, "no"], ["a", "c"])])
+def test_capitals_make_no_difference_between_booleans(tmp_path: Path, value: Any, kept: list[str]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,spam\na,True\nb,False\nc,TRUE\n")
+    stream = RowStream(record_source(path), ("text",), None, RowFilter.of({"spam": value}))
+    assert [texts[0] for _, texts in stream.rows()] == kept
+
+
+def test_a_value_that_no_file_holds_is_reported(tmp_path: Path) -> None:
+    rows = [f"t {n},{n % 2},{('EN', 'de')[n % 2]},{n}" for n in range(20)]
+    write(tmp_path / "train.csv", "text,label,lang,n", *rows)
+    write(tmp_path / "dev.csv", "text,label,lang,n", "x,0,fr,1", "y,1,de,2")
+    where = {"lang": ["en", "de", "fr"], "n": {"not": ["100", 3]}, "label": ["0", "1.0"]}
+    task = load_task_data("a", single_task(where=where), store(tmp_path), 1)
+    assert [note for note in task.notes if "no cell" in note] == [
+        'tasks.a.where.lang: no cell of column "lang" is "en" (found "EN", "de"); did you mean "EN"?',
+        'tasks.a.where.n: no cell of column "n" is "100" (found "0", "1", "2", "3", "4", "5", …); did you '
+        'mean "10"?']
+
+
 def test_no_row_left_and_no_such_column_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(ROWS)
-    with pytest.raises(DataError, match="none of its 4 rows is what where asks for"):
-        read_rows(path, Columns(("text",), where=RowFilter.of({"lang": "it"})), Cache(tmp_path / "c"))
+    lang = 'column "lang" holds "en", "de", "fr"'
+    for where, what in (({"lang": "EN"}, f'{lang}; did you mean "en"?'),
+                        ({"lang": "de", "label": {"not": [1]}},
+                         f'{lang}; column "label" holds "1", "-", "1.0", "0"')):
+        with pytest.raises(DataError, match=re.escape(f"4 rows is what where asks for ({what})")):
+            read_rows(path, Columns(("text",), where=RowFilter.of(where)), Cache(tmp_path / "c"))
     with pytest.raises(DataError, match='there is no column "language"; did you mean "lang"'):
         read_rows(path, Columns(("text",), where=RowFilter.of({"language": "it"})), Cache(tmp_path / "c"))
 

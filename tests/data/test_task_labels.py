@@ -29,6 +29,14 @@ def test_rows_without_a_label_are_left_out_by_what_stands_there(tmp_path: Path) 
     assert made.found["train"].unlabeled == 4
 
 
+def test_rows_that_share_a_line_are_left_out_one_by_one(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"t {n}", "label": "n/a" if n == 3 else n % 2}) for n in range(20)]
+    write(tmp_path / "train.json", f"[{', '.join(rows)}]")
+    made = loaded(tmp_path, train="train.json", dev=0.2)
+    assert made.found["train"].refused == ((4, 'no label ("n/a")'),) and len(made.found["train"]) == 19
+    assert made.found["train"].ids[2:4] == ["3", "5"]
+
+
 def test_a_word_that_is_taken_for_no_label_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label",
           *(f"t {n},{('Favor', 'Against', 'None')[n % 3]}" for n in range(30)))

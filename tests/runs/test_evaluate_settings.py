@@ -56,6 +56,15 @@ def test_another_file_is_named_and_tuned_no_threshold(tmp_path: Path, tiny_check
     data = [{"text": "good 1", "label": "1"}, {"text": "bad", "label": "0"}]
     assert pk.evaluate(tmp_path / "run", data=data, task="same").split == "rows"
 
+    named = "".join(f"row{n},good {n},{n % 2}\n" for n in range(4))
+    (tmp_path / "named.csv").write_text(f"text,label\n{named}", encoding="utf-8")
+    for found in (evaluate_run(tmp_path / "run", data=tmp_path / "named.csv", task="same"),
+                  evaluate_run(tmp_path / "run", assignments=["tasks.same.dev=named.csv"])):
+        assert any("named.csv: " in note and "are read as row names" in note for note in found.notes)
+    test = evaluate_run(tmp_path / "run", "test", assignments=["tasks.same.train=named.csv",
+                                                               "tasks.same.test=dev.csv"])
+    assert not any("row names" in note for note in test.notes)  # of a file that is not scored
+
     table["tasks"]["same"]["dev"] = "alike.csv"  # type: ignore[index]
     alike = train(Run.from_table(table), tmp_path / "alike", quiet=True).evaluation
     assert alike.thresholds == {"same": 0.5}

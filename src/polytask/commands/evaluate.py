@@ -22,6 +22,7 @@ from polytask.data.python_records import file_or_rows
 from polytask.data.reading import Columns, select
 from polytask.data.row_filter import RowFilter
 from polytask.data.task_labels import read_labels
+from polytask.data.task_rows import reading_notes
 from polytask.data.tokenization import Tokenizer
 from polytask.evaluation.evaluate import Evaluation, evaluate
 from polytask.tasks.model_folder import load_model
@@ -84,7 +85,8 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
                           thresholds=thresholds, progress=bar)
     if data is not None:
         result = replace(result, split=data.name if isinstance(data, Path) else "rows")
-    return replace(result, notes=(*_left_out(data_by_task, split), *seen, *result.notes))
+    how_read = dict.fromkeys(_how_read(data_by_task, split))
+    return replace(result, notes=(*how_read, *_left_out(data_by_task, split), *seen, *result.notes))
 
 
 def _seen_in_training(path: Path, run: Run, data: Mapping[str, TaskData], split: str) -> Iterator[str]:
@@ -138,6 +140,14 @@ def _thresholds(run: Run, tasks: Mapping[str, ResolvedTask]) -> dict[str, Thresh
     return chosen
 
 
+def _how_read(data_by_task: Mapping[str, TaskData], split: str) -> Iterator[str]:
+    """Yield what was guessed of the rows that are scored; other files were the training's."""
+    for data in data_by_task.values():
+        scored = data.splits[split].file if split in data.splits else None
+        others = reading_notes([rows for rows in data.found.values() if rows.table.file != scored])
+        yield from (note for note in data.notes if note not in others)
+
+
 def _left_out(data_by_task: Mapping[str, TaskData], split: str) -> Iterator[str]:
     """Yield a sentence about the rows of the split that are not scored."""
     for name, data in data_by_task.items():
@@ -162,6 +172,9 @@ def _other(data: Any, task: Any, tokenizer: Path) -> TaskData:
     table = store.table(place, "--data", task.file_format)
     where = RowFilter.of(task.where).on(table.columns)
     rows = select(table, Columns(task.text, task.label, where=where))
-    rows = read_labels({"dev": rows}, Wanted(), task.labels).rows["dev"]
+    labelled = read_labels({"dev": rows}, Wanted(), task.labels)
+    rows = labelled.rows["dev"]
     part = store.split(Path(place).name, rows, task.labels)
-    return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows))
+    notes = (*store.cache.notes, *reading_notes([rows]),
+             *(f"{task.name}: {note}" for note in labelled.notes))
+    return TaskData(task.name, task.labels, dict.fromkeys(SPLITS, part), dict.fromkeys(SPLITS, rows), notes)

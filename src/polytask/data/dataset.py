@@ -24,7 +24,7 @@ from polytask.data.reading import Columns, Rows, read_file
 from polytask.data.splits import Hashes, carve, combined, draw, kept_hashes, row_keys
 from polytask.data.tables import Integers, Table, table_of
 from polytask.data.task_labels import read_labels
-from polytask.data.task_rows import Spec, reading_notes, split_rows, taken, whole_test
+from polytask.data.task_rows import Spec, reading_notes, split_rows, taken, unmatched_notes, whole_test
 from polytask.data.tokenization import SpecialTokens, TokenColumn, Tokenizer, token_column
 
 DEFAULT_DEV = 0.1
@@ -228,6 +228,7 @@ def load_task_data(name: str, spec: Spec, store: DatasetStore, seed: int,
     predicted = ({"test": store.split("test", whole, labels)}
                  if whole is not None and len(whole) > len(used.get("test", ())) else {})
     notes = (*store.cache.notes, *reading_notes([*rows_by_split.values()]),
+             *(f"{where}.{note}" for note in unmatched_notes([*rows_by_split.values()])),
              *(f"{name}: {note}" for note in labelled.notes))
     return TaskData(name, labels, splits, rows_by_split, notes, predicted)
 

@@ -11,7 +11,7 @@ file itself answers. The answers are noted, or the file is refused.
 - A quote within an unquoted field is a character if no field of the file is quoted; else it breaks the
   rules.
 - Row names: every record has one field more than the header, and the first ones are consecutive numbers, or
-  words with a digit that all differ.
+  one word with a counter (row1, row2).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from polytask.data.quoted_records import (
 from polytask.data.row_names import are_row_names, consecutive
 
 MAX_COLUMNS = 10_000
-_LINES_TOLD, _SHOWN = 3, 40
+_LINES_TOLD, _SHOWN, _SHOWN_NAMES = 3, 40, 2
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"\Z')
 
 OpenLines = Callable[[], Iterable[str]]
@@ -111,8 +111,10 @@ def survey(file: str, open_lines: OpenLines, settings: FileFormat = _UNTOLD) -> 
     header = settings.header or bool(notes)
     reading = _read(file, open_lines, delimiter, settings.quoting, _Expected(columns, header))
     if settings.header and reading.row_names and not reading.trailing and are_row_names(reading.row_names):
-        notes.append(f"every record has one field more than the header, first {reading.row_names[0]}: "
-                     "they are read as row names")
+        more = ", …" * (len(reading.row_names) > _SHOWN_NAMES)
+        notes.append("every record has one field more than the header, so the first ones "
+                     f"({', '.join(reading.row_names[:_SHOWN_NAMES])}{more}) are read as row names and "
+                     "left out; if texts begin with them, quote the texts")
         columns, reading.unnamed = ("", *columns), {}
         reading.misfits = {reading.separator: SEPARATOR} if reading.separator else {}
     notes += _unnamed_notes(reading)
@@ -263,6 +265,7 @@ def _refuse_most(file: str, reading: _Attempt) -> None:
     line = min(reading.misfits)
     reason = reading.misfits[line]
     remedy = "; a field that holds the delimiter needs double quotes" * (" fields" in reason)
+    remedy += ", and a column of row names needs a name" * bool(reading.row_names)
     if reading.trailing and "last one is empty" in reason:
         remedy = "; every line ends with a delimiter, which the header does not: remove it"
     raise DataError(f"{file}:{line}: {reason}; {refused:,} of {reading.records:,} records are refused"

@@ -90,7 +90,7 @@ def _of_row_names(file: str, sample: list[str]) -> str | None:
     """Return the delimiter of a header of one column over numbered rows; None if there is none."""
     for delimiter in DELIMITERS:
         records = list(islice(quoted_records(file, sample, delimiter, QuoteTally()), 1, None))
-        if records and all(isinstance(cells, list) and len(cells) == 2 for _, cells in records) and (
-                consecutive([cells[0] for _, cells in records])):
+        pairs = all(isinstance(cells, list) and len(cells) == 2 for _, cells in records)
+        if len(records) > 1 and pairs and consecutive([cells[0] for _, cells in records]):
             return delimiter
     return None

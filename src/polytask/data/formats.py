@@ -18,7 +18,14 @@ from polytask.data.arrow_records import hub_records, parquet_columns, parquet_re
 from polytask.data.delimited import survey
 from polytask.data.false_records import other_kind
 from polytask.data.file_format import FileFormat
-from polytask.data.json_records import JsonRecord, json_array, json_cells, json_columns, json_lines
+from polytask.data.json_records import (
+    JsonRecord,
+    array_notes,
+    json_array,
+    json_cells,
+    json_columns,
+    json_lines,
+)
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.tables import TableWriter
 from polytask.data.text_lines import head_of, is_utf8, read_lines, seems_utf8
@@ -67,7 +74,8 @@ def _source(path: Path, kind: str, settings: FileFormat) -> RecordSource:
     if kind == "JSON lines":
         read = lambda: json_lines(read_lines(path, settings.encoding))  # noqa: E731
     columns = json_columns(file, read())
-    return RecordSource(file, columns, lambda: json_cells(columns, read()))
+    notes = array_notes(path, settings.encoding) if kind == "JSON array" else ()
+    return RecordSource(file, columns, lambda: json_cells(columns, read()), notes)
 
 
 def kind_of(path: Path, encoding: str = _UNTOLD.encoding) -> str:

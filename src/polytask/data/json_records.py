@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from polytask.data.text_lines import read_lines
 
 # Characters of a JSON array, which is held in memory; JSON lines may be of any length.
 MAX_ARRAY = 1 << 28
+
+# An object, or a list, behind another in one line.
+_SIDE_BY_SIDE = re.compile(r"[}\]][ \t]*,[ \t]*[{\[]")
 
 # (line, value), or (line, ValueError with the reason)
 JsonRecord = tuple[int, Any]
@@ -104,9 +109,32 @@ def json_lines(lines: Iterable[str], first: int = 1) -> Iterator[JsonRecord]:
 def json_array(path: Path, encoding: str) -> Iterator[JsonRecord]:
     """Yield the values of an array, each with the line that it begins in.
 
-    Raises `DataError` for what is not an array of JSON: what follows a mistake cannot be told from it.
+    Where values share a line, each has its place in the array instead, from 1. Raises `DataError` for what
+    is not an array of JSON: what follows a mistake cannot be told from it.
     """
-    text, decoder = _whole(path, encoding), _decoder()
+    text = _whole(path, encoding)
+    by_place = _share_lines(path, text)
+    for place, (line, value) in enumerate(_values(path, text), 1):
+        yield place if by_place else line, value
+
+
+def array_notes(path: Path, encoding: str) -> tuple[str, ...]:
+    """Say that the values of an array are not called by their lines, if so."""
+    shared = _share_lines(path, _whole(path, encoding))
+    return ("several objects stand in one line, so rows are numbered by their place in the array, from 1",
+            ) * shared
+
+
+def _share_lines(path: Path, text: str) -> bool:
+    """Return whether two values of an array begin in one line."""
+    if not _SIDE_BY_SIDE.search(text):  # it spares most files a pass
+        return False
+    lines = (line for line, _ in _values(path, text))
+    return any(line == following for line, following in pairwise(lines))
+
+
+def _values(path: Path, text: str) -> Iterator[JsonRecord]:
+    decoder = _decoder()
     at, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
     first = True
     while True:

@@ -15,6 +15,7 @@ from polytask.data.label_forms import (
     is_code,
     is_on,
     is_sure_list,
+    is_unread_list,
     list_items,
     may_be_thousands,
     number,
@@ -93,11 +94,24 @@ class LabelColumn:
         with_comma = [label for label in self.counts if decimal_comma(label) is not None]
         return with_comma[0] if all(map(may_be_thousands, with_comma)) else None
 
+    @property
+    def mixed_signs(self) -> tuple[str, str] | None:
+        """A label with a decimal comma, and one whose point may then separate thousands: 2,5 and 1.250."""
+        commas = [label for label in self.counts if decimal_comma(label) is not None]
+        points = [label for label in self.numbers if may_be_thousands(label)]
+        return (commas[0], points[0]) if commas and points else None
+
     @cached_property
     def bracketed(self) -> list[str]:
         """The labels that are lists in brackets. "[spam]" is one where another label is one for sure."""
         lists = [label for label in self.counts if list_items(label) is not None]
         return lists if any(map(is_sure_list, lists)) else []
+
+    @cached_property
+    def unread_list(self) -> str | None:
+        """A label that looks like a list and cannot be read as one, where most rows have such a label."""
+        labels = [label for label in self.counts if is_unread_list(label)]
+        return labels[0] if labels and 2 * self.count(labels) >= self.rows else None
 
     @cached_property
     def lists(self) -> list[str]:

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 from polytask.core.errors import listed
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_forms import canonical, look, split_at
+from polytask.data.label_forms import are_booleans, are_numbers, canonical, is_on, look, split_at
 from polytask.data.label_kind import Wanted
 
 SEPARATORS = (",", ";", "/", "&", "+")
+# Signs that stand in names as well: lists are read only as the user says, and are suspected only of parts
+# that are names by themselves.
+RARE_SEPARATORS = ("\t", "\uff0c", "\u3001", "\uff1b", "#", ":", " ")
 # What data sets of the hub write beside ids for no label, and the share of rows up to which it is rare.
 _NO_ID, _RARE = "-1", 0.05
 
@@ -48,6 +51,17 @@ def _alike_notes(names: set[str]) -> Iterator[str]:
             by = "capitals" if capitals else "blanks, invisible characters or the composition of letters"
             yield (f"{shown} differ by {by} alone and are {len(same)} classes; if they are one, write them "
                    "alike")
+    by_number: dict[str, list[str]] = {}
+    for name in sorted(name for name in names if are_numbers([name])):
+        by_number.setdefault(canonical(name), []).append(name)
+    for same in by_number.values():
+        if len(same) > 1:
+            yield (f"{listed(same)} are one number and {len(same)} classes, as not all labels are numbers; "
+                   "if they are one, write them alike")
+    for name in sorted(name for name in names if are_booleans([name])):
+        if same := by_number.get("1" if is_on(name) else "0", []):
+            yield (f"{listed([name, *same])} may mean the same and are {1 + len(same)} classes; if they "
+                   "are one, write them alike")
 
 
 def _secret(column: LabelColumn, names: set[str]) -> list[str]:
@@ -61,6 +75,16 @@ def _secret(column: LabelColumn, names: set[str]) -> list[str]:
         return []
     grades = others == {"0", "1"} and column.counts[mark] >= _RARE * column.rows
     return [] if grades else [mark]
+
+
+def rare_separator_of(names: set[str]) -> tuple[str, str] | None:
+    """Return a rare sign that seems to separate names in one cell, and such a cell: "1 2", "joy#fear"."""
+    for separator in RARE_SEPARATORS:
+        for name in sorted(names):
+            parts = split_at(name, separator)
+            if len(parts) > 1 and ({*parts} <= names or (not separator.strip() and are_numbers(parts))):
+                return separator, name
+    return None
 
 
 def separator_of(names: set[str]) -> tuple[str, str] | None:

@@ -17,20 +17,29 @@ from typing import Any
 # What software writes for a value that is not there (pandas, numpy, JSON, Python, MySQL).
 WRITTEN_MISSING = frozenset({"NaN", "nan", "null", "NULL", "None", "NaT", "<NA>", "\\N"})
 # What people write for it. Among words these are words ("none" is a stance); among numbers they are none.
-MARKED_MISSING = frozenset({"na", "n/a", "#n/a", "nan", "none", "null", "nil", "nat", "?", "-", "--", "–",
-                            "."})
-# Marks that are hardly ever meant as a class, even among words.
-SUSPECT = frozenset({"?", "-", "--", "–", ".", "na", "n/a", "#n/a"})
+MARKED_MISSING = frozenset({"na", "n/a", "#n/a", "nan", "none", "null", "nil", "nat", "<na>", "?", "-",
+                            "--", "–", "."})
+# Marks that are hardly ever meant as a class, even among words, in any case; "NONE" is a stance.
+SUSPECT = frozenset({"?", "-", "--", "–", ".", "na", "n/a", "#n/a", "nan", "null", "<na>"})
 
 LIST_FORMS = 'a|b, ["a", "b"], [\'a\', \'b\'], [\'a\' \'b\'] or a vector such as [1, 0]'
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[,.]\d{3}", re.ASCII)
 # A number as people write it: 10%, $1.50, 1.200,50, −1.
 _DRESSED = re.compile(r"[€$£¥]?\s?[+\-\u2212\u2013]?\s?\d[\d.,'\u2019\u00a0\u202f]*\s?[%\u2030€$£¥]?")
-_ARRAY = re.compile(r"(?:array|set|frozenset|tuple|list)\((.*?)(?:,\s*dtype=[\w'<>|.]+)?\)", re.DOTALL)
+_ARRAY = re.compile(r"(?:array|tensor|Index|dict_keys|set|frozenset|tuple|list)\((.*?)"
+                    r"(?:,\s*dtype=[\w'<>|.]+)?\)", re.DOTALL)
+# An item as numpy 2 writes it: np.str_('joy'), np.int64(3).
+_SCALAR = re.compile(r"""np\.(?:str_|u?int\d+|float\d+)\("""
+                     r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\d.e+-]+)\)""")
+# How a list begins, perhaps in quotes of its own or behind the name of what holds it, and what no name of
+# one class in brackets has: commas, quotes, dots, more brackets.
+_OPENS_LIST = re.compile(r"""["']?\s*(?:[A-Za-z_.]+\()?\[.*(?:[,"'\[{(\\]|\.\.\.)""", re.DOTALL)
+_ROUND_LIST = re.compile(r"[({][^(){}:]+,[^(){}:]+[)}]")
+_BARE_VECTOR = re.compile(r"[01](?:\.0?)?(?:[ \t]+[01](?:\.0?)?)+|[01](?:,[ ]?[01]){2,}")
 _TOKEN = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,"']+)\s*(,?)""", re.DOTALL)
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _BOOLEANS = {"true": "1", "false": "0"}
@@ -67,7 +76,7 @@ def look(label: str) -> str:
 
 
 def may_be_thousands(label: str) -> bool:
-    """Return whether a comma may separate thousands: "1,250"."""
+    """Return whether a comma, or a point, may separate thousands: "1,250", "1.250"."""
     return _THOUSANDS.fullmatch(label) is not None
 
 
@@ -111,6 +120,8 @@ def all_list_items(label: str) -> list[str] | None:
     ['a' 'b'] as the one word "ab".
     """
     text = label.strip()
+    if text.startswith("[np."):
+        text = _SCALAR.sub(r"\1", text)
     if whole := _ARRAY.fullmatch(text):
         text = whole[1].strip() or "[]"
     if len(text) < 2 or _CLOSING.get(text[0]) != text[-1]:
@@ -130,6 +141,12 @@ def is_sure_list(label: str) -> bool:
     items = list_items(label)
     return items is not None and (
         len(items) != 1 or '"' in label or "'" in label or number(items[0]) is not None)
+
+
+def is_unread_list(label: str) -> bool:
+    """Return whether a label that cannot be read looks like a list: [['a']], ['a', b], (a, b), 0 1 0."""
+    forms = (_OPENS_LIST.match(label), _ROUND_LIST.fullmatch(label), _BARE_VECTOR.fullmatch(label))
+    return any(forms) and list_items(label) is None
 
 
 def looks_like_list(label: str) -> bool:

@@ -5,13 +5,14 @@ Every guess that could be wrong comes with a sentence that names the setting whi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_doubts import SEPARATORS, doubts, separator_of
+from polytask.data.label_doubts import SEPARATORS, doubts, rare_separator_of, separator_of
 from polytask.data.label_forms import (
     LIST_FORMS,
     are_booleans,
@@ -21,7 +22,7 @@ from polytask.data.label_forms import (
     number,
     split_at,
 )
-from polytask.data.label_kind import Wanted, guess_kind, some_of
+from polytask.data.label_kind import Wanted, guess_kind, refuse_unread_lists, some_of
 from polytask.data.labels import KINDS, Labels
 
 # Of two such classes the second is the positive one.
@@ -82,7 +83,8 @@ def _check_settings(kind: str, wanted: Wanted) -> None:
     if kind != "multi-label" and wanted.separator is not None:
         raise wanted.problem("separator", f'labels of kind "{kind}" are not lists; set kind = '
                                           '"multi-label"')
-    if wanted.separator is not None and not wanted.separator.strip() and wanted.separator != " ":
+    if wanted.separator is not None and not wanted.separator.strip() and wanted.separator not in (
+            " ", "\t"):
         raise wanted.problem("separator", f"found {wanted.separator!r}, expected the text between two "
                                           "names")
     if kind in ("regression", "multi-label") and wanted.positive is not None:
@@ -161,6 +163,8 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     """Return the classes of labels that are lists, and how the lists are written."""
     classes = () if wanted.classes is None else _given_classes(wanted)
     width = column.vector_width
+    if wanted.separator is None and not column.lists:
+        refuse_unread_lists(column, file)
     if width and classes and len(classes) != width and not all(is_on(name) is not None for name in classes):
         raise wanted.problem("classes", f"found {len(classes)} names, expected {width} for vectors such as "
                                         f"{column.first}")
@@ -176,7 +180,8 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
     _refuse_ragged_vectors(names_by_label, names_found, file)
     if all(len(own) < 2 for own in names_by_label.values()) and not (wanted.separator or column.bracketed):
         _refuse_unknown_separator(column, names_found, file)
-        notes.append("no row has two labels; if each has one, set kind = \"classes\"")
+        notes.append('no row has two labels; if something else separates them, set separator; if each row '
+                     'has one, set kind = "classes"')
     if classes:
         return known
     if are_numbers(names_found):
@@ -215,14 +220,14 @@ def _refuse_ragged_vectors(names_by_label: Mapping[str, list[str]], names: set[s
 
 def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -> None:
     """Raise `DataError` where labels that should be lists are separated by something unknown."""
-    similar = separator_of(names)
+    similar = separator_of(names) or rare_separator_of(names)
     if similar is None:  # no part is a label of its own: any comma or semicolon will do
         similar = next(((separator, name) for separator in SEPARATORS[:2] for name in sorted(names)
                         if len(split_at(name, separator)) > 1), None)
     if similar is not None:
         separator, some = similar
         raise DataError(f'{file}: no label is a list; found "{some}", expected {LIST_FORMS}, or set '
-                        f'separator = "{separator}"')
+                        f"separator = {json.dumps(separator, ensure_ascii=False)}")
 
 
 def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
@@ -234,6 +239,11 @@ def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]
             raise DataError(f'{file}: "{column.thousands}" may be a thousand or a decimal number; write '
                             'it with a '
                             'point or without the comma, or set kind = "classes"')
+        if column.mixed_signs:
+            comma, point = column.mixed_signs
+            raise DataError(f'{file}: "{point}" may be a thousand or a decimal number beside "{comma}"; '
+                            'write all numbers with decimal points and without other signs, or set kind = '
+                            '"classes"')
         if wanted.kind is None:
             some = next(label for label in column.counts if "," in label)
             notes.append(f'labels such as "{some}" are read as numbers with a decimal comma; if they '

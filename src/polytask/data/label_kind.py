@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polytask.core.errors import ConfigError, DataError, listed
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_forms import is_code, is_dressed_number
+from polytask.data.label_forms import LIST_FORMS, is_code, is_dressed_number
 from polytask.data.labels import Kind
 
 # Different words that are classes without being called so, and whole numbers that can be classes at all.
@@ -48,10 +48,18 @@ def guess_kind(column: LabelColumn, wanted: Wanted, file: str, notes: list[str])
         return "multi-label"
     if wanted.classes is not None or wanted.positive is not None:
         return "classes"
+    refuse_unread_lists(column, file)
     if column.decimal_commas:
         _note_words(column, notes)
         return "regression"
     return _kind_of_numbers(column, notes) if column.numeric else _kind_of_words(column, file, notes)
+
+
+def refuse_unread_lists(column: LabelColumn, file: str) -> None:
+    """Raise `DataError` where most labels look like lists that cannot be read: each would be a class."""
+    if (label := column.unread_list) is not None:
+        raise DataError(f"{file}: labels such as {label[:60]} look like lists and cannot be read as such; "
+                        f'expected {LIST_FORMS}, or set kind = "classes" if they are names')
 
 
 def _are_lists(column: LabelColumn, notes: list[str]) -> bool:
@@ -109,10 +117,12 @@ def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
 def _note_mixture(column: LabelColumn, notes: list[str]) -> None:
     words = [word for word in column.words if not is_code(word)]
     if words and column.numbers:
-        notes.append(f"numbers and words are mixed ({some_of(words)} in "
-                     f"{column.count(words):,} of "
-                     f"{column.rows:,} rows), so each is a class; if the labels are measurements, set "
-                     'kind = "regression", which leaves the words out')
+        # 0 and 1 measure nothing; beside words they are answers to one question.
+        answers = {*column.numbers.values()} <= {0, 1}
+        remedy = ("if two of them mean the same, write them alike" if answers else
+                  'if the labels are measurements, set kind = "regression", which leaves the words out')
+        notes.append(f"numbers and words are mixed ({some_of(words)} in {column.count(words):,} of "
+                     f"{column.rows:,} rows), so each is a class; {remedy}")
 
 
 def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:

@@ -20,6 +20,7 @@ from polytask.data.label_forms import (
     is_blank,
     is_on,
     looks_like_list,
+    may_be_thousands,
     number,
 )
 
@@ -100,7 +101,11 @@ class Labels:
     def number(self, label: str) -> float | None:
         """Return a regression's label as a number, or None if it is none."""
         value = number(label)
-        return decimal_comma(label) if value is None and self.form == "decimal commas" else value
+        if self.form != "decimal commas":
+            return value
+        if value is None:
+            return decimal_comma(label)
+        return None if may_be_thousands(label) else value  # 1.250 beside 2,5
 
     def is_missing(self, label: str) -> bool:
         """Return whether a label says that there is none; a name among `classes` never does."""

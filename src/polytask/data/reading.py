@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -106,10 +106,11 @@ class Rows:
             return [str(line) for line in self.lines.tolist()]
         return self.table.column(self.id_column).texts(self.index)
 
-    def without(self, rows: Sequence[int], reason: str) -> Rows:
-        """Return the rows but for some, which are refused for a reason."""
-        refused = [(int(self.lines[row]), reason) for row in rows]
-        kept = np.delete(self.index, np.asarray(rows, dtype=np.int64))
+    def without(self, reasons: Mapping[int, str]) -> Rows:
+        """Return the rows but for some, each of which is refused for a reason."""
+        lines = self.lines
+        refused = [(int(lines[row]), reason) for row, reason in reasons.items()]
+        kept = np.delete(self.index, np.array(list(reasons), dtype=np.int64))
         return replace(self, index=kept, refused=tuple(sorted((*self.refused, *refused))))
 
 
@@ -142,16 +143,16 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
     refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
     if not len(index):
         raise DataError(f"{table.file}: none of its {table.found:,} rows "
-                        f"{_lacking(columns, wanted, reasons)}{_first(table.refused)}")
+                        f"{_lacking(table, columns, wanted, reasons)}{_first(table.refused)}")
     return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))),
                 int(np.count_nonzero(~wanted)))
 
 
-def _lacking(columns: Columns, wanted: NDArray[np.bool_],
+def _lacking(table: Table, columns: Columns, wanted: NDArray[np.bool_],
              reasons: list[tuple[NDArray[np.bool_], str]]) -> str:
     """Return what no row of a table has."""
     if not wanted.any():
-        return "is what where asks for"
+        return f"is what where asks for ({columns.where.explained(table)})"
     if (reasons[0][0] & wanted).any():
         return f"has a label in column {listed(label_columns(columns.label or ()))}"
     if (reasons[2][0] & wanted).any():

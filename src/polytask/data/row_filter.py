@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.core.errors import nearest
-from polytask.data.label_forms import is_code, number
+from polytask.core.errors import listed, nearest
+from polytask.data.label_forms import are_booleans, is_code, number
 from polytask.data.tables import Table
 
 Values = tuple[str, ...]
+
+# How much of a column's cells a message shows, and among how many the nearest one is looked for.
+_CELLS_SHOWN, _SHOWN, _COMPARED = 6, 40, 1000
 
 
 @dataclass(frozen=True)
 class RowFilter:
     """Conditions that a row has to meet, all of them: (column, values, whether the cell is to be one).
 
-    Cells are compared without the blanks around them, and as numbers where both are.
+    Cells are compared without the blanks around them, as numbers where both are, and without regard to
+    capitals where both are true or false.
     """
 
     conditions: tuple[tuple[str, Values, bool], ...] = ()
@@ -49,6 +54,27 @@ class RowFilter:
                 known[text] = matches(text) is wants
             taken &= np.fromiter((known[text] for text in cells), dtype=np.bool_, count=len(cells))
         return taken
+
+    def unmatched(self, table: Table) -> dict[tuple[str, str], str]:
+        """Return the values that no cell of a table is: (column, value) → a sentence about them."""
+        sentences = {}
+        for column, values, _ in self.conditions:
+            cells = _most_frequent(table, column)
+            for value in _absent(values, cells):
+                hint = nearest(value, cells[:_COMPARED])
+                sentences[column, value] = (f'no cell of column "{column}" is "{value}" '
+                                            f"(found {_some(cells)}){hint}")
+        return sentences
+
+    def explained(self, table: Table) -> str:
+        """Return what stands in the column of each condition, for a table of which no row is taken."""
+        texts = []
+        for column, values, wants in self.conditions:
+            cells = _most_frequent(table, column)
+            absent = _absent(values, cells) if wants else []
+            texts.append(f'column "{column}" holds {_some(cells)}'
+                         + (nearest(absent[0], cells[:_COMPARED]) if absent else ""))
+        return "; ".join(texts)
 
     def on(self, columns: Sequence[str]) -> RowFilter:
         """Return the conditions on columns that there are: a file to be predicted may lack the others."""
@@ -83,9 +109,31 @@ def _values(wanted: Any) -> Values:
 
 
 def _matcher(values: Values) -> Callable[[str], bool]:
-    texts = frozenset(values)
+    texts = frozenset(map(_written, values))
     numbers = frozenset(found for value in values if (found := _number(value)) is not None)
-    return lambda cell: cell.strip() in texts or (bool(numbers) and _number(cell) in numbers)
+    return lambda cell: _written(cell) in texts or (bool(numbers) and _number(cell) in numbers)
+
+
+def _written(text: str) -> str:
+    """Return a cell or a value to compare: pandas writes True, and JSON true."""
+    text = text.strip()
+    return text.casefold() if are_booleans([text]) else text
+
+
+def _most_frequent(table: Table, column: str) -> list[str]:
+    """Return the different cells of a column, the most frequent first."""
+    return [cell for cell, _ in Counter(map(str.strip, table.column(column).texts())).most_common()]
+
+
+def _absent(values: Values, cells: Sequence[str]) -> list[str]:
+    """Return the values that no cell is."""
+    texts = {_written(cell) for cell in cells}
+    numbers = {_number(cell) for cell in cells} - {None}
+    return [value for value in values if _written(value) not in texts and _number(value) not in numbers]
+
+
+def _some(cells: Sequence[str]) -> str:
+    return listed(cell[:_SHOWN] for cell in cells[:_CELLS_SHOWN]) + ", …" * (len(cells) > _CELLS_SHOWN)
 
 
 def _number(text: str) -> float | None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_ROW_NAME = re.compile(r"(?=\S*\d)(?!\d+\Z)\S{1,64}")
+# A counter, behind a stem or alone. @user1, #day1 and 10:01 begin texts.
+_ROW_NAME = re.compile(r"(?![@#])([^\s:]{0,64}?)(\d{1,18})")
 
 
 def are_row_names(names: Sequence[str]) -> bool:
-    """Whether first fields are consecutive numbers, or words with a digit that all differ."""
-    if consecutive(names):
-        return True
-    return len(names) > 1 and len(set(names)) == len(names) and all(map(_ROW_NAME.fullmatch, names))
+    """Whether first fields count up by one, behind one stem or alone: 1, 2, 3 or row1, row2, row3.
+
+    Other words with a digit may be the start of texts with unquoted commas, and so may a lone number.
+    """
+    matches = [match for match in map(_ROW_NAME.fullmatch, names) if match]
+    if len(names) < 2 or len(matches) < len(names):
+        return False
+    return len({match[1] for match in matches}) == 1 and consecutive([match[2] for match in matches])
 
 
 def consecutive(names: Sequence[str]) -> bool:

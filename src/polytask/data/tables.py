@@ -39,7 +39,7 @@ _ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 1 << 24
 # More than ten million refused lines take.
 _MOST_BYTES = 1 << 30
 # Raised when tables are written otherwise; old cache entries are then not found.
-VERSION = 2
+VERSION = 3
 
 
 class Nested(str):

@@ -103,20 +103,14 @@ def _with_label(rows: Rows, labels: Labels) -> Rows:
     """Return the rows that have a label; the others are refused with what stands there."""
     if rows.columns.label is None:
         return rows
-    kept = rows
+    reasons = dict.fromkeys(unreadable(rows.labels, labels), UNREADABLE)
     for mark, without in missing(rows.labels, labels).items():
-        lines = {int(rows.lines[row]) for row in without}
-        kept = _without_lines(kept, lines, f'{NO_LABEL} ("{mark}")' if mark else NO_LABEL)
-    if words := unreadable(kept.labels, labels):
-        kept = kept.without(words, UNREADABLE)
+        reasons |= dict.fromkeys(without, f'{NO_LABEL} ("{mark}")' if mark else NO_LABEL)
+    kept = rows.without(reasons) if reasons else rows
     if not len(kept):
         what = "a number" if labels.is_regression else "a label"
         raise DataError(f"{rows.table.file}: none of its {rows.found:,} labels is {what}")
     return kept
-
-
-def _without_lines(rows: Rows, lines: set[int], reason: str) -> Rows:
-    return rows.without([row for row, line in enumerate(rows.lines.tolist()) if line in lines], reason)
 
 
 def _word_marks(kept: Mapping[str, Rows]) -> list[str]:

@@ -96,6 +96,14 @@ def reading_notes(every: Sequence[Rows]) -> list[str]:
                     for file, count in passed_over.items()]
 
 
+def unmatched_notes(every: Sequence[Rows]) -> list[str]:
+    """Return a sentence for each value of `where` that no file of a task holds: it may be misspelled."""
+    absent = [(rows.columns.where.unmatched(rows.table), rows.table.columns) for rows in every]
+    first, _ = absent[0]
+    return [f"where.{column}: {sentence}" for (column, value), sentence in first.items()
+            if all((column, value) in own for own, columns in absent if column in columns)]
+
+
 def taken(rows: Rows, part: Integers) -> Rows:
     """Return some of the rows."""
     some = replace(rows, index=rows.index[part])
