@@ -23,6 +23,8 @@ from polytask.studies.claims import claim_problem
 
 Scale = Literal["pilot", "full"]
 SCALES = ("pilot", "full")
+# No study comes near it; each seed is a training of every row.
+MOST_SEEDS = 1000
 
 # Key -> type and the words for it.
 _TEXT, _TABLE, _LIST = (str, "text"), (dict, "a table"), (list, "a list")
@@ -103,8 +105,7 @@ def _read(path: Path, scale: Scale, assignments: Iterable[str]) -> Study:
     names = [str(row["name"]) for row in rows]
     if (against := str(table.get("against", names[0]))) not in names:
         problems.append(f'{path}: against: "{against}" is not a row{nearest(against, names)}')
-    if table.get("seeds", 1) < 1:
-        problems.append(f"{path}: seeds: found {table['seeds']}, expected 1 or more")
+    problems += seed_problems(table.get("seeds", 1), f"{path}: seeds")
     base = read_toml(path.parent / table["base"])
     add_search_path((path.parent / table["base"]).parent)
     study_rows = [_row(path, table, row, base, scale, list(assignments), problems) for row in rows]
@@ -112,6 +113,12 @@ def _read(path: Path, scale: Scale, assignments: Iterable[str]) -> Study:
         raise ConfigError(dict.fromkeys(problems))
     return Study(path, titled(table, path, scale), tuple(study_rows), int(table.get("seeds", 1)),
                  against, tuple(map(str, table.get("notes", ()))), scale, bool(table.get("baselines")))
+
+
+def seed_problems(count: int, where: str) -> list[str]:
+    """Return what is wrong with a number of seeds per row."""
+    right = 1 <= count <= MOST_SEEDS
+    return [] if right else [f"{where}: found {count:,}, expected 1 to {MOST_SEEDS:,}"]
 
 
 def titled(table: Mapping[str, Any], path: Path, scale: Scale) -> str:
