@@ -267,7 +267,7 @@ def test_a_list_that_a_program_reads_is_whole(
     code, out, _ = run_cli("list", "losses", capsys=capsys)
     assert code == 0 and "…" not in out
     (own,) = [line for line in out.splitlines() if "ordinal_log_loss" in line]
-    assert "distance" in own and own.rstrip().endswith("│"), own
+    assert "alpha=1.5" in own and own.rstrip().endswith("│"), own
 
 
 def test_list_as_json_has_every_family(capsys: pytest.CaptureFixture[str]) -> None:
