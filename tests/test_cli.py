@@ -260,6 +260,16 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         assert code == 0 and "Example" in out
 
 
+def test_a_list_that_a_program_reads_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    code, out, _ = run_cli("list", "losses", capsys=capsys)
+    assert code == 0 and "…" not in out
+    (own,) = [line for line in out.splitlines() if "ordinal_log_loss" in line]
+    assert "alpha=1.5" in own and own.rstrip().endswith("│"), own
+
+
 def test_list_as_json_has_every_family(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run_cli("list", "--json", capsys=capsys)
     told = json.loads(out)

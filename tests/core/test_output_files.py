@@ -20,7 +20,9 @@ def test_parts_of_a_run_are_no_place_for_other_files(
     refuse_as_output(run.model / "page.html")  # a folder with a config.toml, no run
     run.events.touch()
     for part in (run.config, run.model / "page.html", run.checkpoint / "a" / "b", run.best, run.lock,
-                 run.artifacts / "x.csv"):
+                 run.artifacts / "x.csv", run.prediction_file("sst", "dev"), run.report,
+                 run.plots / "a.svg", run.prediction_file("my-task", "test"),
+                 run.tracker("mlflow") / "mlflow.db"):
         with pytest.raises(RunError, match=r"belongs to the run .*give another --out"):
             refuse_as_output(part)
     monkeypatch.chdir(run.path)
@@ -29,5 +31,10 @@ def test_parts_of_a_run_are_no_place_for_other_files(
     for no_file in (Path("/dev/null"), tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "a", Path("a\0b")):
         with pytest.raises(RunError, match=r"is a device|cannot be read \((File name too|embedded null)"):
             refuse_as_output(no_file)
-    for own in (run.report, run.plots, run.predictions / "mine.csv", run.path / "answers", tmp_path / "a"):
+    for own in (run.predictions / "mine.csv", run.predictions / "sst.csv", run.path / "answers",
+                run.path / "sst-dev.csv", tmp_path / "a"):
         refuse_as_output(own)
+    for page in (run.report, run.plots / "page.html"):
+        refuse_as_output(page, page=True)
+    with pytest.raises(RunError, match=r"sst-dev\.csv: predictions/sst-dev\.csv belongs to the run"):
+        refuse_as_output(Path("predictions/sst-dev.csv"), page=True)

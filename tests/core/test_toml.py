@@ -52,6 +52,10 @@ def test_extreme_configs_are_one_sentence(text: str, said: str, tmp_path: Path) 
     (f"seed={2**63}", "--set seed: value: found an integer of 64 bits"),
     (".".join("k" * 2001) + "=1", "has 2,001 parts, expected at most 32"),
     ("x" * 500, "expected dotted.key=value"),
+    ("seed=5\nother=3", r"--set: found a line break in '5\nother=3', expected one value"),
+    ("x={a = 1}\n[y]", "found a line break"), ("x=two\rlines", "found a line break"),
+    ("train..epochs=5", "--set train..epochs: has an empty part"), ('a."".b=1', "has an empty part"),
+    ('a."\\q".b=1', r'--set a."\q".b: is not a key of TOML: Unescaped'),
 ])
 def test_extreme_assignments_are_one_sentence(assignment: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -116,10 +120,27 @@ def test_a_mark_of_utf8_and_lines_of_windows_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "value"), [
     ("3", 3), ("1e-4", 1e-4), ("true", True), ("[1, 2]", [1, 2]), ("pcgrad", "pcgrad"),
     ("runs/x", "runs/x"),
-    ('"3"', "3"), ("{ a = 1 }", {"a": 1}), ("", ""),
+    ('"3"', "3"), ("{ a = 1 }", {"a": 1}), ("", ""), ("5#x.csv", "5#x.csv"), ("'a' # b", "'a' # b"),
+    ("C#", "C#"), ('"a # b"', "a # b"), ("[1, # one\n2]", [1, 2]), ("1,", "1,"), ("5]#", "5]#"),
 ])
 def test_values_are_toml_or_bare_text(text: str, value: Any) -> None:
     assert value_of(text) == value
+
+
+@pytest.mark.parametrize(("assignment", "table"), [
+    ('tasks."sst".limit=5', {"tasks": {"sst": {"limit": 5}}}),
+    ('a."b.c=d".e=1', {"a": {"b.c=d": {"e": 1}}}), (r'"a\"b"=1', {'a"b': 1}), ("'a.b'=1", {"a.b": 1}),
+    ("a.o'brien.b='c=d'", {"a": {"o'brien": {"b": "c=d"}}}), ("my task.b = x", {"my task": {"b": "x"}}),
+])
+def test_a_part_of_a_key_in_quotes_is_read_as_in_toml(assignment: str, table: dict[str, Any]) -> None:
+    assert override({}, [assignment]) == table
+
+
+def test_an_index_is_of_plain_digits() -> None:
+    assert override({"a": ["x", "y"]}, ["a.1=z"]) == {"a": ["x", "z"]}
+    for index in ("²", "٣", "-1", "2"):
+        with pytest.raises(ConfigError, match=f"a.{index}: found '{index}', expected an index below 2"):
+            override({"a": ["x", "y"]}, [f"a.{index}=z"])
 
 
 scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=20)

@@ -17,6 +17,7 @@ import tomli_w
 import torch
 from safetensors.torch import load_file
 
+from custom_loss import FOCAL
 from polytask.commands.train import train
 from polytask.config import Run
 from polytask.core.errors import Interrupted, RunError
@@ -33,7 +34,7 @@ def steps(folder: Path) -> list[dict[str, Any]]:
             for event in read_events(folder / "events.jsonl") if event["event"] == "step"]
 
 
-def train_until(run: Run, folder: Path, update: int) -> None:
+def train_until(run: Run, folder: Path, update: int, resume: bool = False) -> None:
     """Train, and end as if interrupted in that update."""
     run_step, steps_done = trainer.Trainer._update, 0
 
@@ -47,7 +48,7 @@ def train_until(run: Run, folder: Path, update: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trainer.Trainer, "_update", stop_early)
         with pytest.raises(KeyboardInterrupt):
-            train(run, folder, quiet=True)
+            train(run, folder, resume=resume, quiet=True)
 
 
 def assert_same(a: Path, b: Path) -> None:
@@ -132,6 +133,24 @@ def test_kill_in_the_middle_of_an_epoch_with_two_threads(
     killed.wait()
     assert start(tmp_path / "killed", "--resume").wait(240) == 0
     assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_component_that_was_edited_is_told_on_resume(
+    small_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    part = tmp_path / "edited_part.py"
+    part.write_text(FOCAL, encoding="utf-8")
+    small_table["tasks"]["sst"]["loss"] = "edited_part:Focal"
+    small_table["train"] |= {"save_every": 1}
+    run = Run.from_table(small_table)
+    train_until(run, tmp_path / "run", 3)
+    train_until(run, tmp_path / "run", 1, resume=True)
+    assert "changed since this run began" not in capsys.readouterr().err
+    part.write_text(f"{FOCAL}\n# another\n", encoding="utf-8")
+    train(run, tmp_path / "run", resume=True, quiet=True)
+    assert 'note: "edited_part" changed since this run began' in capsys.readouterr().err
 
 
 def test_events_beyond_the_checkpoint_are_cut_off(small_table: dict[str, Any], tmp_path: Path) -> None:

@@ -161,7 +161,23 @@ def test_tasks_info_health_and_metrics(client: TestClient) -> None:
     ("/predict", {"texts": ["x", 3]}, 400, "texts.1: input should be a valid string"),
     ("/predict", {"pairs": [["a", "b"], ["c"]]}, 400, "pairs.1.1: field required"),
     ("/predict", {"pairs": "ab"}, 400, "pairs: input should be a valid list"),
-    ("/predict", {"inputs": "x", "texts": "y"}, 400, 'found "inputs" and "texts", expected one of them'),
+    ("/predict", {"inputs": "x", "texts": "y"}, 400, 'and "texts", which do not go together'),
+    ("/predict", {"inputs": "x", "logits": True}, 400, 'found "inputs" and "logits"'),
+    ("/predict", {"texts": "x", "raw_scores": True}, 400, 'found "texts" and "raw_scores"'),
+    ("/predict", {"pairs": ["x", "y"], "parameters": {"top_k": 1}}, 400, 'found "pairs" and "parameters"'),
+    ("/predict", {"inputs": "x", "tasks": ["stars", "nope"]}, 400, "found 2 names, expected one"),
+    ("/predict", {"inputs": "x", "tasks": []}, 400, "found 0 names, expected one"),
+    ("/predict", {"inputs": "x", "parameters": {"top_k": 0}}, 400, "top_k: found 0, expected a whole"),
+    ("/predict", {"inputs": "x", "parameters": {"top_k": "1"}}, 400, "top_k: found '1', expected a whole"),
+    ("/predict", {"inputs": "x", "parameters": {"topk": 1}}, 400, 'did you mean "top_k"'),
+    ("/predict", {"inputs": "x", "parameters": {"function_to_apply": "sigmoid"}}, 400,
+     'expected one of "none", "softmax" for "stars"'),
+    ("/embed", {"texts": "x", "dimensions": 8}, 400, "dimensions: found 8, expected 16"),
+    ("/embed", {"inputs": "x", "parameters": {"dimensions": 8}}, 400, 'found "inputs" and "parameters"'),
+    ("/rerank", {"query": "x", "documents": ["y"], "return_text": True}, 400,
+     'found "documents" and "return_text"'),
+    ("/rerank", {"query": "x", "texts": ["y"], "return_documents": True}, 400,
+     'found "texts" and "return_documents"'),
     ("/predict", {"inputs": "x", "pairs": ["a", "b"]}, 400, 'found "inputs" and "pairs"'),
     ("/predict", '{"texts": "é"}'.encode("latin-1"), 400, "the body is not UTF-8"),
     ("/embed", {"inputs": "x", "texts": "y"}, 400, 'found "inputs" and "texts"'),
@@ -182,6 +198,22 @@ def test_a_bad_request_gets_its_status_and_a_sentence(
     assert "Traceback" not in answer.text and set(answer.json()) == {"error", "error_type"}
     assert len(answer.text) < 2000
     assert client.post("/predict", json={"texts": "good"}).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/predict", {"inputs": "x", "logits": False, "tasks": ["stars"], "parameters": {
+        "function_to_apply": "softmax", "top_k": None}}),
+    ("/predict", {"inputs": "x", "raw_scores": False, "truncate": True, "truncation_direction": "Right"}),
+    ("/predict", {"texts": "x", "raw_scores": False, "parameters": {}}),
+    ("/embed", {"texts": "x", "dimensions": 16, "parameters": None}),
+    ("/rerank", {"query": "x", "documents": ["y"], "return_text": False}),
+    ("/rerank", {"query": "x", "texts": ["y"], "return_documents": False, "raw_scores": False}),
+])
+def test_what_clients_send_without_asking_for_anything_is_answered(
+    client: TestClient, path: str, body: dict[str, Any],
+) -> None:
+    answer = client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_body_that_was_not_sent_as_json_is_told_the_header(client: TestClient) -> None:

@@ -106,6 +106,11 @@ def test_a_mistake_is_named_where_it_was_made(tmp_path: Path) -> None:
     (tmp_path / "serve.toml").write_text("prot = 3\n")
     with pytest.raises(ConfigError, match=r'serve\.toml: serve: prot .*did you mean "port"'):
         read_settings(tmp_path / "serve.toml", {"port": 1}, {})
+    (tmp_path / "serve.toml").write_text('port = 9\n[serve]\nhost = "0.0.0.0"\n')
+    with pytest.raises(ConfigError, match=r"serve\.toml: port: is outside \[serve\], expected every"):
+        read_settings(tmp_path / "serve.toml", {}, {})
+    (tmp_path / "run.toml").write_text("seed = 1\n[tasks.a]\n[serve]\nport = 9\n")
+    assert read_settings(tmp_path / "run.toml", {}, {}).port == 9
 
 
 def test_a_file_of_keys_from_windows_has_the_keys_that_it_shows(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from polytask.engines.watch import watching
 from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
 from polytask.studies.single_task import single_rows
-from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study
+from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study, seed_problems
 from polytask.studies.tables import as_csv, as_json, markdown, remarks, sections, terminal
 from polytask.training.machine import where_and_when
 from polytask.training.session import stop_signals
@@ -84,6 +84,8 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     if scale not in SCALES:
         raise ConfigError(f'--scale: found "{scale}", expected pilot or full{nearest(scale, SCALES)}')
     read_place(on, resources)
+    if problems := seed_problems(1 if seeds is None else seeds, "--seeds"):
+        raise ConfigError(problems)
     loaded = read_study(path, cast(Literal["pilot", "full"], scale), assignments)
     wanted = list(chosen(loaded, rows))
     if loaded.baselines if baselines is None else baselines:

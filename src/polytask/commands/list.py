@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -15,6 +17,8 @@ from polytask.core.terminal import terminal_text
 _ID = re.compile(r"\b[MGTPSL]-\d+\b")
 _IDS = ("M-3, G-2 and their like: entries of the checklist of five course reports (M mfrr, G surgery, T "
         "triple-threat, P practices, S swissbert, L the literature; docs/coverage.md)")
+# Columns of a table that no terminal shows: more than any row needs.
+_WIDEST = 2000
 # Modules whose import registers the components, in the order listed.
 FAMILIES = {
     "poolings": "polytask.model.poolings",
@@ -52,9 +56,11 @@ def table(name: str | None = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    # A program that reads the table gets it whole, a line for each component.
+    whole = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(width=_WIDEST) if whole else Console()
     for plural, members in catalogue(name).items():
-        shown = Table(title=plural, title_justify="left", show_lines=False, expand=True)
+        shown = Table(title=plural, title_justify="left", show_lines=False, expand=not whole)
         shown.add_column("name", style="bold", no_wrap=True)
         if plural == "metrics":
             for cells in _metric_cells(shown, members):

@@ -129,11 +129,20 @@ def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
              "cut")
 
 
+def named_tasks(model: Predictor[Any], tasks: Sequence[str]) -> list[AnswerableTask]:
+    """Return the tasks that are asked for; raise `ConfigError` for a name twice, or beside "all"."""
+    if ALL in tasks and len(tasks) > 1:
+        raise ConfigError(f"--task: found {','.join(tasks)}, expected {ALL} alone, or names without it")
+    if twice := next((name for number, name in enumerate(tasks) if name in tasks[:number]), None):
+        raise ConfigError(f'--task: found "{twice}" twice, expected each task once')
+    return [model.task(name) for name in tasks if name != ALL] or list(model.tasks.values())
+
+
 @contextmanager
 def _input(model: Predictor[Any], tasks: Sequence[str], file: Path | None, text: Sequence[str] | None,
            input_format: str | None) -> Iterator[PredictionInput]:
     """Give the rows of a file or of standard input, and the tasks that answer them."""
-    named = [model.task(name) for name in tasks if name != ALL] or list(model.tasks.values())
+    named = named_tasks(model, tasks)
     settings = named[0].file_format
     if file is not None:
         file = file.expanduser()
@@ -234,8 +243,10 @@ def _paths(specs: list[AnswerableTask], out: Path | None, format: str, joined: b
 
 
 def _refuse_overwriting(file: Path | None, paths: Iterable[Path | None]) -> None:
-    """Raise `ConfigError` for predictions that would take the place of a folder, or of their own input."""
+    """Refuse predictions that would take the place of a folder, a part of a run, or their own input."""
     for path in paths:
+        if path is not None:
+            refuse_as_output(path)
         if path is not None and path.is_dir():
             raise ConfigError(f"--out: {path} is a folder, expected a file")
         if file is not None and path is not None and path.exists() and path.samefile(file.expanduser()):

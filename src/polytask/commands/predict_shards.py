@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from polytask.commands.predict import ALL, answering, note_cut
+from polytask.commands.predict import ALL, answering, named_tasks, note_cut
 from polytask.core.atomic_files import storing, write_file
 from polytask.core.errors import ConfigError, DataError, Interrupted, PolytaskError, RunError
 from polytask.core.json_files import as_written, read_json
@@ -142,8 +142,7 @@ def _plan(model: Any, run: str | Path, tasks: Sequence[str], inputs: Sequence[Pa
           paths: PredictionPaths) -> tuple[ShardPlan, list[AnswerableTask]]:
     """Return the plan that the folder has, if it is of the same order, or a new one."""
     cache = Cache()
-    named: list[AnswerableTask] = [model.task(name) for name in tasks if name != ALL] or [
-        *model.tasks.values()]
+    named = named_tasks(model, tasks)
     specs = answering(record_source(inputs[0], named[0].file_format), named, ALL in tasks, text)
     address = str(run) if is_address(run) else str(Path(run).expanduser().absolute())
     order = PredictionOrder(address, _model_digest(Path(model.folder), cache), engine,

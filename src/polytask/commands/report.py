@@ -34,9 +34,12 @@ def report(paths: Sequence[str | Path], out: str | Path | None = None, plots: bo
     """
     folders = [Path(path) for path in paths]
     page_file = Path(out) if out else RunPaths(folders[0]).report
-    refuse_as_output(page_file)
+    refuse_as_output(page_file, page=True)
     tidy(page_file.parent, [page_file.name])
     if len(folders) > 1:
+        for number, folder in enumerate(folders):
+            if folder.resolve() in (other.resolve() for other in folders[:number]):
+                raise ConfigError(f"{folder}: is named twice, expected different runs")
         if out is None:
             raise ConfigError("--out: is missing; expected a file for the report of several runs")
         return _compare_runs(folders, page_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from polytask.core.events import read_events
@@ -19,17 +20,19 @@ def show_run(path: Path, config: bool = False) -> Iterator[str]:
     """Yield the settings of a run, the notes from its start, and its scores."""
     folder = RunFolder.open(path)
     if config:
-        yield folder.config.read_text(encoding="utf-8").rstrip()
+        with as_written(folder.config):
+            text = folder.config.read_text(encoding="utf-8").rstrip()
+        yield text
         return
     with as_written(folder.config):
         yield from _told(folder, read_toml(folder.config))
     if not folder.results.is_file():
-        yield f"not finished; resume with: polytask train CONFIG --out {path} --resume"
+        yield f"not finished; resume with: polytask train CONFIG --out {quote(str(path))} --resume"
         return
     results = read_results(folder.results)
     with as_written(folder.results):
         yield from _scores(results)
-        yield f"finished {results['finished']}; the full config: polytask show {path} --config"
+        yield f"finished {results['finished']}; the full config: polytask show {quote(str(path))} --config"
 
 
 def _told(folder: RunFolder, table: Mapping[str, Any]) -> Iterator[str]:
@@ -55,5 +58,6 @@ def _notes(folder: RunFolder) -> list[str]:
     """Return the notes from the start of training: rows left out, guesses, tasks that are never drawn."""
     if not folder.events.is_file():
         return []
-    start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})
-    return [str(sentence) for sentence in start.get("notes", [])]
+    with as_written(folder.events):
+        start = next((event for event in read_events(folder.events) if event["event"] == "start"), {})
+        return [str(sentence) for sentence in start.get("notes", [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -48,8 +49,9 @@ def train_config(config: Path, out: Path, assignments: Sequence[str] = (), resum
                  quiet: bool = False, trust: bool = False) -> Result | None:
     """Train a config file in the folder `out`; only the process that writes returns a result."""
     with joined() as processes:
-        command = f"{launcher(processes.world, os.environ)}polytask train {config} --out {out} --resume"
-        again = command + "".join(f" --set '{each}'" for each in assignments) + " --trust" * trust
+        words = ["polytask", "train", str(config), "--out", str(out), "--resume",
+                 *(word for each in assignments for word in ("--set", each)), *["--trust"] * trust]
+        again = launcher(processes.world, os.environ) + shlex.join(words)
         result = _train(Run.from_toml(config, assignments), out, resume, quiet, again, trust, processes)
         return result if processes.writes else None
 

@@ -8,11 +8,14 @@ from polytask.core.errors import RunError
 from polytask.core.paths import RunPaths
 from polytask.core.safe_paths import refuse_special
 
+_SPLITS = ("train", "dev", "test")
 
-def refuse_as_output(file: Path) -> None:
-    """Raise `RunError` for what no output may replace: a device, and what a run's training writes itself.
 
-    A file in a folder that a training replaces, such as `model/`, would go with it.
+def refuse_as_output(file: Path, page: bool = False) -> None:
+    """Raise `RunError` for what no output may replace: a device, and what polytask keeps in a run itself.
+
+    A file in a folder that a training replaces, such as `model/`, would go with it. page: whether the file
+    is a report, which may take the place of another and has its plots beside it.
     """
     refuse_special(file)
     place = file.absolute()
@@ -20,7 +23,15 @@ def refuse_as_output(file: Path) -> None:
         run = RunPaths(folder)
         if run.config.is_file() and run.events.is_file():
             part = folder / place.relative_to(folder).parts[0]
-            if part in (run.config, run.events, run.lock, run.model, run.best, run.checkpoints, run.results,
-                        run.data, run.artifacts):
-                raise RunError(f"{file}: {part.name} belongs to the run {folder}, whose training writes "
-                               "it; give another --out")
+            own = (run.config, run.events, run.lock, run.model, run.best, run.checkpoints, run.results,
+                   run.data, run.artifacts, run.trackers, *(() if page else (run.report, run.plots)))
+            name = part.name if part in own else _predictions(place, run)
+            if name:
+                raise RunError(f"{file}: {name} belongs to the run {folder}; give another --out")
+
+
+def _predictions(place: Path, run: RunPaths) -> str:
+    """Return the name of a run's own predictions, `<task>-<split>.csv`, or '' for any other file."""
+    task, _, split = place.stem.rpartition("-")
+    own = bool(task) and split in _SPLITS and place == run.prediction_file(task, split)
+    return f"{run.predictions.name}/{place.name}" if own else ""

@@ -41,6 +41,7 @@ class RunPaths:
         predictions/     <task>-<split>.csv             checkpoints/last/ exact state of the training
         results.json     final scores and costs         data.json         what the data are
         report.html      plots/                         artifacts/        what the report shows besides
+        trackers/<name>/ what `polytask log` sent
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,6 +58,7 @@ class RunPaths:
         self.report = self.path / REPORT
         self.plots = self.path / PLOTS
         self.artifacts = self.path / "artifacts"
+        self.trackers = self.path / "trackers"
         self.lock = self.path / LOCK
 
     @property
@@ -71,7 +73,7 @@ class RunPaths:
 
     def tracker(self, name: str) -> Path:
         """Return where a tracker keeps the run's events."""
-        return inside(self.path / "trackers", name)
+        return inside(self.trackers, name)
 
     def prediction_file(self, task: str, split: str) -> Path:
         """Return the predictions of a task for a split."""

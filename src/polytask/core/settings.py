@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -83,7 +84,9 @@ _NO_SCHEMAS = ("default", "metadata", "expected", "serialization")
 
 
 def in_toml(value: Any) -> str:
-    """Return a value as an error shows it: true and false as they are written, others as Python does."""
+    """Return a value as an error shows it: booleans and dates as they are written, others as in Python."""
+    if isinstance(value, date | time):
+        return value.isoformat()
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +20,11 @@ TomlTable = dict[str, Any]
 MOST_BYTES, DEEPEST = 16 << 20, 32
 # What reads each kind of TOML file.
 _VERBS = {"config": "train", "study": "compare", "sweep": "sweep"}
+# A part of a dotted key in quotes, for names that contain a dot or an equals sign.
+_QUOTED = r"""[ \t]*(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*"""
+_PART = re.compile(rf"(?:(?P<quoted>{_QUOTED})|(?P<bare>[^.]*))(?P<more>\.|\Z)")
+_ASSIGNMENT = re.compile(rf"(?P<key>(?:{_QUOTED}|[^.=]*)(?:\.(?:{_QUOTED}|[^.=]*))*)=(?P<value>.*)",
+                         re.DOTALL)
 
 
 def read_toml(path: str | Path) -> TomlTable:
@@ -105,26 +111,58 @@ def override(table: TomlTable, assignments: Iterable[str]) -> TomlTable:
     """Return `table` with "dotted.key=value" assignments applied; values are TOML, or bare text."""
     copied: TomlTable = _copied(table)
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {_short(assignment)}: expected dotted.key=value")
+        key, text = assigned(assignment)
         if key.count(".") >= DEEPEST:
             raise ConfigError(f"--set {_short(key)}: has {key.count('.') + 1:,} parts, expected at most "
                               f"{DEEPEST}")
-        value = value_of(text.strip())
+        value = value_of(text)
         _refuse_extremes(value, f"--set {_short(key)}")
-        place(copied, key.strip(), value)
+        place(copied, key, value)
     return copied
 
 
+def assigned(assignment: str) -> tuple[str, str]:
+    """Return the dotted key and the value's text of "dotted.key=value"."""
+    match = _ASSIGNMENT.fullmatch(assignment)
+    if not match or not match["key"].strip():
+        raise ConfigError(f"--set {_short(assignment)}: expected dotted.key=value")
+    return match["key"].strip(), match["value"].strip()
+
+
+def key_parts(dotted: str) -> tuple[str, ...]:
+    """Return the parts of a dotted key; one in quotes may contain dots, as in TOML."""
+    parts, position, more = list[str](), 0, True
+    while more:
+        match = _PART.match(dotted, position)
+        assert match is not None  # a bare part may be anything
+        position, more = match.end(), bool(match["more"])
+        try:
+            part = match["bare"] if match["bare"] is not None else next(iter(tomllib.loads(
+                f"{match['quoted']} = 0")))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"--set {_short(dotted)}: is not a key of TOML: {error}") from None
+        if not part.strip():
+            raise ConfigError(f"--set {_short(dotted)}: has an empty part, expected names joined by dots")
+        parts.append(part)
+    return tuple(parts)
+
+
 def value_of(text: str) -> Any:
-    """Read a TOML value; text that is none (`pcgrad`, `runs/x`) is a string as it stands."""
+    """Read a TOML value; text that is none (`pcgrad`, `runs/x`) is a string as it stands.
+
+    So is a value that a comment follows: nothing says that `5#x.csv` is not a name.
+    """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
+        tomllib.loads(f"value = [{text}]")  # a comment would hide the bracket
+        if len(table) == 1:
+            return table["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        if not {"\n", "\r"} & {*text}:
+            return text
     except (RecursionError, ValueError) as error:
         raise ConfigError(f"--set {_short(text)}: {_extreme(error)}") from None
+    raise ConfigError(f"--set: found a line break in {_short(text)!r}, expected one value")
 
 
 def _short(text: str) -> str:
@@ -133,7 +171,7 @@ def _short(text: str) -> str:
 
 def place(table: TomlTable, dotted: str, value: Any) -> None:
     """Set `table`'s entry at a dotted key; tables on the way are made, a `{}` value merges not."""
-    *parents, last = dotted.split(".")
+    *parents, last = key_parts(dotted)
     at: Any = table
     for depth, parent in enumerate(parents):
         at = _entered(at, parent, ".".join(parents[: depth + 1]))
@@ -155,7 +193,7 @@ def _entered(at: Any, key: str, path: str) -> Any:
 
 
 def _index(entries: list[Any], key: str, path: str) -> int:
-    if key.isdigit() and int(key) < len(entries):
+    if key.isascii() and key.isdecimal() and int(key) < len(entries):
         return int(key)
     raise ConfigError(f"--set {path}: found {key!r}, expected an index below {len(entries)}")
 

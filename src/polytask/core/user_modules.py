@@ -10,6 +10,7 @@ is imported, and the refusal lists what would have been.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -18,7 +19,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
@@ -130,6 +131,17 @@ def places_in(value: Any, key: str = "type") -> Iterator[str]:
     elif (isinstance(value, str) and key in _KEYS and _PLACE.fullmatch(value)
           and value.partition(":")[0] not in LIBRARIES):
         yield value
+
+
+def own_sources(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of the file of each imported module whose components a table names."""
+    digests = {}
+    for name in {place.partition(":")[0].removesuffix(".py") for place in places_in(table)}:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        with suppress(OSError):
+            if file is not None:
+                digests[str(name)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return digests
 
 
 def _permit(reference: str) -> None:

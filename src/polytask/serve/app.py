@@ -176,8 +176,10 @@ def _predict(app: FastAPI, service: Service) -> None:
     @app.post("/predict", summary="Every task's answer to texts or pairs, for one pass of the encoder")
     async def predict(request: Request, body: PredictBody) -> Response:
         if body.inputs is not None:
-            _alone("inputs", texts=body.texts, pairs=body.pairs)
+            body.without("inputs", "texts", "pairs", "logits")
             return await compatible.predict(request, service, body)
+        body.without("texts", "raw_scores", "parameters")
+        body.without("pairs", "raw_scores", "parameters")
         return await answered(request, body, body.tasks, body.model)
 
     @app.post("/tasks/{task}", summary="One task's answer")
@@ -187,21 +189,18 @@ def _predict(app: FastAPI, service: Service) -> None:
     @app.post("/embed", summary="The vector of each text")
     async def embed(request: Request, body: EmbedBody) -> Response:
         if body.inputs is not None:
-            _alone("inputs", texts=body.texts)
+            body.without("inputs", "texts", "parameters")
             return await compatible.embed(request, service, body)
+        body.without("texts", "parameters")
         if body.texts is None:
             raise ServeError(400, "validation", 'expected "texts" (or "inputs")')
         inputs, _ = inputs_of(body.texts, None)
-        answered = await service.answer(request, service.model(body.model), inputs, (), embed=True,
+        model = service.model(body.model)
+        compatible.check_width(body.dimensions, model.width)
+        answered = await service.answer(request, model, inputs, (), embed=True,
                                         truncate=body.truncate)
         return AsciiJson({"embeddings": vectors(answered, bool(body.normalize)).tolist(),
                              "tokens": answered.tokens, "truncated": answered.truncated})
-
-
-def _alone(key: str, **others: object) -> None:
-    """Refuse a body that asks in two ways, one of which would go unanswered."""
-    if too := [name for name, value in others.items() if value is not None]:
-        raise ServeError(400, "validation", f'found "{key}" and "{too[0]}", expected one of them')
 
 
 def inputs_of(texts: str | list[str] | None,

@@ -7,14 +7,16 @@ the same name as one of ours, the key decides: `inputs` is text-embeddings-infer
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from polytask.core.errors import listed, nearest
 from polytask.serve.engine import ServedModel, TaskAnswer, TaskInfo
-from polytask.serve.limits import ServeError
+from polytask.serve.limits import ServeError, short
 from polytask.serve.requests import EmbedBody, OpenAIBody, PredictBody, RerankBody, SimilarityBody
 from polytask.serve.responses import AsciiJson
 from polytask.serve.service import Service, vectors
@@ -44,16 +46,37 @@ async def predict(request: Request, service: Service, body: PredictBody) -> Resp
     if {len(texts) for texts in inputs} - {1, 2} or len({len(texts) for texts in inputs}) > 1:
         raise ServeError(400, "validation", "inputs: expected all of them with one text, or all with two")
     texts = len(inputs[0])
-    named = body.tasks if isinstance(body.tasks, str) else next(iter(body.tasks or ()), None)
+    names = [body.tasks] if isinstance(body.tasks, str) else body.tasks
+    if names is not None and len(names) != 1:
+        raise ServeError(400, "validation", f"tasks: found {len(names)} names, expected one beside "
+                         '"inputs"; several tasks answer "texts" or "pairs"')
+    named = names[0] if names else None
     task = service.task(model, named, texts) if named else service.default_task(model, texts)
+    most, raw = classifier_parameters(body.parameters or {}, task)
     answered = await service.answer(request, model, inputs, [task], truncate=body.truncate)
-    parameters = body.parameters or {}
-    raw = body.raw_scores or parameters.get("function_to_apply") == "none"
+    raw = raw or body.raw_scores
     rows = [ranked(task, answer.tasks[task.name], raw) for answer in answered.answers]
-    if isinstance(most := parameters.get("top_k"), int):
-        rows = [row[:max(1, most)] for row in rows]
+    rows = [row[:most] for row in rows]
     # The hub's inference client sends `parameters` and reads the first of a batch.
     return AsciiJson(rows if batch or body.parameters is not None else rows[0])
+
+
+def classifier_parameters(parameters: Mapping[str, Any], task: TaskInfo) -> tuple[int | None, bool]:
+    """Return how many labels the hub's client asks for, None for all, and whether for raw numbers."""
+    for name in parameters:
+        if name not in ("top_k", "function_to_apply"):
+            raise ServeError(400, "validation", f'parameters: "{short(name)}" is not a parameter'
+                             f"{nearest(name, ('top_k', 'function_to_apply'))}")
+    most, function = parameters.get("top_k"), parameters.get("function_to_apply")
+    if most is not None and (type(most) is not int or most < 1):
+        raise ServeError(400, "validation", f"parameters.top_k: found {short(repr(most))}, expected a "
+                         "whole number of 1 or more")
+    own = {"multi-label": ("sigmoid",), "binary": ("sigmoid", "softmax"), "regression": ()}
+    functions = ("none", *own.get(task.kind, ("softmax",)))
+    if function is not None and function not in functions:
+        raise ServeError(400, "validation", "parameters.function_to_apply: found "
+                         f'{short(repr(function))}, expected one of {listed(functions)} for "{task.name}"')
+    return most, function == "none"
 
 
 def classified_inputs(inputs: Any) -> tuple[list[tuple[str, ...]], bool]:
@@ -88,7 +111,7 @@ def ranked(task: TaskInfo, answer: TaskAnswer, raw: bool) -> list[dict[str, Any]
 async def embed(request: Request, service: Service, body: EmbedBody) -> Response:
     """Answer text-embeddings-inference's `/embed`: a vector for each text, normalized by default."""
     model = service.model(body.model)
-    _width(body.dimensions, model.width)
+    check_width(body.dimensions, model.width)
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs or []
     answered = await service.answer(request, model, [(text,) for text in inputs], (), embed=True,
                                     truncate=body.truncate)
@@ -102,7 +125,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     async def openai(request: Request, body: OpenAIBody) -> Response:
         # A client may call a server's only model by any name.
         model = service.model(body.model)
-        _width(body.dimensions, model.width)
+        check_width(body.dimensions, model.width)
         texts: Any = [body.input] if isinstance(body.input, str) else body.input
         if not all(isinstance(text, str) for text in texts):
             raise ServeError(400, "validation", "input: found token numbers, expected texts; this server "
@@ -140,6 +163,8 @@ async def _rerank(request: Request, service: Service, body: RerankBody) -> Respo
                          "expected a task of two classes or of numbers")
     if (body.texts is None) == (body.documents is None):
         raise ServeError(400, "validation", 'expected either "documents" or "texts"')
+    body.without("documents", "return_text")
+    body.without("texts", "return_documents")
     documents = [_document(document) for document in body.documents or body.texts or []]
     if not documents:
         raise ServeError(400, "validation", "documents: found none, expected at least one")
@@ -173,7 +198,8 @@ def _document(document: str | dict[str, Any]) -> str:
     return text
 
 
-def _width(dimensions: int | None, width: int) -> None:
+def check_width(dimensions: int | None, width: int) -> None:
+    """Refuse another width than the model's."""
     if dimensions is not None and dimensions != width:
         raise ServeError(400, "validation", f"dimensions: found {dimensions}, expected {width}, the width "
                          "of this model")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from polytask.core.errors import nearest
+from polytask.serve.limits import ServeError
 
 Pair = tuple[str, str]
 
@@ -42,6 +43,16 @@ class Body(BaseModel):
                     "sentence": f'"{shown}" is not a key of this body{nearest(shown, cls.model_fields)} '
                                 f"(expected one of {', '.join(cls.model_fields)})"})
         return {key: value for key, value in body.items() if key not in cls.meaningless}
+
+
+    def without(self, key: str, *others: str) -> None:
+        """Refuse a body with `key` that also asks in another way, or for what that way does not give.
+
+        What asks for nothing, as clients of other servers send it (`false`, `null`, `{}`), is none.
+        """
+        for name in others if getattr(self, key) is not None else ():
+            if getattr(self, name) not in (None, False, {}):
+                raise ServeError(400, "validation", f'found "{key}" and "{name}", which do not go together')
 
 
 class LenientBody(BaseModel):

@@ -81,6 +81,10 @@ def read_settings(config: Path | None, options: Mapping[str, Any],
     if config is not None:
         whole = read_toml(config)
         inner = whole.get("serve", whole)
+        beside = [key for key in whole if key != "serve"] if "serve" in whole else []
+        if beside and "tasks" not in whole:  # a run's config has settings of its own
+            raise ConfigError(f"{config}: {beside[0]}: is outside [serve], expected every setting of the "
+                              "server in that table")
         if not isinstance(inner, dict):
             raise ConfigError(f"{config}: serve: found {inner!r}, expected a table")
         from_table(ServeSettings, inner, f"{config}: serve")  # its mistakes are told with its name

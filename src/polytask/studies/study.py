@@ -10,19 +10,29 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from polytask.core.errors import ConfigError, listed, nearest
 from polytask.core.json_files import as_written
-from polytask.core.toml import TomlTable, override, place, read_toml, refuse_other_kind
+from polytask.core.toml import (
+    TomlTable,
+    assigned,
+    key_parts,
+    override,
+    place,
+    read_toml,
+    refuse_other_kind,
+)
 from polytask.core.user_modules import add_search_path
 from polytask.studies.claims import claim_problem
 
 Scale = Literal["pilot", "full"]
 SCALES = ("pilot", "full")
+# No study comes near it; each seed is a training of every row.
+MOST_SEEDS = 1000
 
 # Key -> type and the words for it.
 _TEXT, _TABLE, _LIST = (str, "text"), (dict, "a table"), (list, "a list")
@@ -87,10 +97,10 @@ def read_study(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     """Read a study; raise `ConfigError` with a sentence for every mistake in its own keys."""
     path = Path(path)
     with as_written(path, ConfigError, what="cannot be read as a study"):
-        return _read(path, scale, assignments)
+        return _read(path, scale, list(assignments))
 
 
-def _read(path: Path, scale: Scale, assignments: Iterable[str]) -> Study:
+def _read(path: Path, scale: Scale, assignments: Sequence[str]) -> Study:
     table = read_toml(path)
     refuse_other_kind(table, path, "study")
     problems = [*key_problems(table, _KEYS, str(path), "a study", ("base",))]
@@ -103,15 +113,43 @@ def _read(path: Path, scale: Scale, assignments: Iterable[str]) -> Study:
     names = [str(row["name"]) for row in rows]
     if (against := str(table.get("against", names[0]))) not in names:
         problems.append(f'{path}: against: "{against}" is not a row{nearest(against, names)}')
-    if table.get("seeds", 1) < 1:
-        problems.append(f"{path}: seeds: found {table['seeds']}, expected 1 or more")
+    problems += seed_problems(table.get("seeds", 1), f"{path}: seeds")
     base = read_toml(path.parent / table["base"])
     add_search_path((path.parent / table["base"]).parent)
-    study_rows = [_row(path, table, row, base, scale, list(assignments), problems) for row in rows]
+    study_rows = [_row(path, table, row, base, scale, assignments, problems) for row in rows]
+    if assignments and not problems:
+        plain = [_row(path, table, row, base, scale, (), []) for row in rows]
+        problems += _made_equal(path, plain, study_rows)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
+    notes = (*map(str, table.get("notes", ())), *_replaced(rows, scale, assignments))
     return Study(path, titled(table, path, scale), tuple(study_rows), int(table.get("seeds", 1)),
-                 against, tuple(map(str, table.get("notes", ()))), scale, bool(table.get("baselines")))
+                 against, notes, scale, bool(table.get("baselines")))
+
+
+def _made_equal(path: Path, plain: Sequence[StudyRow], rows: Sequence[StudyRow]) -> Iterator[str]:
+    """Yield a sentence for each row that --set makes equal to an earlier one that it was not equal to."""
+    for number, row in enumerate(rows):
+        for before, earlier in enumerate(rows[:number]):
+            if row.config == earlier.config and plain[number].config != plain[before].config:
+                yield (f'{path}: row "{row.name}": --set makes it equal to row "{earlier.name}", expected '
+                       "keys that the rows do not set")
+                break
+
+
+def _replaced(rows: Iterable[TomlTable], scale: Scale, assignments: Iterable[str]) -> Iterator[str]:
+    """Yield a note for each --set that takes the place of what rows set."""
+    for key in (assigned(each)[0] for each in assignments):
+        names = [row["name"] for row in rows for part in ("set", "pilot")[: 1 + (scale == "pilot")]
+                 for own in row.get(part, {}) if key_parts(own)[: len(key_parts(key))] == key_parts(key)]
+        if names:
+            yield f"--set {key} takes the place of what these rows set: {listed(dict.fromkeys(names))}"
+
+
+def seed_problems(count: int, where: str) -> list[str]:
+    """Return what is wrong with a number of seeds per row."""
+    right = 1 <= count <= MOST_SEEDS
+    return [] if right else [f"{where}: found {count:,}, expected 1 to {MOST_SEEDS:,}"]
 
 
 def titled(table: Mapping[str, Any], path: Path, scale: Scale) -> str:
@@ -161,13 +199,16 @@ def _row(path: Path, table: TomlTable, row: TomlTable, base: TomlTable, scale: S
         problems += error.problems
         return StudyRow(row["name"], {})
     tasks = config.get("tasks", {})
-    problems += [f'{where}: "{name}" is not a task of {table["base"]}{nearest(name, base["tasks"])}'
-                 for name in tasks if name not in base.get("tasks", {}) and "train" not in tasks[name]]
+    problems += [f'{where}: "{name}" is not a task of {table["base"]}{nearest(name, base.get("tasks", ()))}'
+                 for name in tasks if name not in base.get("tasks", ()) and "train" not in tasks[name]]
     for name in row.get("tasks", ()):
-        if name not in tasks:
+        if not isinstance(name, str):
+            problems.append(f"{where}: tasks: found {name!r}, expected the names of tasks")
+        elif name not in tasks:
             problems.append(f'{where}: tasks: "{name}" is not a task{nearest(name, tasks)}')
     if "tasks" in row:
-        config["tasks"] = {name: tasks[name] for name in row["tasks"] if name in tasks}
+        config["tasks"] = {name: tasks[name] for name in row["tasks"]
+                           if isinstance(name, str) and name in tasks}
     for key, value in row.get("claimed", {}).items():
         if problem := claim_problem(key, value, config.get("tasks", {})):
             problems.append(f"{where}: claimed.{key}: {problem}")

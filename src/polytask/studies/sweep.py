@@ -16,7 +16,17 @@ from typing import Any
 
 from polytask.core.errors import ConfigError, nearest
 from polytask.core.json_files import as_written
-from polytask.core.toml import TomlTable, override, place, read_toml, refuse_other_kind
+from polytask.core.settings import in_toml
+from polytask.core.toml import (
+    TomlTable,
+    assigned,
+    key_parts,
+    override,
+    place,
+    read_toml,
+    refuse_other_kind,
+    value_of,
+)
 from polytask.core.user_modules import add_search_path
 from polytask.metrics import METRICS
 from polytask.studies.study import COMMON_KEYS, Scale, changed, digest, key_problems, titled
@@ -110,10 +120,10 @@ def read_sweep(path: str | Path, scale: Scale = "full", assignments: Iterable[st
     """Read a sweep; raise `ConfigError` with a sentence for every mistake in its own keys."""
     path = Path(path)
     with as_written(path, ConfigError, what="cannot be read as a sweep"):
-        return _read(path, scale, assignments, trials)
+        return _read(path, scale, list(assignments), trials)
 
 
-def _read(path: Path, scale: Scale, assignments: Iterable[str], trials: int | None) -> Sweep:
+def _read(path: Path, scale: Scale, assignments: Sequence[str], trials: int | None) -> Sweep:
     table = read_toml(path)
     refuse_other_kind(table, path, "sweep")
     problems = [*key_problems(table, _KEYS, str(path), "a sweep", ("base", "parameters"))]
@@ -136,6 +146,7 @@ def _read(path: Path, scale: Scale, assignments: Iterable[str], trials: int | No
     add_search_path((path.parent / table["base"]).parent)
     base = changed(read_toml(path.parent / table["base"]), str(path), scale, (table,))
     base = override(base, assignments)
+    problems += _lost_values(path, parameters, assignments)
     metrics = tuple(map(str, table.get("metrics", [OVERALL])))
     problems += _metric_problems(path, metrics, base.get("tasks", {}))
     if problems:
@@ -156,22 +167,64 @@ def _parameter(path: Path, name: str, value: Any, problems: list[str]) -> Parame
         keys = tuple(map(str, value["keys"])) if isinstance(value["keys"], list) else ()
         if not keys:
             problems.append(f"{where}.keys: found {value['keys']!r}, expected a list of dotted keys")
-        value = value.get("values", {key: entry for key, entry in value.items() if key != "keys"})
+        rest = {key: entry for key, entry in value.items() if key != "keys"}
+        value = rest["values"] if rest.keys() == {"values"} else rest
+    for key in keys:
+        try:
+            key_parts(key)
+        except ConfigError as error:
+            problems.append(f"{where}: {str(error).removeprefix('--set ')}")
+            return Parameter(name, ())
     if isinstance(value, list) and value:
         return Parameter(name, keys, tuple(value))
     if isinstance(value, dict) and {"low", "high"} <= set(value) <= _RANGE:
-        low, high, log = value["low"], value["high"], bool(value.get("log", False))
-        if not all(isinstance(end, int | float) for end in (low, high)) or not low < high:
-            problems.append(f"{where}: found low {low!r} and high {high!r}, expected two numbers, the "
-                            "lower first")
-        elif log and low <= 0:
-            problems.append(f"{where}.low: found {low}, expected more than 0 with log = true")
-        else:
-            return Parameter(name, keys, (), low, high, log)
+        if not (problem := _range_problem(**value)):
+            return Parameter(name, keys, (), value["low"], value["high"], value.get("log", False))
+        problems.append(f"{where}{problem}")
     else:
         problems.append(f"{where}: found {value!r}, expected a list of values, or a table with low, "
                         "high and optionally log")
     return Parameter(name, ())
+
+
+def _range_problem(low: Any, high: Any, log: Any = False) -> str:
+    """Return what is wrong with a range, after the name of its parameter; '' for nothing."""
+    if not isinstance(log, bool):
+        return f".log: found {log!r}, expected true or false"
+    if not all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
+               for end in (low, high)) or not low < high:
+        return f": found low {in_toml(low)} and high {in_toml(high)}, expected two numbers, the lower first"
+    return f".low: found {low}, expected more than 0 with log = true" if log and low <= 0 else ""
+
+
+def _lost_values(path: Path, parameters: Sequence[Parameter], assignments: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each value that a later one replaces, so that no trial would be trained with it.
+
+    A key below another one, which is set first, is none: `train.optimizer`, then `train.optimizer.lr`.
+    """
+    set_first = [(f"--set {key}", key_parts(key), (value_of(text),))
+                 for key, text in map(assigned, assignments)]
+    for parameter in parameters:
+        for key in parameter.keys:
+            where, parts = f"parameters.{parameter.name}", key_parts(key)
+            for earlier, before, values in set_first:
+                below = parts[len(before):] if parts[:len(before)] == before else ()
+                if before[:len(parts)] == parts or (below and any(_has(value, below) for value in values)):
+                    yield (f"{path}: {where}: sets {key}, which takes the place of what {earlier} sets; "
+                           "expected one value for each key")
+            set_first.append((where, parts, parameter.examples))
+
+
+def _has(value: Any, parts: Sequence[str]) -> bool:
+    """Return whether a table has an entry at the end of a path."""
+    for part in parts:
+        if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
+            return False
+    return True
 
 
 def _metric_problems(path: Path, metrics: Sequence[str], tasks: Mapping[str, Any]) -> Iterator[str]:

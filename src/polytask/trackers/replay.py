@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.core.events import EventFollower
+from polytask.core.json_files import as_written
 from polytask.trackers.contract import Point, Tracker, points_of
 
 # Points in a call; seconds between two looks at a log that is still growing.
@@ -26,7 +27,8 @@ def replay(path: Path, tracker: Tracker, follow: bool, stopped: Callable[[], boo
         batch: list[Point] = []
         for event in reader.events():
             ended = event.get("event") == "end"
-            point = points_of(event, clock.at(event))
+            with as_written(path):
+                point = points_of(event, clock.at(event))
             if point is None or point.step <= sent.get(point.kind, -1):
                 continue
             sent[point.kind] = point.step

@@ -15,14 +15,16 @@ from typing import Any
 from torch import Tensor
 
 from polytask.config import Run
-from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost, RunError
+from polytask.core.errors import CheckpointError, Diverged, Interrupted, PeerLost, RunError, listed
 from polytask.core.events import Event, EventLog, UnwrittenLog
 from polytask.core.frames import data_frame, html_lines
 from polytask.core.json_files import as_written
 from polytask.core.processes import ALONE, Processes
 from polytask.core.progress import Checked, Progress, Silent, progress
 from polytask.core.run_folder import RunFolder
+from polytask.core.settings import to_table
 from polytask.core.terminal import tell
+from polytask.core.user_modules import own_sources
 from polytask.data.reading import content_key
 from polytask.evaluation.baseline import Baseline
 from polytask.evaluation.evaluate import Evaluation, evaluate, shown
@@ -98,6 +100,7 @@ class Session:
         self.again = again or f"pk.train(run, {str(folder.path)!r}, resume=True)"
         self.whole: MultiTask | None = None  # what is written, where the model itself is spread
         self.tokenizer = content_key(built.tokenizer, run_cache(run))
+        self.sources = own_sources(to_table(run))
         self.heard = Checked(Silent(), self._leave_if_stopped)  # where work reports that shows nothing
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
@@ -195,6 +198,7 @@ class Session:
                     raise RunError(f"{self.built.tokenizer}: has changed since this run began, so texts "
                                    "would be other tokens; give another --out, or put the file back as "
                                    "it was")
+                self._tell_changed(state.pop("sources", {}))
                 trainer.load(state)
                 log.cut(events)
         else:
@@ -202,6 +206,13 @@ class Session:
             log.write({"event": "start", "seed": self.run.seed, "tasks": list(self.built.tasks),
                        "rows": dict(self.built.training_set.rows), "steps": trainer.num_steps,
                        "notes": self.built.training_notes, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+
+    def _tell_changed(self, sources: Mapping[str, str]) -> None:
+        """Note the user's modules whose files have changed; the change may be of a comment alone."""
+        changed = [name for name, digest in sources.items() if self.sources.get(name, digest) != digest]
+        if changed and self.processes.writes:
+            tell(f"note: {listed(changed)} changed since this run began, so its components may compute "
+                 "something else from here on; to train with them from the start, give another --out")
 
     def _consume(self, trainer: Trainer, log: EventLog, bar: Progress) -> None:
         recent: list[tuple[float, int]] = []
@@ -254,7 +265,8 @@ class Session:
         state = trainer.state()  # of all processes
         if self.processes.writes:
             save_checkpoint(self.folder.checkpoint,
-                            state | {"events": log.position(), "tokenizer": self.tokenizer})
+                            state | {"events": log.position(), "tokenizer": self.tokenizer,
+                                     "sources": self.sources})
 
     def _evaluate(self) -> Score:
         """Score the dev rows and, if the settings ask for it, a part of the training rows (G-30)."""

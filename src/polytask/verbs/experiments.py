@@ -60,7 +60,7 @@ def sweep_(
     on: On = None,
     resources: Each = None,
     scale: RunScale = "full",
-    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search.")] = 0,
     assignments: Set = None,
     quiet: Quiet = False,
     trust: Trust = False,

@@ -48,7 +48,7 @@ def predict(
     """Predict tasks for the rows of files or for lines of standard input."""
     from polytask.commands.predict import in_shards, predict_file
 
-    columns = text.split(",") if text else None
+    columns = None if text is None else text.split(",")
     if in_shards(files or [], out, input_format, strict or any(
             option is not None for option in (workers, on, resources, shard_rows))):
         from polytask.commands.predict_shards import SHARD_ROWS, predict_shards
