@@ -10,7 +10,14 @@ from scipy.stats import ttest_ind, ttest_rel
 
 from polytask.data.labels import Labels
 from polytask.metrics import check_formula
-from polytask.studies.statistics import RESAMPLES, Scored, _scores, less_is_better, overall_formulas
+from polytask.studies.statistics import (
+    RESAMPLES,
+    Difference,
+    Scored,
+    _scores,
+    less_is_better,
+    overall_formulas,
+)
 
 
 def test_resampled_scores_agree_with_numpy() -> None:
@@ -23,6 +30,18 @@ def test_resampled_scores_agree_with_numpy() -> None:
     labels = chance.integers(0, 3, 80).astype(float)
     right = _scores("accuracy", np.zeros(80), labels, None, picks, Labels("classes", ("a", "b", "c")))
     np.testing.assert_allclose(right, [(labels[pick] == 0).mean() for pick in picks])
+
+
+def test_a_sample_without_positives_counts_as_0_and_tells_nothing_apart() -> None:
+    true, chances = np.array([0, 0, 0, 1]), np.array([0.1, 0.2, 0.3, 0.9])
+    by_class = np.stack([1 - chances, chances], axis=1)
+    picks = np.array([[0, 1, 2, 2], [0, 1, 2, 3]])
+    found = _scores("average_precision", true, true, by_class, picks, Labels("binary", ("no", "yes")))
+    assert found.tolist() == [0.0, 1.0]
+
+
+def test_an_error_that_is_no_number_tells_nothing_apart() -> None:
+    assert Difference(0.5, math.nan).verdict == Difference(-0.5, math.nan).verdict == "tie"
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])

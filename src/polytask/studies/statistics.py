@@ -71,7 +71,7 @@ class Difference:
     @property
     def verdict(self) -> str:
         """A difference of up to two standard errors is a tie; with few seeds, one equally likely."""
-        if self.p >= TIE:
+        if not self.p < TIE:  # a p that is no number shows no difference
             return "tie"
         return "better" if (self.mean > 0) != self.less_is_better else "worse"
 
@@ -207,7 +207,7 @@ def resampled_scores(metric: str, predictions: LabelledPredictions) -> Array:
 
 def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
             samples: NDArray[np.int64], labels: Labels) -> Array:
-    """Return a metric on samples of the rows, (samples, rows) row numbers."""
+    """Return a metric on samples of the rows, (samples, rows) row numbers; 0 where it is not defined."""
     if metric == "accuracy":
         same = predicted == true
         return np.asarray((same.all(-1) if same.ndim > 1 else same)[samples].mean(axis=1))
@@ -215,10 +215,11 @@ def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
         return _correlations(predicted[samples], true[samples])
     definition = METRICS[metric]
     undefined = definition.undefined_for(labels)
-    return np.array([0.0 if undefined(predicted[rows], true[rows])
-                     else definition.value(predicted[rows], true[rows],
-                                           None if scores is None else scores[rows])
-                     for rows in samples])
+    values = np.array([0.0 if undefined(predicted[rows], true[rows])
+                       else definition.value(predicted[rows], true[rows],
+                                             None if scores is None else scores[rows])
+                       for rows in samples])
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _correlations(a: Array, b: Array) -> Array:
