@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from polytask.data.labels import Labels
 from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall, shown_scores
+from polytask.metrics.functions import is_constant
 from polytask.metrics.registry import Array
 from polytask.studies.run_results import LabelledPredictions, RunResults
 
@@ -224,9 +225,10 @@ def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
 
 def _correlations(a: Array, b: Array) -> Array:
     """Return Pearson's r of each row of two matrices, 0 where one is constant."""
+    constant = is_constant(a) | is_constant(b)
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.asarray(np.where(scale > 0, (a * b).sum(axis=1) / np.maximum(scale, 1e-300), 0.0))
+    return np.asarray(np.where(constant, 0.0, (a * b).sum(axis=1) / np.maximum(scale, 1e-300)))
 
 
 def combined(formula: str, resampled: Mapping[str, Mapping[str, Array]]) -> Array:
