@@ -99,7 +99,7 @@ class Step:
         self.processes, self.randomness = processes, randomness or Randomness(processes, 0, self.device)
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
-        self.task_rates, self.number = task_rates or {}, 0
+        self.task_rates, self.total = task_rates or {}, 0
         self.task_penalties = [penalty for penalty in regularizers if penalty.scope == "task"]
         self.step_penalties = [penalty for penalty in regularizers if penalty.scope == "step"]
         self.shared = trained_by_several(model, tasks or list(training_set.rows))
@@ -108,9 +108,14 @@ class Step:
         self.combiner = GradientCombiner(surgery, model, self.shared, processes,
                                          generator or torch.Generator().manual_seed(0))
 
-    def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
-        """Compute the gradients of one update; `number` counts updates from 0."""
-        self.number, record = number, StepRecord(rows=count_by_task(step_rows))
+    def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False,
+                 total: int | None = None) -> StepRecord:
+        """Compute the gradients of one update.
+
+        `number` counts the updates of the phase from 0, `total` those of the training (absent: the same),
+        by which a weighting draws: so two phases draw different numbers.
+        """
+        self.total, record = number if total is None else total, StepRecord(rows=count_by_task(step_rows))
         operate = self.surgery is not None and number % self.surgery.every == 0
         several = len(record.rows) > 1
         # Parts of an accumulated step add up only where the weighting is affine in the losses.
@@ -196,7 +201,7 @@ class Step:
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
 
     def _weighted(self, losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        with self.randomness.alike(self.number):
+        with self.randomness.alike(self.total):
             return self.weighting(losses)  # type: ignore[no-any-return]
 
     # ---- losses
