@@ -6,8 +6,8 @@ weighting acts on numbers: with losses l and weighted losses f(l), the gradient 
 where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not wait for
 the other tasks' losses.
 
-Where several processes share an update, each computes its share of the rows of every microbatch. The heads'
-outputs are gathered, so a loss is that of the whole microbatch, whatever function of its rows it is (a
+Where several processes share an update, each computes its share of the rows of every draw. The heads'
+outputs are gathered, so a loss is that of the whole draw, whatever function of its rows it is (a
 mean, a weighted mean, a sum over pairs). It is the same number everywhere; its gradient is that of the
 process's own rows, so gradients are summed over the processes: once per update, or under surgery each
 task's before the Gramian.
@@ -75,7 +75,7 @@ class StepRecord:
 
 
 class Step:
-    """Fills the gradients of all trainable parameters for the step_rows of one update."""
+    """Fills the gradients of all trainable parameters for the draws of one update."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class Step:
         return record
 
     def _work(self, step_rows: list[TaskRows]) -> list[Chunk]:
-        """Return the chunks that the step_rows are cut into, each with the batches of its passes."""
+        """Return the chunks that the draws are cut into, each with the batches of its passes."""
         return [self._microbatches(chunk) for chunk in chunks(step_rows, self.accumulate)]
 
     def _microbatches(self, step_rows: list[TaskRows]) -> Chunk:
@@ -212,7 +212,7 @@ class Step:
         return self._losses(self._microbatches(step_rows), StepRecord())
 
     def _losses(self, chunk: Chunk, record: StepRecord) -> dict[str, Tensor]:
-        """Return the loss of each task: its step_rows' losses summed, and its own penalties."""
+        """Return the loss of each task: its draws' losses summed, and its own penalties."""
         losses: dict[str, Tensor] = {}
         for microbatch in chunk:
             for task, loss in self._forward(microbatch, record):
@@ -262,7 +262,7 @@ class Step:
         return self.model(batch, embeddings), embeddings, before
 
     def _whole(self, outputs: Sequence[Output], group: Sequence[TaskRows]) -> list[Output]:
-        """Return the outputs of whole microbatches, of which this process has computed its rows."""
+        """Return the outputs of whole draws, of which this process has computed its rows."""
         places = [(number, name, value) for number, output in enumerate(outputs)
                   for name, value in output.filled().items()]
         gathered = self.processes.whole([value for _, _, value in places],
@@ -282,7 +282,7 @@ class Step:
 
     def _context(self, microbatch: Microbatch, number: int, embeddings: Tensor | None, output: Output,
                  target: Tensor, before: Any) -> RegularizerContext:
-        """Return what a penalty sees: this process's rows of microbatch `number`."""
+        """Return what a penalty sees: this process's rows of draw `number` of a microbatch."""
         task_rows, batch = microbatch.step_rows[number], microbatch.batch
         if len(microbatch.step_rows) > 1:
             batch = batch.narrow(batch.spans[number])

@@ -1,4 +1,4 @@
-"""The whole network: one encoder, and a task head for every task (M-1, S-2).
+"""The whole network: one encoder, and a head for every task (M-1, S-2).
 
     tokens of all tasks of a step ─► encoder, once ─► each task's span ─► pooling ─► pairing ─► head
 
