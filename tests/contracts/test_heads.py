@@ -7,11 +7,30 @@ import pytest
 import torch
 from torch import nn
 
+from networks import tiny_bert
 from polytask.core.registry import Family
 from polytask.data.decisions import Decision
 from polytask.data.labels import Labels
-from polytask.model.heads.contract import Head
+from polytask.model.heads.contract import Head, head
+from polytask.model.heads.shared import SharedHead
+from polytask.model.multitask import MultiTask, build_task_head
 from polytask.model.output import Output
+from polytask.model.pairings.bi_encoder import BiEncoder
+from polytask.model.poolings.mean import Mean
+
+
+@head
+class Common(Head):
+    """A shared layer of a name of its own, as a user's head has it: no field of it names the layer."""
+
+    def shared_layers(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {"common": (width, 6)}
+
+    def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
+        if "common" not in shared:
+            shared["common"] = nn.Linear(width, 6)
+        return SharedHead(shared["common"], nn.Identity(), nn.Linear(6, outputs))
+
 
 MEMBERS = Family.all["heads"].members
 ROWS, WIDTH = 7, 8
@@ -76,6 +95,20 @@ def test_the_gradient_reaches_what_it_needs_and_all_its_parameters(
     for each in [*needed, *module.parameters(), *shared.parameters()]:
         assert each.grad is not None and each.grad.isfinite().all()
     assert all(each.grad.abs().sum() > 0 for each in needed)
+
+
+def test_a_shared_layer_is_one_that_it_names_and_is_reached_by_its_tasks(
+    served: tuple[Head, Labels, int]
+) -> None:
+    chosen, labels, outputs = served
+    shared = nn.ModuleDict()
+    encoder, tasks = tiny_bert(), ("a", "b")
+    model = MultiTask(encoder, {task: build_task_head(encoder, Mean(), BiEncoder(), chosen, labels, outputs,
+                                                      shared) for task in tasks}, shared)
+    width = BiEncoder().width(encoder.width)
+    sizes = {name: (layer.in_features, layer.out_features) for name, layer in shared.items()}
+    assert sizes == chosen.shared_layers(width)
+    assert all(model.reached_by(f"shared.{name}.weight", tasks) == set(tasks) for name in shared)
 
 
 def test_decides_labels_that_there_are(served: tuple[Head, Labels, int]) -> None:

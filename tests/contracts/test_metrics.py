@@ -93,13 +93,21 @@ def test_what_it_is_given_stays_as_it_was(served: Served) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_and_equal_rows_give_a_value_or_a_note_and_no_warning(served: Served, count: int) -> None:
     found, labels = served
-    first, scores = rows(labels, 0)
-    same = np.repeat(first[:1], count, axis=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        measured = measure([found.name], same, same, labels,
-                           probabilities=None if scores is None else np.repeat(scores[:1], count, axis=0))
-    assert measured.values[found.name] is not None or measured.notes
+    true, scores = rows(labels, 0)
+    for place in sorted(np.unique(true, axis=0, return_index=True)[1]):
+        same = np.repeat(true[place:place + 1], count, axis=0)
+        by_class = None if scores is None else np.repeat(scores[place:place + 1], count, axis=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            measured = measure([found.name], same, same, labels, probabilities=by_class)
+        result, why = measured.values[found.name], found.undefined_for(labels)(same, same) if count else ""
+        if not count:
+            assert result is None and measured.notes[0] == f"{found.name}: there are no rows"
+        elif why:
+            assert result == 0.0
+            assert measured.notes[0].startswith(f"{found.name}: {why}, so it is not defined")
+        else:
+            assert None not in (result.values() if isinstance(result, Mapping) else [result])
 
 
 def test_it_says_what_it_is(served: Served) -> None:

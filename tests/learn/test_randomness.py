@@ -54,6 +54,8 @@ def test_what_a_weighting_draws_is_the_same_in_every_process_and_another_in_each
     assert not torch.equal(drawn[0], drawn[1])
     with Randomness(ALONE, 3, CPU).alike(0):
         assert torch.equal(torch.randn(3), drawn[0])
+    with Randomness(ALONE, 4, CPU).alike(0):
+        assert not torch.equal(torch.randn(3), drawn[0]), "another seed"
 
 
 def test_a_state_is_returned_to_by_as_many_processes_and_by_another_number() -> None:

@@ -81,6 +81,15 @@ def test_the_rates_of_each_phase_run_their_own_course() -> None:
     assert [event["lr"] for event in both] == [*alone, *alone]
 
 
+def test_what_a_weighting_draws_is_another_in_each_phase_and_the_first_phase_draws_as_alone() -> None:
+    random = {"weighting": "torchjd:Random", "batch_size": 8}
+    alone = [event["weight"] for event in named(Bench({"epochs": 1, **random}).run(), "step")]
+    both = [event["weight"] for event in named(
+        Bench({"phases": [{"epochs": 1}, {"epochs": 1}], **random}).run(), "step")]
+    assert both[:len(alone)] == alone
+    assert all(later != earlier for later, earlier in zip(both[len(alone):], alone, strict=True))
+
+
 def test_the_copy_of_a_penalty_follows_each_update() -> None:
     bench = Bench({"max_steps": 1, "regularizers": [{"type": "smart", "bregman": 1.0, "momentum": 0.0}]})
     teacher = bench.trainer.penalties[0].module.teacher

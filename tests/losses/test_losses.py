@@ -17,7 +17,7 @@ from polytask.core.errors import ConfigError
 from polytask.core.settings import to_table
 from polytask.data.labels import Labels
 from polytask.losses.binary_cross_entropy import BinaryCrossEntropy
-from polytask.losses.contract import LossContext, loss, total
+from polytask.losses.contract import LossContext, loss, share_of, total
 from polytask.losses.cosine_embedding import CosineEmbedding
 from polytask.losses.cross_entropy import CrossEntropy
 from polytask.losses.mean_squared_error import MeanSquaredError
@@ -284,6 +284,19 @@ def test_under_twin_every_row_is_a_positive(chosen: MultipleNegatives | SimCSE) 
                                chosen(output, torch.ones(4, dtype=torch.long)))
     assert chosen.paired(BiEncoder()).problem(LossContext(FIVE)) is not None
     assert loss.read(to_table(twin)) == twin
+
+
+@pytest.mark.parametrize("chosen", [MultipleNegatives(), SimCSE()], ids=lambda o: o.name)
+def test_of_a_draw_in_parts_every_positive_counts_alike(chosen: MultipleNegatives | SimCSE) -> None:
+    output, target = vectors(8), torch.tensor([1, 1, 0, 0, 1, 1, 1, 1])
+    parts = [slice(0, 4), slice(4, 8)]
+    shares = [share_of(chosen, target[part], target) for part in parts]
+    torch.testing.assert_close(torch.stack(shares), torch.tensor([2 / 6, 4 / 6]))
+    of_two, of_four = (chosen(output[part], target[part]) for part in parts)
+    torch.testing.assert_close(shares[0] * of_two + shares[1] * of_four, (2 * of_two + 4 * of_four) / 6)
+    twin = chosen.paired(Twin())
+    assert [share_of(twin, target[part], target) for part in parts] == [0.5, 0.5]
+    assert share_of(chosen, target[2:4], target[2:4] * 0) == 0, "no positive in the whole draw"
 
 
 # ---- refusals

@@ -209,3 +209,14 @@ def test_a_cosine_of_a_packed_pair_is_refused_with_a_remedy() -> None:
 def test_a_task_name_that_cannot_name_a_module_or_a_folder_is_refused(name: str, said: str) -> None:
     assert said in str(module_name_problem(name))
     assert module_name_problem("msr-para_2") is None
+
+
+def test_a_shared_layer_that_a_head_does_not_name_is_refused() -> None:
+    class Silent(Linear):
+        def build(self, width: int, outputs: int, shared: nn.ModuleDict) -> nn.Module:
+            shared["quiet"] = nn.Linear(width, width)
+            return super().build(width, outputs, shared)
+
+    with pytest.raises(ConfigError, match='puts the layer "quiet" into `shared`, but its shared_layers'):
+        build_task_head(network(("sst",)).encoder, Cls(), Single(), Silent(), *TASKS["sst"][3:],
+                        nn.ModuleDict())

@@ -204,6 +204,12 @@ def test_the_same_study_twice_at_once_in_one_folder(study: Path, tmp_path: Path)
     assert [each.returncode for each in both] == [0, 0], said
 
 
+def drawn_in(run: Path) -> list[dict[str, int]]:
+    """The rows of each task in each update of a run."""
+    events = map(json.loads, (run / "events.jsonl").read_text().splitlines())
+    return [event["rows"] for event in events if event["event"] == "step"]
+
+
 def test_single_task_runs_are_a_row_and_a_gain(study: Path, tmp_path: Path) -> None:
     found = compare(study, tmp_path / "out", seeds=1, workers=2, scale="pilot", baselines=True,
                           rows=["sum"], quiet=True)
@@ -215,6 +221,12 @@ def test_single_task_runs_are_a_row_and_a_gain(study: Path, tmp_path: Path) -> N
         assert gain.mean == pytest.approx(line.cells[key].mean - single.cells[key].mean)
     alone = sorted((tmp_path / "out" / "runs").glob("*-alone-*/*/results.json"))
     assert len(alone) == 3
+    (joint,) = (tmp_path / "out" / "runs").glob("sum-*/*/results.json")
+    drawn = [task for rows in drawn_in(joint.parent) for task in rows]
+    for each in alone:  # max_steps ends the base row's training: each has its task's updates there
+        steps = drawn_in(each.parent)
+        (task,) = steps[0]
+        assert len(steps) == drawn.count(task)
     assert single.cost["tokens"] == sum(json.loads(each.read_text())["tokens"] for each in alone)
     assert "## Gain over single-task runs" in str(found)
 

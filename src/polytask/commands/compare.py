@@ -15,7 +15,7 @@ from polytask.commands.report import report_quietly
 from polytask.commands.train import complete_all
 from polytask.config import Run
 from polytask.core.atomic_files import write_file
-from polytask.core.errors import ConfigError, Interrupted, nearest
+from polytask.core.errors import ConfigError, Interrupted, PolytaskError, nearest
 from polytask.core.frames import data_frame, html_lines, html_table
 from polytask.core.paths import StudyPaths
 from polytask.core.run_folder import claim_folder
@@ -27,11 +27,13 @@ from polytask.engines.job import Job
 from polytask.engines.place import read_place
 from polytask.engines.queue import FixedQueue, run_jobs
 from polytask.engines.watch import watching
+from polytask.learn.phase_plan import PhasePlan, phases_of
 from polytask.studies import comparison
 from polytask.studies.comparison import Comparison
-from polytask.studies.single_task import single_rows
+from polytask.studies.single_task import is_limited, single_rows
 from polytask.studies.study import SCALES, Study, StudyRow, chosen, digest, read_study, seed_problems
 from polytask.studies.tables import as_csv, as_json, markdown, remarks, sections, terminal
+from polytask.training.build import read_data, starting_point
 from polytask.training.machine import where_and_when
 from polytask.training.session import stop_signals
 
@@ -89,7 +91,7 @@ def compare(study: str | Path, out: str | Path, seeds: int | None = None, worker
     loaded = read_study(path, cast(Literal["pilot", "full"], scale), assignments)
     wanted = list(chosen(loaded, rows))
     if loaded.baselines if baselines is None else baselines:
-        wanted += single_rows(loaded.base_row)
+        wanted += single_rows(loaded.base_row, _plans(loaded, wanted, quiet))
     runs = _read_configs(loaded, wanted)
     jobs = {(row.name, seed): _job(row, seed, out) for n in range(seeds or loaded.seeds) for row in wanted
             for seed in [runs[row.name].seed + n]}
@@ -140,6 +142,24 @@ def _read_configs(study: Study, rows: Sequence[StudyRow]) -> dict[str, Run]:
                 problems.setdefault(problem, []).append(row.name)
     _refuse(problems)
     return runs
+
+
+def _plans(study: Study, rows: Sequence[StudyRow], quiet: bool) -> list[PhasePlan]:
+    """Return the plans of the base row's phases where `max_steps` ends one: they depend on the data.
+
+    Of what the data reveal, the mistakes of all `rows` are reported together.
+    """
+    base = study.base_row
+    runs = _read_configs(study, [*rows, *[base] * (base not in rows)])
+    run = runs[base.name]
+    if not is_limited(run.train):
+        return []
+    try:
+        data = read_data(run, starting_point(run).tokenizer, quiet)
+    except PolytaskError:
+        _refuse(refusals(runs, quiet))
+        raise
+    return phases_of(run.train, {task: len(own.train) for task, own in data.items()}, run.seed)
 
 
 def _refuse(problems: Mapping[str, list[str]]) -> None:

@@ -35,22 +35,22 @@ class TaskRows:
 class Microbatch:
     """Rows that go through the encoder together, of which this process computes its share.
 
-    A process that has no row of a microbatch computes the first one and counts it 0 times: so every process
+    A process that has no row of a draw computes the first one and counts it 0 times: so every process
     does the same passes and has a gradient for the same parameters.
     """
 
     step_rows: list[TaskRows]
-    """The draws, whole."""
+    """The draws (or their parts), whole."""
     targets: list[Tensor]
-    """The target of each microbatch, whole."""
+    """The target of each draw, whole."""
     ids: Tensor
     """The tokens of all rows."""
     batch: TokenBatch
     """The flat batch of this process's rows."""
     mine: list[list[int]]
-    """The places of this process's rows in each microbatch."""
+    """The places of this process's rows in each draw."""
     parts: list[float]
-    """The part of each microbatch that this process's rows are."""
+    """The part of each draw that this process's rows are."""
     tokens: Tensor | None = None
     """The places of this process's tokens among `ids`; None: all."""
 
@@ -78,15 +78,15 @@ class TrainingRows(Protocol):
     @property
     def labels(self) -> Mapping[str, Labels]: ...
 
-    def batch(self, step_rows: Sequence[tuple[str, Integers]]) -> tuple[TokenBatch, list[Tensor]]:
-        """Return the flat batch of some step_rows and the target of each."""
+    def batch(self, draws: Sequence[tuple[str, Integers]]) -> tuple[TokenBatch, list[Tensor]]:
+        """Return the flat batch of some draws and the target of each."""
 
     def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
         """Return the weighted sum of a task's losses; of rows cut from a draw, their part of the draw's."""
 
 
 def count_by_task(step_rows: list[TaskRows]) -> dict[str, int]:
-    """Return how many rows of each task the step_rows hold."""
+    """Return how many rows of each task the draws hold."""
     counts: dict[str, int] = {}
     for task_rows in step_rows:
         counts[task_rows.task] = counts.get(task_rows.task, 0) + len(task_rows.rows)
@@ -94,7 +94,7 @@ def count_by_task(step_rows: list[TaskRows]) -> dict[str, int]:
 
 
 def chunks(step_rows: list[TaskRows], number: int) -> list[list[TaskRows]]:
-    """Cut every task_rows into `number` chunks of about one size; empty ones are left out."""
+    """Cut every draw into `number` parts of about one size, one a chunk; empty ones are left out."""
     if number == 1:
         return [step_rows]
     cut = [[TaskRows(task_rows.task, piece, task_rows.rows) for task_rows in step_rows

@@ -3,7 +3,8 @@
 Dropout masks are each process's own, drawn from torch's generators, which start at seed + rank. Noise that
 a penalty adds to its rows must not depend on which process computes them: it is drawn for the whole
 microbatch from one stream that is the same everywhere, and each process takes its part. Alone, both
-come from torch's generators. What a weighting draws depends on the seed and the update alone.
+come from torch's generators. What a weighting draws depends on the seed and the number of updates before
+it, in all phases, alone.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class Randomness:
 
     @contextmanager
     def alike(self, update: int) -> Iterator[None]:
-        """Let torch's generator of the CPU draw what the seed and `update` say, in every process."""
+        """Let torch's generator of the CPU draw what the seed and `update` say, in every process.
+
+        update: the updates done before, in all phases.
+        """
         own = torch.get_rng_state()
         torch.set_rng_state(Generator().manual_seed(self.seed + 1_000_003 * (update + 1)).get_state())
         try:

@@ -6,8 +6,8 @@ weighting acts on numbers: with losses l and weighted losses f(l), the gradient 
 where g_t is the gradient of the plain loss and a_t = df/dl_t, so a task's backward need not wait for
 the other tasks' losses.
 
-Where several processes share an update, each computes its share of the rows of every microbatch. The heads'
-outputs are gathered, so a loss is that of the whole microbatch, whatever function of its rows it is (a
+Where several processes share an update, each computes its share of the rows of every draw. The heads'
+outputs are gathered, so a loss is that of the whole draw, whatever function of its rows it is (a
 mean, a weighted mean, a sum over pairs). It is the same number everywhere; its gradient is that of the
 process's own rows, so gradients are summed over the processes: once per update, or under surgery each
 task's before the Gramian.
@@ -75,7 +75,7 @@ class StepRecord:
 
 
 class Step:
-    """Fills the gradients of all trainable parameters for the step_rows of one update."""
+    """Fills the gradients of all trainable parameters for the draws of one update."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Step:
         self.processes, self.randomness = processes, randomness or Randomness(processes, 0, self.device)
         self.surgery, self.accumulate, self.pooled = surgery, accumulate, pooled
         self.autocast, self.clip = autocast, clip
-        self.task_rates, self.number = task_rates or {}, 0
+        self.task_rates, self.total = task_rates or {}, 0
         self.task_penalties = [penalty for penalty in regularizers if penalty.scope == "task"]
         self.step_penalties = [penalty for penalty in regularizers if penalty.scope == "step"]
         self.shared = trained_by_several(model, tasks or list(training_set.rows))
@@ -108,9 +108,14 @@ class Step:
         self.combiner = GradientCombiner(surgery, model, self.shared, processes,
                                          generator or torch.Generator().manual_seed(0))
 
-    def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False) -> StepRecord:
-        """Compute the gradients of one update; `number` counts updates from 0."""
-        self.number, record = number, StepRecord(rows=count_by_task(step_rows))
+    def __call__(self, step_rows: list[TaskRows], number: int, want_cosines: bool = False,
+                 total: int | None = None) -> StepRecord:
+        """Compute the gradients of one update.
+
+        `number` counts the updates of the phase from 0, `total` those of the training (absent: the same),
+        by which a weighting draws: so two phases draw different numbers.
+        """
+        self.total, record = number if total is None else total, StepRecord(rows=count_by_task(step_rows))
         operate = self.surgery is not None and number % self.surgery.every == 0
         several = len(record.rows) > 1
         # Parts of an accumulated step add up only where the weighting is affine in the losses.
@@ -138,7 +143,7 @@ class Step:
         return record
 
     def _work(self, step_rows: list[TaskRows]) -> list[Chunk]:
-        """Return the chunks that the step_rows are cut into, each with the batches of its passes."""
+        """Return the chunks that the draws are cut into, each with the batches of its passes."""
         return [self._microbatches(chunk) for chunk in chunks(step_rows, self.accumulate)]
 
     def _microbatches(self, step_rows: list[TaskRows]) -> Chunk:
@@ -196,7 +201,7 @@ class Step:
         return torch.stack([torch.zeros(()) if x.grad is None else x.grad.cpu() for x in leaves.values()])
 
     def _weighted(self, losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        with self.randomness.alike(self.number):
+        with self.randomness.alike(self.total):
             return self.weighting(losses)  # type: ignore[no-any-return]
 
     # ---- losses
@@ -207,7 +212,7 @@ class Step:
         return self._losses(self._microbatches(step_rows), StepRecord())
 
     def _losses(self, chunk: Chunk, record: StepRecord) -> dict[str, Tensor]:
-        """Return the loss of each task: its step_rows' losses summed, and its own penalties."""
+        """Return the loss of each task: its draws' losses summed, and its own penalties."""
         losses: dict[str, Tensor] = {}
         for microbatch in chunk:
             for task, loss in self._forward(microbatch, record):
@@ -257,7 +262,7 @@ class Step:
         return self.model(batch, embeddings), embeddings, before
 
     def _whole(self, outputs: Sequence[Output], group: Sequence[TaskRows]) -> list[Output]:
-        """Return the outputs of whole microbatches, of which this process has computed its rows."""
+        """Return the outputs of whole draws, of which this process has computed its rows."""
         places = [(number, name, value) for number, output in enumerate(outputs)
                   for name, value in output.filled().items()]
         gathered = self.processes.whole([value for _, _, value in places],
@@ -277,7 +282,7 @@ class Step:
 
     def _context(self, microbatch: Microbatch, number: int, embeddings: Tensor | None, output: Output,
                  target: Tensor, before: Any) -> RegularizerContext:
-        """Return what a penalty sees: this process's rows of microbatch `number`."""
+        """Return what a penalty sees: this process's rows of draw `number` of a microbatch."""
         task_rows, batch = microbatch.step_rows[number], microbatch.batch
         if len(microbatch.step_rows) > 1:
             batch = batch.narrow(batch.spans[number])

@@ -48,8 +48,9 @@ class Train:
     optimizer: Optimizer = Optimizer()
     """The optimizer, its learning rates and their schedule."""
     accumulate: Count = 1
-    """Number of parts in which the rows of an update are computed, one after the other, to save memory;
-    in-batch negatives are those of a part."""
+    """Number of parts into which the rows of an update are divided, computed one after the other to save
+    memory; in-batch negatives are those of a part. An update still has `batch_size` rows of a task, where
+    Hugging Face's `gradient_accumulation_steps` multiplies them."""
     evaluate_every: Count | None = None
     """Steps between evaluations; absent: after each epoch."""
     train_metrics: bool = False

@@ -191,10 +191,11 @@ class Trainer:
     def _update(self, step: Mapping[str, list[int]]) -> Event:
         began = time.perf_counter()
         self.model.train()
-        step_rows: list[TaskRows] = [TaskRows(task, self.samplers[task].draw(size))
-                        for task, sizes in step.items() for size in sizes]
+        step_rows = [TaskRows(task, self.samplers[task].draw(size))
+                     for task, sizes in step.items() for size in sizes]
         every = self.settings.gradient_cosines
-        record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0))
+        record = self.compute(step_rows, self.at.step, bool(every and self.at.step % every == 0),
+                              self.at.total)
         check_update(record, self.at.total + 1)
         scale = lr_factor(self.settings.optimizer, self.at.step, self.phase.num_steps)
         for group in self.optimizer.param_groups:

@@ -32,7 +32,7 @@ class TrainingSet:
         self.labels: dict[str, Labels] = {name: task.head.target_labels(task.labels)
                                           for name, task in tasks.items()}
         self._layouts = {name: InputLayout.of(task.pairing, task.max_length)
-                          for name, task in tasks.items()}
+                         for name, task in tasks.items()}
         self._targets = {name: self._seen(name, split) for name, split in self.splits.items()}
 
     def _seen(self, name: str, split: Split) -> Tensor:
@@ -49,9 +49,8 @@ class TrainingSet:
         batch = collate(parts, special_tokens)
         if self.kept is not None:
             batch = self.kept.attach(batch, [(self.splits[task], self._layouts[task], rows)
-                                                 for task, rows in draws])
-        return batch, [self._targets[task][torch.from_numpy(rows)]
-                       for task, rows in draws]
+                                             for task, rows in draws])
+        return batch, [self._targets[task][torch.from_numpy(rows)] for task, rows in draws]
 
     def loss(self, task_rows: TaskRows, output: Output, target: Tensor) -> Tensor:
         """Return the weighted sum of a task's losses, 0-dim; of a part, what it adds to its draw's.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -91,7 +92,8 @@ def share_of(loss: Loss, part: Tensor, whole: Tensor) -> float | Tensor:
     weights, all_weights = loss.row_weights(part), loss.row_weights(whole)
     if weights is None or all_weights is None:
         return len(part) / len(whole)
-    return weights.sum() / all_weights.sum()
+    whole_weight = all_weights.sum()  # 0 where no row counts: then neither does the part
+    return weights.sum() / torch.where(whole_weight > 0, whole_weight, 1.0)
 
 
 def kind_problem(name: str, labels: Labels, needs: str, remedy: str) -> str:

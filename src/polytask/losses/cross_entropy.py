@@ -23,8 +23,8 @@ from polytask.model.output import Output
 class CrossEntropy(Loss):
     """The negative log-probability of the right class.
 
-    Formula: −w_y·log softmax(z)_y, the mean weighted by w_y; with smoothing s the target is
-    (1 − s) on y plus s / C on every class
+    Formula: −Σ_c w_c·q_c·log softmax(z)_c, summed over the rows and divided by the sum of their w_y;
+    q is 1 on y and 0 elsewhere, with smoothing s (1 − s) on y plus s / C on every class
 
     Inputs: logits (rows, classes), target (rows,) int64.
 

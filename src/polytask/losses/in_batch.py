@@ -69,6 +69,9 @@ class InBatch(Loss):
             return _at_least(target, self.range, self.positive)
         return target == 1
 
+    def row_weights(self, target: Tensor) -> Tensor | None:
+        return None if self.rows == "all" else self.positives(target).float()
+
     def contrast(self, output: Output, target: Tensor, scale: float) -> Tensor:
         """Return the mean over positives i of −log softmax_j(scale·cos(u_i, v_j))_i."""
         u, v = output.field("u").float(), output.field("v").float()

@@ -35,9 +35,14 @@ def _inverse(value: float) -> float:
     return 1 / (1 + value)  # an error in [0, ∞) -> (0, 1], none being 1
 
 
+def is_constant(values: Array) -> Array:
+    """Return where all numbers of the last axis are one, but for rounding."""
+    return np.asarray(np.ptp(values, axis=-1) <= 1e-12 * np.abs(values[..., 0]))
+
+
 def _constant(predicted: Array, true: Array, labels: Labels) -> str | None:
     for side, values in (("prediction", predicted), ("label", true)):
-        if np.ptp(values) <= 1e-12 * abs(values[0]):
+        if is_constant(values):
             shown = f"{values[0]:g}" if labels.is_regression else f'"{labels.classes[int(values[0])]}"'
             return f"every {side} is {shown}"
     return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from polytask.data.labels import Labels
 from polytask.metrics.registry import Array, metric
 
 
@@ -39,9 +40,14 @@ def roc_auc(predicted: Array, true: Array, scores: Array) -> float:
     return _mean_over_classes(true, scores, roc_auc_score)
 
 
-@metric("binary", "classes", "ordinal", "multi-label", positive=True, undefined=lambda predicted, true: (
-    "there are no positive rows" if not true.any() and true.ndim > 1 else None),
-    aliases=("ap", "pr_auc", "auprc", "map"))
+def _no_positives(predicted: Array, true: Array, labels: Labels) -> str | None:
+    # Of more than two classes one always has rows; of two, only the rows of the second are positive.
+    can_lack = true.ndim > 1 or labels.num_classes == 2
+    return "there are no positive rows" if can_lack and not true.any() else None
+
+
+@metric("binary", "classes", "ordinal", "multi-label", undefined=_no_positives, positive=True,
+        aliases=("ap", "pr_auc", "auprc", "map"))
 def average_precision(predicted: Array, true: Array, scores: Array) -> float:
     """Area under the curve of precision over recall; of two classes that of the positive one, else the mean
     over the classes that occur."""

@@ -1,4 +1,4 @@
-"""The whole network: one encoder, and a task head for every task (M-1, S-2).
+"""The whole network: one encoder, and a head for every task (M-1, S-2).
 
     tokens of all tasks of a step ─► encoder, once ─► each task's span ─► pooling ─► pairing ─► head
 
@@ -59,13 +59,17 @@ class TaskHead(nn.Module):
 
 
 def build_task_head(encoder: Any, pooling: Pooling, pairing: Pairing, head: Head, labels: Labels,
-                 outputs: int, shared: nn.ModuleDict) -> TaskHead:
-    """Build the task_head of a task; a layer that it shares is taken from `shared`, or put there."""
+                    outputs: int, shared: nn.ModuleDict) -> TaskHead:
+    """Build the head of a task; a layer that it shares is taken from `shared`, or put there."""
     if mistake := pooling.problem(encoder) or head.problem(labels) or pair_problem(head, pairing):
         raise ConfigError(mistake)
-    module = head.build(pairing.width(encoder.width), outputs, shared)
-    return TaskHead(pooling, pairing.build(encoder.width), module, head.output_field(labels.kind),
-                  shares=[layer] if (layer := getattr(head, "layer", None)) else [])
+    width, before = pairing.width(encoder.width), set(shared)
+    layers = head.shared_layers(width)
+    module = head.build(width, outputs, shared)
+    if unnamed := [layer for layer in shared if layer not in before and layer not in layers]:
+        raise ConfigError(f'head "{head.name}" puts the layer "{unnamed[0]}" into `shared`, but its '
+                          "shared_layers(width) does not name it; expected every layer that tasks share")
+    return TaskHead(pooling, pairing.build(encoder.width), module, head.output_field(labels.kind), layers)
 
 
 class MultiTask(nn.Module):
@@ -86,7 +90,7 @@ class MultiTask(nn.Module):
         return tuple(self.task_heads)
 
     def task_head(self, task: str) -> TaskHead:
-        """Return the task_head of a task."""
+        """Return the head of a task."""
         task_head = self.task_heads[task]
         assert isinstance(task_head, TaskHead)
         return task_head

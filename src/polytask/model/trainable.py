@@ -137,12 +137,12 @@ def layer_rates(encoder: Any, layer_decay: float, rates: Rates) -> dict[str, flo
         raise ConfigError(f"train.optimizer.layer_rates: {mistake}")
     if (rates or layer_decay != 1) and (mistake := apart_problem(encoder)):
         raise ConfigError(f"train.optimizer: {mistake}")
-    groups = {}
+    factors = {}
     for name, _ in encoder.named_parameters():
         layer = encoder.num_layers + 1 if name.startswith("adapter.") else encoder.layer_of(name)
         below = max(encoder.num_layers - layer, 0)
-        groups[name] = layer_decay**below * factor_of(rates, layer, encoder.num_layers)
-    return groups
+        factors[name] = layer_decay**below * factor_of(rates, layer, encoder.num_layers)
+    return factors
 
 
 def parameter_groups(

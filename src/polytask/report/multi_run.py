@@ -190,7 +190,7 @@ def _gains(results: Mapping[str, Any], rows: list[ResultRow]) -> str:
     """Draw each row's difference to the base row and gain over single-task runs, score by score (G-39)."""
     parts = []
     for field, what in (("differences", f"Difference to {results['against']}"),
-                        ("gains", "Gain over single-task runs of the same budget")):
+                        ("gains", "Gain over single-task runs")):
         with_field = [row for row in rows if row[field]]
         if not with_field:
             continue

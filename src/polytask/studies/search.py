@@ -246,11 +246,15 @@ class Search:
         return shares
 
 
+def goodness(values: Sequence[float], metrics: Sequence[str]) -> tuple[float, ...]:
+    """Return a trial's metrics such that more is better: errors negated."""
+    return tuple(-value if less_is_better(metric) else value
+                 for value, metric in zip(values, metrics, strict=True))
+
+
 def front(trials: Sequence[FinishedTrial], metrics: Sequence[str]) -> list[FinishedTrial]:
     """Return the Pareto front: trials that no other one equals in all metrics and beats in one."""
-    signs = [-1 if less_is_better(metric) else 1 for metric in metrics]
-    complete = [(trial, tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)))
-                for trial in trials if trial.values is not None]
+    complete = [(trial, goodness(trial.values, metrics)) for trial in trials if trial.values is not None]
     best = [trial for trial, values in complete
             if not any(other != values and all(a >= b for a, b in zip(other, values, strict=True))
                        for _, other in complete)]

@@ -1,37 +1,62 @@
-"""Single-task runs: the score of each task alone, on its budget in the base row."""
+"""Single-task runs: each task alone, with as many epochs or updates as in the base row."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from polytask.core.toml import TomlTable
+from polytask.learn.phase_plan import PhasePlan
+from polytask.learn.train_settings import Train
 from polytask.studies.study import StudyRow
 
 # Settings that only several tasks have, and settings that may name the others.
 _MULTI_TASK = ("schedule", "weighting", "surgery", "gradient_cosines", "score")
 
 
-def single_rows(base: StudyRow) -> list[StudyRow]:
+def is_limited(train: Train) -> bool:
+    """Return whether `max_steps` ends a phase: what a task then has of it depends on the others."""
+    return any(phase.max_steps is not None for phase in train.resolved())
+
+
+def single_rows(base: StudyRow, plans: Sequence[PhasePlan] = ()) -> list[StudyRow]:
     """Return a row for each task of the base row: the task alone, everything else unchanged.
 
-    The budget is the same: the task's rows, batch size, number of epochs, optimizer and encoder. What
-    concerns several tasks is left out: schedule, weighting, surgery, and what names other tasks.
+    Rows, batch size, optimizer and encoder are the same, and the number of epochs, each over the task's own
+    rows. In a phase that `max_steps` ends, the task has the updates that it has there instead, by the
+    `plans` of the base row's phases (needed only where a run `is_limited`). What concerns several tasks is
+    left out: schedule, weighting, surgery, and what names other tasks.
     """
-    return [StudyRow(f"{task} alone", _alone(base.config, task), single=task)
+    return [StudyRow(f"{task} alone", _alone(base.config, task, plans), single=task)
             for task in base.config["tasks"]]
 
 
-def _alone(config: TomlTable, task: str) -> TomlTable:
+def _alone(config: TomlTable, task: str, plans: Sequence[PhasePlan]) -> TomlTable:
     alone = copy.deepcopy(config)
     alone["tasks"] = {task: alone["tasks"][task]}
     others = set(config["tasks"]) - {task}
     train = _without_others(alone.get("train", {}), task, others)
-    phases = [_without_others(phase, task, others) for phase in train.pop("phases", [])
-              if task in phase.get("tasks", [task])]
+    if phases := train.pop("phases", []):
+        limits = [_limits(plan, task) for plan in plans] or [{}] * len(phases)
+        phases = [_without_others(phase, task, others) | limit for phase, limit
+                  in zip(phases, limits, strict=True) if task in phase.get("tasks", [task])]
+    elif plans:
+        train |= _limits(plans[0], task)
     alone["train"] = train | ({"phases": phases} if phases else {})
     return alone
+
+
+def _limits(plan: PhasePlan, task: str) -> dict[str, int]:
+    """Return the settings that give a task alone its updates in a phase that `max_steps` ends."""
+    if plan.train.max_steps is None or task not in plan.tasks:
+        return {}
+    updates = max(1, plan.counts.updates[task])  # a training has one at least
+    alone = replace(plan.train, tasks=(task,), max_steps=None, epochs=1, schedule=Train().schedule)
+    epoch = PhasePlan(alone, 0, plan.rows, plan.seed)
+    epochs = -(-updates // epoch.num_steps)
+    return {"max_steps": updates} | ({"epochs": epochs} if epochs > plan.train.epochs else {})
 
 
 def _without_others(train: Mapping[str, Any], task: str, others: set[str]) -> TomlTable:

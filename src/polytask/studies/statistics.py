@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from polytask.data.labels import Labels
 from polytask.metrics import METRICS, NAMED_SCORES, Formula, among, check_formula, overall, shown_scores
+from polytask.metrics.functions import is_constant
 from polytask.metrics.registry import Array
 from polytask.studies.run_results import LabelledPredictions, RunResults
 
@@ -71,7 +72,7 @@ class Difference:
     @property
     def verdict(self) -> str:
         """A difference of up to two standard errors is a tie; with few seeds, one equally likely."""
-        if self.p >= TIE:
+        if not self.p < TIE:  # a p that is no number shows no difference
             return "tie"
         return "better" if (self.mean > 0) != self.less_is_better else "worse"
 
@@ -207,7 +208,7 @@ def resampled_scores(metric: str, predictions: LabelledPredictions) -> Array:
 
 def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
             samples: NDArray[np.int64], labels: Labels) -> Array:
-    """Return a metric on samples of the rows, (samples, rows) row numbers."""
+    """Return a metric on samples of the rows, (samples, rows) row numbers; 0 where it is not defined."""
     if metric == "accuracy":
         same = predicted == true
         return np.asarray((same.all(-1) if same.ndim > 1 else same)[samples].mean(axis=1))
@@ -215,17 +216,19 @@ def _scores(metric: str, predicted: Array, true: Array, scores: Array | None,
         return _correlations(predicted[samples], true[samples])
     definition = METRICS[metric]
     undefined = definition.undefined_for(labels)
-    return np.array([0.0 if undefined(predicted[rows], true[rows])
-                     else definition.value(predicted[rows], true[rows],
-                                           None if scores is None else scores[rows])
-                     for rows in samples])
+    values = np.array([0.0 if undefined(predicted[rows], true[rows])
+                       else definition.value(predicted[rows], true[rows],
+                                             None if scores is None else scores[rows])
+                       for rows in samples])
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _correlations(a: Array, b: Array) -> Array:
     """Return Pearson's r of each row of two matrices, 0 where one is constant."""
+    constant = is_constant(a) | is_constant(b)
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.asarray(np.where(scale > 0, (a * b).sum(axis=1) / np.maximum(scale, 1e-300), 0.0))
+    return np.asarray(np.where(constant, 0.0, (a * b).sum(axis=1) / np.maximum(scale, 1e-300)))
 
 
 def combined(formula: str, resampled: Mapping[str, Mapping[str, Array]]) -> Array:

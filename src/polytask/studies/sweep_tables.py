@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from polytask.core.markdown import markdown_table, plain
-from polytask.studies.search import FinishedTrial
+from polytask.studies.search import FinishedTrial, goodness
 from polytask.studies.sweep import Sweep
 
 
@@ -37,7 +37,8 @@ def header(sweep: Sweep) -> list[str]:
 
 def rows(sweep: Sweep, trials: Sequence[FinishedTrial], bold: Container[int] = ()) -> list[list[str]]:
     """Return a row of cells per trial, the best first; the numbers of some are bold, as in Markdown."""
-    ordered = sorted(trials, key=lambda trial: trial.values or (float("-inf"),), reverse=True)
+    ordered = sorted(trials, reverse=True, key=lambda trial: (
+        () if trial.values is None else goodness(trial.values, sweep.metrics)))  # () is below all
     return [[f"**{trial.number}**" if trial.number in bold else f"{trial.number}", *_metrics(trial, sweep),
              *(_short(value) for value in sweep.values(trial.drawn).values()), _seconds(trial, 0)]
             for trial in ordered]

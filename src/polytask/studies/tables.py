@@ -20,8 +20,9 @@ HOW = ("Mean over seeds ± standard error. The error comes from resampled dev ro
        "difference of up to two standard errors is a tie; with few seeds, Student's t decides.")
 ONE_SEED = "With one seed a verdict compares two runs; how much another seed would change it is unknown."
 OTHER_ROWS = "*: scored on different dev rows from the row it is compared with."
-BUDGET = ("Each single-task run has its task's budget in the base row: the same rows, batch size and "
-          "epochs, without the other tasks. Seconds and tokens are the sum over the tasks.")
+ALONE = ("Each single-task run has its task's rows, batch size and number of epochs in the base row, an "
+         "epoch being one pass over its own rows; where max_steps ends the base row's training, it has the "
+         "updates that its task has there. Seconds and tokens are the sum over the tasks.")
 # Contradictions of a claimed order that are named, the widest first; the rest are counted.
 _NAMED = 5
 
@@ -49,7 +50,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     yield " ".join([HOW, *[ONE_SEED] * any(len(line.seeds) == 1 for line in comparison.lines),
                     *[OTHER_ROWS] * any(not difference.same_rows for difference in differences)])
     if comparison.single:
-        yield BUDGET
+        yield ALONE
     yield from caveats(comparison)
     yield from map(_order, comparison.orders)
 

@@ -90,11 +90,11 @@ def required_model_folder(path: str | Path) -> Path:
 
 
 def new_model(encoder: nn.Module, tasks: Mapping[str, ResolvedTask], default: Pooling) -> MultiTask:
-    """Build a network with a fresh task_head for each task."""
+    """Build a network with a fresh head for each task."""
     shared = nn.ModuleDict()
     task_heads = {name: build_task_head(encoder, task.pooling or default, task.pairing, task.head,
-                                   task.labels, task.outputs, shared)
-                for name, task in tasks.items()}
+                                        task.labels, task.outputs, shared)
+                  for name, task in tasks.items()}
     return MultiTask(encoder, task_heads, shared)
 
 
@@ -290,7 +290,7 @@ def _load_adapter(model: MultiTask, paths: ModelPaths) -> None:
 def warm_start(model: MultiTask, tasks: Mapping[str, ResolvedTask], known: ModelFolder) -> Iterator[str]:
     """Copy into a new model what a run has of the same tasks; yield what is to be said about it.
 
-    A task_head goes on where its labels mean the same (kind, ordered classes, range) and its
+    A head goes on where its labels mean the same (kind, ordered classes, range) and its
     weights have the same shapes; the others stay as they are, freshly drawn.
     """
     fresh, kept = {name: "it is not" for name in tasks if name not in known.tasks}, []

@@ -26,8 +26,9 @@ def compare(
     rows: Annotated[str | None, typer.Option(help="Only these rows: A,B")] = None,
     scale: RunScale = "full",
     baselines: Annotated[bool | None, typer.Option(
-        "--baselines/--no-baselines", help="Also train each task alone, on its budget in the base row, and "
-        "report the gain over that. Absent: as the study says.")] = None,
+        "--baselines/--no-baselines", help="Also train each task alone, with the epochs (under "
+        "max_steps: updates) that it has in the base row, and report the gain over that. Absent: as the "
+        "study says.")] = None,
     assignments: Set = None,
     quiet: Quiet = False,
     trust: Trust = False,

@@ -14,7 +14,7 @@ from polytask.learn.weightings.learned import LogVariances
 
 @weighting
 class Uncertainty(Weighting):
-    """Losses weighed by a learned noise of each task, as mfrr prints it.
+    """Losses weighed by a learned noise of each task, as mfrr prints it; not Kendall et al.'s (`kendall`).
 
     Formula: Σ exp(−w_t) l_t + w_t with w_t = log σ_t² = 0 at the start; for a constant loss
     w_t goes to log l_t, where the weight is 1 / l_t.
