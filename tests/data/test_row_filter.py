@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from polytask.core.errors import ConfigError, DataError
 from polytask.data.cache import Cache
 from polytask.data.formats import record_source
 from polytask.data.reading import Columns
-from polytask.data.row_filter import RowFilter
+from polytask.data.row_filter import RowFilter, leaving_out
 from polytask.data.row_stream import RowStream
 from small_data import read_rows
 
@@ -49,6 +50,12 @@ def test_no_row_left_and_no_such_column_are_reported(tmp_path: Path) -> None:
         read_rows(path, Columns(("text",), where=RowFilter.of({"lang": "it"})), Cache(tmp_path / "c"))
     with pytest.raises(DataError, match='there is no column "language"; did you mean "lang"'):
         read_rows(path, Columns(("text",), where=RowFilter.of({"language": "it"})), Cache(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("column", ["label", "gold label", 'the "label"', "\u00e9tiquette"])
+@pytest.mark.parametrize("value", ["-1", '"?"'])
+def test_the_setting_that_leaves_a_value_out_is_one(column: str, value: str) -> None:
+    assert tomllib.loads(leaving_out(column, value)) == {"where": {column: {"not": [value]}}}
 
 
 @pytest.mark.parametrize(("settings", "said"), [

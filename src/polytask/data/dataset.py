@@ -179,7 +179,7 @@ class DatasetStore:
         """Return rows as a split: tokens, and labels as numbers if there are any."""
         targets = None
         if rows.columns.label is not None:
-            targets = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
+            targets = to_numbers(rows.labels, labels, rows.table.file, rows.lines, rows.columns.label_name)
         return Split(name, rows, self.token_columns(rows), targets, self.tokenizer.special_tokens)
 
     def unlabeled(self, texts: Sequence[tuple[str, ...]], file: str = "the texts") -> Split:
@@ -235,7 +235,7 @@ def load_task_data(name: str, spec: Spec, store: DatasetStore, seed: int,
 def _carved(rows: Rows, keys: Hashes, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:
     strata = None
     if labels.kind in ("classes", "binary", "ordinal"):
-        strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
+        strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines, rows.columns.label_name)
     train, dev = (taken(rows, part) for part in carve(keys, strata, fraction, seed))
     if not len(train) or not len(dev):
         different = len(np.unique(keys))

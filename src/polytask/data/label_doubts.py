@@ -10,6 +10,7 @@ from polytask.core.errors import listed
 from polytask.data.label_column import LabelColumn
 from polytask.data.label_forms import canonical, look, split_at
 from polytask.data.label_kind import Wanted
+from polytask.data.row_filter import leaving_out
 
 SEPARATORS = (",", ";", "/", "&", "+")
 # What data sets of the hub write beside ids for no label, and the share of rows up to which it is rare.
@@ -24,12 +25,9 @@ def doubts(column: LabelColumn, names: set[str], wanted: Wanted) -> Iterator[str
                "names: only double quotes quote")
     if objects := [name for name in sorted(names) if name[0] == "{" and name[-1] == "}"]:
         yield f'labels such as "{objects[0][:60]}" look like objects and are taken for one class each'
-    bare = wanted.column.isidentifier() and wanted.column.isascii()
-    key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
     for mark in [*column.suspects, *_secret(column, names)]:
         yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
-               f'exclude such rows with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in '
-               'classes')
+               f"exclude such rows with {leaving_out(wanted.column, mark)}, or name it in classes")
     if similar := separator_of(names):
         separator, some = similar
         yield (f'labels such as "{some}" look like lists and are read as one class each; if they are '

@@ -48,6 +48,11 @@ class Columns:
     id: str | None = None
     where: RowFilter = _EVERY_ROW
 
+    @property
+    def label_name(self) -> str:
+        """The column of the label, or the first of several."""
+        return label_columns(self.label or "")[0]
+
 
 @dataclass(frozen=True)
 class Rows:
