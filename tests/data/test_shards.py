@@ -94,6 +94,14 @@ def test_nul_characters_are_reported_when_a_file_is_cut(tmp_path: Path) -> None:
         "file damaged, or in another encoding?"]
 
 
+def test_ids_are_reported_when_a_file_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1,a\n,b\n1,c\n")
+    assert cut_file(path, FileFormat(), ["text"], RowFilter(), 1).notes == (
+        "1 record has no id (line 3); the number of the line stands for it",
+        '1 record has an id seen before ("1" in lines 2 and 4), so predictions cannot be told apart by it')
+
+
 def test_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
     path, settings = written("western.csv", tmp_path)
     file = cut(path, settings, 5)

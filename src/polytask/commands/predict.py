@@ -25,6 +25,7 @@ from polytask.data.formats import RecordSource, record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import absent_note
 from polytask.data.row_stream import RowStream, StreamedRow, blank_note, lacks_text
 from polytask.inference.contract import CHUNK, AnswerableTask, Predictor
 from polytask.inference.engine import load
@@ -157,6 +158,8 @@ def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, t
         tell(f"note: {source.file}: {note}")
     specs = answering(source, tasks, every, text)
     stream = RowStream(source, text or specs[0].text, specs[0].id, shared_filter(specs))
+    for note in absent_note(source.columns, stream.id, stream.text):
+        tell(f"note: {source.file}: {note}")
     return PredictionInput(specs, specs[0].text, stream.rows(), stream)
 
 

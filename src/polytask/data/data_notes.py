@@ -12,6 +12,7 @@ from polytask.core.errors import listed
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split, TaskData, class_counts
 from polytask.data.duplicates import same_rows
+from polytask.data.row_ids import absent_note
 from polytask.data.tables import Refusal
 from polytask.data.tokenization import Tokenizer
 
@@ -48,6 +49,17 @@ def shared_notes(data: Mapping[str, TaskData], splits: Sequence[str] = ("dev", "
                 notes.append(f"{name} {key}: {count:,} of {len(split):,} rows stand{'s' * (count == 1)} in "
                              f"train too ({here} = {there}{', …' * (count > 1)}), so scores on {key} "
                              "flatter the model; polytask check lists them")
+    return notes
+
+
+def id_notes(data: Mapping[str, TaskData]) -> list[str]:
+    """Return a sentence for ids that are missing, or that cannot tell the rows of a split apart."""
+    notes = []
+    for name, task in data.items():
+        wanted = task.train.rows.columns.id
+        for key, split in {**task.splits, **task.predicted}.items():
+            absent = absent_note(split.rows.table.columns, wanted, split.rows.columns.text)
+            notes += [f"{name} {key}: {note}" for note in [*absent, *split.rows.id_notes()]]
     return notes
 
 

@@ -25,6 +25,7 @@ from polytask.data.formats import parse, parse_dataset
 from polytask.data.label_cells import LabelColumns, label_columns, label_texts, nested_labels, unlabelled
 from polytask.data.python_records import PYTHON, given_rows
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import RowIds, id_column
 from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read_table
 
 # A file changed within this time of being read may change again without its times telling.
@@ -102,14 +103,25 @@ class Rows:
     @property
     def id_column(self) -> str | None:
         """The column of the rows' ids: the one asked for, or the one called "id"; None: their lines are."""
-        return self.columns.id or ("id" if "id" in self.table.columns else None)
+        return id_column(self.table.columns, self.columns.id, self.columns.text)
 
     @property
     def ids(self) -> list[str]:
-        """The rows' ids."""
+        """The rows' ids; a row without one has the number of its line."""
+        lines = self.lines.tolist()
         if self.id_column is None:
-            return [str(line) for line in self.lines.tolist()]
-        return self.table.column(self.id_column).texts(self.index)
+            return list(map(str, lines))
+        cells = self.table.column(self.id_column).texts(self.index)
+        return list(map(RowIds().of, cells, lines))
+
+    def id_notes(self) -> list[str]:
+        """Return a sentence about rows without an id, and one about ids of several rows."""
+        ids = RowIds("row")
+        if self.id_column is not None:
+            for cell, line in zip(self.table.column(self.id_column).texts(self.index), self.lines.tolist(),
+                                  strict=True):
+                ids.of(cell, line)
+        return ids.notes()
 
     def without(self, rows: Sequence[int], reason: str) -> Rows:
         """Return the rows but for some, which are refused for a reason."""

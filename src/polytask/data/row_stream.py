@@ -12,6 +12,7 @@ from polytask.data.formats import RecordSource
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import NESTED_TEXT
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import RowIds, id_column
 from polytask.data.tables import Nested, column_index
 
 # (id, texts)
@@ -74,8 +75,8 @@ def _lines(lines: Sequence[int]) -> str:
 class RowStream:
     """The ids and texts of a file's records, blank texts among them.
 
-    `id` is the column of the ids; absent, the one called "id", or the line. Afterwards `refused` is reason
-    → lines that have no text, `passed_over` how many rows `where` left out, `blank` the lines of texts
+    `id` is the column of the ids; absent, the one called "id", or the line (`id_column`). Afterwards
+    `refused` is reason → lines that have no text, `passed_over` how many rows `where` left out, `blank` the lines of texts
     without a character, and `holding_nul` those of texts with NUL characters. Raises `DataError` for
     columns that are not there, or there twice, and for a file whose every record is refused; `part`: the
     source is a part of a file, whose every record may be.
@@ -90,11 +91,12 @@ class RowStream:
     passed_over: int = 0
     blank: list[int] = field(default_factory=list)
     holding_nul: list[int] = field(default_factory=list)
+    ids: RowIds = field(default_factory=RowIds)
 
     def rows(self) -> Iterator[StreamedRow]:
         source = self.source
         texts_of = texts_reader(source, self.text, self.where)
-        name = next((name for name in (self.id, "id") if name in source.columns), None)
+        name = id_column(source.columns, self.id, self.text)
         identity = None if name is None else column_index(source.columns, name, source.file)
         return self._rows(texts_of, identity)
 
@@ -113,7 +115,7 @@ class RowStream:
                     self.blank.append(line)
                 if holds_nul(texts):
                     self.holding_nul.append(line)
-                yield str(line) if identity is None else str(cells[identity]), texts
+                yield str(line) if identity is None else self.ids.of(str(cells[identity]), line), texts
         if self.refused and not answered and not self.part:
             reason, lines = next(iter(self.refused.items()))
             raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to predict")
@@ -128,6 +130,7 @@ class RowStream:
             rows.append(f"{self.source.file}: {blank_note(self.blank)}")
         if self.holding_nul:
             rows.append(f"{self.source.file}: {nul_note(self.holding_nul)}")
+        rows += [f"{self.source.file}: {note}" for note in self.ids.notes()]
         if self.passed_over:
             rows.append(f"{self.source.file}: {self.passed_over:,} rows are skipped by where")
         return "\n".join(rows)
