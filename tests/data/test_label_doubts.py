@@ -6,6 +6,7 @@ import pytest
 
 from polytask.data.label_doubts import separator_of
 from polytask.data.label_inference import infer
+from polytask.data.label_kind import Wanted
 
 DOUBTS = {
     "composition": (["caf\u00e9", "cafe\u0301", "tea"], '"cafe\\u0301", "caf\\u00e9" differ by blanks'),
@@ -24,6 +25,29 @@ DOUBTS = {
     "money": (["$1.50", "$2.50"], 'such as "$1.50" are not plain numbers'),
     "two separators": (["1.200,50", "2.300,10"], "are not plain numbers"),
 }
+
+
+GRADES = [f"{n / 10}" for n in range(50)]
+
+
+@pytest.mark.parametrize(("mark", "others", "bounds"), [
+    ("-1", "0 to 4.9", "-1, 4.9"), ("-9999", "0 to 4.9", "-9999, 4.9"), ("999", "0 to 4.9", "0, 999"),
+])
+def test_a_repeated_value_far_from_the_others_is_doubted(mark: str, others: str, bounds: str) -> None:
+    (note,) = infer(GRADES + [mark] * 3).notes
+    assert note == (f"the label {mark} (3 rows) lies outside the others ({others}) and looks like a row "
+                    f"without "
+                    f'a label; exclude such rows with where = {{ label = {{ not = ["{mark}"] }} }}, or set '
+                    f"range = [{bounds}] if it is one")
+    assert infer(GRADES + [mark] * 3, Wanted(range=(-9999, 999))).notes == ()
+    assert infer([*GRADES, mark]).notes == ()
+
+
+@pytest.mark.parametrize("labels", [
+    GRADES * 3, [f"{n / 10}" for n in range(-10, 11)] * 3, [*GRADES, "7.5", "7.5"],
+], ids=["grades", "polarity", "a little beyond"])
+def test_an_honest_scale_is_not_doubted(labels: list[str]) -> None:
+    assert infer(labels).notes == ()
 
 
 @pytest.mark.parametrize(("labels", "said"), DOUBTS.values(), ids=DOUBTS)

@@ -110,7 +110,8 @@ def training(path: Path, text: str, label: str, other: str) -> Rows:
 def prediction(path: Path, text: str, other: str | None = None) -> list[tuple[str, str]]:
     stream = RowStream(record_source(path), (text,), other)
     found = [(texts[0], id) for id, texts in stream.rows()]
-    notes = [line for line in stream.told().split("\n") if "no id (" not in line and "an id seen" not in line]
+    notes = [line for line in stream.told().split("\n")
+             if " no id (" not in line and " an id seen" not in line]
     if any("\0" in cell for cell, _ in found):
         assert len(notes) == 1 and "NUL characters" in notes[0]
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_doubts import SEPARATORS, doubts, separator_of
+from polytask.data.label_doubts import SEPARATORS, doubts, far_off, separator_of
 from polytask.data.label_forms import (
     LIST_FORMS,
     are_booleans,
@@ -228,7 +228,8 @@ def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -
 def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
     known = Labels("regression", unit=wanted.label_scale == "unit",
                    form="decimal commas" if column.decimal_commas else "names")
-    values = [value for label in column.counts if (value := known.number(label)) is not None]
+    number_of = {label: value for label in column.counts if (value := known.number(label)) is not None}
+    values = [*number_of.values()]
     if column.decimal_commas:
         if column.thousands:
             raise DataError(f'{file}: "{column.thousands}" may be a thousand or a decimal number; write '
@@ -247,6 +248,7 @@ def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]
         if min(values) == max(values):
             raise DataError(f"{file}: every row has the label {values[0]:g}, expected different numbers")
         low, high = outward(min(values), max(values))
+        notes += far_off(column, number_of, wanted)
     return replace(known, low=float(low), high=float(high))
 
 

@@ -10,7 +10,7 @@ from polytask.data.label_forms import is_blank
 
 # Ids that are remembered to find those that repeat, so that a file of any length takes little memory.
 _REMEMBERED = 100_000
-_LINES_SHOWN = 3
+_LINES_SHOWN, _SHOWN = 3, 40
 
 
 def id_column(columns: Sequence[str], wanted: str | None, text: Sequence[str]) -> str | None:
@@ -65,13 +65,15 @@ class RowIds:
         notes = []
         if self.lacking:
             shown = ", ".join(map(str, self.lines[:_LINES_SHOWN])) + ", …" * (self.lacking > _LINES_SHOWN)
-            notes.append(f"{counted(self.lacking, self.noun)} {agreeing(self.lacking, 'has', 'have')} no id "
+            notes.append(f"{counted(self.lacking, self.noun)} {agreeing(self.lacking, 'has', 'have')} no "
+                         f"id "
                          f"({agreeing(self.lacking, 'line', 'lines')} {shown}); the number of the line "
                          "stands for it")
         if self.repeated:
             cell, earlier, line = self.again
             least = "at least " * (len(self.first) == _REMEMBERED)
             notes.append(f"{least}{counted(self.repeated, self.noun)} "
-                         f'{agreeing(self.repeated, "has", "have")} an id seen before ("{" ".join(cell.split())[:40]}" in lines '
-                         f"{earlier} and {line}), so predictions cannot be told apart by it")
+                         f"{agreeing(self.repeated, 'has', 'have')} an id seen before "
+                         f'("{" ".join(cell.split())[:_SHOWN]}" in lines {earlier} and {line}), so '
+                         "predictions cannot be told apart by it")
         return notes

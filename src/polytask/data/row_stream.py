@@ -76,7 +76,8 @@ class RowStream:
     """The ids and texts of a file's records, blank texts among them.
 
     `id` is the column of the ids; absent, the one called "id", or the line (`id_column`). Afterwards
-    `refused` is reason → lines that have no text, `passed_over` how many rows `where` left out, `blank` the lines of texts
+    `refused` is reason → lines that have no text, `passed_over` how many rows `where` left out, `blank`
+    the lines of texts
     without a character, and `holding_nul` those of texts with NUL characters. Raises `DataError` for
     columns that are not there, or there twice, and for a file whose every record is refused; `part`: the
     source is a part of a file, whose every record may be.

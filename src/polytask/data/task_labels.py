@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.data.label_forms import are_numbers, number
-from polytask.data.label_inference import infer
+from polytask.data.label_inference import infer, outward
 from polytask.data.label_kind import Wanted
 from polytask.data.label_targets import missing, only_unknown, unreadable
 from polytask.data.labels import Labels
@@ -77,7 +78,28 @@ def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tup
         inferred = infer(labels, wanted, train.table.file)
     except DataError as error:
         raise DataError(f"{error}{_refused_besides(train)}") from None
-    return inferred.labels, inferred.notes
+    beyond = _beyond_training(by_split, inferred.labels) if wanted.range is None else []
+    return inferred.labels, (*inferred.notes, *beyond)
+
+
+def _beyond_training(by_split: Mapping[str, Rows], labels: Labels) -> list[str]:
+    """Return a note on dev labels far from those of train, which may be on another scale."""
+    if not labels.is_regression or "dev" not in by_split:
+        return []
+    train, dev = ([value for label in by_split[split].labels if (value := labels.number(label)) is not None]
+                  for split in ("train", "dev"))
+    if not train or min(train) == max(train):
+        return []
+    low, high = outward(min(train), max(train))
+    beyond = [value for value in dev if not low <= value <= high]
+    if not beyond:
+        return []
+    return [f"{counted(len(beyond), 'dev row')} of {len(dev):,} {agreeing(len(beyond), 'has', 'have')} a "
+            f"label "
+            f"outside those of train ({min(train):g} to {max(train):g}), such as "
+            f"{max(beyond, key=abs):g}, so "
+            f"the range is {labels.low:g} to {labels.high:g}; are they on another scale? "
+            f"range = [{low:g}, {high:g}] refuses them"]
 
 
 def _refused_besides(train: Rows) -> str:
