@@ -57,3 +57,9 @@ def test_columns_are_looked_up_as_in_training(tmp_path: Path) -> None:
         stream(tmp_path / "t.csv", "text,text\na,1\n").rows()
     with pytest.raises(DataError, match=r"set header = false and columns = \[\.\.\.\]"):
         stream(tmp_path / "t.csv", "so it was a day,1\nand a night,0\n").rows()
+
+
+def test_a_file_without_rows_is_reported(tmp_path: Path) -> None:
+    found = stream(tmp_path / "t.csv", "text,label\n")
+    assert list(found.rows()) == []
+    assert found.told() == f"{tmp_path}/t.csv: has no rows, so nothing is predicted"

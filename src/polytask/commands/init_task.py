@@ -210,4 +210,5 @@ def printable(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Return a text as a TOML string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1]
+                   for character in json.dumps(text, ensure_ascii=False)).replace("\x7f", "\\u007f")

@@ -93,6 +93,7 @@ class RowStream:
     blank: list[int] = field(default_factory=list)
     holding_nul: list[int] = field(default_factory=list)
     ids: RowIds = field(default_factory=RowIds)
+    empty: bool = False
 
     def rows(self) -> Iterator[StreamedRow]:
         source = self.source
@@ -117,6 +118,7 @@ class RowStream:
                 if holds_nul(texts):
                     self.holding_nul.append(line)
                 yield str(line) if identity is None else self.ids.of(str(cells[identity]), line), texts
+        self.empty = not (answered or self.refused or self.passed_over or self.part)
         if self.refused and not answered and not self.part:
             reason, lines = next(iter(self.refused.items()))
             raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to predict")
@@ -127,6 +129,8 @@ class RowStream:
         for reason, lines in self.refused.items():
             rows.append(f"{self.source.file}: {len(lines):,} record{'s' * (len(lines) > 1)} without a "
                         f"prediction: {reason} ({_lines(lines)})")
+        if self.empty:
+            rows.append(f"{self.source.file}: has no rows, so nothing is predicted")
         if self.blank:
             rows.append(f"{self.source.file}: {blank_note(self.blank)}")
         if self.holding_nul:
