@@ -124,3 +124,11 @@ def test_files_are_named_by_paths_patterns_and_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: has no table in it"):
         named_files([tmp_path / "empty"])
+
+
+def test_shards_begin_where_lines_do_after_repeated_byte_order_marks(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeff\ufefftext\nfirst\nsecond\nthird\n", encoding="utf-8")
+    file = cut_file(path, FileFormat(), ["text"], RowFilter(), 1)
+    assert [list(shard_source(file, shard).records()) for shard in file.shards] == [
+        [(2, ["first"])], [(3, ["second"])], [(4, ["third"])]]

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import DataError
+from polytask.core.errors import DataError, shown_name
 from polytask.data.delimited import MAX_COLUMNS
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.tables import Nested
@@ -22,6 +22,7 @@ from polytask.data.text_lines import read_lines
 
 # Characters of a JSON array, which is held in memory; JSON lines may be of any length.
 MAX_ARRAY = 1 << 28
+_KEYS_SHOWN = 3
 
 # (line, value), or (line, ValueError with the reason)
 JsonRecord = tuple[int, Any]
@@ -30,12 +31,13 @@ JsonRecord = tuple[int, Any]
 def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     """Return the keys that any object has, in the order in which they come.
 
-    Raises `DataError` where most values are not objects, and where there is no key.
+    Raises `DataError` where most values are not objects, where there is no key, and where one object holds
+    the rows.
     """
     columns: dict[str, None] = {}
-    refused, count = [], 0
+    refused, count, only = [], 0, None
     for line, record in records:
-        count += 1
+        count, only = count + 1, record if not count else None
         if not isinstance(record, dict):
             refused.append((line, record))
         elif not record.keys() <= columns.keys():
@@ -45,6 +47,11 @@ def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     if 2 * len(refused) > count:
         line, reason = next(json_cells((), refused))
         raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {count:,} records are refused")
+    if isinstance(only, dict) and only and all(isinstance(value, list | dict) for value in only.values()):
+        keys = ", ".join(map(shown_name, [*only][:_KEYS_SHOWN]))
+        raise DataError(f"{file}: is one object that holds all rows in {keys}, expected one object per "
+                        f"row: "
+                        '{"text": …, "label": …}')
     if not columns:
         raise DataError(f"{file}: {'the objects have no keys' if count else 'has no rows'}")
     return tuple(columns)
