@@ -31,10 +31,10 @@ GUESSES = {
     "words": ([f"w{n}" for n in range(60)] * 4, "60 different labels are treated as "
                                                 "classes", 'kind = "classes"'),
     "a positive class by the alphabet": (["OFF", "NOT"], 'the positive class is "OFF"', 'positive = "NOT"'),
-    "spellings of numbers": (["1", "1.0", "0"], '"1.0" are read as "1"', "all labels are numbers"),
+    "spellings of numbers": (["1", "1.0", "0"], '"1.0" is read as "1"', "all labels are numbers"),
     "spellings of booleans": (["true", "True", "false"], '"True", "false", "true" are read as', "booleans"),
     "capitals": (["Good", "good"] * 2, '"Good", "good" differ by capitals alone', "write them alike"),
-    "a mark": (["a", "b", "-"], 'the class "-" (1 rows) looks like a row without a label', "where"),
+    "a mark": (["a", "b", "-"], 'the class "-" (1 row) looks like a row without a label', "where"),
     "lists of one": (["a", "b"], "no row has two labels", 'kind = "classes"'),
 }
 

@@ -66,7 +66,7 @@ def test_rows_that_could_not_be_read_are_reported_where_one_label_is_left(tmp_pa
     with pytest.raises(DataError) as caught:
         loaded(tmp_path, dev=0.2)
     assert str(caught.value).endswith(
-        'train.csv: every row has the label "b", expected two or more different (1 of 10 rows are refused: '
+        'train.csv: every row has the label "b", expected two or more different (1 of 10 rows is refused: '
         "line 11: 3 fields, expected 2)")
 
 

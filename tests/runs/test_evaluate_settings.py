@@ -11,7 +11,7 @@ import polytask as pk
 from polytask.commands.evaluate import evaluate_run
 from polytask.commands.train import train
 from polytask.config import Run
-from polytask.core.errors import ConfigError, DataError
+from polytask.core.errors import ConfigError, DataError, RunError
 
 
 def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
@@ -58,6 +58,12 @@ def test_another_file_is_named_and_tuned_no_threshold(tmp_path: Path, tiny_check
     (tmp_path / "secret.csv").write_text("text,label\ngood,-1\nbad,-1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r'every row has the label "-1", so its rows are unlabelled'):
         evaluate_run(tmp_path / "run", data=tmp_path / "secret.csv", task="same")
+    (tmp_path / "bare.csv").write_text("text\ngood\nbad\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r'has no label in column "label", so its rows are unlabelled'):
+        evaluate_run(tmp_path / "run", data=tmp_path / "bare.csv", task="same")
+    with pytest.raises(RunError, match=r"no task has labelled test rows \(.*secret\.csv has none\); name "
+                                        "a"):
+        evaluate_run(tmp_path / "run", "test", assignments=[f"tasks.same.test={tmp_path}/secret.csv"])
     (tmp_path / "some.csv").write_text("text,label\ngood,-1\nbad,0\nfine,1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r'csv:2: label "-1" .* where = \{ label = \{ not = \["-1"\] \} \}'):
         evaluate_run(tmp_path / "run", data=tmp_path / "some.csv", task="same")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from polytask.config import Run
-from polytask.core.errors import ConfigError, DataError, RunError, nearest
+from polytask.core.counting import agreeing
+from polytask.core.errors import ConfigError, DataError, RunError, listed, nearest
 from polytask.core.progress import progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import override, read_toml
@@ -17,6 +18,7 @@ from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals, shared_notes
 from polytask.data.dataset import DatasetStore, TaskData
 from polytask.data.decisions import Threshold
+from polytask.data.label_cells import has_labels, label_columns
 from polytask.data.label_kind import Wanted
 from polytask.data.label_targets import is_secret, only_unknown
 from polytask.data.python_records import file_or_rows
@@ -76,7 +78,10 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
     labelled = [part.splits[split] for part in data_by_task.values()
                 if split in part.splits and part.splits[split].targets is not None]
     if not labelled:
-        raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
+        files = [part.splits[split].file for part in data_by_task.values() if split in part.splits]
+        which = f" ({', '.join(files)} {agreeing(len(files), 'has', 'have')} none)" if files else ""
+        raise RunError(f"{path}: no task has labelled {split} rows{which}; name a labelled file with "
+                       f"--data, or with "
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
     with progress(f"scoring {split}" if data is None else "scoring", sum(map(len, labelled)), quiet) as bar:
@@ -164,6 +169,10 @@ def _other(data: Any, task: Any, tokenizer: Path) -> TaskData:
     place = str(data.absolute()) if isinstance(data, Path) else str(file_or_rows(data))
     table = store.table(place, "--data", task.file_format)
     where = RowFilter.of(task.where).on(table.columns)
+    if {*task.text} <= {*table.columns} and not has_labels(table, task.label):
+        raise DataError(f"{place}: has no label in column {listed(label_columns(task.label))}, so its "
+                        f"rows are "
+                        "unlabelled and there is nothing to score; polytask predict answers them")
     rows = select(table, Columns(task.text, task.label, where=where))
     value = only_unknown(rows.labels, task.labels)
     if value is not None and (is_secret(value) or task.labels.is_missing(value)):

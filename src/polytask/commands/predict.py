@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from polytask.core.atomic_files import write_streams
+from polytask.core.counting import agreeing
 from polytask.core.errors import ConfigError, DataError, listed
 from polytask.core.output_files import refuse_as_output
 from polytask.core.prefetch import prefetch
@@ -126,8 +127,9 @@ def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
     """Note how many rows were cut."""
     if cut:
         longest = max(spec.max_length for spec in specs)
-        tell(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
-             "cut")
+        tell(f"note: {cut:,} of {count:,} rows {agreeing(cut, 'is', 'are')} longer than {longest} tokens "
+             f"and "
+             f"{agreeing(cut, 'was', 'were')} cut")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.data.arrow_records import HUB
 from polytask.data.cache import Cache
@@ -239,10 +240,11 @@ def _carved(rows: Rows, keys: Hashes, labels: Labels, fraction: float, seed: int
     train, dev = (taken(rows, part) for part in carve(keys, strata, fraction, seed))
     if not len(train) or not len(dev):
         different = len(np.unique(keys))
-        few = f"{len(rows):,} rows are" if different == len(rows) else (
-            f"the {different:,} different text{'s' * (different != 1)} of its {len(rows):,} rows, of which "
-            f"those with one text stay together, {'are' if different != 1 else 'is'}")
-        raise DataError(f"{rows.table.file}: {few} too few to carve a dev split of {fraction:g} from")
+        few = counted(len(rows), "row") if different == len(rows) else (
+            f"{counted(different, 'different text')} in {len(rows):,} rows (rows with one text stay "
+            f"together)")
+        raise DataError(f"{rows.table.file}: {few} {agreeing(different, 'is', 'are')} too few to carve a "
+                        f"dev split of {fraction:g} from")
     return train, dev
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError, shown_name
 from polytask.data.delimited import MAX_COLUMNS
 from polytask.data.quoted_records import ReadRecord
@@ -46,8 +47,9 @@ def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
                 raise DataError(f"{file}:{line}: the objects have more than {MAX_COLUMNS:,} different keys")
     if 2 * len(refused) > count:
         line, reason = next(json_cells((), refused))
-        raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {count:,} records are refused")
-    if isinstance(only, dict) and only and all(isinstance(value, list | dict) for value in only.values()):
+        raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {counted(count, 'record')} "
+                        f"{agreeing(len(refused), 'is', 'are')} refused")
+    if isinstance(only, dict) and all(map(_holds_rows, only.values())) and only:
         keys = ", ".join(map(shown_name, [*only][:_KEYS_SHOWN]))
         raise DataError(f"{file}: is one object that holds all rows in {keys}, expected one object per "
                         f"row: "
@@ -55,6 +57,12 @@ def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     if not columns:
         raise DataError(f"{file}: {'the objects have no keys' if count else 'has no rows'}")
     return tuple(columns)
+
+
+def _holds_rows(value: Any) -> bool:
+    """Return whether a value may be a whole column, or all rows: several values, or objects."""
+    return isinstance(value, dict) or (isinstance(value, list) and (
+        len(value) > 1 or any(isinstance(entry, dict) for entry in value)))
 
 
 def json_cells(columns: tuple[str, ...], records: Iterable[JsonRecord]) -> Iterator[ReadRecord]:

@@ -27,7 +27,8 @@ def doubts(column: LabelColumn, names: set[str], wanted: Wanted) -> Iterator[str
     if objects := [name for name in sorted(names) if name[0] == "{" and name[-1] == "}"]:
         yield f'labels such as "{objects[0][:60]}" look like objects and are taken for one class each'
     for mark in [*column.suspects, *_secret(column, names)]:
-        yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
+        rows = counted(column.counts[mark], "row")
+        yield (f'the class "{mark}" ({rows}) looks like a row without a label; '
                f"exclude such rows with {leaving_out(wanted.column, mark)}, or name it in classes")
     if similar := separator_of(names):
         separator, some = similar

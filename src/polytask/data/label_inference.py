@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from polytask.core.counting import agreeing
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_column import LabelColumn
 from polytask.data.label_doubts import SEPARATORS, doubts, far_off, separator_of
@@ -119,7 +120,8 @@ def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
     if are_numbers(labels):
         names = {canonical(label) for label in labels}
         if changed := sorted(label for label in labels if canonical(label) != label):
-            notes.append(f"all labels are numbers, so {some_of(changed)} are read as "
+            notes.append(f"all labels are numbers, so {some_of(changed)} "
+                         f"{agreeing(len(changed), 'is', 'are')} read as "
                          f"{some_of([*dict.fromkeys(map(canonical, changed))])}")
         return names
     if are_booleans(labels):

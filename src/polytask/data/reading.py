@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.cache_paths import file_facts, table_entry
+from polytask.core.counting import counted
 from polytask.core.errors import DataError, listed, nearest
 from polytask.core.safe_paths import refuse_special
 from polytask.data.arrow_records import HUB, hub_dataset
@@ -158,7 +159,7 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
     index = np.flatnonzero(wanted & ~bad)
     refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
     if not len(index):
-        raise DataError(f"{table.file}: none of its {table.found:,} rows "
+        raise DataError(f"{table.file}: none of its {counted(table.found, 'row')} "
                         f"{_lacking(columns, wanted, reasons)}{_first(table.refused)}")
     return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))),
                 int(np.count_nonzero(~wanted)))

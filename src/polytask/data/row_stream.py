@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.core.terminal import tell
 from polytask.data.formats import RecordSource
@@ -55,13 +56,14 @@ def lacks_text(texts: Sequence[str]) -> bool:
 
 def blank_note(lines: Sequence[int]) -> str:
     """Return a sentence about the records of which a text is blank."""
-    return (f"{len(lines):,} record{'s have' if len(lines) > 1 else ' has'} no text ({_lines(lines)}) and "
+    return (f"{counted(len(lines), 'record')} {agreeing(len(lines), 'has', 'have')} no text "
+            f"({_lines(lines)}) and "
             "an answer all the same, which says nothing")
 
 
 def nul_note(lines: Sequence[int]) -> str:
     """Return a sentence about the records whose texts hold NUL characters."""
-    return (f"{len(lines):,} record{'s hold' if len(lines) > 1 else ' holds'} NUL characters "
+    return (f"{counted(len(lines), 'record')} {agreeing(len(lines), 'holds', 'hold')} NUL characters "
             f"({_lines(lines)}), which the tokenizer is given as they stand; is the file damaged, or in "
             "another encoding?")
 
@@ -127,7 +129,7 @@ class RowStream:
         """Return lines about the records that have no answer, or "", without the last line's end."""
         rows = []
         for reason, lines in self.refused.items():
-            rows.append(f"{self.source.file}: {len(lines):,} record{'s' * (len(lines) > 1)} without a "
+            rows.append(f"{self.source.file}: {counted(len(lines), 'record')} without a "
                         f"prediction: {reason} ({_lines(lines)})")
         if self.empty:
             rows.append(f"{self.source.file}: has no rows, so nothing is predicted")
@@ -137,7 +139,8 @@ class RowStream:
             rows.append(f"{self.source.file}: {nul_note(self.holding_nul)}")
         rows += [f"{self.source.file}: {note}" for note in self.ids.notes()]
         if self.passed_over:
-            rows.append(f"{self.source.file}: {self.passed_over:,} rows are skipped by where")
+            rows.append(f"{self.source.file}: {counted(self.passed_over, 'row')} "
+                        f"{agreeing(self.passed_over, 'is', 'are')} skipped by where")
         return "\n".join(rows)
 
     def tell(self) -> None:

@@ -65,7 +65,8 @@ def _empty_names(kept: Mapping[str, Rows], labels: Labels) -> list[str]:
     if not empty:
         return []
     rows = sum(cell in empty for cell in cells)
-    return [f"an empty name stands among the labels of {rows:,} rows ({min(empty)[:60]}) and is left out"]
+    return [f"an empty name stands among the labels of {counted(rows, 'row')} ({min(empty)[:60]}) and is "
+            f"left out"]
 
 
 def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tuple[str, ...]]:
@@ -107,7 +108,8 @@ def _refused_besides(train: Rows) -> str:
     if not train.refused:
         return ""
     line, reason = train.refused[0]
-    return f" ({len(train.refused):,} of {train.found:,} rows are refused: line {line}: {reason})"
+    return (f" ({len(train.refused):,} of {counted(train.found, 'row')} "
+            f"{agreeing(len(train.refused), 'is', 'are')} refused: line {line}: {reason})")
 
 
 def _refuse_unlabelled_dev(dev: Rows, train: Rows, wanted: Wanted) -> None:
@@ -133,7 +135,7 @@ def _with_label(rows: Rows, labels: Labels) -> Rows:
         kept = kept.without(words, UNREADABLE)
     if not len(kept):
         what = "a number" if labels.is_regression else "a label"
-        raise DataError(f"{rows.table.file}: none of its {rows.found:,} labels is {what}")
+        raise DataError(f"{rows.table.file}: none of its {counted(rows.found, 'label')} is {what}")
     return kept
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polytask.core.counting import agreeing, counted
 from polytask.data.collate import InputLayout, Lengths
 from polytask.data.dataset import Split, TaskData, class_counts
 from polytask.data.duplicates import Fingerprint, SharedRows, nearly_shared, repeats, shared
@@ -138,7 +139,8 @@ def _advice(data: TaskData) -> list[str]:
 
 def _advice_on_several(data: TaskData, unlabeled: int) -> list[str]:
     """Return advice on rows with several labels: rare labels are predicted only if they weigh more."""
-    notes = [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
+    notes = [f"{counted(unlabeled, 'row')} {agreeing(unlabeled, 'has', 'have')} an empty label and "
+             f"{agreeing(unlabeled, 'is', 'are')} left out; write [] for rows with none of "
              "the labels"] if unlabeled else []
     counts, rows = data.counts or [], len(data.train)
     ratio = (rows * len(counts) - sum(counts)) / max(1, sum(counts))
