@@ -49,7 +49,7 @@ def test_the_whole_path_from_check_to_predictions(
 ) -> None:
     code, out, _ = run_cli("check", str(config), "--time-steps", "1", "-q", capsys=capsys)
     assert code == 0
-    assert "plan of the first of 1 epochs: 6 steps" in out
+    assert "plan of the only epoch: 6 steps" in out
     assert "s per step, " in out
     folder = str(tmp_path / "run")
     code, out, _ = run_cli("train", str(config), "--out", folder, "-q", capsys=capsys)

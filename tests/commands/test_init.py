@@ -215,7 +215,15 @@ def test_rows_without_a_split_are_left_out(tmp_path: Path) -> None:
     ("x-dev.csv", ["text,label", "a b c,1", "d e f,0"], "has no training file beside it"),
     ("x.csv", ["text,number", "a b c,1", "d e f,1"], "no column looks like a label"),
     ("x.csv", ["a,label", "1,1", "2,0"], 'no column holds sentences (its columns: "a", "label")'),
-    ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" occur twice and cannot be used'),
+    ("x.csv", ["text,text,label", "a b,a b,1", "b c,b c,2"], '"text" is the name of several columns'),
+    ("x.csv", ["text,label,label", "a b c,1,1", "d e f,0,0"],
+     'beside text ("label" is the name of several columns, which cannot be used)'),
+    ("x.json", ['{"data": [{"text": "a b c", "label": 1}]}'],
+     'is one object that holds all rows in "data", expected one object per row'),
+    ("x.json", ['{"text": ["a b c", "d e f"], "label": [1, 0]}'], 'holds all rows in "text", "label", '
+                                                                  'expected'),
+    ("x.csv", ["so it was a day,so", "and it was a night,so", "so it was a week,so"],
+     "beside the sentences in column 1 (line 1 looks like data, not a header)"),
     ("x.csv", [], "x.csv: is empty"),
     ("absent.csv", None, "there is no such file"),
     ("mine.toml", ["seed = 1"], "is called a config, expected data (CSV, TSV, JSON lines, Parquet)"),
@@ -343,3 +351,48 @@ def test_what_check_would_refuse_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "few.csv", "text,label", "a b c,1", "d e f,0")
     with pytest.raises(DataError, match="no config fits these files"):
         scaffold([path], cache=Cache(tmp_path / "cache"))
+
+
+def scaffolded(folder: Path, header: str, *rows: str, dev: tuple[str, ...] = ()) -> str:
+    files = [write(folder / "x-train.csv", header, *rows)]
+    files += [write(folder / "x-dev.csv", header, *dev)] if dev else []
+    return scaffold(files, cache=Cache(folder / "cache"))
+
+
+def test_a_column_of_splits_in_other_words_is_mentioned(tmp_path: Path) -> None:
+    words = ("Train", "Train", "Eval", "Holdout")
+    rows = [f"a film {n},{n % 2},{words[n // 2 % 4]}" for n in range(40)]
+    text = scaffolded(tmp_path, "text,label,split", *rows)
+    assert '# note: column "split" seems to name splits, but "Eval", "Holdout" are none of train' in text
+    assert '# or label = "split"' not in text and 'label = "label"' in text
+
+
+def test_a_label_that_no_row_has_is_mentioned(tmp_path: Path) -> None:
+    text = scaffolded(tmp_path, "comment,toxic,insult,threat",
+                      *(f"a film number {n},{n % 2},{n % 3 % 2},0" for n in range(40)))
+    assert ('# note: "threat" is 0 in every row; if a row may have several labels: label = ["toxic", '
+            '"insult", '
+            '"threat"]') in text
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_columns_of_which_each_row_has_one_may_be_classes(tmp_path: Path, exclusive: bool) -> None:
+    rows = [[str(int(n % 3 == place or (n == 7 and not exclusive))) for place in range(3)]
+            for n in range(40)]
+    text = scaffolded(tmp_path, "comment,joy,fear,anger",
+                      *(",".join([f"a film number {n}", *row]) for n, row in enumerate(rows)))
+    assert 'label = ["joy", "fear", "anger"]' in text
+    assert ('# note: each row has exactly one of "joy", "fear", "anger"; if' in text) is exclusive
+
+
+def test_the_comment_of_a_label_counts_what_is_one_and_knows_dev(tmp_path: Path) -> None:
+    rows = [f"a film number {n},{('good', 'bad', 'NaN')[n % 3]}" for n in range(60)]
+    text = scaffolded(tmp_path, "text,label", *rows)
+    assert "# binary: good (20), bad (20); positive: good; 20 rows without" in text
+    more = scaffolded(tmp_path, "text,label", *rows, dev=("a film x,fair", "a film y,good"))
+    assert "# classes: good (20), bad (20); only in dev: fair; 20 rows without" in more
+
+
+def test_invisible_characters_of_a_name_are_escaped(tmp_path: Path) -> None:
+    text = scaffolded(tmp_path, "te\u200bxt,label", *(f"a film number {n},{n % 2}" for n in range(40)))
+    assert 'text = "te\\u200bxt"' in text and tomllib.loads(text)["tasks"]["x"]["text"] == "te\u200bxt"

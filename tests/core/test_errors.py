@@ -6,7 +6,7 @@ import pytest
 
 from polytask.config import Run
 from polytask.core import errors
-from polytask.core.errors import ConfigError, listed, nearest
+from polytask.core.errors import ConfigError, listed, nearest, shown_name
 
 
 @pytest.mark.parametrize(("name", "known", "meant"), [
@@ -63,3 +63,14 @@ def test_a_config_in_former_words_names_the_present_word_for_each() -> None:
                       ("train.optimizer.course", "lr_schedule")):
         (line,) = [each for each in told.splitlines() if key in each]
         assert f'did you mean "{word}"' in line
+
+
+@pytest.mark.parametrize(("name", "shown"), [
+    ("text", '"text"'), ("text\u200b", '"text\\u200b"'), ("\ufefftext", '"\\ufefftext"'),
+    ("two\u00a0words", '"two\\u00a0words"'), ('a "b"', "'a \"b\"'"),
+    ("\u0645\u06cc\u200c\u062e", '"\u0645\u06cc\u200c\u062e"'),
+    ("caf\u00e9 au lait", '"caf\u00e9 au lait"'),
+])
+def test_a_name_is_shown_with_what_is_invisible_in_it(name: str, shown: str) -> None:
+    assert shown_name(name) == listed([name]) == shown
+    assert nearest("tex", [name]) in ("", f"; did you mean {shown}?")

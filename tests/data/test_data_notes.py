@@ -10,6 +10,7 @@ from tokenizers import normalizers
 
 from polytask.data.collate import InputLayout
 from polytask.data.data_notes import (
+    id_notes,
     left_out_notes,
     nul_notes,
     reading_of_nul,
@@ -45,6 +46,21 @@ def test_refused_rows_are_reported_with_their_lines(tmp_path: Path) -> None:
     assert notes(tmp_path) == [
         "a train: 5 of 66 rows refused: 3 fields, expected 2 (train.csv:62, train.csv:63, train.csv:64, …)",
         'a train: 1 of 66 rows refused: no label ("NaN") (train.csv:67)']
+
+
+def test_ids_that_cannot_tell_rows_apart_are_reported(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "key,text,label", *(f"k{n // 2},film {n},{n % 2}" for n in range(6)))
+    write(tmp_path / "dev.csv", "key,text,label", "a,film x,0", ",film y,1")
+    write(tmp_path / "test.csv", "id,text", "a,film x", "b,film y")
+    loaded = {"t": load_task_data("t", single_task(id="key", test="test.csv"), store(tmp_path), 1)}
+    assert id_notes(loaded) == [
+        't train: 3 rows have an id seen before ("k0" in lines 2 and 3), so predictions cannot be told '
+        "apart by it",
+        "t dev: 1 row has no id (line 3); the number of the line stands for it",
+        't test: there is no column "key" of ids, so the ids are those of column "id"']
+    assert loaded["t"].dev.ids == ["a", "3"]
+    without = single_task(test="test.csv")
+    assert id_notes({"t": load_task_data("t", without, store(tmp_path), 1)}) == []
 
 
 def test_cut_rows_and_unknown_tokens_are_reported(tmp_path: Path) -> None:

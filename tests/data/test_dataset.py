@@ -163,8 +163,8 @@ BAD = {
     "too few to carve": ({"train": "few.csv", "dev": 0.1},
                          "{0}/few.csv: 2 rows are too few to carve a dev split of 0.1 from"),
     "too few texts to carve": ({"train": "twins.csv", "dev": 0.1},
-                               "{0}/twins.csv: the 2 different texts of its 400 rows, of which those with "
-                               "one text stay together, are too few to carve a dev split of 0.1 from"),
+                               "{0}/twins.csv: 2 different texts in 400 rows (rows with one text stay "
+                               "together) are too few to carve a dev split of 0.1 from"),
     "split column": ({"split": "prat", "dev": None},
                      '{0}/train.csv: tasks.t.split: there is no column "prat"'),
     "split words": ({"split": "text", "dev": None},

@@ -88,3 +88,16 @@ def test_rows_of_every_kind_have_the_same_cells(tmp_path: Path) -> None:
     assert list(source.records()) == [(1, ["0", "false", ""]), (2, ["bad", "", "7"])]
     (tmp_path / "t.json").write_text(json.dumps([{"text": "a"}, {"text": float("nan")}]))
     assert [cells for _, cells in record_source(tmp_path / "t.json").records()] == [["a"], [""]]
+
+
+def test_repeated_byte_order_marks_are_dropped(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\ufeff\ufefftext,label\na,1\n", encoding="utf-8")
+    assert record_source(tmp_path / "t.csv").columns == ("text", "label")
+    (tmp_path / "t.json").write_text("\ufeff\ufeff" + '{"text": "a"}\n', encoding="utf-8")
+    assert record_source(tmp_path / "t.json").columns == ("text",)
+
+
+def test_an_array_of_strings_is_refused_as_json(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('["a text", "another"]')
+    with pytest.raises(DataError, match=r't\.json:1: found "a text", expected an object; 2 of 2 records'):
+        record_source(tmp_path / "t.json")

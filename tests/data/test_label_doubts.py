@@ -6,6 +6,7 @@ import pytest
 
 from polytask.data.label_doubts import rare_separator_of, separator_of
 from polytask.data.label_inference import infer
+from polytask.data.label_kind import Wanted
 
 DOUBTS = {
     "composition": (["caf\u00e9", "cafe\u0301", "tea"], '"cafe\\u0301", "caf\\u00e9" differ by blanks'),
@@ -22,14 +23,37 @@ DOUBTS = {
     "<na>": (["good", "bad", "<na>"], 'the class "<na>" (1 rows)'),
     "single quotes": (["'a'", "'b'"], 'such as "\'a\'" stand in single quotes'),
     "objects": (['{"a": 1}', '{"a": 0}'], "look like objects"),
-    "no label of SNLI": (["-1", "0", "1", "2"], 'the class "-1" (1 rows) looks like a row without a label'),
-    "a rare -1": (["0", "1"] * 20 + ["-1"], 'the class "-1" (1 rows)'),
+    "no label of SNLI": (["-1", "0", "1", "2"], 'the class "-1" (1 row) looks like a row without a label'),
+    "a rare -1": (["0", "1"] * 20 + ["-1"], 'the class "-1" (1 row)'),
     "lists whose names never stand alone": (["a,b", "b,c", "c,a"], 'separator = ","'),
     "vectors in words": (["1;0;1", "0;1;0"], 'separator = ";"'),
     "percents": (["10%", "55%", "90%"], 'such as "10%" are not plain numbers'),
     "money": (["$1.50", "$2.50"], 'such as "$1.50" are not plain numbers'),
     "two separators": (["1.200,50", "2.300,10"], "are not plain numbers"),
 }
+
+
+GRADES = [f"{n / 10}" for n in range(50)]
+
+
+@pytest.mark.parametrize(("mark", "others", "bounds"), [
+    ("-1", "0 to 4.9", "-1, 4.9"), ("-9999", "0 to 4.9", "-9999, 4.9"), ("999", "0 to 4.9", "0, 999"),
+])
+def test_a_repeated_value_far_from_the_others_is_doubted(mark: str, others: str, bounds: str) -> None:
+    (note,) = infer(GRADES + [mark] * 3).notes
+    assert note == (f"the label {mark} (3 rows) lies outside the others ({others}) and looks like a row "
+                    f"without "
+                    f'a label; exclude such rows with where = {{ label = {{ not = ["{mark}"] }} }}, or set '
+                    f"range = [{bounds}] if it is one")
+    assert infer(GRADES + [mark] * 3, Wanted(range=(-9999, 999))).notes == ()
+    assert infer([*GRADES, mark]).notes == ()
+
+
+@pytest.mark.parametrize("labels", [
+    GRADES * 3, [f"{n / 10}" for n in range(-10, 11)] * 3, [*GRADES, "7.5", "7.5"],
+], ids=["grades", "polarity", "a little beyond"])
+def test_an_honest_scale_is_not_doubted(labels: list[str]) -> None:
+    assert infer(labels).notes == ()
 
 
 @pytest.mark.parametrize(("labels", "said"), DOUBTS.values(), ids=DOUBTS)

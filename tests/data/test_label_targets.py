@@ -39,6 +39,26 @@ def test_a_label_that_is_not_expected_is_reported_with_file_and_line(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(("label", "known"), [
+    ("-1", Labels("binary", ("0", "1"))), ("-1.0", Labels("classes", ("0", "1", "2"))),
+    ("-1", Labels("regression", (), 0, 5)), ("-1", Labels("multi-label", ("0", "1"))),
+    ("-1", Labels("multi-label", ("a", "b"), form="vectors")),
+])
+def test_minus_one_is_told_as_no_label_with_its_setting(label: str, known: Labels) -> None:
+    with pytest.raises(DataError) as caught:
+        to_numbers([label], known, "f.csv", [2], "gold label")
+    assert str(caught.value).endswith(
+        f"; {label} looks like a row without a label: "
+        f'where = {{ "gold label" = {{ not = ["{label}"] }} }} leaves such rows out')
+    assert "did you mean" not in str(caught.value)
+
+
+def test_minus_one_among_names_is_a_name() -> None:
+    with pytest.raises(DataError) as caught:
+        to_numbers(['["-1", "a"]'], Labels("multi-label", ("a", "b")), "f.csv", [2])
+    assert "where" not in str(caught.value)
+
+
 def test_only_what_is_not_of_the_sort_is_unreadable() -> None:
     numbers = Labels("regression", (), 0, 5)
     assert unreadable(["1", "x", "7", "nan", "1_0", "inf", "1e0"], numbers) == [1, 3, 4, 5]
@@ -61,6 +81,15 @@ def test_rows_without_a_label_are_found_by_what_stands_there() -> None:
     (["1.0", "1.0"], Labels("binary", ("0", "1")), None),
     ([], Labels("binary", ("0", "1")), None),
     (["x", "x"], Labels("multi-label", ("a", "b")), None),
+    (["-1", "-1"], Labels("multi-label", ("a", "b")), "-1"),
+    (["-1"], Labels("multi-label", ("-1", "b")), None),
+    (["[-1, -1]"], Labels("multi-label", ("a", "b"), form="vectors"), "[-1, -1]"),
+    (["?", "?"], Labels("multi-label", ("a", "b")), "?"),
+    (["0.5", "0.5"], Labels("regression", (), 1, 4), None),
+    (["-1", "-1"], Labels("regression", (), -2, 4), None),
+    (["secret"], Labels("regression", (), 1, 4), "secret"),
+    (["7", "7"], Labels("classes", ("0", "1", "2")), None),
+    (["0", "0"], Labels("binary", ("no", "yes")), "0"),
 ])
 def test_one_unknown_value_in_every_row_is_not_a_label(
     labels: list[str], known: Labels, value: str | None

@@ -160,8 +160,8 @@ BAD = {
     "another width": ("x.csv", b"a,b,label\nx,y,1\nx\nx\n",
                       "x.csv:3: 1 field, expected 3; 2 of 3 records are refused"),
     "no labels": ("x.csv", b"a,b,label\nx,y,\n",
-                  'none of its 1 rows has a label in column "label"'),
-    "no texts": ("x.csv", b"a,b,label\n,,1\n", "none of its 1 rows has any text"),
+                  'none of its 1 row has a label in column "label"'),
+    "no texts": ("x.csv", b"a,b,label\n,,1\n", "none of its 1 row has any text"),
     "a cut JSON array": ("x.json", b'[{"a": "x"},\n {"a": ', "x.json:2: is not JSON"),
     "a cut Parquet": ("x.parquet", b"PAR1 and no more", "is not a whole Parquet file"),
 }

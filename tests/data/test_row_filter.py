@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from polytask.data.cache import Cache
 from polytask.data.dataset import load_task_data
 from polytask.data.formats import record_source
 from polytask.data.reading import Columns
-from polytask.data.row_filter import RowFilter
+from polytask.data.row_filter import RowFilter, leaving_out
 from polytask.data.row_stream import RowStream
 from small_data import read_rows, single_task, store, write
 
@@ -76,6 +77,12 @@ def test_no_row_left_and_no_such_column_are_reported(tmp_path: Path) -> None:
             read_rows(path, Columns(("text",), where=RowFilter.of(where)), Cache(tmp_path / "c"))
     with pytest.raises(DataError, match='there is no column "language"; did you mean "lang"'):
         read_rows(path, Columns(("text",), where=RowFilter.of({"language": "it"})), Cache(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("column", ["label", "gold label", 'the "label"', "\u00e9tiquette"])
+@pytest.mark.parametrize("value", ["-1", '"?"'])
+def test_the_setting_that_leaves_a_value_out_is_one(column: str, value: str) -> None:
+    assert tomllib.loads(leaving_out(column, value)) == {"where": {column: {"not": [value]}}}
 
 
 @pytest.mark.parametrize(("settings", "said"), [

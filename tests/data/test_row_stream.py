@@ -18,9 +18,13 @@ def stream(path: Path, text: str, *columns: str, **options: str) -> RowStream:
 
 def test_ids_and_falsy_values_and_late_columns(tmp_path: Path) -> None:
     found = stream(tmp_path / "t.jsonl", '{"text": "good"}\n{"id": 0, "text": 0}\n{"id": 7}\n')
-    assert list(found.rows()) == [("", ("good",)), ("0", ("0",)), ("7", ("",))]
+    assert list(found.rows()) == [("1", ("good",)), ("0", ("0",)), ("7", ("",))]
     assert found.told() == (f"{tmp_path}/t.jsonl: 1 record has no text (line 3) and an answer all the "
-                            "same, which says nothing")
+                            "same, which says nothing\n"
+                            f"{tmp_path}/t.jsonl: 1 record has no id (line 1); the number of the line "
+                            "stands for it")
+    found = stream(tmp_path / "t.csv", "id,label\nso good,1\n", "id")
+    assert list(found.rows()) == [("2", ("so good",))]
     found = stream(tmp_path / "t.csv", "uid,text\nu1,a\nu2,\n", id="uid")
     assert list(found.rows()) == [("u1", ("a",)), ("u2", ("",))]
     assert list(stream(tmp_path / "t.csv", 'text\n"a\nb"\nc\n').rows()) == [("2", ("a\nb",)), ("4", ("c",))]
@@ -53,3 +57,9 @@ def test_columns_are_looked_up_as_in_training(tmp_path: Path) -> None:
         stream(tmp_path / "t.csv", "text,text\na,1\n").rows()
     with pytest.raises(DataError, match=r"set header = false and columns = \[\.\.\.\]"):
         stream(tmp_path / "t.csv", "so it was a day,1\nand a night,0\n").rows()
+
+
+def test_a_file_without_rows_is_reported(tmp_path: Path) -> None:
+    found = stream(tmp_path / "t.csv", "text,label\n")
+    assert list(found.rows()) == []
+    assert found.told() == f"{tmp_path}/t.csv: has no rows, so nothing is predicted"

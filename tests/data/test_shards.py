@@ -94,6 +94,14 @@ def test_nul_characters_are_reported_when_a_file_is_cut(tmp_path: Path) -> None:
         "file damaged, or in another encoding?"]
 
 
+def test_ids_are_reported_when_a_file_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1,a\n,b\n1,c\n")
+    assert cut_file(path, FileFormat(), ["text"], RowFilter(), 1).notes == (
+        "1 record has no id (line 3); the number of the line stands for it",
+        '1 record has an id seen before ("1" in lines 2 and 4), so predictions cannot be told apart by it')
+
+
 def test_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
     path, settings = written("western.csv", tmp_path)
     file = cut(path, settings, 5)
@@ -116,3 +124,11 @@ def test_files_are_named_by_paths_patterns_and_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: has no table in it"):
         named_files([tmp_path / "empty"])
+
+
+def test_shards_begin_where_lines_do_after_repeated_byte_order_marks(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeff\ufefftext\nfirst\nsecond\nthird\n", encoding="utf-8")
+    file = cut_file(path, FileFormat(), ["text"], RowFilter(), 1)
+    assert [list(shard_source(file, shard).records()) for shard in file.shards] == [
+        [(2, ["first"])], [(3, ["second"])], [(4, ["third"])]]

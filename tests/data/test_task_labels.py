@@ -74,8 +74,19 @@ def test_rows_that_could_not_be_read_are_reported_where_one_label_is_left(tmp_pa
     with pytest.raises(DataError) as caught:
         loaded(tmp_path, dev=0.2)
     assert str(caught.value).endswith(
-        'train.csv: every row has the label "b", expected two or more different (1 of 10 rows are refused: '
+        'train.csv: every row has the label "b", expected two or more different (1 of 10 rows is refused: '
         "line 11: 3 fields, expected 2)")
+
+
+@pytest.mark.parametrize(("dev", "noted"), [([0, 40], True), ([0, 1.5, 2.9], False)])
+def test_dev_labels_on_another_scale_are_noted(tmp_path: Path, dev: list[float], noted: bool) -> None:
+    write(tmp_path / "train.csv", "text,label", *(f"t {n},{n / 20}" for n in range(60)))
+    write(tmp_path / "dev.csv", "text,label", *(f"x {n},{value}" for n, value in enumerate(dev)))
+    notes = [note for note in loaded(tmp_path).notes if "scale" in note]
+    assert notes == ["a: 1 dev row of 2 has a label outside those of train (0 to 2.95), such as 40, so "
+                     "the range "
+                     "is 0 to 40; are they on another scale? range = [0, 3] refuses them"] * noted
+    assert not any("scale" in note for note in loaded(tmp_path, range=(0, 40)).notes)
 
 
 def test_an_unlabelled_dev_file_is_refused(tmp_path: Path) -> None:

@@ -34,4 +34,4 @@ def test_where_is_noted_and_passed_over_where_a_test_file_lacks_the_column(tmp_p
     task = single_task(dev=0.2, test="test.csv", where={"label": {"not": ["-"]}})
     data = load_task_data("a", task, store(tmp_path), 3)
     assert data.labels.classes == ("a", "b") and len(data.splits["test"]) == 2
-    assert f"{tmp_path}/train.csv: 1 of 21 rows are skipped by where" in data.notes
+    assert f"{tmp_path}/train.csv: 1 of 21 rows is skipped by where" in data.notes

@@ -57,15 +57,6 @@ def test_the_report_counts_and_names_what_is_there(tmp_path: Path) -> None:
     assert overlap.examples == [(2, 3)] and not overlap.nearly
 
 
-def test_ids_shared_by_rows_are_reported(tmp_path: Path) -> None:
-    write(tmp_path / "train.csv", "key,text,label", *(f"k{n // 2},film {n},{n % 2}" for n in range(6)))
-    write(tmp_path / "dev.csv", "key,text,label", "a,film x,0", "b,film y,1")
-    told = validated(tmp_path, {"t": single_task(id="key")}).tasks["t"].advice
-    assert told == ['3 rows of train with an id seen before ("k0" in lines 2 and 3), so '
-                    "predictions cannot be told apart by it"]
-    assert validated(tmp_path, {"t": single_task()}).tasks["t"].advice == []
-
-
 def test_the_lines_name_files_and_lines(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label", *(f"film number {n},{n % 3}" for n in range(30)),
           "a,", "b,")

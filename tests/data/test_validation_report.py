@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polytask.data.validation_report import Overlap, SplitReport, counted_rows, refusal_lines
+from polytask.data.validation_report import Overlap, SplitReport, refusal_lines
 
 
 def report(**changes: object) -> SplitReport:
@@ -34,4 +34,3 @@ def test_refusals_are_grouped_by_reason() -> None:
 def test_an_overlap_names_the_lines_of_both_files() -> None:
     overlap = Overlap("sst dev", "sst train", ("dev.csv", "train.csv"), 1, False, [(2, 7)])
     assert overlap.line() == "1 row of sst dev that stands in sst train: dev.csv:2 = train.csv:7"
-    assert counted_rows(2000) == "2,000 rows"

@@ -191,7 +191,7 @@ def test_a_file_without_rows_has_predictions_without_rows(model: predictor.Model
 
 
 def test_a_split_without_labelled_rows_is_not_evaluated(model: predictor.Model, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no task has labelled test rows; name a file with --data"):
+    with pytest.raises(RunError, match=r"no task has labelled test rows; name a labelled file with --data"):
         evaluate_run(tmp_path / "run", "test")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import sys
 
@@ -34,6 +35,8 @@ def test_texts_are_lines(monkeypatch: pytest.MonkeyPatch, content: bytes, text: 
     ("good\n".encode("utf-16-le"), "standard input:1: holds a NUL byte"),
     (b"id,text\n1,good\n", "standard input:1: looks like the header of a table"),
     (b'"Text"\ngood\n', "looks like the header of a table"), (b"text\n", "give --input-format csv"),
+    (gzip.compress(b"good\n"), "standard input: is packed with gzip, expected text; unpack it first"),
+    (b'["good", "bad"]\n', "standard input:1: looks like JSON"),
 ])
 def test_what_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
     piped(monkeypatch, content)

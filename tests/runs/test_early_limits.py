@@ -72,7 +72,7 @@ def test_a_model_at_its_last_position_answers_any_text(
     new = tmp_path / "new.jsonl"
     new.write_text('{"text": "' + "word " * 5000 + '"}\n{"text": ""}\n{"text": "' + "x" * 5000 + '"}\n')
     predict_file(tmp_path / "r", ["a"], new, tmp_path / "out.csv", "csv", quiet=True)
-    assert "1 of 3 rows are longer than 64 tokens" in capsys.readouterr().err
+    assert "1 of 3 rows is longer than 64 tokens" in capsys.readouterr().err
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
 
 

@@ -11,7 +11,7 @@ import polytask as pk
 from polytask.commands.evaluate import evaluate_run
 from polytask.commands.train import train
 from polytask.config import Run
-from polytask.core.errors import ConfigError
+from polytask.core.errors import ConfigError, DataError, RunError
 
 
 def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
@@ -55,6 +55,21 @@ def test_another_file_is_named_and_tuned_no_threshold(tmp_path: Path, tiny_check
     assert "scores on train.csv" in str(other) and not any("tuned" in note for note in other.notes)
     data = [{"text": "good 1", "label": "1"}, {"text": "bad", "label": "0"}]
     assert pk.evaluate(tmp_path / "run", data=data, task="same").split == "rows"
+    (tmp_path / "secret.csv").write_text("text,label\ngood,-1\nbad,-1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r'every row has the label "-1", so its rows are unlabelled'):
+        evaluate_run(tmp_path / "run", data=tmp_path / "secret.csv", task="same")
+    (tmp_path / "bare.csv").write_text("text\ngood\nbad\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r'has no label in column "label", so its rows are unlabelled'):
+        evaluate_run(tmp_path / "run", data=tmp_path / "bare.csv", task="same")
+    with pytest.raises(RunError, match=r"no task has labelled test rows \(.*secret\.csv has none\); name "
+                                        "a"):
+        evaluate_run(tmp_path / "run", "test", assignments=[f"tasks.same.test={tmp_path}/secret.csv"])
+    (tmp_path / "some.csv").write_text("text,label\ngood,-1\nbad,0\nfine,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r'csv:2: label "-1" .* where = \{ label = \{ not = \["-1"\] \} \}'):
+        evaluate_run(tmp_path / "run", data=tmp_path / "some.csv", task="same")
+    labelled = evaluate_run(tmp_path / "run", data=tmp_path / "some.csv", task="same",
+                            assignments=['tasks.same.where={ label = { not = ["-1"] } }'])
+    assert labelled.scores["same"]
 
     named = "".join(f"row{n},good {n},{n % 2}\n" for n in range(4))
     (tmp_path / "named.csv").write_text(f"text,label\n{named}", encoding="utf-8")

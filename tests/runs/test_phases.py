@@ -122,7 +122,7 @@ def test_surgery_where_the_tasks_share_nothing_is_refused(
 def test_check_shows_every_phase_and_the_steps_of_all(small_table: dict[str, Any], tmp_path: Path) -> None:
     run = run_of(small_table, phases=[{"epochs": 1, "tasks": ["sst"]}, {"epochs": 2, "tasks": ["sts"]}])
     said = "\n".join(check_run(run, time_steps=2, quiet=True))
-    assert "phase 1 of 2, plan of the first of 1 epochs: 5 steps" in said
+    assert "phase 1 of 2, plan of the only epoch: 5 steps" in said
     assert "phase 2 of 2, plan of the first of 2 epochs: 6 steps" in said
     assert "for 17 steps of all phases" in said
     train(run, tmp_path / "run", quiet=True)

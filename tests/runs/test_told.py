@@ -70,7 +70,7 @@ def test_a_task_that_is_never_drawn_is_reported_twice(tmp_path: Path, tiny_check
                                            for name, file in (("a", large), ("b", small))}
     run = run_of(tmp_path, tiny_checkpoint, tasks, max_steps=3, batch_size=2, schedule="proportional")
     checked = "\n".join(check_run(run, time_steps=0, quiet=True))
-    assert "plan of the first of 1 epochs: 3 steps of at most 3 (max_steps)" in checked
+    assert "plan of the only epoch: 3 steps of at most 3 (max_steps)" in checked
     assert "b is never drawn in 3 steps" in checked
     assert 'a: the score to beat on dev is always "0": accuracy 0.5000' in checked
     linear = [line for line in check_run(run, time_steps=0, quiet=True, linear=True)
@@ -154,7 +154,7 @@ def test_a_long_text_is_answered_and_reported(
     new = tmp_path / "new.csv"
     new.write_text(f"text\nshort\n{'word ' * 700}\n", encoding="utf-8")
     predict_file(tmp_path / "r", ["a"], new, tmp_path / "out.csv", "csv", quiet=True)
-    assert "note: 1 of 2 rows are longer than 32 tokens" in capsys.readouterr().err
+    assert "note: 1 of 2 rows is longer than 32 tokens" in capsys.readouterr().err
     assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 

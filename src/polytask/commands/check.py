@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polytask.config import Run
+from polytask.core.counting import counted
 from polytask.core.errors import PolytaskError
 from polytask.core.progress import duration, progress
 from polytask.data.dataset import DatasetStore
@@ -61,11 +62,14 @@ def _baselines(built: Built, linear: bool, quiet: bool) -> Iterator[str]:
 def _plan(phase: PhasePlan, which: str) -> Iterator[str]:
     plan = phase.preview()
     limit = f" of at most {phase.train.max_steps:,} (max_steps)" if phase.train.max_steps else ""
-    yield (f"{which}plan of the first of {phase.epochs} epochs: {plan.steps:,} steps{limit}, "
+    yield (f"{which}plan of "
+           f"{'the only epoch' if phase.epochs == 1 else f'the first of {phase.epochs} epochs'}: "
+           f"{counted(plan.steps, 'step')}{limit}, "
            f"schedule {phase.train.schedule.name}")
     if phase.train.max_steps is not None:
         updates = ", ".join(f"{task} {count:,}" for task, count in phase.counts.updates.items())
-        yield f"  train.max_steps leaves {phase.num_steps:,} steps of all epochs ({updates})"
+        yield (f"  {counted(phase.num_steps, 'step')} with train.max_steps = {phase.train.max_steps} "
+               f"({updates})")
     for task, batches in plan.batches.items():
         yield (f"  {task}: {batches:,} batches of {plan.batch_sizes[task]}, {plan.rows[task]:,} rows "
                f"drawn ({plan.unseen[task]:,} never drawn, {plan.repeated[task]:,} more than once)")

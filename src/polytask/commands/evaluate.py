@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from polytask.config import Run
-from polytask.core.errors import ConfigError, RunError, nearest
+from polytask.core.counting import agreeing
+from polytask.core.errors import ConfigError, DataError, RunError, listed, nearest
 from polytask.core.progress import progress
 from polytask.core.run_folder import RunFolder
 from polytask.core.toml import override, read_toml
@@ -17,7 +18,9 @@ from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals, shared_notes
 from polytask.data.dataset import DatasetStore, TaskData
 from polytask.data.decisions import Threshold
+from polytask.data.label_cells import has_labels, label_columns
 from polytask.data.label_kind import Wanted
+from polytask.data.label_targets import is_secret, only_unknown
 from polytask.data.python_records import file_or_rows
 from polytask.data.reading import Columns, select
 from polytask.data.row_filter import RowFilter
@@ -63,7 +66,7 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
         raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
     loaded = load_model(path)
     model = loaded.model.to(device())
-    tasks = {name: _with_metrics(resolved, run.tasks[name])
+    tasks = {name: _with_settings(resolved, run.tasks[name])
              for name, resolved in loaded.tasks.items() if task in (None, name)}
     thresholds = {**loaded.thresholds, **_thresholds(run, tasks)}
     if data is not None and task is not None:
@@ -76,7 +79,10 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
     labelled = [part.splits[split] for part in data_by_task.values()
                 if split in part.splits and part.splits[split].targets is not None]
     if not labelled:
-        raise RunError(f"{path}: no task has labelled {split} rows; name a file with --data, or with "
+        files = [part.splits[split].file for part in data_by_task.values() if split in part.splits]
+        which = f" ({', '.join(files)} {agreeing(len(files), 'has', 'have')} none)" if files else ""
+        raise RunError(f"{path}: no task has labelled {split} rows{which}; name a labelled file with "
+                       f"--data, or with "
                        f"--set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
     with progress(f"scoring {split}" if data is None else "scoring", sum(map(len, labelled)), quiet) as bar:
@@ -118,7 +124,9 @@ def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
                           f"expected one of {', '.join(known)}{hint}")
 
 
-def _with_metrics(task: ResolvedTask, settings: Task) -> ResolvedTask:
+def _with_settings(task: ResolvedTask, settings: Task) -> ResolvedTask:
+    """Return a task that scores what the settings say, and the rows that they say."""
+    task = replace(task, where=settings.where)
     if not settings.metrics:
         return task
     if problems := list(settings.problems(task.labels)):
@@ -171,7 +179,14 @@ def _other(data: Any, task: Any, tokenizer: Path) -> TaskData:
     place = str(data.absolute()) if isinstance(data, Path) else str(file_or_rows(data))
     table = store.table(place, "--data", task.file_format)
     where = RowFilter.of(task.where).on(table.columns)
+    if {*task.text} <= {*table.columns} and not has_labels(table, task.label):
+        raise DataError(f"{place}: has no label in column {listed(label_columns(task.label))}, so its rows "
+                        "are unlabelled and there is nothing to score; polytask predict answers them")
     rows = select(table, Columns(task.text, task.label, where=where))
+    value = only_unknown(rows.labels, task.labels)
+    if value is not None and (is_secret(value) or task.labels.is_missing(value)):
+        raise DataError(f'{place}: every row has the label "{value}", so its rows are unlabelled and '
+                        "there is nothing to score; polytask predict answers them")
     labelled = read_labels({"dev": rows}, Wanted(), task.labels)
     rows = labelled.rows["dev"]
     part = store.split(Path(place).name, rows, task.labels)

@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from polytask.core.counting import agreeing
 from polytask.core.encoder_paths import EncoderPaths
+from polytask.core.errors import listed
 from polytask.data.column_profile import Profile
 from polytask.data.data_notes import refusals
 from polytask.data.dataset import DEFAULT_DEV
 from polytask.data.file_format import UTF8, FileFormat
-from polytask.data.label_forms import canonical
+from polytask.data.label_forms import canonical, is_on
 from polytask.data.label_inference import Inferred, infer
 from polytask.data.label_kind import MAX_CLASSES, Wanted
-from polytask.data.labels import Kind
+from polytask.data.labels import Kind, Labels
 from polytask.data.schema_guess import Guess
 from polytask.data.splits import SPLIT_WORDS
 from polytask.data.tables import Table
@@ -84,6 +86,7 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
               for name in guessed.more_texts]
     if not form.header and len(text) == 2:
         lines.append('# both columns hold sentences, so they are taken for a pair; or text = "text1"')
+    lines += [_odd_split(column) for column in guessed.odd_splits]
     inferred = _inferred(group, guessed, tables)
     lines += _label(guessed, inferred)
     if guessed.id is not None:
@@ -92,6 +95,15 @@ def task_lines(group: Group, guessed: Guess, tables: Mapping[Path, Table], root:
         lines += _pairing(group.name, guessed.label.name, inferred, checkpoint)
     return lines + [f"{NOTE}{printable(note)}" for path in group.files.values()
                     for note in reading_notes(tables[path], path.name)]
+
+
+def _odd_split(column: Profile) -> str:
+    """Return what is said of a column that names splits, some of them in words of its own."""
+    words = sorted({cell for cell in column.filled if cell.casefold() not in SPLIT_WORDS})
+    return (f"{NOTE}column {quoted(column.name)} seems to name splits, but {printable(listed(words[:3]))} "
+            f"{agreeing(len(words), 'is', 'are')} none of {', '.join(SPLIT_WORDS)}, so all rows are "
+            f"used; to use "
+            f"it, rename these and set split = {quoted(column.name)}, or leave rows out with where")
 
 
 def reading_notes(table: Table, file: str) -> list[str]:
@@ -131,10 +143,21 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         lines += [f"# label = {quoted(column.name)}: {_about(column)}"
                   for column in guessed.flags if column.is_flag][:3]
         lines += [f"# or label = {quoted(other.name)}: {_about(other)}" for other in guessed.others]
+        if all(sum(on) == 1 for on in zip(*(map(is_on, column.cells) for column in guessed.flags),
+                                          strict=True) if None not in on):
+            lines.append(f"{NOTE}each row has exactly one of {names}; if they are the classes of one "
+                         f"label, "
+                         "write them as one column of names")
         return lines
     label = guessed.label
-    lines = [with_comment(f"label = {quoted(label.name)}", f"{_about(label)}; {guessed.why_label}")]
     labels, notes = inferred.labels, inferred.notes
+    lines = [with_comment(f"label = {quoted(label.name)}", f"{_about(label, labels)}; {guessed.why_label}")]
+    if guessed.never:
+        flags = [label.name, *(column.name for column in guessed.others if column.is_flag), *guessed.never]
+        lines.append(f"{NOTE}{', '.join(map(quoted, guessed.never))} "
+                     f"{agreeing(len(guessed.never), 'is', 'are')} "
+                     f"0 in every row; if a row may have several labels: label = "
+                     f"[{', '.join(map(quoted, flags))}]")
     if _needs_kind(inferred):
         lines.append('kind = "classes"')
         notes = label.inferred.notes if label.inferred else notes
@@ -178,22 +201,26 @@ def _pairing(task: str, label: str, inferred: Inferred, checkpoint: str) -> list
             *([] if graded else ['loss = "mean_squared_error"'])]
 
 
-def _about(label: Profile) -> str:
-    labels = label.labels
+def _about(label: Profile, labels: Labels | None = None) -> str:
+    """Return what a column would be as labels; `labels`: of its dev rows too, where these are known."""
+    labels = labels or label.labels
     assert labels is not None
-    missing = len(label.cells) - len(label.filled)
+    missing = sum(labels.is_missing(cell) for cell in label.cells)
     empty = f"; {missing:,} rows without" if missing else ""
     if labels.is_regression:
         return f"regression, {labels.low:g} to {labels.high:g}{empty}"
     if labels.kind == "multi-label":
         return f"multi-label, {labels.num_classes} classes{empty}"
     positive = "" if labels.positive is None else f"; positive: {printable(labels.positive)}"
-    return f"{labels.kind}: {_counted(label)}{positive}{empty}"
+    unseen = [name for name in labels.classes if label.labels and name not in label.labels.classes]
+    dev = f"; only in dev: {printable(', '.join(unseen[:_SHOWN_CLASSES]))[:60]}" if unseen else ""
+    return f"{labels.kind}: {_counted(label)}{dev}{positive}{empty}"
 
 
 def _counted(column: Profile) -> str:
     classes = set(column.labels.classes) if column.labels else set()
-    counts = Counter(cell if cell in classes else canonical(cell) for cell in column.filled).most_common()
+    counts = Counter(cell if cell in classes else canonical(cell) for cell in column.filled
+                     if not (column.labels and column.labels.is_missing(cell))).most_common()
     shown = ", ".join(f"{printable(name)[:30]} ({count:,})" for name, count in counts[:_SHOWN_CLASSES])
     return shown + (", …" if len(counts) > _SHOWN_CLASSES else "")
 
@@ -210,4 +237,5 @@ def printable(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Return a text as a TOML string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1]
+                   for character in json.dumps(text, ensure_ascii=False)).replace("\x7f", "\\u007f")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from polytask.core.atomic_files import write_streams
+from polytask.core.counting import agreeing
 from polytask.core.errors import ConfigError, DataError, listed
 from polytask.core.output_files import refuse_as_output
 from polytask.core.prefetch import prefetch
@@ -25,6 +26,7 @@ from polytask.data.formats import RecordSource, record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import absent_note
 from polytask.data.row_stream import RowStream, StreamedRow, blank_note, lacks_text
 from polytask.inference.contract import CHUNK, AnswerableTask, Predictor
 from polytask.inference.engine import load
@@ -125,8 +127,9 @@ def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
     """Note how many rows were cut."""
     if cut:
         longest = max(spec.max_length for spec in specs)
-        tell(f"note: {cut:,} of {count:,} rows are longer than {longest} tokens and were "
-             "cut")
+        tell(f"note: {cut:,} of {count:,} rows {agreeing(cut, 'is', 'are')} longer than {longest} tokens "
+             f"and "
+             f"{agreeing(cut, 'was', 'were')} cut")
 
 
 def named_tasks(model: Predictor[Any], tasks: Sequence[str]) -> list[AnswerableTask]:
@@ -166,6 +169,8 @@ def _of_source(source: RecordSource, tasks: list[AnswerableTask], every: bool, t
         tell(f"note: {source.file}: {note}")
     specs = answering(source, tasks, every, text)
     stream = RowStream(source, text or specs[0].text, specs[0].id, shared_filter(specs))
+    for note in absent_note(source.columns, stream.id, stream.text):
+        tell(f"note: {source.file}: {note}")
     return PredictionInput(specs, specs[0].text, stream.rows(), stream)
 
 

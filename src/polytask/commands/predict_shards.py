@@ -28,6 +28,7 @@ from polytask.data.cache import Cache
 from polytask.data.formats import record_source
 from polytask.data.prediction_columns import PredictionColumns
 from polytask.data.reading import content_key
+from polytask.data.row_ids import absent_note
 from polytask.data.shards import CutFile, cut_file, named_files
 from polytask.engines.choice import shard_engine_for
 from polytask.engines.place import read_place
@@ -173,11 +174,11 @@ def _cut(files: Iterable[Path], specs: Sequence[AnswerableTask], text: Sequence[
     for path in files:
         try:
             cut = cut_file(path.absolute(), specs[0].file_format, text or specs[0].text,
-                           shared_filter(specs), rows)
+                           shared_filter(specs), rows, specs[0].id)
         except DataError as error:
             problems.append(str(error))
             continue
-        for note in cut.notes:
+        for note in [*cut.notes, *absent_note(cut.columns, specs[0].id, text or specs[0].text)]:
             tell(f"note: {path}: {note}")
         yield cut
     if problems:

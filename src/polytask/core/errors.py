@@ -18,6 +18,7 @@ PolytaskError                 anything that the user can fix; the command line e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
@@ -126,7 +127,7 @@ def nearest(name: str, known: Iterable[str], words: Mapping[str, str] | None = N
     wanted = str(name).casefold()
     match = [synonym for synonym in _SYNONYMS.get(wanted, ()) if synonym in names]
     match = match or get_close_matches(wanted, names, n=1, cutoff=0.5)
-    return f'; did you mean "{names[match[0]]}"?' if match else ""
+    return f"; did you mean {shown_name(names[match[0]])}?" if match else ""
 
 
 def same_meaning(name: str, known: Iterable[str], unless: Iterable[str] = ()) -> str | None:
@@ -144,4 +145,16 @@ def with_article(noun: str) -> str:
 
 def listed(names: Iterable[object]) -> str:
     """Return names as '"a", "b", "c"' for a message."""
-    return ", ".join(f'"{name}"' for name in names)
+    return ", ".join(map(shown_name, names))
+
+
+# They join letters of Persian and Hindi, and the parts of an emoji.
+_JOINERS = "\u200c\u200d"
+
+
+def shown_name(name: object) -> str:
+    """Return a name in quotes, in which nothing is invisible but plain blanks: "text\\u200b", 'a "b"'."""
+    joining = "" if str(name).strip(_JOINERS).isascii() else _JOINERS
+    text = "".join(character if character.isprintable() or character in joining
+                   else json.dumps(character)[1:-1] for character in str(name))
+    return f"'{text}'" if '"' in text and "'" not in text else f'"{text}"'

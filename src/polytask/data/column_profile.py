@@ -14,6 +14,9 @@ from polytask.data.label_kind import Wanted
 from polytask.data.labels import Labels
 from polytask.data.splits import SPLIT_WORDS
 
+NAMED_SPLIT = re.compile(r"(^|[^a-z])(split|subset|set|dataset|partition|fold|part|usage)($|[^a-z])",
+                         re.IGNORECASE)
+_MOST_SPLITS = 8
 # Texts read of a column to see what it is; labels are read all.
 _SAMPLE = 2000
 _WORDS_OF_A_TEXT = 2.5
@@ -95,9 +98,18 @@ class Profile:
         return bool(self.filled) and {cell.casefold() for cell in self.filled} <= SPLIT_WORDS.keys()
 
     @cached_property
+    def is_odd_split(self) -> bool:
+        """Whether the cells are splits under their usual name, but some of other words: Train, Holdout."""
+        words = {cell.casefold() for cell in self.filled}
+        return not self.is_split and NAMED_SPLIT.search(self.name) is not None and (
+            len(words) <= _MOST_SPLITS and not words.isdisjoint(("train", "training")))
+
+    @cached_property
     def inferred(self) -> Inferred | None:
         """What the cells would be as labels, and what of it is a guess; None if they can be none."""
-        if self.is_text or self.is_split or not self.filled or NAMED_ID.search(self.name):
+        if self.is_text or self.is_split or self.is_odd_split:
+            return None
+        if not self.filled or NAMED_ID.search(self.name):
             return None
         numbers = [number(cell) for cell in self.filled]
         whole = all(value is None or value.is_integer() for value in numbers)

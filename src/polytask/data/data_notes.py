@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import listed
 from polytask.data.collate import InputLayout
 from polytask.data.dataset import Split, TaskData, class_counts
 from polytask.data.duplicates import same_rows
+from polytask.data.row_ids import absent_note
 from polytask.data.tables import Refusal
 from polytask.data.tokenization import Tokenizer
 
@@ -45,9 +47,21 @@ def shared_notes(data: Mapping[str, TaskData], splits: Sequence[str] = ("dev", "
             if count := len(same := same_rows(split.rows, train.rows)):
                 here = f"{Path(split.file).name}:{split.lines[same.rows[0]]}"
                 there = f"{Path(train.file).name}:{train.lines[same.other[0]]}"
-                notes.append(f"{name} {key}: {count:,} of {len(split):,} rows stand{'s' * (count == 1)} in "
+                notes.append(f"{name} {key}: {count:,} of {len(split):,} rows "
+                             f"{agreeing(count, 'stands', 'stand')} in "
                              f"train too ({here} = {there}{', …' * (count > 1)}), so scores on {key} "
                              "flatter the model; polytask check lists them")
+    return notes
+
+
+def id_notes(data: Mapping[str, TaskData]) -> list[str]:
+    """Return a sentence for ids that are missing, or that cannot tell the rows of a split apart."""
+    notes = []
+    for name, task in data.items():
+        wanted = task.train.rows.columns.id
+        for key, split in {**task.splits, **task.predicted}.items():
+            absent = absent_note(split.rows.table.columns, wanted, split.rows.columns.text)
+            notes += [f"{name} {key}: {note}" for note in [*absent, *split.rows.id_notes()]]
     return notes
 
 
@@ -59,7 +73,7 @@ def nul_notes(data: Mapping[str, TaskData], tokenizer: Path) -> list[str]:
             holding = [np.isin(split.rows.index, column.rows_with(0)) for column in split.rows.text_columns]
             if lines := split.lines[np.logical_or.reduce(holding)].tolist():
                 notes.append(f"{name} {key}: {len(lines):,} of {len(split):,} rows "
-                             f"hold{'s' * (len(lines) == 1)} NUL characters "
+                             f"{agreeing(len(lines), 'holds', 'hold')} NUL characters "
                              f"({_some(Path(split.file).name, lines)}), {reading_of_nul(tokenizer)}; is "
                              "the file damaged, or in another encoding?")
     return notes
@@ -101,8 +115,9 @@ def _cut(split: Split, layout: InputLayout) -> list[str]:
     """Say how many rows lose their ends, and how much the vocabulary does not know."""
     notes = []
     if cut := int(split.lengths(layout).truncated.sum()):
-        notes.append(f"{cut:,} of {len(split):,} rows ({cut / len(split):.1%}) are longer than "
-                     f"{layout.max_length} tokens and are cut; data.max_length sets the limit")
+        notes.append(f"{cut:,} of {len(split):,} rows ({cut / len(split):.1%}) "
+                     f"{agreeing(cut, 'is', 'are')} longer than {layout.max_length} tokens and "
+                     f"{agreeing(cut, 'is', 'are')} cut; data.max_length sets the limit")
     if (share := split.unknown_share()) >= UNKNOWN:
         notes.append(f"{share:.0%} of the tokens are unknown to the vocabulary of the encoder; use one "
                      "trained on this language")
@@ -119,7 +134,8 @@ def _little(task: TaskData) -> list[str]:
     if dev is None or dev.targets is None:
         return notes
     if len(dev) < FEW_ROWS:
-        notes.append(f"dev has {len(dev)} rows, so one row moves an accuracy by {100 / len(dev):.0f} "
+        notes.append(f"dev has {counted(len(dev), 'row')}, so one row moves an accuracy by "
+                     f"{100 / len(dev):.0f} "
                      "points")
     of_classes = class_counts(dev.targets, task.labels)
     if of_classes is not None and len(dev) >= FEW_ROWS:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.data.arrow_records import HUB
 from polytask.data.cache import Cache
@@ -179,7 +180,7 @@ class DatasetStore:
         """Return rows as a split: tokens, and labels as numbers if there are any."""
         targets = None
         if rows.columns.label is not None:
-            targets = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
+            targets = to_numbers(rows.labels, labels, rows.table.file, rows.lines, rows.columns.label_name)
         return Split(name, rows, self.token_columns(rows), targets, self.tokenizer.special_tokens)
 
     def unlabeled(self, texts: Sequence[tuple[str, ...]], file: str = "the texts") -> Split:
@@ -236,14 +237,15 @@ def load_task_data(name: str, spec: Spec, store: DatasetStore, seed: int,
 def _carved(rows: Rows, keys: Hashes, labels: Labels, fraction: float, seed: int) -> tuple[Rows, Rows]:
     strata = None
     if labels.kind in ("classes", "binary", "ordinal"):
-        strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines)
+        strata = to_numbers(rows.labels, labels, rows.table.file, rows.lines, rows.columns.label_name)
     train, dev = (taken(rows, part) for part in carve(keys, strata, fraction, seed))
     if not len(train) or not len(dev):
         different = len(np.unique(keys))
-        few = f"{len(rows):,} rows are" if different == len(rows) else (
-            f"the {different:,} different text{'s' * (different != 1)} of its {len(rows):,} rows, of which "
-            f"those with one text stay together, {'are' if different != 1 else 'is'}")
-        raise DataError(f"{rows.table.file}: {few} too few to carve a dev split of {fraction:g} from")
+        few = counted(len(rows), "row") if different == len(rows) else (
+            f"{counted(different, 'different text')} in {len(rows):,} rows (rows with one text stay "
+            f"together)")
+        raise DataError(f"{rows.table.file}: {few} {agreeing(different, 'is', 'are')} too few to carve a "
+                        f"dev split of {fraction:g} from")
     return train, dev
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.data.delimiter import find_delimiter, refuse_saying, sample_lines
 from polytask.data.false_records import REPEATED, SEPARATOR, is_header_again, is_separator
@@ -268,7 +269,8 @@ def _refuse_most(file: str, reading: _Attempt) -> None:
     remedy += ", and a column of row names needs a name" * bool(reading.row_names)
     if reading.trailing and "last one is empty" in reason:
         remedy = "; every line ends with a delimiter, which the header does not: remove it"
-    raise DataError(f"{file}:{line}: {reason}; {refused:,} of {reading.records:,} records are refused"
+    raise DataError(f"{file}:{line}: {reason}; {refused:,} of {counted(reading.records, 'record')} "
+                    f"{agreeing(refused, 'is', 'are')} refused"
                     f"{remedy}")
 
 

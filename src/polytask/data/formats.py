@@ -88,11 +88,12 @@ def kind_of(path: Path, encoding: str = _UNTOLD.encoding) -> str:
         return "Parquet"
     if other := other_kind(head):
         raise DataError(f"{path}: {other}")
-    start = head.decode("utf-8-sig" if is_utf8(encoding) else encoding, "ignore")
+    start = head.decode(encoding, "ignore").lstrip("\ufeff")
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in (".jsonl", ".ndjson") or _OBJECT.match(start):
         return "JSON lines"
-    return "JSON array" if _ARRAY.match(start) else "delimited"
+    array = _ARRAY.match(start) or (suffix == ".json" and start.lstrip().startswith("["))
+    return "JSON array" if array else "delimited"
 
 
 def parse(path: Path, settings: FileFormat = _UNTOLD) -> TableWriter:

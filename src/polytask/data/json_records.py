@@ -16,7 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from polytask.core.errors import DataError
+from polytask.core.counting import agreeing, counted
+from polytask.core.errors import DataError, shown_name
 from polytask.data.delimited import MAX_COLUMNS
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.tables import Nested
@@ -24,6 +25,7 @@ from polytask.data.text_lines import read_lines
 
 # Characters of a JSON array, which is held in memory; JSON lines may be of any length.
 MAX_ARRAY = 1 << 28
+_KEYS_SHOWN = 3
 
 # An object, or a list, behind another in one line.
 _SIDE_BY_SIDE = re.compile(r"[}\]][ \t]*,[ \t]*[{\[]")
@@ -35,12 +37,13 @@ JsonRecord = tuple[int, Any]
 def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
     """Return the keys that any object has, in the order in which they come.
 
-    Raises `DataError` where most values are not objects, and where there is no key.
+    Raises `DataError` where most values are not objects, where there is no key, and where one object holds
+    the rows.
     """
     columns: dict[str, None] = {}
-    refused, count = [], 0
+    refused, count, only = [], 0, None
     for line, record in records:
-        count += 1
+        count, only = count + 1, record if not count else None
         if not isinstance(record, dict):
             refused.append((line, record))
         elif not record.keys() <= columns.keys():
@@ -49,10 +52,22 @@ def json_columns(file: str, records: Iterable[JsonRecord]) -> tuple[str, ...]:
                 raise DataError(f"{file}:{line}: the objects have more than {MAX_COLUMNS:,} different keys")
     if 2 * len(refused) > count:
         line, reason = next(json_cells((), refused))
-        raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {count:,} records are refused")
+        raise DataError(f"{file}:{line}: {reason}; {len(refused):,} of {counted(count, 'record')} "
+                        f"{agreeing(len(refused), 'is', 'are')} refused")
+    if isinstance(only, dict) and all(map(_holds_rows, only.values())) and only:
+        keys = ", ".join(map(shown_name, [*only][:_KEYS_SHOWN]))
+        raise DataError(f"{file}: is one object that holds all rows in {keys}, expected one object per "
+                        f"row: "
+                        '{"text": …, "label": …}')
     if not columns:
         raise DataError(f"{file}: {'the objects have no keys' if count else 'has no rows'}")
     return tuple(columns)
+
+
+def _holds_rows(value: Any) -> bool:
+    """Return whether a value may be a whole column, or all rows: several values, or objects."""
+    return isinstance(value, dict) or (isinstance(value, list) and (
+        len(value) > 1 or any(isinstance(entry, dict) for entry in value)))
 
 
 def json_cells(columns: tuple[str, ...], records: Iterable[JsonRecord]) -> Iterator[ReadRecord]:

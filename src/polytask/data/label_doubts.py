@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from polytask.core.counting import counted
 from polytask.core.errors import listed
 from polytask.data.label_column import LabelColumn
 from polytask.data.label_forms import are_booleans, are_numbers, canonical, is_on, look, split_at
 from polytask.data.label_kind import Wanted
+from polytask.data.row_filter import leaving_out
 
 SEPARATORS = (",", ";", "/", "&", "+")
 # Signs that stand in names as well: lists are read only as the user says, and are suspected only of parts
@@ -27,16 +29,38 @@ def doubts(column: LabelColumn, names: set[str], wanted: Wanted) -> Iterator[str
                "names: only double quotes quote")
     if objects := [name for name in sorted(names) if name[0] == "{" and name[-1] == "}"]:
         yield f'labels such as "{objects[0][:60]}" look like objects and are taken for one class each'
-    bare = wanted.column.isidentifier() and wanted.column.isascii()
-    key = wanted.column if bare else json.dumps(wanted.column, ensure_ascii=False)
     for mark in [*column.suspects, *_secret(column, names)]:
-        yield (f'the class "{mark}" ({column.counts[mark]:,} rows) looks like a row without a label; '
-               f'exclude such rows with where = {{ {key} = {{ not = ["{mark}"] }} }}, or name it in '
-               'classes')
+        rows = counted(column.counts[mark], "row")
+        yield (f'the class "{mark}" ({rows}) looks like a row without a label; '
+               f"exclude such rows with {leaving_out(wanted.column, mark)}, or name it in classes")
     if similar := separator_of(names):
         separator, some = similar
         yield (f'labels such as "{some}" look like lists and are read as one class each; if they are '
                f'lists, set separator = "{separator}"')
+
+
+def far_off(column: LabelColumn, values: Mapping[str, float], wanted: Wanted) -> Iterator[str]:
+    """Say which repeated value of a regression stands for no label: -1 below 0, or one far from all others.
+
+    values: the number that each label of the column is.
+    """
+    for edge in (min, max):
+        value = edge(values.values())
+        labels = [label for label in values if values[label] == value]
+        others = [other for other in values.values() if other != value]
+        rows = column.count(labels)
+        if rows < 2 or len(others) < 2:
+            continue
+        low, high = min(others), max(others)
+        secret = value == float(_NO_ID) and low >= 0
+        if not secret and max(low - value, value - high) <= high - low:
+            continue
+        mark = max(labels, key=lambda label: column.counts[label])
+        yield (f"the label {mark} ({counted(rows, 'row')}) lies outside the others ({low:g} to {high:g}) "
+               f"and "
+               f"looks like a row without a label; exclude such rows with "
+               f"{leaving_out(wanted.column, mark)}, "
+               f"or set range = [{min(low, value):g}, {max(high, value):g}] if it is one")
 
 
 def _alike_notes(names: set[str]) -> Iterator[str]:

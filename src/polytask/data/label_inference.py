@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from polytask.core.counting import agreeing
 from polytask.core.errors import DataError, listed, nearest
 from polytask.data.label_column import LabelColumn
-from polytask.data.label_doubts import SEPARATORS, doubts, rare_separator_of, separator_of
+from polytask.data.label_doubts import SEPARATORS, doubts, far_off, rare_separator_of, separator_of
 from polytask.data.label_forms import (
     LIST_FORMS,
     are_booleans,
@@ -121,7 +122,8 @@ def _merged(column: LabelColumn, notes: list[str]) -> set[str]:
     if are_numbers(labels):
         names = {canonical(label) for label in labels}
         if changed := sorted(label for label in labels if canonical(label) != label):
-            notes.append(f"all labels are numbers, so {some_of(changed)} are read as "
+            notes.append(f"all labels are numbers, so {some_of(changed)} "
+                         f"{agreeing(len(changed), 'is', 'are')} read as "
                          f"{some_of([*dict.fromkeys(map(canonical, changed))])}")
         return names
     if are_booleans(labels):
@@ -233,7 +235,8 @@ def _refuse_unknown_separator(column: LabelColumn, names: set[str], file: str) -
 def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]) -> Labels:
     known = Labels("regression", unit=wanted.label_scale == "unit",
                    form="decimal commas" if column.decimal_commas else "names")
-    values = [value for label in column.counts if (value := known.number(label)) is not None]
+    number_of = {label: value for label in column.counts if (value := known.number(label)) is not None}
+    values = [*number_of.values()]
     if column.decimal_commas:
         if column.thousands:
             raise DataError(f'{file}: "{column.thousands}" may be a thousand or a decimal number; write '
@@ -257,6 +260,7 @@ def _regression(column: LabelColumn, wanted: Wanted, file: str, notes: list[str]
         if min(values) == max(values):
             raise DataError(f"{file}: every row has the label {values[0]:g}, expected different numbers")
         low, high = outward(min(values), max(values))
+        notes += far_off(column, number_of, wanted)
     return replace(known, low=float(low), high=float(high))
 
 

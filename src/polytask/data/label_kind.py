@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import ConfigError, DataError, listed
 from polytask.data.label_column import LabelColumn
 from polytask.data.label_forms import LIST_FORMS, is_code, is_dressed_number
@@ -89,10 +90,18 @@ def _kind_of_numbers(column: LabelColumn, notes: list[str]) -> Kind:
 def _note_words(column: LabelColumn, notes: list[str]) -> None:
     """Say which rows of a regression have a word."""
     if column.words:
-        notes.append(f"{column.count(column.words):,} of {column.rows:,} rows have a word where the "
-                     "others have numbers "
-                     f"({some_of(column.words)}) and are left out; if the labels are classes, set "
+        rows = column.count(column.words)
+        notes.append(f"{rows:,} of {column.rows:,} rows {agreeing(rows, 'has', 'have')} "
+                     f"{_word_of(column.words)} where the others have numbers ({some_of(column.words)}) "
+                     f"and "
+                     f"{agreeing(rows, 'is', 'are')} left out; if the labels are classes, set "
                      'kind = "classes"')
+
+
+def _word_of(words: Sequence[str]) -> str:
+    """Return what words among numbers are: 1e400 and inf are no words, but numbers without an end."""
+    return "no finite number" if all(word.lstrip("+-")[:1].isdigit() or word.lstrip("+-").casefold() in
+                                     ("inf", "infinity") for word in words) else "a word"
 
 
 def _are_ids(column: LabelColumn, notes: list[str]) -> bool:
@@ -130,10 +139,7 @@ def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:
     different = len(column.counts)
     if different > MAX_CLASSES:
         if different > MOST_NUMBERED_CLASSES or column.rows < 2 * different:
-            raise DataError(f"{file}: found {different:,} different labels "
-                            f"({some_of(sorted(column.counts))}), "
-                            f"expected plain numbers or 2 to {MAX_CLASSES} classes; set "
-                            'kind = "classes" if they are classes')
+            raise DataError(f"{file}: {_neither(column)}")
         notes.append(f'{different} different labels are treated as classes; set kind = "classes" to '
                      'confirm it')
     _note_mixture(column, notes)
@@ -142,6 +148,22 @@ def _kind_of_words(column: LabelColumn, file: str, notes: list[str]) -> Kind:
         notes.append(f'labels such as "{dressed[0]}" are not plain numbers and are treated as classes; if '
                      "they are measures, write them as numbers, such as 12.5")
     return "classes"
+
+
+def _neither(column: LabelColumn) -> str:
+    """Return why labels are neither numbers nor classes."""
+    words = column.words
+    if 2 * column.count(column.numbers) < column.rows:
+        return (f"found {len(column.counts):,} different labels ({some_of(sorted(column.counts))}), "
+                f"expected "
+                f'plain numbers or 2 to {MAX_CLASSES} classes; set kind = "classes" if they are classes')
+    rows = column.count(words)
+    dressed = next((word for word in words if is_dressed_number(word)), None)
+    remedy = 'set kind = "regression", which leaves them out' if dressed is None else (
+        f'write "{dressed}" and the like as plain numbers, such as -0.5')
+    return (f"{rows:,} of {counted(column.rows, 'row')} {agreeing(rows, 'has', 'have')} a word where the "
+            f"others "
+            f"have numbers ({some_of(words)}), expected plain numbers; {remedy}")
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -87,6 +87,11 @@ class Labels:
     def _numeric(self) -> bool:
         return bool(self.classes) and are_numbers(self.classes)
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a label is a number: a measure, or a class that is called by one."""
+        return self.is_regression or self._numeric
+
     def class_name(self, label: str) -> str:
         """Return the class that a label names, or the label as it stands if it names none.
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.cache_paths import file_facts, table_entry
+from polytask.core.counting import counted
 from polytask.core.errors import DataError, listed, nearest
 from polytask.core.safe_paths import refuse_special
 from polytask.data.arrow_records import HUB, hub_dataset
@@ -25,6 +26,7 @@ from polytask.data.formats import parse, parse_dataset
 from polytask.data.label_cells import LabelColumns, label_columns, label_texts, nested_labels, unlabelled
 from polytask.data.python_records import PYTHON, given_rows
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import RowIds, id_column
 from polytask.data.tables import VERSION, Column, Integers, Refusal, Table, read_table
 
 # A file changed within this time of being read may change again without its times telling.
@@ -47,6 +49,11 @@ class Columns:
     label: LabelColumns | None = None
     id: str | None = None
     where: RowFilter = _EVERY_ROW
+
+    @property
+    def label_name(self) -> str:
+        """The column of the label, or the first of several."""
+        return label_columns(self.label or "")[0]
 
 
 @dataclass(frozen=True)
@@ -97,14 +104,25 @@ class Rows:
     @property
     def id_column(self) -> str | None:
         """The column of the rows' ids: the one asked for, or the one called "id"; None: their lines are."""
-        return self.columns.id or ("id" if "id" in self.table.columns else None)
+        return id_column(self.table.columns, self.columns.id, self.columns.text)
 
     @property
     def ids(self) -> list[str]:
-        """The rows' ids."""
+        """The rows' ids; a row without one has the number of its line."""
+        lines = self.lines.tolist()
         if self.id_column is None:
-            return [str(line) for line in self.lines.tolist()]
-        return self.table.column(self.id_column).texts(self.index)
+            return list(map(str, lines))
+        cells = self.table.column(self.id_column).texts(self.index)
+        return list(map(RowIds().of, cells, lines))
+
+    def id_notes(self) -> list[str]:
+        """Return a sentence about rows without an id, and one about ids of several rows."""
+        ids = RowIds("row")
+        if self.id_column is not None:
+            for cell, line in zip(self.table.column(self.id_column).texts(self.index), self.lines.tolist(),
+                                  strict=True):
+                ids.of(cell, line)
+        return ids.notes()
 
     def without(self, reasons: Mapping[int, str]) -> Rows:
         """Return the rows but for some, each of which is refused for a reason."""
@@ -142,7 +160,7 @@ def select(table: Table, columns: Columns, setting: str = "", blank_texts: bool 
     index = np.flatnonzero(wanted & ~bad)
     refused = [(line, reason) for which, reason in reasons for line in table.lines[which & wanted].tolist()]
     if not len(index):
-        raise DataError(f"{table.file}: none of its {table.found:,} rows "
+        raise DataError(f"{table.file}: none of its {counted(table.found, 'row')} "
                         f"{_lacking(table, columns, wanted, reasons)}{_first(table.refused)}")
     return Rows(table, columns, index, tuple(sorted((*table.refused, *refused))),
                 int(np.count_nonzero(~wanted)))

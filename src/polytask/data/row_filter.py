@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,13 @@ class RowFilter:
         checks = [(columns.index(column), _matcher(values), wants)
                   for column, values, wants in self.conditions]
         return lambda cells: all(matches(cells[place]) is wants for place, matches, wants in checks)
+
+
+def leaving_out(column: str, value: str) -> str:
+    """Return the setting that leaves out the rows with a value in a column."""
+    bare = column.isidentifier() and column.isascii()
+    key, cell = (json.dumps(text, ensure_ascii=False) for text in (column, value))
+    return f"where = {{ {column if bare else key} = {{ not = [{cell}] }} }}"
 
 
 def filter_problems(where: Mapping[str, Any] | None) -> Iterator[str]:

@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.core.terminal import tell
 from polytask.data.formats import RecordSource
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import NESTED_TEXT
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import RowIds, id_column
 from polytask.data.tables import Nested, column_index
 
 # (id, texts)
@@ -54,13 +56,14 @@ def lacks_text(texts: Sequence[str]) -> bool:
 
 def blank_note(lines: Sequence[int]) -> str:
     """Return a sentence about the records of which a text is blank."""
-    return (f"{len(lines):,} record{'s have' if len(lines) > 1 else ' has'} no text ({_lines(lines)}) and "
+    return (f"{counted(len(lines), 'record')} {agreeing(len(lines), 'has', 'have')} no text "
+            f"({_lines(lines)}) and "
             "an answer all the same, which says nothing")
 
 
 def nul_note(lines: Sequence[int]) -> str:
     """Return a sentence about the records whose texts hold NUL characters."""
-    return (f"{len(lines):,} record{'s hold' if len(lines) > 1 else ' holds'} NUL characters "
+    return (f"{counted(len(lines), 'record')} {agreeing(len(lines), 'holds', 'hold')} NUL characters "
             f"({_lines(lines)}), which the tokenizer is given as they stand; is the file damaged, or in "
             "another encoding?")
 
@@ -74,8 +77,9 @@ def _lines(lines: Sequence[int]) -> str:
 class RowStream:
     """The ids and texts of a file's records, blank texts among them.
 
-    `id` is the column of the ids; absent, the one called "id", or the line. Afterwards `refused` is reason
-    → lines that have no text, `passed_over` how many rows `where` left out, `blank` the lines of texts
+    `id` is the column of the ids; absent, the one called "id", or the line (`id_column`). Afterwards
+    `refused` is reason → lines that have no text, `passed_over` how many rows `where` left out, `blank`
+    the lines of texts
     without a character, and `holding_nul` those of texts with NUL characters. Raises `DataError` for
     columns that are not there, or there twice, and for a file whose every record is refused; `part`: the
     source is a part of a file, whose every record may be.
@@ -90,11 +94,13 @@ class RowStream:
     passed_over: int = 0
     blank: list[int] = field(default_factory=list)
     holding_nul: list[int] = field(default_factory=list)
+    ids: RowIds = field(default_factory=RowIds)
+    empty: bool = False
 
     def rows(self) -> Iterator[StreamedRow]:
         source = self.source
         texts_of = texts_reader(source, self.text, self.where)
-        name = next((name for name in (self.id, "id") if name in source.columns), None)
+        name = id_column(source.columns, self.id, self.text)
         identity = None if name is None else column_index(source.columns, name, source.file)
         return self._rows(texts_of, identity)
 
@@ -113,7 +119,8 @@ class RowStream:
                     self.blank.append(line)
                 if holds_nul(texts):
                     self.holding_nul.append(line)
-                yield str(line) if identity is None else str(cells[identity]), texts
+                yield str(line) if identity is None else self.ids.of(str(cells[identity]), line), texts
+        self.empty = not (answered or self.refused or self.passed_over or self.part)
         if self.refused and not answered and not self.part:
             reason, lines = next(iter(self.refused.items()))
             raise DataError(f"{self.source.file}:{lines[0]}: {reason}; no record is left to predict")
@@ -122,14 +129,18 @@ class RowStream:
         """Return lines about the records that have no answer, or "", without the last line's end."""
         rows = []
         for reason, lines in self.refused.items():
-            rows.append(f"{self.source.file}: {len(lines):,} record{'s' * (len(lines) > 1)} without a "
+            rows.append(f"{self.source.file}: {counted(len(lines), 'record')} without a "
                         f"prediction: {reason} ({_lines(lines)})")
+        if self.empty:
+            rows.append(f"{self.source.file}: has no rows, so nothing is predicted")
         if self.blank:
             rows.append(f"{self.source.file}: {blank_note(self.blank)}")
         if self.holding_nul:
             rows.append(f"{self.source.file}: {nul_note(self.holding_nul)}")
+        rows += [f"{self.source.file}: {note}" for note in self.ids.notes()]
         if self.passed_over:
-            rows.append(f"{self.source.file}: {self.passed_over:,} rows are skipped by where")
+            rows.append(f"{self.source.file}: {counted(self.passed_over, 'row')} "
+                        f"{agreeing(self.passed_over, 'is', 'are')} skipped by where")
         return "\n".join(rows)
 
     def tell(self) -> None:

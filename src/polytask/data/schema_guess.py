@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from polytask.core.counting import agreeing
 from polytask.core.errors import DataError, listed
 from polytask.data.column_profile import NAMED_ID, NAMED_LABEL, NAMED_TEXT, Profile, count_words
 from polytask.data.label_forms import number
@@ -22,6 +23,8 @@ _PAIRS = (("1", "2"), ("0", "1"), ("a", "b"), ("premise", "hypothesis"), ("quest
           ("question", "sentence"), ("query", "passage"), ("query", "document"))
 # So many rows say whether the first one has a label that no other has.
 _ROWS_THAT_TELL = 20
+# What columns without a name are called, before their number.
+_PLACE = "column"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Guess:
     split: Profile | None
     flags: list[Profile] = field(default_factory=list)
     more_texts: list[str] = field(default_factory=list)
+    never: list[str] = field(default_factory=list)
+    """Columns of 0 beside a label of 0 and 1: labels that no row has, perhaps."""
+    odd_splits: list[Profile] = field(default_factory=list)
+    """Columns that name splits, some of them with other words than polytask knows."""
     why_text: str = ""
     why_label: str = ""
 
@@ -62,19 +69,32 @@ def guess(table: Table) -> Guess:
     every = profiles(table)
     text = _text(every)
     if not text:
-        twice = [name for name in dict.fromkeys(table.columns) if name and table.columns.count(name) > 1]
+        twice = _twice(table)
         raise DataError(f"{table.file}: no column holds sentences (its columns: "
                         f"{listed(profile.name for profile in every) or 'none'}"
-                        + f"; {listed(twice)} occur twice and cannot be used" * bool(twice) + ")")
-    return _guessed(every, text, table.file)
+                        + f"; {twice}" * bool(twice) + ")")
+    return _guessed(every, text, table.file, twice=_twice(table))
 
 
-def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str) -> Guess:
-    """Return what columns are beside the texts; raise `DataError` if none looks like a label."""
+def _twice(table: Table) -> str:
+    """Return what is said of names that several columns have, or ""."""
+    twice = [name for name in dict.fromkeys(table.columns) if name and table.columns.count(name) > 1]
+    return (f"{listed(twice)} {agreeing(len(twice), 'is the name', 'are the names')} of several columns, "
+            f"which "
+            "cannot be used") if twice else ""
+
+
+def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str, header: bool = True,
+             twice: str = "") -> Guess:
+    """Return what columns are beside the texts; raise `DataError` if none looks like a label.
+
+    header: whether the file names its columns. twice: what is said of names that occur twice.
+    """
     labels = [column for column in every if column.name not in text and column.labels is not None]
     if not labels:
         raise DataError(f"{file}: no column looks like a label, expected one with 2 to 50 values or "
-                        f"numbers beside {' and '.join(text)}{_why_no_label(every, text)}")
+                        f"numbers beside {_shown(text, header)}{_why_no_label(every, text)}"
+                        + f" ({twice})" * bool(twice))
     labels.sort(key=lambda column: column.likeness, reverse=True)
     flags = [column for column in every if column in labels and column.is_flag]
     several = [] if not labels[0].is_flag or len(flags) < _SEVERAL else [
@@ -91,7 +111,18 @@ def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str) -> Gues
                  labels[1:] if not several else [column for column in labels if not column.is_flag],
                  next((column for column in every if column.is_split), None), several,
                  [column.name for column in every if column.is_text and column.name not in text],
-                 _why_text(text, len(texts)), _why_label(labels))
+                 [column.name for column in every if column.is_never and column.name not in text]
+                 if labels[0].is_flag and len(flags) > 1 and not several else [],
+                 [column for column in every if column.is_odd_split], _why_text(text, len(texts)),
+                 _why_label(labels))
+
+
+def _shown(text: Sequence[str], header: bool) -> str:
+    """Return what a message calls the columns of the texts."""
+    if header:
+        return " and ".join(text)
+    places = " and ".join(name.removeprefix(_PLACE) for name in text)
+    return f"the sentences in column {places} (line 1 looks like data, not a header)"
 
 
 def _why_text(text: Sequence[str], sentences: int) -> str:
@@ -218,12 +249,12 @@ def headerless_columns(table: Table) -> tuple[str, ...]:
     every = []
     for place, name in enumerate(table.columns):
         cells = [cell.strip() for cell in table.column_at(place).texts()]
-        every.append(Profile(f"column{place + 1}", [name, *cells]))
+        every.append(Profile(f"{_PLACE}{place + 1}", [name, *cells]))
     texts = [column.name for column in every if column.is_text]
     if not texts:
         raise DataError(f"{table.file}: has no header, and no column holds sentences")
     text = tuple(texts) if len(texts) == 2 else (texts[0],)
-    guessed = _guessed(every, text, table.file)
+    guessed = _guessed(every, text, table.file, header=False)
     called = dict(zip(text, ["text"] if len(text) == 1 else ["text1", "text2"], strict=True))
     called[guessed.label.name] = "label"
     ids = [column.name for column in every if column.name not in called and consecutive(column.cells)]

@@ -27,7 +27,9 @@ from polytask.data.json_records import json_array, json_cells, json_lines
 from polytask.data.quoted_records import ReadRecord
 from polytask.data.reading import check_file
 from polytask.data.row_filter import RowFilter
+from polytask.data.row_ids import RowIds, id_column
 from polytask.data.row_stream import blank_note, holds_nul, lacks_text, nul_note, texts_reader
+from polytask.data.tables import column_index
 from polytask.data.text_lines import LinePlace, bytes_of_mark, is_utf8, read_lines
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -113,10 +115,12 @@ def _is_table(path: Path, root: Path) -> bool:
     return not hidden and Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
 
 
-def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFilter, rows: int) -> CutFile:
+def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFilter, rows: int,
+             id: str | None = None) -> CutFile:
     """Cut a file into shards of `rows` answered rows each; the last one has the rest.
 
-    text: the columns that are read. Raises `DataError` for a file that is not a table or lacks them.
+    text: the columns that are read; id: that of the ids, if a task names one. Raises `DataError` for a file
+    that is not a table or lacks them.
     """
     state = path.stat()
     kind = kind_of(path, settings.encoding)
@@ -130,6 +134,8 @@ def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFi
     texts_of = texts_reader(source, text, where)
     blank: list[int] = []
     holding_nul: list[int] = []
+    ids, name = RowIds(), id_column(source.columns, id, text)
+    identity = None if name is None else column_index(source.columns, name, source.file)
 
     def answered(record: ReadRecord) -> bool:
         texts = texts_of(record)
@@ -137,11 +143,13 @@ def cut_file(path: Path, settings: FileFormat, text: Sequence[str], where: RowFi
             blank.append(record[0])
         if isinstance(texts, tuple) and holds_nul(texts):
             holding_nul.append(record[0])
+        if isinstance(texts, tuple) and identity is not None:
+            ids.of(str(record[1][identity]), record[0])
         return isinstance(texts, tuple)
 
     shards = tuple(_shards(file, answered, rows))
     notes = (*file.notes, *(note(lines) for note, lines in ((blank_note, blank), (nul_note, holding_nul))
-                            if lines))
+                            if lines), *ids.notes())
     return CutFile(**{**vars(file), "notes": notes, "shards": shards})
 
 

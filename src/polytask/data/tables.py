@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.core.cache_paths import TablePaths
-from polytask.core.errors import DataError, StorageError, listed, nearest
+from polytask.core.errors import DataError, StorageError, listed, nearest, shown_name
 from polytask.core.json_files import read_json
 from polytask.data.cache import growing_array, open_array, write_array
 
@@ -152,7 +152,7 @@ def column_index(columns: Sequence[str], name: str, file: str, setting: str = ""
     if name not in named:
         shown = listed(name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
                        for name in named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
-        raise DataError(f'{where}there is no column "{name}"{nearest(name, named)}'
+        raise DataError(f'{where}there is no column {shown_name(name)}{nearest(name, named)}'
                         f" (its columns: {shown}{remedy}){_header_hint(named, file)}")
     if named.count(name) > 1:
         raise DataError(f'{where}there are {named.count(name)} columns named "{name}", expected one')

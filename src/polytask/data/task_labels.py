@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from polytask.core.counting import agreeing, counted
 from polytask.core.errors import DataError
 from polytask.data.label_forms import are_numbers, number
-from polytask.data.label_inference import infer
+from polytask.data.label_inference import infer, outward
 from polytask.data.label_kind import Wanted
 from polytask.data.label_targets import missing, only_unknown, unreadable
 from polytask.data.labels import Labels
@@ -64,7 +65,8 @@ def _empty_names(kept: Mapping[str, Rows], labels: Labels) -> list[str]:
     if not empty:
         return []
     rows = sum(cell in empty for cell in cells)
-    return [f"an empty name stands among the labels of {rows:,} rows ({min(empty)[:60]}) and is left out"]
+    return [f"an empty name stands among the labels of {counted(rows, 'row')} ({min(empty)[:60]}) and is "
+            f"left out"]
 
 
 def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tuple[str, ...]]:
@@ -77,7 +79,28 @@ def _inferred(by_split: Mapping[str, Rows], wanted: Wanted) -> tuple[Labels, tup
         inferred = infer(labels, wanted, train.table.file)
     except DataError as error:
         raise DataError(f"{error}{_refused_besides(train)}") from None
-    return inferred.labels, inferred.notes
+    beyond = _beyond_training(by_split, inferred.labels) if wanted.range is None else []
+    return inferred.labels, (*inferred.notes, *beyond)
+
+
+def _beyond_training(by_split: Mapping[str, Rows], labels: Labels) -> list[str]:
+    """Return a note on dev labels far from those of train, which may be on another scale."""
+    if not labels.is_regression or "dev" not in by_split:
+        return []
+    train, dev = ([value for label in by_split[split].labels if (value := labels.number(label)) is not None]
+                  for split in ("train", "dev"))
+    if not train or min(train) == max(train):
+        return []
+    low, high = outward(min(train), max(train))
+    beyond = [value for value in dev if not low <= value <= high]
+    if not beyond:
+        return []
+    return [f"{counted(len(beyond), 'dev row')} of {len(dev):,} {agreeing(len(beyond), 'has', 'have')} a "
+            f"label "
+            f"outside those of train ({min(train):g} to {max(train):g}), such as "
+            f"{max(beyond, key=abs):g}, so "
+            f"the range is {labels.low:g} to {labels.high:g}; are they on another scale? "
+            f"range = [{low:g}, {high:g}] refuses them"]
 
 
 def _refused_besides(train: Rows) -> str:
@@ -85,7 +108,8 @@ def _refused_besides(train: Rows) -> str:
     if not train.refused:
         return ""
     line, reason = train.refused[0]
-    return f" ({len(train.refused):,} of {train.found:,} rows are refused: line {line}: {reason})"
+    return (f" ({len(train.refused):,} of {counted(train.found, 'row')} "
+            f"{agreeing(len(train.refused), 'is', 'are')} refused: line {line}: {reason})")
 
 
 def _refuse_unlabelled_dev(dev: Rows, train: Rows, wanted: Wanted) -> None:
@@ -109,7 +133,7 @@ def _with_label(rows: Rows, labels: Labels) -> Rows:
     kept = rows.without(reasons) if reasons else rows
     if not len(kept):
         what = "a number" if labels.is_regression else "a label"
-        raise DataError(f"{rows.table.file}: none of its {rows.found:,} labels is {what}")
+        raise DataError(f"{rows.table.file}: none of its {counted(rows.found, 'label')} is {what}")
     return kept
 
 

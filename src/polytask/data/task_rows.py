@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from polytask.core.counting import agreeing
 from polytask.core.errors import DataError
 from polytask.data.file_format import FileFormat
 from polytask.data.label_cells import LabelColumns, has_labels
@@ -92,7 +93,8 @@ def reading_notes(every: Sequence[Rows]) -> list[str]:
     tables = {rows.table.file: rows.table for rows in every}
     notes = [f"{file}: {note}" for file, table in tables.items() for note in table.notes]
     passed_over = {rows.table.file: rows.passed_over for rows in every if rows.passed_over}
-    return notes + [f"{file}: {count:,} of {tables[file].found:,} rows are skipped by where"
+    return notes + [f"{file}: {count:,} of {tables[file].found:,} rows {agreeing(count, 'is', 'are')} "
+                    f"skipped by where"
                     for file, count in passed_over.items()]
 
 

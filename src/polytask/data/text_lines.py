@@ -80,13 +80,19 @@ def bytes_of_mark(path: Path, encoding: str) -> int | None:
     They can in a file that is not gzipped, and whose encoding writes a text always in the same bytes.
     """
     with readable(path), path.open("rb") as file:
-        head = file.read(len(codecs.BOM_UTF8))
+        head = file.read(HEAD)
     if head.startswith(_GZIP):
         return None
     if is_utf8(encoding):
-        return len(codecs.BOM_UTF8) if head == codecs.BOM_UTF8 else 0
+        return len(head) - len(_without_marks(head))
     name = codecs.lookup(encoding).name
     return 0 if name in ("ascii", "iso8859-1", "cp1252") else None
+
+
+def _without_marks(head: bytes) -> bytes:
+    while head.startswith(codecs.BOM_UTF8):
+        head = head.removeprefix(codecs.BOM_UTF8)
+    return head
 
 
 def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> Iterator[str]:
@@ -123,7 +129,7 @@ def read_lines(path: Path, encoding: str = UTF8, place: LinePlace = START) -> It
                     raise DataError(f"{path}:{number}: the line has more than {MAX_LINE:,} characters; "
                                     "expected a text file with one record per line")
                 if number == 1:
-                    line = line.removeprefix(_BOM)
+                    line = line.lstrip(_BOM)  # files that were joined or saved twice have several
                 if number >= place.line and line:
                     yield line
         except UnicodeError as error:  # of UTF-16 without a mark, too, which tells no place

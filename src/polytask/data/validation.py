@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from polytask.core.counting import agreeing, counted
 from polytask.data.collate import InputLayout, Lengths
 from polytask.data.dataset import Split, TaskData, class_counts
 from polytask.data.duplicates import Fingerprint, SharedRows, nearly_shared, repeats, shared
@@ -17,7 +18,6 @@ from polytask.data.validation_report import (
     SplitReport,
     TaskReport,
     ValidationReport,
-    counted_rows,
 )
 
 PERCENTILES = (50, 95, 99)
@@ -44,7 +44,7 @@ def _task(name: str, data: TaskData, layout: InputLayout,
         for here in names[at + 1:]:
             pair = (prints[name, here], prints[name, there])
             overlaps += _overlaps(f"{name} {here}", f"{name} {there}", *pair)
-    return TaskReport(data.labels.to_json(), splits, overlaps, [*_advice(data), *_repeated_ids(data)])
+    return TaskReport(data.labels.to_json(), splits, overlaps, _advice(data))
 
 
 def _split(data: TaskData, key: str, layout: InputLayout, print_: Fingerprint) -> SplitReport:
@@ -137,23 +137,10 @@ def _advice(data: TaskData) -> list[str]:
                    f" ({weights})"]
 
 
-def _repeated_ids(data: TaskData) -> Iterator[str]:
-    """Say which rows have an id that is another's."""
-    for key, split in data.splits.items():
-        if split.rows.id_column is None:
-            continue
-        first: dict[str, int] = {}
-        again = [(each, line) for each, line in zip(split.ids, split.lines.tolist(), strict=True)
-                 if first.setdefault(each, line) != line]
-        if again:
-            each, line = again[0]
-            yield (f'{counted_rows(len(again))} of {key} with an id seen before ("{each}" in lines '
-                   f"{first[each]} and {line}), so predictions cannot be told apart by it")
-
-
 def _advice_on_several(data: TaskData, unlabeled: int) -> list[str]:
     """Return advice on rows with several labels: rare labels are predicted only if they weigh more."""
-    notes = [f"{unlabeled:,} rows have an empty label and are left out; write [] for rows with none of "
+    notes = [f"{counted(unlabeled, 'row')} {agreeing(unlabeled, 'has', 'have')} an empty label and "
+             f"{agreeing(unlabeled, 'is', 'are')} left out; write [] for rows with none of "
              "the labels"] if unlabeled else []
     counts, rows = data.counts or [], len(data.train)
     ratio = (rows * len(counts) - sum(counts)) / max(1, sum(counts))

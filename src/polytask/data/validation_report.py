@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from polytask.core.counting import counted
 from polytask.data.labels import Labels
 from polytask.data.tables import Refusal
 
@@ -41,21 +42,22 @@ class SplitReport:
     def lines(self, name: str) -> list[str]:
         """Return the lines for a terminal."""
         used = "" if self.used == self.found else f", {self.used:,} used"
-        lines = [f"{name:5} {counted_rows(self.found)}{used}, {len(self.refused):,} refused   {self.file}"]
+        lines = [f"{name:5} {counted(self.found, 'row')}{used}, {len(self.refused):,} refused   "
+                 f"{self.file}"]
         lines += refusal_lines(self.file, self.refused)
         if self.shares:
             lines.append("labels  " + _shown_shares(self.shares))
         spread = ", ".join(f"{key if key == 'max' else key + ' %'} {value}"
                            for key, value in self.lengths.items())
-        cut = counted_rows(self.truncated) + (
+        cut = counted(self.truncated, "row") + (
             f" ({self.truncated / self.used:.1%})" if self.truncated else "")
         lines.append(f"tokens  {spread}; {cut} truncated at {self.max_length}"
                      + (f"; {self.unknown:.1%} unknown" if self.unknown >= 0.001 else ""))
         if self.empty_texts:
-            lines.append(f"empty   {counted_rows(self.empty_texts)} with one empty text of two")
+            lines.append(f"empty   {counted(self.empty_texts, 'row')} with one empty text of two")
         if self.duplicates:
             conflict = f", {self.conflicting:,} with another label" if self.conflicting else ""
-            lines.append(f"twice   {counted_rows(self.duplicates)} seen before{conflict}: lines "
+            lines.append(f"twice   {counted(self.duplicates, 'row')} seen before{conflict}: lines "
                          + _more([f"{a} = {b}" for a, b in self.duplicate_lines], self.duplicates))
         return [lines[0], *(f"      {line}" for line in lines[1:])]
 
@@ -76,7 +78,7 @@ class Overlap:
         kind = "nearly the same as in" if self.nearly else (
             "that stands in" if self.rows == 1 else "that stand in")
         examples = [f"{self.files[0]}:{a} = {self.files[1]}:{b}" for a, b in self.examples]
-        return (f"{counted_rows(self.rows)} of {self.here} {kind} {self.there}: "
+        return (f"{counted(self.rows, 'row')} of {self.here} {kind} {self.there}: "
                 + _more(examples, self.rows))
 
 
@@ -136,11 +138,6 @@ def _shown_shares(shares: Mapping[str, float]) -> str:
         often = [f"{label} {shares[label]:.1%}" for label in order[:_SHOWN // 2]]
         shown = [*often, "…", f"the rarest of {len(shares)}: {order[-1]} {shares[order[-1]]:.1%}"]
     return "   ".join(shown)
-
-
-def counted_rows(count: int) -> str:
-    """Return "1 row", "2,000 rows"."""
-    return f"{count:,} row" + ("" if count == 1 else "s")
 
 
 def _more(examples: Sequence[str], count: int) -> str:

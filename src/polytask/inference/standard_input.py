@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from polytask.data.text_lines import MAX_LINE
 KINDS = ("text", "csv", "jsonl")
 NAME = "standard input"
 _PART = 1 << 20
+_GZIP = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # The first line of JSON: an object (of Python too), an array of them, or a bracket by itself.
 _JSON = re.compile(r'\s*(\{\s*["\']|\[\s*\{|[\[{]\s*\Z)')
@@ -86,6 +88,10 @@ def _lines() -> Iterator[str]:
     number = 0
     while line := _bytes().readline(MAX_LINE + 1):
         number += 1
+        if number == 1 and line.startswith(_GZIP):
+            raise DataError(f"{NAME}: is packed with gzip, expected text; unpack it first, for example "
+                            f"with "
+                            "gunzip -c, or name the file")
         if len(line) > MAX_LINE:
             raise DataError(f"{NAME}:{number}: the line has more than {MAX_LINE:,} bytes; expected one "
                             "text per line")
@@ -101,9 +107,19 @@ def _lines() -> Iterator[str]:
         yield text.removesuffix("\n").removesuffix("\r")
 
 
+def _is_list(line: str) -> bool:
+    """Return whether a line is a JSON list of texts; a text may begin with a bracket, or be a footnote: "
+      "[1]."""
+    try:
+        items = json.loads(line) if line.lstrip().startswith("[") else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(items, list) and any(isinstance(item, str) for item in items)
+
+
 def _refuse_a_table(line: str, text: Sequence[str]) -> None:
     """Raise `DataError` for a line that is JSON, or names the columns that the tasks read."""
-    if _JSON.match(line):
+    if _JSON.match(line) or _is_list(line):
         raise DataError(f"{NAME}:1: looks like JSON; give --input-format jsonl, or text if it is text")
     refuse_saying(NAME, line)
     for delimiter in (None, *DELIMITERS):

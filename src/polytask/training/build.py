@@ -18,7 +18,7 @@ from polytask.core.progress import progress
 from polytask.core.safe_paths import expanded, refuse_special
 from polytask.data.cache import Cache
 from polytask.data.collate import InputLayout
-from polytask.data.data_notes import left_out_notes, nul_notes, shared_notes, too_little_notes
+from polytask.data.data_notes import id_notes, left_out_notes, nul_notes, shared_notes, too_little_notes
 from polytask.data.dataset import DatasetStore, TaskData, load_task_data
 from polytask.data.labels import Labels
 from polytask.data.prediction_columns import PredictionColumns
@@ -169,7 +169,7 @@ def build(run: Run, quiet: bool = False, processes: Processes = ALONE) -> Built:
     model.to(device())
     training_set = TrainingSet(tasks, data)
     notes += [note for task_data in data.values() for note in task_data.notes if note not in notes]
-    notes += [*nul_notes(data, start.tokenizer), *too_little_notes(data)]
+    notes += [*nul_notes(data, start.tokenizer), *id_notes(data), *too_little_notes(data)]
     phases = phases_of(run.train, training_set.rows, run.seed)
     notes += _starved_notes(phases)
     notes += _unnamed_notes(model, phases, start.known)
