@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,34 @@ def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
 def test_what_an_evaluation_cannot_change_is_refused(served_run: Path, setting: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         evaluate_run(served_run, assignments=[setting])
+
+
+def test_another_file_is_read_as_set(served_run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "mine.csv"
+    data.write_text("words;old;grade\n" + "".join(f"good {n};{n % 5};{n % 2}\n" for n in range(10)))
+    set_to = ["tasks.stars.text=words", "tasks.stars.delimiter=;"]
+    old, grade = (evaluate_run(served_run, task="stars", data=data, quiet=True,
+                               assignments=[*set_to, f"tasks.stars.label={label}"]).scores["stars"]
+                  for label in ("old", "grade"))
+    answers = [each.label
+               for each in pk.load(served_run).predict("stars", [f"good {n}" for n in range(10)])]
+    assert old["accuracy"] == pytest.approx(sum(a == str(n % 5) for n, a in enumerate(answers)) / 10)
+    assert grade["accuracy"] == pytest.approx(sum(a == str(n % 2) for n, a in enumerate(answers)) / 10)
+    with pytest.raises(DataError, match="nope"):
+        evaluate_run(served_run, task="stars", data=data, assignments=[*set_to, "tasks.stars.label=nope"])
+
+
+@pytest.mark.parametrize(("keywords", "says"), [
+    ({"split": "train"}, r'--split: found "train" beside --data'),
+    ({"assignments": ["tasks.stars.dev=x.csv"]}, r"tasks\.stars\.dev: changes nothing of --data for stars"),
+    ({"assignments": ["tasks.stars.dev_limit=3"]}, r"--set tasks\.stars\.dev_limit: changes nothing"),
+    ({"assignments": ["tasks.same.label=x"]}, r"tasks\.same\.label: changes nothing of --data for stars"),
+])
+def test_what_says_nothing_of_another_file_is_refused(
+        served_run: Path, tmp_path: Path, keywords: dict[str, Any], says: str) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\ngood,1\n")
+    with pytest.raises(ConfigError, match=says):
+        evaluate_run(served_run, task="stars", data=tmp_path / "mine.csv", **keywords)
 
 
 def test_another_file_is_named_and_tuned_no_threshold(tmp_path: Path, tiny_checkpoint: Path) -> None:

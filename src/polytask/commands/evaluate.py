@@ -38,6 +38,8 @@ SPLITS = ("train", "dev", "test")
 # What an evaluation reads of a task's settings; all else is the trained model's own.
 _OF_A_TASK = ("train", "dev", "test", "split", "text", "label", "header", "columns", "delimiter", "quoting",
               "encoding", "where", "id", "limit", "dev_limit", "threshold", "metrics")
+# Those of them that choose the run's own files and rows, and say nothing of another file.
+_OF_ITS_FILES = ("train", "dev", "test", "split", "limit", "dev_limit")
 # Settings of the data that a trained model fixes, or that say what a training compares itself with.
 _FIXED_DATA = ("data.max_length", "data.baselines")
 
@@ -62,8 +64,8 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
         raise ConfigError(f'--split: found "{split}", expected train, dev or test')
     if task is not None and task not in run.tasks:
         raise ConfigError(f'--task: "{task}" is not a task of {path}{nearest(task, run.tasks)}')
-    if data is not None and task is None:
-        raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
+    if data is not None:
+        _refuse_beside_data(run, split, task, assignments)
     loaded = load_model(path)
     model = loaded.model.to(device())
     tasks = {name: _with_settings(resolved, run.tasks[name])
@@ -124,9 +126,24 @@ def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
                           f"expected one of {', '.join(known)}{hint}")
 
 
+def _refuse_beside_data(run: Run, split: str, task: str | None, assignments: Iterable[str]) -> None:
+    """Raise `ConfigError` for what another file leaves without effect."""
+    if task is None:
+        raise ConfigError(f"--data: needs --task, one of {', '.join(run.tasks)}")
+    if split != "dev":
+        raise ConfigError(f'--split: found "{split}" beside --data, whose rows are all scored; leave out '
+                          "one of the two")
+    for each in assignments:
+        key = each.partition("=")[0].strip()
+        first, *rest = key.split(".")
+        if first == "tasks" and len(rest) > 1 and (rest[0] != task or rest[1] in _OF_ITS_FILES):
+            raise ConfigError(f"--set {key}: changes nothing of --data for {task}; leave out one of them")
+
+
 def _with_settings(task: ResolvedTask, settings: Task) -> ResolvedTask:
-    """Return a task that scores what the settings say, and the rows that they say."""
-    task = replace(task, where=settings.where)
+    """Return a task that scores what the settings say, and the rows and columns that they say."""
+    task = replace(task, text=settings.text, label=settings.label, id=settings.id, where=settings.where,
+                   file_format=settings.file_format)
     if not settings.metrics:
         return task
     if problems := list(settings.problems(task.labels)):
