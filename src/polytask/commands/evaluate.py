@@ -84,8 +84,7 @@ def _evaluated(path: Path, split: str, data: Any, task: str | None,
         files = [part.splits[split].file for part in data_by_task.values() if split in part.splits]
         which = f" ({', '.join(files)} {agreeing(len(files), 'has', 'have')} none)" if files else ""
         raise RunError(f"{path}: no task has labelled {split} rows{which}; name a labelled file with "
-                       f"--data, or with "
-                       f"--set tasks.{next(iter(tasks))}.{split}=FILE")
+                       f"--data, or with --set tasks.{next(iter(tasks))}.{split}=FILE")
     formula = run.train.score if len(tasks) == len(run.tasks) else "default"
     with progress(f"scoring {split}" if data is None else "scoring", sum(map(len, labelled)), quiet) as bar:
         # Rows of another file are no split of the run's, least of all those that tuned its thresholds.

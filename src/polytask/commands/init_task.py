@@ -146,8 +146,7 @@ def _label(guessed: Guess, inferred: Inferred) -> list[str]:
         if all(sum(on) == 1 for on in zip(*(map(is_on, column.cells) for column in guessed.flags),
                                           strict=True) if None not in on):
             lines.append(f"{NOTE}each row has exactly one of {names}; if they are the classes of one "
-                         f"label, "
-                         "write them as one column of names")
+                         "label, write them as one column of names")
         return lines
     label = guessed.label
     labels, notes = inferred.labels, inferred.notes

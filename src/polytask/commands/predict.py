@@ -128,8 +128,7 @@ def note_cut(specs: Sequence[AnswerableTask], cut: int, count: int) -> None:
     if cut:
         longest = max(spec.max_length for spec in specs)
         tell(f"note: {cut:,} of {count:,} rows {agreeing(cut, 'is', 'are')} longer than {longest} tokens "
-             f"and "
-             f"{agreeing(cut, 'was', 'were')} cut")
+             f"and {agreeing(cut, 'was', 'were')} cut")
 
 
 def named_tasks(model: Predictor[Any], tasks: Sequence[str]) -> list[AnswerableTask]:

@@ -143,8 +143,7 @@ def _little(task: TaskData) -> list[str]:
                if count < FEW_OF_A_CLASS]
         if few:
             notes.append(f"{_classes(few)} fewer than {FEW_OF_A_CLASS} dev rows; scores of single "
-                         "classes and "
-                         "macro F1 say little")
+                         "classes and macro F1 say little")
     return notes
 
 

@@ -57,8 +57,7 @@ def far_off(column: LabelColumn, values: Mapping[str, float], wanted: Wanted) ->
             continue
         mark = max(labels, key=lambda label: column.counts[label])
         yield (f"the label {mark} ({counted(rows, 'row')}) lies outside the others ({low:g} to {high:g}) "
-               f"and "
-               f"looks like a row without a label; exclude such rows with "
+               f"and looks like a row without a label; exclude such rows with "
                f"{leaving_out(wanted.column, mark)}, "
                f"or set range = [{min(low, value):g}, {max(high, value):g}] if it is one")
 

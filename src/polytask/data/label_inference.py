@@ -190,12 +190,10 @@ def _multi_label(column: LabelColumn, wanted: Wanted, file: str, notes: list[str
         names_found = {canonical(name) for name in names_found}
     if any(number(name) is not None and not float(name).is_integer() for name in names_found):
         raise DataError(f"{file}: found {column.first}, expected names or entries of 0 and 1; numbers "
-                        "such as "
-                        "probabilities are not labels")
+                        "such as probabilities are not labels")
     if len(names_found) < 2:
         raise DataError(f"{file}: the lists name {listed(sorted(names_found)) or 'nothing'}, expected "
-                        "two or more "
-                        "different labels")
+                        "two or more different labels")
     if wanted.separator is None and (similar := separator_of(names_found)):
         notes.append(f'"{similar[1]}" is read as one label; if it is a list, set separator = '
                      f'"{similar[0]}"')

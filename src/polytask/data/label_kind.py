@@ -93,8 +93,7 @@ def _note_words(column: LabelColumn, notes: list[str]) -> None:
         rows = column.count(column.words)
         notes.append(f"{rows:,} of {column.rows:,} rows {agreeing(rows, 'has', 'have')} "
                      f"{_word_of(column.words)} where the others have numbers ({some_of(column.words)}) "
-                     f"and "
-                     f"{agreeing(rows, 'is', 'are')} left out; if the labels are classes, set "
+                     f"and {agreeing(rows, 'is', 'are')} left out; if the labels are classes, set "
                      'kind = "classes"')
 
 
@@ -162,8 +161,7 @@ def _neither(column: LabelColumn) -> str:
     remedy = 'set kind = "regression", which leaves them out' if dressed is None else (
         f'write "{dressed}" and the like as plain numbers, such as -0.5')
     return (f"{rows:,} of {counted(column.rows, 'row')} {agreeing(rows, 'has', 'have')} a word where the "
-            f"others "
-            f"have numbers ({some_of(words)}), expected plain numbers; {remedy}")
+            f"others have numbers ({some_of(words)}), expected plain numbers; {remedy}")
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -66,8 +66,7 @@ class RowIds:
         if self.lacking:
             shown = ", ".join(map(str, self.lines[:_LINES_SHOWN])) + ", …" * (self.lacking > _LINES_SHOWN)
             notes.append(f"{counted(self.lacking, self.noun)} {agreeing(self.lacking, 'has', 'have')} no "
-                         f"id "
-                         f"({agreeing(self.lacking, 'line', 'lines')} {shown}); the number of the line "
+                         f"id ({agreeing(self.lacking, 'line', 'lines')} {shown}); the number of the line "
                          "stands for it")
         if self.repeated:
             cell, earlier, line = self.again

@@ -80,8 +80,7 @@ def _twice(table: Table) -> str:
     """Return what is said of names that several columns have, or ""."""
     twice = [name for name in dict.fromkeys(table.columns) if name and table.columns.count(name) > 1]
     return (f"{listed(twice)} {agreeing(len(twice), 'is the name', 'are the names')} of several columns, "
-            f"which "
-            "cannot be used") if twice else ""
+            "which cannot be used") if twice else ""
 
 
 def _guessed(every: Sequence[Profile], text: tuple[str, ...], file: str, header: bool = True,

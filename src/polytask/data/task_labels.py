@@ -96,8 +96,7 @@ def _beyond_training(by_split: Mapping[str, Rows], labels: Labels) -> list[str]:
     if not beyond:
         return []
     return [f"{counted(len(beyond), 'dev row')} of {len(dev):,} {agreeing(len(beyond), 'has', 'have')} a "
-            f"label "
-            f"outside those of train ({min(train):g} to {max(train):g}), such as "
+            f"label outside those of train ({min(train):g} to {max(train):g}), such as "
             f"{max(beyond, key=abs):g}, so "
             f"the range is {labels.low:g} to {labels.high:g}; are they on another scale? "
             f"range = [{low:g}, {high:g}] refuses them"]

@@ -90,8 +90,7 @@ def _lines() -> Iterator[str]:
         number += 1
         if number == 1 and line.startswith(_GZIP):
             raise DataError(f"{NAME}: is packed with gzip, expected text; unpack it first, for example "
-                            f"with "
-                            "gunzip -c, or name the file")
+                            "with gunzip -c, or name the file")
         if len(line) > MAX_LINE:
             raise DataError(f"{NAME}:{number}: the line has more than {MAX_LINE:,} bytes; expected one "
                             "text per line")
