@@ -48,7 +48,8 @@ NOT_RUN: dict[str, dict[str, str]] = {
     "index.md": {"polytask ": "the commands of Get started, which run there"},
     "own_parts.md": {"# my_parts.py": "a part of a class; tests/runs/test_own_parts.py has whole ones"},
     "processes.md": {"torchrun": _TORCHRUN, "#!/bin/bash": "needs SLURM"},
-    "results.md": {"polytask train": _MEASURES, "polytask compare": _MEASURES, "python ": _MEASURES},
+    "results.md": {"polytask train": _MEASURES, "polytask compare": _MEASURES, "python ": _MEASURES,
+                   "polytask predict": "the model takes an hour and a half to train"},
     "scale.md": {
         "pip install": _INSTALLS, "ray start": _CLUSTER, "polytask compare": _CLUSTER,
         "#!/bin/bash": "needs SLURM",

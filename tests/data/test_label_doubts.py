@@ -18,9 +18,9 @@ DOUBTS = {
     "spellings of a number": (["1", "1.0", "2", "other"], '"1", "1.0" are one number and 2 classes'),
     "a boolean and a number": (["0", "1", "true", "1.0"], '"true", "1", "1.0" may mean the same and are 3'),
     "False and 0": (["True", "False", "1", "0"], '"False", "0" may mean the same and are 2 classes'),
-    "NAN": (["good", "bad", "NAN"], 'the class "NAN" (1 rows) looks like a row without a label'),
-    "Null": (["good", "bad", "Null"], 'the class "Null" (1 rows)'),
-    "<na>": (["good", "bad", "<na>"], 'the class "<na>" (1 rows)'),
+    "NAN": (["good", "bad", "NAN"], 'the class "NAN" (1 row) looks like a row without a label'),
+    "Null": (["good", "bad", "Null"], 'the class "Null" (1 row)'),
+    "<na>": (["good", "bad", "<na>"], 'the class "<na>" (1 row)'),
     "single quotes": (["'a'", "'b'"], 'such as "\'a\'" stand in single quotes'),
     "objects": (['{"a": 1}', '{"a": 0}'], "look like objects"),
     "no label of SNLI": (["-1", "0", "1", "2"], 'the class "-1" (1 row) looks like a row without a label'),
@@ -45,13 +45,15 @@ def test_a_repeated_value_far_from_the_others_is_doubted(mark: str, others: str,
                     f"without "
                     f'a label; exclude such rows with where = {{ label = {{ not = ["{mark}"] }} }}, or set '
                     f"range = [{bounds}] if it is one")
+    assert len(infer(["0", "1.5", "2", "3", "4.5"] * 3 + [mark] * 3, Wanted(kind="regression")).notes) == 1
     assert infer(GRADES + [mark] * 3, Wanted(range=(-9999, 999))).notes == ()
     assert infer([*GRADES, mark]).notes == ()
 
 
 @pytest.mark.parametrize("labels", [
     GRADES * 3, [f"{n / 10}" for n in range(-10, 11)] * 3, [*GRADES, "7.5", "7.5"],
-], ids=["grades", "polarity", "a little beyond"])
+    ["0.25", "-1.5", "3"] * 9,
+], ids=["grades", "polarity", "a little beyond", "three far apart"])
 def test_an_honest_scale_is_not_doubted(labels: list[str]) -> None:
     assert infer(labels).notes == ()
 

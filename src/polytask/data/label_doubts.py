@@ -14,6 +14,8 @@ from polytask.data.label_kind import Wanted
 from polytask.data.row_filter import leaving_out
 
 SEPARATORS = (",", ";", "/", "&", "+")
+# From as many different numbers on, one that lies beyond their whole span is doubted.
+_MANY_VALUES = 10
 # Signs that stand in names as well: lists are read only as the user says, and are suspected only of parts
 # that are names by themselves.
 RARE_SEPARATORS = ("\t", "\uff0c", "\u3001", "\uff1b", "#", ":", " ")
@@ -53,7 +55,8 @@ def far_off(column: LabelColumn, values: Mapping[str, float], wanted: Wanted) ->
             continue
         low, high = min(others), max(others)
         secret = value == float(_NO_ID) and low >= 0
-        if not secret and max(low - value, value - high) <= high - low:
+        spans = 1 if len(others) >= _MANY_VALUES else 10  # few values may lie far apart
+        if not secret and max(low - value, value - high) <= spans * (high - low):
             continue
         mark = max(labels, key=lambda label: column.counts[label])
         yield (f"the label {mark} ({counted(rows, 'row')}) lies outside the others ({low:g} to {high:g}) "
