@@ -29,6 +29,7 @@ def test_a_threshold_and_metrics_can_be_set(served_run: Path) -> None:
     ("train.batch_size=4", r"train\.batch_size: is the trained model's own"),
     ("tasks.same.head=mlp", r"tasks\.same\.head: is the trained model's own.*tasks\.same\.threshold"),
     ("tasks.same.metric=x", r'did you mean "metrics"'),
+    ('tasks."same".head=mlp', r"is the trained model's own.*tasks\.same\.threshold"),
     ("tasks.same.threshold", r"expected dotted\.key=value"),
     ('tasks.same.threshold="tuned"', r'threshold: found "tuned", expected a number'),
     ('tasks.same.metrics=["pearson"]', r"tasks\.same\.metrics"),

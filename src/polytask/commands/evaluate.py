@@ -12,7 +12,7 @@ from polytask.core.counting import agreeing
 from polytask.core.errors import ConfigError, DataError, RunError, listed, nearest
 from polytask.core.progress import progress
 from polytask.core.run_folder import RunFolder
-from polytask.core.toml import override, read_toml
+from polytask.core.toml import assigned, key_parts, override, read_toml
 from polytask.core.user_modules import trusted, trusting, untrusted
 from polytask.data.cache import Cache
 from polytask.data.data_notes import refusals, shared_notes
@@ -112,8 +112,8 @@ def _seen_in_training(path: Path, run: Run, data: Mapping[str, TaskData], split:
 def _refuse_what_is_fixed(assignments: Iterable[str]) -> None:
     """Raise `ConfigError` for a setting that changes nothing once a model is trained."""
     for each in assignments:
-        key = each.partition("=")[0].strip()
-        first, *rest = key.split(".")
+        key, _ = assigned(each)
+        first, *rest = key_parts(key)
         if (first in ("data", "seed") and key not in _FIXED_DATA) or key == "train.score" or (
                 first == "tasks" and (len(rest) < 2 or rest[1] in _OF_A_TASK)):
             continue
@@ -133,8 +133,8 @@ def _refuse_beside_data(run: Run, split: str, task: str | None, assignments: Ite
         raise ConfigError(f'--split: found "{split}" beside --data, whose rows are all scored; leave out '
                           "one of the two")
     for each in assignments:
-        key = each.partition("=")[0].strip()
-        first, *rest = key.split(".")
+        key, _ = assigned(each)
+        first, *rest = key_parts(key)
         if first == "tasks" and len(rest) > 1 and (rest[0] != task or rest[1] in _OF_ITS_FILES):
             raise ConfigError(f"--set {key}: changes nothing of --data for {task}; leave out one of them")
 
